@@ -1,0 +1,1 @@
+//! A Kafka broker in a process: for tests, and for laptops that have no Kafka.

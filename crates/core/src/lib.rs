@@ -1,0 +1,1 @@
+//! The deciding machines of a Kafka producer: no sockets, no clock, no threads.

@@ -1,0 +1,1 @@
+//! The deterministic simulation: core machines and a broker cluster in virtual time.

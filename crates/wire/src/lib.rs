@@ -1,0 +1,1 @@
+//! Kafka's wire format: frames, generated messages, record batches, error codes.

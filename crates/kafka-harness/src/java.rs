@@ -1,0 +1,68 @@
+//! The Java side of the machine: whether it is there, and how a program is run with Kafka's classpath.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// The oldest Java that Kafka 4 brokers run on.
+const JAVA_MAJOR_MIN: u32 = 17;
+
+/// Whether a Java and a Maven are here that can run Kafka; the reason if not, as a sentence for the reader of a skip.
+pub fn java_available() -> Result<(), String> {
+    let version = first_output("java", "-version")?;
+    match java_major(&version) {
+        Some(major) if major >= JAVA_MAJOR_MIN => {}
+        Some(major) => return Err(format!("java is version {major}, Kafka needs {JAVA_MAJOR_MIN} or later")),
+        None => return Err(format!("java does not tell its version: {version:?}")),
+    }
+    first_output("mvn", "--version").map(|_| ())
+}
+
+/// A call of the Java virtual machine with every jar in `libs` on its classpath, not yet started. Add the name of a class,
+/// or the path of a single-file program, then its arguments.
+pub fn java(libs: &Path, log4j: &Path) -> Command {
+    let mut classpath = OsString::from(libs);
+    classpath.push("/*");
+    let mut logging = OsString::from("-Dlog4j2.configurationFile=");
+    logging.push(log4j);
+    let mut command = Command::new("java");
+    command.args(["-Xms128m", "-Xmx384m", "-XX:+UseSerialGC"]).arg(logging).arg("-cp").arg(classpath);
+    command
+}
+
+/// What a program prints when asked for its version. Java answers on stderr, Maven on stdout.
+fn first_output(program: &str, argument: &str) -> Result<String, String> {
+    let output = Command::new(program).arg(argument).stdin(Stdio::null()).output();
+    let output = output
+        .map_err(|error| format!("{program} cannot be run ({error}); a JDK (17 or later) and Maven are needed"))?;
+    let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
+    let text = String::from_utf8_lossy(&text).into_owned();
+    if output.status.success() { Ok(text) } else { Err(format!("{program} {argument} fails: {text}")) }
+}
+
+/// The 17 in `openjdk version "17.0.15" 2025-04-15`; `None` for Java 8 and older, which say `"1.8.0_392"`.
+fn java_major(version: &str) -> Option<u32> {
+    let quoted = version.split('"').nth(1)?;
+    let major = quoted.split(['.', '-', '+']).next()?.parse().ok()?;
+    (major > 1).then_some(major)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_major_version_is_read_from_what_java_prints() {
+        assert_eq!(java_major("openjdk version \"17.0.15\" 2025-04-15\nOpenJDK Runtime"), Some(17));
+        assert_eq!(java_major("openjdk version \"21\" 2023-09-19"), Some(21));
+        assert_eq!(java_major("openjdk version \"25-ea\" 2025-09-16"), Some(25));
+        assert_eq!(java_major("java version \"1.8.0_392\""), None);
+        assert_eq!(java_major("bash: java: command not found"), None);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let reason = first_output("no-such-program-here", "-version").unwrap_err();
+        assert!(reason.contains("no-such-program-here"), "{reason}");
+    }
+}

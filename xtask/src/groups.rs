@@ -1,0 +1,157 @@
+//! The test groups: one row each. `coverage.rs` proves that no test target of the workspace is missing here.
+//!
+//! A step is one call of cargo that runs tests and closes with their counts. Steps are chosen so that little is built
+//! twice: everything in the dev profile, except what is only worth running optimised (`sim`, `threads`, `cost`).
+
+use crate::workspace;
+use std::process::Command;
+
+/// A row of the table.
+pub struct Group {
+    pub name: &'static str,
+    /// What it tests, for `cargo xtask help`.
+    pub what: &'static str,
+    pub steps: &'static [Step],
+    pub needs: Need,
+}
+
+/// What must be on the machine, beside Rust and a C compiler, for a group to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    Nothing,
+    Java,
+}
+
+/// One call of cargo.
+pub enum Step {
+    /// Unit and integration tests of a package, without those that its manifest marks `test = false`.
+    Tests { package: &'static str, profile: Profile },
+    /// One integration test that its manifest marks `test = false`, because it needs more than cargo brings.
+    Target { package: &'static str, target: &'static str },
+    /// Models of threads: the unit tests under a module named `loom`, built with `--cfg loom` in a target folder of
+    /// their own, because that flag changes every crate.
+    Models { package: &'static str },
+    /// The examples in the documentation of all libraries.
+    DocExamples,
+    /// A program that closes with `N passed, N failed, N skipped`; always optimised.
+    Program { package: &'static str, arguments: &'static [&'static str] },
+}
+
+/// Cargo's profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    Dev,
+    Release,
+}
+
+pub const GROUPS: &[Group] = &[
+    Group {
+        name: "wire",
+        what: "frames, messages, record batches; the kafka-protocol oracle; hostile bytes",
+        steps: &[dev("milena-wire")],
+        needs: Need::Nothing,
+    },
+    Group {
+        name: "core",
+        what: "the deciding machines, hand-driven in virtual time",
+        steps: &[dev("milena-core")],
+        needs: Need::Nothing,
+    },
+    Group {
+        name: "client",
+        what: "the public API over real sockets, against the embedded broker",
+        steps: &[dev("milena")],
+        needs: Need::Nothing,
+    },
+    Group {
+        name: "broker",
+        what: "the embedded broker: cluster, log, server, data folder",
+        steps: &[dev("milena-broker")],
+        needs: Need::Nothing,
+    },
+    Group {
+        name: "cli",
+        what: "the milena command, run as a process",
+        steps: &[dev("milena-cli")],
+        needs: Need::Nothing,
+    },
+    Group {
+        name: "sim",
+        what: "the simulation: its own tests, 500 seeds, and every planted bug found",
+        steps: &[
+            Step::Tests { package: "milena-sim", profile: Profile::Release },
+            Step::Program { package: "milena-sim", arguments: &["--ci"] },
+        ],
+        needs: Need::Nothing,
+    },
+    Group {
+        name: "threads",
+        what: "loom models of what several threads share",
+        steps: &[Step::Models { package: "milena-core" }, Step::Models { package: "milena" }],
+        needs: Need::Nothing,
+    },
+    Group {
+        name: "docs",
+        what: "the examples in the documentation",
+        steps: &[Step::DocExamples],
+        needs: Need::Nothing,
+    },
+    Group {
+        name: "cost",
+        what: "allocations per batch, counted over a million records",
+        steps: &[Step::Tests { package: "milena-bench", profile: Profile::Release }],
+        needs: Need::Nothing,
+    },
+    Group {
+        name: "tasks",
+        what: "these tasks and the harness around a real Kafka, without Kafka",
+        steps: &[dev("xtask"), dev("kafka-harness")],
+        needs: Need::Nothing,
+    },
+    Group {
+        name: "kafka",
+        what: "a real Apache Kafka: the harness itself, then milena against it",
+        steps: &[
+            Step::Target { package: "kafka-harness", target: "real_kafka" },
+            Step::Target { package: "milena-cli", target: "real_kafka" },
+        ],
+        needs: Need::Java,
+    },
+];
+
+const fn dev(package: &'static str) -> Step {
+    Step::Tests { package, profile: Profile::Dev }
+}
+
+impl Step {
+    /// The step in the words of the command line.
+    pub fn name(&self) -> String {
+        format!("cargo {}", self.arguments().join(" "))
+    }
+
+    pub fn command(&self) -> Command {
+        let mut command = workspace::cargo(&self.arguments());
+        if let Self::Models { .. } = self {
+            command.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", workspace::target().join("loom"));
+        }
+        command
+    }
+
+    fn arguments(&self) -> Vec<&'static str> {
+        match *self {
+            Self::Tests { package, profile: Profile::Dev } => test_of(package, &["--tests"]),
+            Self::Tests { package, profile: Profile::Release } => test_of(package, &["--tests", "--release"]),
+            Self::Target { package, target } => test_of(package, &["--test", target]),
+            Self::Models { package } => test_of(package, &["--lib", "--release", "loom"]),
+            Self::DocExamples => vec!["test", "--no-fail-fast", "--workspace", "--doc"],
+            Self::Program { package, arguments } => {
+                [&["run", "--release", "--package", package, "--"], arguments].concat()
+            }
+        }
+    }
+}
+
+/// Every failing test of a step shall be in one log, so no test program stops the next.
+fn test_of(package: &'static str, more: &[&'static str]) -> Vec<&'static str> {
+    [&["test", "--no-fail-fast", "--package", package], more].concat()
+}

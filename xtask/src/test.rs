@@ -1,0 +1,142 @@
+//! `cargo xtask test`: runs the groups in the order of the table and prints one line for each as it ends.
+//!
+//! The last line is always the sum, `N passed, N failed, N skipped`. What the steps print goes to one log file per group
+//! below the target folder; it is shown only for a group that failed. What a result means is decided in `judge.rs`.
+
+use crate::groups::{GROUPS, Group, Need, Step};
+use crate::judge::{GroupEnd, Skips, StepEnd, Verdict, judge};
+use crate::tally::Tally;
+use crate::{TaskError, TaskResult, workspace};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Instant;
+
+/// Lines of a failed group's log that are printed; the file has them all.
+const LOG_LINES_MAX: usize = 300;
+
+pub fn run(arguments: &[String]) -> TaskResult {
+    let request = Request::parse(arguments)?;
+    let logs = workspace::logs("test").map_err(|error| TaskError::Failed(format!("log folder: {error}")))?;
+    let mut sum = Tally::default();
+    let mut failed = Vec::new();
+    for group in &request.groups {
+        let log = logs.join(group.name).with_extension("log");
+        let end = run_group(group, request.skips, &log)
+            .map_err(|error| TaskError::Failed(format!("group {}, log {}: {error}", group.name, log.display())))?;
+        sum += end.tally;
+        if let Verdict::Failed(_) = end.verdict {
+            failed.push((group.name, log));
+        }
+    }
+    for (group, log) in &failed {
+        show_log(group, log);
+    }
+    println!("{sum}");
+    if failed.is_empty() { Ok(()) } else { Err(TaskError::Told) }
+}
+
+/// What the command line asks for.
+struct Request {
+    groups: Vec<&'static Group>,
+    skips: Skips,
+}
+
+impl Request {
+    fn parse(arguments: &[String]) -> Result<Self, TaskError> {
+        let mut named = Vec::new();
+        let mut skips = Skips::Allowed;
+        for argument in arguments {
+            match argument.as_str() {
+                "--deny-skips" => skips = Skips::Denied,
+                name if GROUPS.iter().any(|group| group.name == name) => named.push(name),
+                other => return Err(TaskError::Usage(format!("there is no test group or option {other}"))),
+            }
+        }
+        let groups = GROUPS.iter().filter(|group| named.is_empty() || named.contains(&group.name)).collect();
+        Ok(Self { groups, skips })
+    }
+}
+
+fn run_group(group: &Group, skips: Skips, log: &Path) -> io::Result<GroupEnd> {
+    print!("{:<8} ", group.name);
+    io::stdout().flush()?;
+    let started = Instant::now();
+    let mut log = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(log)?;
+    let mut ends = Vec::new();
+    for step in group.steps {
+        let end = match missing(group.needs) {
+            Some(reason) => StepEnd::Skipped { reason },
+            None => run_step(step, &mut log)?,
+        };
+        ends.push((step.name(), end));
+    }
+    let end = judge(&ends, skips);
+    let seconds = started.elapsed().as_secs_f64();
+    match &end.verdict {
+        Verdict::Passed => println!("passed  {seconds:7.1} s  {}", end.tally),
+        Verdict::Skipped(reason) => println!("skipped {seconds:7.1} s  {}: {reason}", end.tally),
+        Verdict::Failed(reason) => println!("FAILED  {seconds:7.1} s  {}: {reason}", end.tally),
+    }
+    Ok(end)
+}
+
+/// Runs a step to its end, its output appended to the group's log; the counts are read from that part only.
+fn run_step(step: &Step, log: &mut File) -> io::Result<StepEnd> {
+    writeln!(log, "$ {}", step.name())?;
+    let before = log.stream_position()?;
+    let status = step.command().stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?).status()?;
+    log.seek(SeekFrom::Start(before))?;
+    let mut output = Vec::new();
+    log.read_to_end(&mut output)?;
+    Ok(StepEnd::Ended { success: status.success(), tally: Tally::of_output(&String::from_utf8_lossy(&output)) })
+}
+
+/// Why a need is not met on this machine; `None` when it is.
+fn missing(need: Need) -> Option<String> {
+    match need {
+        Need::Nothing => None,
+        Need::Java => kafka_harness::java_available().err(),
+    }
+}
+
+fn show_log(group: &str, log: &Path) {
+    let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let shown = &lines[lines.len().saturating_sub(LOG_LINES_MAX)..];
+    println!("\n---- {group}: the last {} of {} lines of {}", shown.len(), lines.len(), log.display());
+    for line in shown {
+        println!("{line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(arguments: &[&str]) -> Result<Request, TaskError> {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Request::parse(&arguments)
+    }
+
+    #[test]
+    fn without_names_all_groups_run() {
+        let request = parsed(&["--deny-skips"]).unwrap();
+        assert_eq!(request.groups.len(), GROUPS.len());
+        assert_eq!(request.skips, Skips::Denied);
+    }
+
+    #[test]
+    fn named_groups_run_in_the_order_of_the_table() {
+        let request = parsed(&["core", "wire"]).unwrap();
+        let names: Vec<&str> = request.groups.iter().map(|group| group.name).collect();
+        assert_eq!(names, ["wire", "core"]);
+        assert_eq!(request.skips, Skips::Allowed);
+    }
+
+    #[test]
+    fn an_unknown_group_is_a_usage_error() {
+        assert!(matches!(parsed(&["wires"]), Err(TaskError::Usage(message)) if message.contains("wires")));
+    }
+}

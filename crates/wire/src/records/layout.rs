@@ -1,0 +1,180 @@
+//! One record on its way into a batch's body.
+//!
+//! Owns the arithmetic of lengths, done once, and the bytes around the value. The value itself is the caller's to copy
+//! or, when large, to link: the layout writes what stands before it and what stands after it. A record's length field
+//! always equals the bytes its fields take, and never exceeds [`RECORD_BYTES_MAX`].
+
+use std::error::Error;
+use std::fmt;
+
+use super::header::BODY_BYTES_MAX;
+use super::varint;
+
+/// Longest record, its length field included: one that fills a batch alone.
+pub const RECORD_BYTES_MAX: usize = BODY_BYTES_MAX;
+
+/// A header of a record. Keys may repeat; order is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordHeader<'a> {
+    /// The key.
+    pub key: &'a str,
+    /// The value, which may be null.
+    pub value: Option<&'a [u8]>,
+}
+
+/// The lengths and fields of one record, ready to be written.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordLayout<'a> {
+    timestamp_delta: i64,
+    offset_delta: i32,
+    key: Option<&'a [u8]>,
+    value_len: Option<usize>,
+    headers: &'a [RecordHeader<'a>],
+    body_len: usize,
+}
+
+impl<'a> RecordLayout<'a> {
+    /// Lays out a record; `value` is the length of its value. The deltas are relative to the batch's base timestamp and
+    /// base offset.
+    #[inline]
+    pub fn new(
+        timestamp_delta: i64,
+        offset_delta: i32,
+        key: Option<&'a [u8]>,
+        value: Option<usize>,
+        headers: &'a [RecordHeader<'a>],
+    ) -> Result<Self, RecordTooLarge> {
+        // Attributes take one byte, as does the count of no headers.
+        let fixed = 1 + varint::len(timestamp_delta) + varint::len(i64::from(offset_delta));
+        let headers_len = if headers.is_empty() { 1 } else { headers_len(headers) };
+        // Saturating, so that no sum of absurd lengths passes for a small one.
+        let body_len = (fixed + nullable_prefix_len(key.map(<[u8]>::len)) + nullable_prefix_len(value))
+            .saturating_add(key.map_or(0, <[u8]>::len))
+            .saturating_add(value.unwrap_or(0))
+            .saturating_add(headers_len);
+        if body_len > RECORD_BYTES_MAX - LENGTH_FIELD_MAX {
+            return Err(RecordTooLarge { bytes: body_len });
+        }
+        Ok(Self { timestamp_delta, offset_delta, key, value_len: value, headers, body_len })
+    }
+
+    /// Bytes after the length field.
+    #[must_use]
+    #[inline]
+    pub fn body_len(&self) -> usize {
+        self.body_len
+    }
+
+    /// Bytes of the whole record, value included.
+    #[must_use]
+    #[inline]
+    pub fn total_len(&self) -> usize {
+        varint::len(self.body_len as i64) + self.body_len
+    }
+
+    /// Writes everything that stands before the value.
+    #[inline]
+    pub fn write_up_to_value(&self, out: &mut Vec<u8>) {
+        let mut head = [0; HEAD_BYTES_MAX];
+        let mut at = varint::write(&mut head, 0, self.body_len as i64);
+        // The record's attributes, which no version uses, stay 0.
+        at += 1;
+        at = varint::write(&mut head, at, self.timestamp_delta);
+        at = varint::write(&mut head, at, i64::from(self.offset_delta));
+        at = varint::write(&mut head, at, nullable_len(self.key.map(<[u8]>::len)));
+        if let Some(key) = self.key {
+            out.extend_from_slice(&head[..at]);
+            out.extend_from_slice(key);
+            at = 0;
+        }
+        at = varint::write(&mut head, at, nullable_len(self.value_len));
+        out.extend_from_slice(&head[..at]);
+    }
+
+    /// Writes everything that stands after the value.
+    #[inline]
+    pub fn write_after_value(&self, out: &mut Vec<u8>) {
+        if self.headers.is_empty() {
+            out.push(0);
+        } else {
+            write_headers(self.headers, out);
+        }
+    }
+
+    /// Writes the whole record around a copy of `value`.
+    ///
+    /// # Panics
+    ///
+    /// When `value` is not of the length that was laid out.
+    #[inline]
+    pub fn write(&self, value: Option<&[u8]>, out: &mut Vec<u8>) {
+        assert!(value.map(<[u8]>::len) == self.value_len, "a record is written with the value it was laid out for");
+        self.write_up_to_value(out);
+        if let Some(value) = value {
+            out.extend_from_slice(value);
+        }
+        self.write_after_value(out);
+    }
+}
+
+/// A record that no batch can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordTooLarge {
+    /// Its length, or `usize::MAX` when even that is exceeded.
+    pub bytes: usize,
+}
+
+impl fmt::Display for RecordTooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "record of {} bytes exceeds the {RECORD_BYTES_MAX} bytes that Kafka's format can hold; split it",
+            self.bytes
+        )
+    }
+}
+
+impl Error for RecordTooLarge {}
+
+/// Length, attributes, timestamp delta, offset delta, key length and value length at their longest.
+const HEAD_BYTES_MAX: usize = LENGTH_FIELD_MAX + 1 + 10 + 5 + 5 + 5;
+const LENGTH_FIELD_MAX: usize = 5;
+
+#[inline]
+fn nullable_len(len: Option<usize>) -> i64 {
+    len.map_or(-1, |len| len as i64)
+}
+
+#[inline]
+fn nullable_prefix_len(len: Option<usize>) -> usize {
+    varint::len(nullable_len(len))
+}
+
+#[cold]
+fn headers_len(headers: &[RecordHeader<'_>]) -> usize {
+    headers.iter().fold(varint::len(headers.len() as i64), |sum, header| {
+        let value_len = header.value.map(<[u8]>::len);
+        sum.saturating_add(nullable_prefix_len(Some(header.key.len())) + nullable_prefix_len(value_len))
+            .saturating_add(header.key.len())
+            .saturating_add(value_len.unwrap_or(0))
+    })
+}
+
+#[cold]
+fn write_headers(headers: &[RecordHeader<'_>], out: &mut Vec<u8>) {
+    write_varint(headers.len() as i64, out);
+    for header in headers {
+        write_varint(header.key.len() as i64, out);
+        out.extend_from_slice(header.key.as_bytes());
+        write_varint(nullable_len(header.value.map(<[u8]>::len)), out);
+        if let Some(value) = header.value {
+            out.extend_from_slice(value);
+        }
+    }
+}
+
+fn write_varint(value: i64, out: &mut Vec<u8>) {
+    let mut bytes = [0; 10];
+    let end = varint::write(&mut bytes, 0, value);
+    out.extend_from_slice(&bytes[..end]);
+}

@@ -1,0 +1,278 @@
+//! Reading batches out of what a broker sent or a log holds, without copying.
+//!
+//! A [`BatchView`] has passed every check of its header; a [`Record`] has passed every check of its bytes, headers
+//! included. All of them are slices of the bytes that were given. After the first error an iterator ends.
+//!
+//! Leaves to the caller: batches that start before the wanted offset, control batches, aborted transactions.
+
+use std::borrow::Cow;
+use std::iter::FusedIterator;
+
+use bytes::Bytes;
+
+use super::error::BatchError;
+use super::header::{BATCH_HEADER_BYTES, BatchHeader, Compression, SUMMED_FROM, TimestampType};
+use super::parse::{Cursor, RECORD_BYTES_MIN, RecordParts};
+use crate::crc32c;
+
+/// The batches in `bytes`, one after the other. A cut last one ends them with [`BatchError::Incomplete`].
+#[must_use]
+pub fn batches(bytes: Bytes) -> Batches {
+    Batches { bytes, at: 0, checksums: true, ended: false }
+}
+
+/// Iterator over the batches of a fetch or a log; see [`batches`].
+#[derive(Debug, Clone)]
+pub struct Batches {
+    bytes: Bytes,
+    at: usize,
+    checksums: bool,
+    ended: bool,
+}
+
+impl Batches {
+    /// Does not compare checksums: for bytes that were summed before.
+    #[must_use]
+    pub fn without_checksums(mut self) -> Self {
+        self.checksums = false;
+        self
+    }
+
+    /// How many bytes the batches given so far take; where a torn log is cut.
+    #[must_use]
+    pub fn consumed(&self) -> usize {
+        self.at
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<BatchView, BatchError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended || self.at == self.bytes.len() {
+            return None;
+        }
+        let batch = BatchView::read(&self.bytes.slice(self.at..), self.checksums);
+        match &batch {
+            Ok(batch) => self.at += batch.bytes.len(),
+            Err(_) => self.ended = true,
+        }
+        Some(batch)
+    }
+}
+
+impl FusedIterator for Batches {}
+
+/// One whole batch whose header has been checked against its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchView {
+    /// The header.
+    pub header: BatchHeader,
+    /// The records, compressed as the header says.
+    pub body: Bytes,
+    /// The batch as it stands, header included.
+    pub bytes: Bytes,
+}
+
+impl BatchView {
+    /// Reads the batch at the start of `bytes`; more may follow it.
+    fn read(bytes: &Bytes, checksums: bool) -> Result<Self, BatchError> {
+        let header = check_batch(bytes, checksums)?;
+        let bytes = bytes.slice(..header.total_bytes());
+        Ok(Self { header, body: bytes.slice(BATCH_HEADER_BYTES..), bytes })
+    }
+
+    /// The records. A compressed batch gives one error that names its codec.
+    #[must_use]
+    pub fn records(&self) -> Records {
+        Records { header: self.header, body: self.body.clone(), at: 0, index: 0, last_delta: -1, ended: false }
+    }
+}
+
+/// Every check of a batch that needs no record.
+pub(super) fn check_batch(bytes: &[u8], checksums: bool) -> Result<BatchHeader, BatchError> {
+    let header = BatchHeader::read(bytes)?;
+    let base_offset = header.base_offset;
+    let Some(batch) = bytes.get(..header.total_bytes()) else {
+        return Err(BatchError::Incomplete { needed: header.total_bytes(), remaining: bytes.len() });
+    };
+    if checksums {
+        let computed = crc32c::checksum(&batch[SUMMED_FROM..]);
+        if computed != header.crc {
+            return Err(BatchError::Checksum { base_offset, stored: header.crc, computed });
+        }
+    }
+    let last_offset_delta = header.last_offset_delta;
+    let last_offset = base_offset.checked_add(i64::from(last_offset_delta));
+    if base_offset < 0 || last_offset_delta < 0 || last_offset.is_none() {
+        return Err(BatchError::Offsets { base_offset, last_offset_delta });
+    }
+    let body_bytes = batch.len() - BATCH_HEADER_BYTES;
+    // How many records a compressed body holds shows only when it is unpacked.
+    let count_max = match header.attributes.compression() {
+        Compression::None => body_bytes / RECORD_BYTES_MIN,
+        _ => i32::MAX as usize,
+    };
+    match usize::try_from(header.record_count) {
+        Ok(count) if count <= count_max => Ok(header),
+        _ => Err(BatchError::RecordCount { base_offset, count: header.record_count, body_bytes }),
+    }
+}
+
+/// Iterator over the records of a batch; see [`BatchView::records`].
+#[derive(Debug, Clone)]
+pub struct Records {
+    header: BatchHeader,
+    body: Bytes,
+    at: usize,
+    index: u32,
+    last_delta: i32,
+    ended: bool,
+}
+
+impl Iterator for Records {
+    type Item = Result<Record, BatchError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let step = next_record(&self.header, &self.body, self.at, self.index, self.last_delta);
+        match step {
+            Ok(Some(parts)) => {
+                self.at = parts.after_offset.end;
+                self.index += 1;
+                self.last_delta = parts.offset_delta;
+                Some(Ok(Record::new(&self.header, &self.body, parts)))
+            }
+            Ok(None) => {
+                self.ended = true;
+                None
+            }
+            Err(error) => {
+                self.ended = true;
+                Some(Err(error))
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        // Bounded by the length of the body before any of this is reached; one more for an error at the end.
+        let left = usize::try_from(self.header.record_count).unwrap_or(0).saturating_sub(self.index as usize);
+        (0, Some(left + 1))
+    }
+}
+
+impl FusedIterator for Records {}
+
+/// The next record of a body, `None` after the last of the count, which must be the end of the body.
+pub(super) fn next_record(
+    header: &BatchHeader,
+    body: &[u8],
+    at: usize,
+    index: u32,
+    last_delta: i32,
+) -> Result<Option<RecordParts>, BatchError> {
+    let base_offset = header.base_offset;
+    match header.attributes.compression() {
+        Compression::None => {}
+        codec => return Err(BatchError::Compressed { base_offset, codec }),
+    }
+    if i64::from(index) >= i64::from(header.record_count) {
+        return match body.len() - at {
+            0 => Ok(None),
+            bytes => Err(BatchError::TrailingBytes { base_offset, bytes }),
+        };
+    }
+    let fault = |fault| BatchError::Record { base_offset, index, fault };
+    let parts = RecordParts::read(body, at).map_err(fault)?;
+    // Compaction leaves gaps between the deltas, but nothing turns them around.
+    if parts.offset_delta <= last_delta || parts.offset_delta > header.last_offset_delta {
+        return Err(fault(super::RecordFault::OffsetDelta(parts.offset_delta)));
+    }
+    Ok(Some(parts))
+}
+
+/// One record; key, value and headers are slices of the bytes it was read from and keep these alive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its offset in the partition.
+    pub offset: i64,
+    /// Milliseconds since 1970: the record's own, or the time of the append where the batch says so.
+    pub timestamp: i64,
+    /// The key, which may be null.
+    pub key: Option<Bytes>,
+    /// The value, which may be null.
+    pub value: Option<Bytes>,
+    /// Its sequence, where the producer gave one.
+    pub sequence: Option<i32>,
+    headers: Headers,
+}
+
+impl Record {
+    fn new(header: &BatchHeader, body: &Bytes, parts: RecordParts) -> Self {
+        let timestamp = match header.attributes.timestamp_type() {
+            // Wraps as in Java, where a nonsensical delta costs the timestamp and not the record.
+            TimestampType::CreateTime => header.base_timestamp.wrapping_add(parts.timestamp_delta),
+            TimestampType::LogAppendTime => header.max_timestamp,
+        };
+        Self {
+            offset: header.base_offset + i64::from(parts.offset_delta),
+            timestamp,
+            key: parts.key.map(|range| body.slice(range)),
+            value: parts.value.map(|range| body.slice(range)),
+            sequence: header.sequence_at(parts.offset_delta),
+            headers: Headers { bytes: body.slice(parts.headers), at: 0, left: parts.header_count },
+        }
+    }
+
+    /// The headers in the order they were written, equal keys included.
+    #[must_use]
+    pub fn headers(&self) -> Headers {
+        self.headers.clone()
+    }
+}
+
+/// Iterator over the headers of a record; see [`Record::headers`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Headers {
+    bytes: Bytes,
+    at: usize,
+    left: u32,
+}
+
+impl Iterator for Headers {
+    type Item = Header;
+
+    fn next(&mut self) -> Option<Header> {
+        self.left = self.left.checked_sub(1)?;
+        let mut cursor = Cursor { bytes: &self.bytes, at: self.at };
+        let (key, value) = cursor.header().expect("the headers were walked when their record was read");
+        self.at = cursor.at;
+        Some(Header { key: self.bytes.slice(key), value: value.map(|range| self.bytes.slice(range)) })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left as usize, Some(self.left as usize))
+    }
+}
+
+impl ExactSizeIterator for Headers {}
+impl FusedIterator for Headers {}
+
+/// A header as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// The key. Writers give UTF-8, but nothing on the way enforces it, and one bad key must not stop a partition.
+    pub key: Bytes,
+    /// The value, which may be null.
+    pub value: Option<Bytes>,
+}
+
+impl Header {
+    /// The key as text; what is not UTF-8 is replaced, as Java's client does.
+    #[must_use]
+    pub fn key_text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.key)
+    }
+}

@@ -1,0 +1,72 @@
+//! Zigzag variable-length integers, as records use them.
+
+/// Bytes that `value` takes.
+#[inline]
+pub(super) const fn len(value: i64) -> usize {
+    // Seven bits a byte, and zero takes one.
+    (70 - (zigzag(value) | 1).leading_zeros() as usize) / 7
+}
+
+/// Writes `value` at `at` and tells where the next field goes.
+#[inline]
+pub(super) fn write(out: &mut [u8], mut at: usize, value: i64) -> usize {
+    let mut rest = zigzag(value);
+    while rest >= 0x80 {
+        out[at] = rest as u8 | 0x80;
+        at += 1;
+        rest >>= 7;
+    }
+    out[at] = rest as u8;
+    at + 1
+}
+
+/// A varint of 32 bits; `None` for a number that does not fit.
+#[inline]
+pub(super) const fn unzigzag32(raw: u64) -> Option<i32> {
+    if raw > u32::MAX as u64 {
+        return None;
+    }
+    Some(unzigzag(raw) as i32)
+}
+
+#[inline]
+pub(super) const fn unzigzag(raw: u64) -> i64 {
+    (raw >> 1) as i64 ^ -((raw & 1) as i64)
+}
+
+#[inline]
+const fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_is_that_of_the_bytes_written() {
+        let edges = (0..64).flat_map(|bit| [1i64 << bit, (1i64 << bit).wrapping_sub(1), -(1i64 << (bit % 63))]);
+        for value in edges.chain([0, -1, i64::MIN, i64::MAX]) {
+            let mut out = [0; 10];
+            assert_eq!(write(&mut out, 0, value), len(value), "{value}");
+        }
+    }
+
+    #[test]
+    fn known_numbers_have_known_bytes() {
+        let table: [(i64, &[u8]); 7] = [
+            (0, &[0]),
+            (-1, &[1]),
+            (1, &[2]),
+            (63, &[0x7e]),
+            (64, &[0x80, 1]),
+            (-65, &[0x81, 1]),
+            (i64::MIN, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]),
+        ];
+        for (value, bytes) in table {
+            let mut out = [0; 10];
+            let end = write(&mut out, 0, value);
+            assert_eq!(&out[..end], bytes, "{value}");
+        }
+    }
+}

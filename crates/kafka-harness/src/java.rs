@@ -1,11 +1,13 @@
 //! The Java side of the machine: whether it is there, and how a program is run with Kafka's classpath.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// The oldest Java that Kafka 4 brokers run on.
 const JAVA_MAJOR_MIN: u32 = 17;
+
+const LOGGING: &str = concat!("-Dlog4j2.configurationFile=", env!("CARGO_MANIFEST_DIR"), "/maven/log4j2.properties");
 
 /// Whether a Java and a Maven are here that can run Kafka; the reason if not, as a sentence for the reader of a skip.
 pub fn java_available() -> Result<(), String> {
@@ -18,16 +20,25 @@ pub fn java_available() -> Result<(), String> {
     first_output("mvn", "--version").map(|_| ())
 }
 
-/// A call of the Java virtual machine with every jar in `libs` on its classpath, not yet started. Add the name of a class,
-/// or the path of a single-file program, then its arguments.
-pub fn java(libs: &Path, log4j: &Path) -> Command {
-    let mut classpath = OsString::from(libs);
-    classpath.push("/*");
-    let mut logging = OsString::from("-Dlog4j2.configurationFile=");
-    logging.push(log4j);
-    let mut command = Command::new("java");
-    command.args(["-Xms128m", "-Xmx384m", "-XX:+UseSerialGC"]).arg(logging).arg("-cp").arg(classpath);
-    command
+/// Java with the jars of one Kafka version.
+#[derive(Clone, Debug)]
+pub struct Java {
+    jars: PathBuf,
+}
+
+impl Java {
+    pub fn of_version(jars: PathBuf) -> Self {
+        Self { jars }
+    }
+
+    /// A call with every jar on the classpath and logging to stderr, not yet started.
+    pub fn command(&self) -> Command {
+        let mut classpath = OsString::from(&self.jars);
+        classpath.push("/*");
+        let mut command = Command::new("java");
+        command.args(["-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", LOGGING]).arg("-cp").arg(classpath);
+        command
+    }
 }
 
 /// What a program prints when asked for its version. Java answers on stderr, Maven on stdout.

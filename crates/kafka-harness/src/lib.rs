@@ -1,5 +1,37 @@
-//! A real Apache Kafka for tests and tasks: fetched from Maven, started on loopback, stopped, frozen, killed.
+//! A real Apache Kafka for tests and tasks: fetched from Maven, started on loopback, killed, frozen, started again.
+//!
+//! ```no_run
+//! use kafka_harness::{Kafka, Options};
+//!
+//! let mut kafka = Kafka::start(Options::default())?;       // 4.3.1, one node, ready when this returns
+//! println!("clients connect to {}", kafka.bootstrap_servers());
+//! kafka.node(1).kill()?;                                    // SIGKILL; `freeze`, `thaw`, `terminate` are there too
+//! kafka.node(1).start()?;                                   // on its old data, at its old address
+//! for record in kafka.dump_records("orders")? {             // as Java's own consumer reads them
+//!     println!("{} {:?}", record.offset, record.value);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Everything is below `target/kafka`: the jars of each version, fetched once, and the data of each cluster, which goes
+//! when the [`Kafka`] is dropped. A test runner that is killed takes its Kafka along, and leaves a folder that the next
+//! start removes. Needs a JDK (17 or later, for single-file programs) and Maven: [`java_available`] says whether they are here.
+//! Unix only, [`standing`] Linux only. The harness knows nothing about the client that it serves.
 
+mod artifacts;
+mod cluster;
+mod dump;
+mod error;
+mod folders;
 mod java;
+mod jvm;
+mod node;
+mod probe;
+pub mod standing;
 
-pub use java::{java, java_available};
+pub use artifacts::jars;
+pub use cluster::{Kafka, Options};
+pub use dump::DumpedRecord;
+pub use error::StartError;
+pub use java::java_available;
+pub use node::Node;

@@ -1,0 +1,236 @@
+//! One Kafka node (broker and controller in one process): its properties, its process, its log.
+//!
+//! A node keeps its ports and its folder for life, so that it comes back on the same data at the same address.
+
+use crate::error::StartError;
+use crate::java::Java;
+use crate::jvm::{Jvm, Tether};
+use crate::probe;
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A node of a [`Kafka`](crate::Kafka).
+#[derive(Debug)]
+pub struct Node {
+    /// Kafka's `node.id`, counted from 1.
+    id: u32,
+    ports: Ports,
+    folder: PathBuf,
+    java: Java,
+    tether: Tether,
+    /// Set while the process is meant to run, frozen or not.
+    jvm: Option<Jvm>,
+}
+
+/// What one node listens on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ports {
+    controller: u16,
+    internal: u16,
+    client: u16,
+}
+
+impl Node {
+    /// Kafka's `node.id`, counted from 1.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Where clients connect, in clear text.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports.client))
+    }
+
+    /// Whether the process is meant to run: started, and neither killed nor terminated since.
+    pub fn is_running(&self) -> bool {
+        self.jvm.is_some()
+    }
+
+    /// Ends the process at once (SIGKILL), as a crash does.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.jvm.take().map_or(Ok(()), Jvm::kill)
+    }
+
+    /// Ends the process in order (SIGTERM) and waits for it.
+    pub fn terminate(&mut self) -> io::Result<()> {
+        self.jvm.take().map_or(Ok(()), |jvm| jvm.terminate(TERMINATE_PATIENCE))
+    }
+
+    /// Stops the process without ending it (SIGSTOP): its sockets stay open and answer nothing.
+    pub fn freeze(&self) -> io::Result<()> {
+        self.jvm.as_ref().ok_or_else(not_running)?.signal("STOP")
+    }
+
+    /// Lets a frozen process go on (SIGCONT).
+    pub fn thaw(&self) -> io::Result<()> {
+        self.jvm.as_ref().ok_or_else(not_running)?.signal("CONT")
+    }
+
+    /// Starts an ended node again on its data, and waits until it calls itself a live broker. Does nothing while it runs.
+    pub fn start(&mut self) -> Result<(), StartError> {
+        if self.is_running() {
+            return Ok(());
+        }
+        self.launch()?;
+        let id = self.broker_id();
+        self.await_brokers(|live| live.contains(&id))
+    }
+
+    pub(crate) fn create(
+        id: u32,
+        all: &[Ports],
+        folder: &Path,
+        java: &Java,
+        tether: Tether,
+    ) -> Result<Self, StartError> {
+        let folder = folder.join(format!("node{id}"));
+        fs::create_dir_all(&folder).map_err(StartError::io("create", &folder))?;
+        let ports = all[id as usize - 1];
+        let node = Self { id, ports, folder, java: java.clone(), tether, jvm: None };
+        let properties = node.properties();
+        fs::write(&properties, node.properties_text(all)).map_err(StartError::io("write", &properties))?;
+        Ok(node)
+    }
+
+    /// The storage tool's call that makes this node's folder a part of the cluster.
+    pub(crate) fn format_command(&self, cluster_id: &str) -> Command {
+        let mut command = self.java.command();
+        command
+            .args(["kafka.tools.StorageTool", "format", "--cluster-id", cluster_id, "--config"])
+            .arg(self.properties());
+        command
+    }
+
+    pub(crate) fn launch(&mut self) -> Result<(), StartError> {
+        let mut command = self.java.command();
+        command.arg("kafka.Kafka").arg(self.properties());
+        let log = self.log();
+        let jvm = Jvm::launch(&command, &log, self.tether).map_err(StartError::io("run java with log", &log))?;
+        let process = self.folder.join(PROCESS);
+        fs::write(&process, jvm.id().to_string()).map_err(StartError::io("write", &process))?;
+        self.jvm = Some(jvm);
+        Ok(())
+    }
+
+    /// Waits until this node's own list of live brokers is as asked for.
+    pub(crate) fn await_brokers(&mut self, enough: impl Fn(&[i32]) -> bool) -> Result<(), StartError> {
+        let deadline = Instant::now() + READY_PATIENCE;
+        loop {
+            if probe::live_brokers(self.address(), PROBE_PATIENCE).is_ok_and(|live| enough(&live)) {
+                return Ok(());
+            }
+            let log = self.log();
+            let jvm = self.jvm.as_mut().expect("a node is awaited only after its launch");
+            if jvm.has_ended().map_err(StartError::io("wait for java with log", &log))? {
+                return Err(StartError::Ended { node: self.id, log: self.log_end() });
+            }
+            if Instant::now() >= deadline {
+                return Err(StartError::NotReady { node: self.id, waited: READY_PATIENCE, log: self.log_end() });
+            }
+            // Another process's readiness can only be asked for.
+            std::thread::sleep(PROBE_INTERVAL);
+        }
+    }
+
+    /// Kafka's own type for node ids.
+    pub(crate) fn broker_id(&self) -> i32 {
+        i32::try_from(self.id).expect("a cluster has a handful of nodes")
+    }
+
+    /// The last lines of the log, for a person who looks for the reason of a failure.
+    pub(crate) fn log_end(&self) -> String {
+        let text = fs::read(self.log()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("server.log")
+    }
+
+    fn properties(&self) -> PathBuf {
+        self.folder.join("server.properties")
+    }
+
+    fn properties_text(&self, all: &[Ports]) -> String {
+        let Ports { controller, internal, client } = self.ports;
+        let voters: Vec<String> =
+            all.iter().zip(1..).map(|(ports, id)| format!("{id}@127.0.0.1:{}", ports.controller)).collect();
+        let (replicas, in_sync_min) = if all.len() < 3 { (1, 1) } else { (3, 2) };
+        let mut text = format!(
+            "node.id={id}\n\
+             broker.rack=rack{id}\n\
+             controller.quorum.voters={voters}\n\
+             listeners=CONTROLLER://127.0.0.1:{controller},INTERNAL://127.0.0.1:{internal},PLAIN://127.0.0.1:{client}\n\
+             advertised.listeners=INTERNAL://127.0.0.1:{internal},PLAIN://127.0.0.1:{client}\n\
+             log.dirs={data}\n",
+            id = self.id,
+            voters = voters.join(","),
+            data = self.folder.join("data").display(),
+        );
+        for key in REPLICA_KEYS {
+            text += &format!("{key}={replicas}\n");
+        }
+        for key in IN_SYNC_KEYS {
+            text += &format!("{key}={in_sync_min}\n");
+        }
+        text + FIXED_PROPERTIES
+    }
+}
+
+/// Ports that nobody listens on, all found at once so that they differ. Somebody may take one before the broker does;
+/// the start is then tried again with others.
+pub(crate) fn free_ports(nodes: u32) -> io::Result<Vec<Ports>> {
+    let listeners: io::Result<Vec<TcpListener>> =
+        (0..nodes * 3).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
+    let ports: io::Result<Vec<u16>> = listeners?.iter().map(|listener| Ok(listener.local_addr()?.port())).collect();
+    Ok(ports?.chunks_exact(3).map(|p| Ports { controller: p[0], internal: p[1], client: p[2] }).collect())
+}
+
+fn not_running() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the node is not running")
+}
+
+/// The file with the process id of a node that was started, for `standing.rs`.
+pub(crate) const PROCESS: &str = "process";
+
+/// A node takes 3 to 5 s on two idle cores, three take 8 s.
+const READY_PATIENCE: Duration = Duration::from_secs(90);
+const TERMINATE_PATIENCE: Duration = Duration::from_secs(60);
+const PROBE_PATIENCE: Duration = Duration::from_secs(2);
+const PROBE_INTERVAL: Duration = Duration::from_millis(20);
+const LOG_LINES_SHOWN: usize = 30;
+
+const REPLICA_KEYS: [&str; 4] = [
+    "default.replication.factor",
+    "offsets.topic.replication.factor",
+    "transaction.state.log.replication.factor",
+    "share.coordinator.state.topic.replication.factor",
+];
+const IN_SYNC_KEYS: [&str; 3] =
+    ["min.insync.replicas", "transaction.state.log.min.isr", "share.coordinator.state.topic.min.isr"];
+
+/// Small and quick: the log cleaner alone would take 128 MiB. A frozen leader is replaced after the session timeout.
+const FIXED_PROPERTIES: &str = "\
+process.roles=broker,controller
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=INTERNAL
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT,PLAIN:PLAINTEXT
+auto.create.topics.enable=false
+offsets.topic.num.partitions=4
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.num.partitions=4
+group.initial.rebalance.delay.ms=0
+replica.lag.time.max.ms=3000
+broker.session.timeout.ms=4000
+broker.heartbeat.interval.ms=500
+log.cleaner.dedupe.buffer.size=8388608
+log.index.size.max.bytes=1048576
+num.network.threads=2
+num.io.threads=4
+";

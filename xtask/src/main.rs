@@ -3,6 +3,7 @@
 //! Each task is a module with one `run`. A task prints what a person needs and says by its result whether it went well;
 //! a wrong command line is told apart (exit code 2) from work that failed (exit code 1).
 
+mod codegen;
 #[cfg(test)]
 mod coverage;
 mod groups;
@@ -46,6 +47,7 @@ fn dispatch(arguments: &[String]) -> TaskResult {
     let (task, rest) = arguments.split_first().map_or(("help", [].as_slice()), |(task, rest)| (task.as_str(), rest));
     match task {
         "help" | "--help" | "-h" => help(),
+        "codegen" => codegen::run(rest).map_err(TaskError::Failed),
         "test" => test::run(rest),
         _ => Err(TaskError::Usage(format!("there is no task {task}"))),
     }
@@ -63,4 +65,5 @@ const HELP: &str = "\
 usage: cargo xtask TASK
 
   test [GROUP...] [--deny-skips]   run the test groups (all by default); --deny-skips: a skipped test or group fails
+  codegen [--check] [--jar PATH]   write the messages of milena-wire, or compare them with what the generator gives
   help                             this text and the test groups";

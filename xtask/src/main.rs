@@ -3,11 +3,14 @@
 //! Each task is a module with one `run`. A task prints what a person needs and says by its result whether it went well;
 //! a wrong command line is told apart (exit code 2) from work that failed (exit code 1).
 
+mod check;
 mod codegen;
 #[cfg(test)]
 mod coverage;
 mod groups;
 mod judge;
+mod kafka;
+mod sim;
 mod tally;
 mod test;
 mod workspace;
@@ -47,7 +50,10 @@ fn dispatch(arguments: &[String]) -> TaskResult {
     let (task, rest) = arguments.split_first().map_or(("help", [].as_slice()), |(task, rest)| (task.as_str(), rest));
     match task {
         "help" | "--help" | "-h" => help(),
+        "check" => check::run(rest),
         "codegen" => codegen::run(rest).map_err(TaskError::Failed),
+        "kafka" => kafka::run(rest),
+        "sim" => sim::run(rest),
         "test" => test::run(rest),
         _ => Err(TaskError::Usage(format!("there is no task {task}"))),
     }
@@ -65,5 +71,8 @@ const HELP: &str = "\
 usage: cargo xtask TASK
 
   test [GROUP...] [--deny-skips]   run the test groups (all by default); --deny-skips: a skipped test or group fails
+  check [--deny-skips]             format, clippy, rustdoc, the generated code, the number of crates
   codegen [--check] [--jar PATH]   write the messages of milena-wire, or compare them with what the generator gives
+  sim --seed N | --seeds A..B      run seeds of the simulation; a failing one prints the line that replays it
+  kafka up | down                  a real Kafka 4.3.1 on loopback, which stays up; prints its address
   help                             this text and the test groups";

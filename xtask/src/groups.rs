@@ -2,6 +2,7 @@
 //!
 //! A step is one call of cargo that runs tests and closes with their counts. Steps are chosen so that little is built
 //! twice: everything in the dev profile, except what is only worth running optimised (`sim`, `threads`, `cost`).
+//! Steps that measure something run with their output uncaptured, so that `test.rs` can show what they measured.
 
 use crate::workspace;
 use std::process::Command;
@@ -140,8 +141,10 @@ impl Step {
     fn arguments(&self) -> Vec<&'static str> {
         match *self {
             Self::Tests { package, profile: Profile::Dev } => test_of(package, &["--tests"]),
-            Self::Tests { package, profile: Profile::Release } => test_of(package, &["--tests", "--release"]),
-            Self::Target { package, target } => test_of(package, &["--test", target]),
+            Self::Tests { package, profile: Profile::Release } => {
+                test_of(package, &["--tests", "--release", "--", "--nocapture"])
+            }
+            Self::Target { package, target } => test_of(package, &["--test", target, "--", "--nocapture"]),
             Self::Models { package } => test_of(package, &["--lib", "--release", "loom"]),
             Self::DocExamples => vec!["test", "--no-fail-fast", "--workspace", "--doc"],
             Self::Program { package, arguments } => {

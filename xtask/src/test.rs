@@ -1,7 +1,8 @@
 //! `cargo xtask test`: runs the groups in the order of the table and prints one line for each as it ends.
 //!
 //! The last line is always the sum, `N passed, N failed, N skipped`. What the steps print goes to one log file per group
-//! below the target folder; it is shown only for a group that failed. What a result means is decided in `judge.rs`.
+//! below the target folder; it is shown only for a group that failed, except lines with `measured: `, which are always
+//! shown. What a result means is decided in `judge.rs`.
 
 use crate::groups::{GROUPS, Group, Need, Step};
 use crate::judge::{GroupEnd, Skips, StepEnd, Verdict, judge};
@@ -65,10 +66,11 @@ fn run_group(group: &Group, skips: Skips, log: &Path) -> io::Result<GroupEnd> {
     let started = Instant::now();
     let mut log = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(log)?;
     let mut ends = Vec::new();
+    let mut outputs = String::new();
     for step in group.steps {
         let end = match missing(group.needs) {
             Some(reason) => StepEnd::Skipped { reason },
-            None => run_step(step, &mut log)?,
+            None => run_step(step, &mut log, &mut outputs)?,
         };
         ends.push((step.name(), end));
     }
@@ -79,18 +81,28 @@ fn run_group(group: &Group, skips: Skips, log: &Path) -> io::Result<GroupEnd> {
         Verdict::Skipped(reason) => println!("skipped {seconds:7.1} s  {}: {reason}", end.tally),
         Verdict::Failed(reason) => println!("FAILED  {seconds:7.1} s  {}: {reason}", end.tally),
     }
+    for what in measured(&outputs) {
+        println!("         {what}");
+    }
     Ok(end)
 }
 
-/// Runs a step to its end, its output appended to the group's log; the counts are read from that part only.
-fn run_step(step: &Step, log: &mut File) -> io::Result<StepEnd> {
+/// Runs a step to its end, its output appended to the group's log and outputs; the counts are read from that part only.
+fn run_step(step: &Step, log: &mut File, outputs: &mut String) -> io::Result<StepEnd> {
     writeln!(log, "$ {}", step.name())?;
     let before = log.stream_position()?;
     let status = step.command().stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?).status()?;
     log.seek(SeekFrom::Start(before))?;
     let mut output = Vec::new();
     log.read_to_end(&mut output)?;
-    Ok(StepEnd::Ended { success: status.success(), tally: Tally::of_output(&String::from_utf8_lossy(&output)) })
+    let output = String::from_utf8_lossy(&output);
+    outputs.push_str(&output);
+    Ok(StepEnd::Ended { success: status.success(), tally: Tally::of_output(&output) })
+}
+
+/// What tests say that they measured. Without capture, a test's first words share a line with its name.
+fn measured(output: &str) -> impl Iterator<Item = &str> {
+    output.lines().filter_map(|line| Some(line.split_once("measured: ")?.1))
 }
 
 /// Why a need is not met on this machine; `None` when it is.
@@ -133,6 +145,12 @@ mod tests {
         let names: Vec<&str> = request.groups.iter().map(|group| group.name).collect();
         assert_eq!(names, ["wire", "core"]);
         assert_eq!(request.skips, Skips::Allowed);
+    }
+
+    #[test]
+    fn what_tests_measured_is_found_beside_their_names() {
+        let output = "test a ... measured: 3 allocations a batch\nok\nmeasured: 100000 records compared\nunmeasured\n";
+        assert_eq!(measured(output).collect::<Vec<_>>(), ["3 allocations a batch", "100000 records compared"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 fn a_node_starts_survives_every_signal_and_leaves_nothing_behind() {
     let started = Instant::now();
     let mut kafka = Kafka::start(Options::default()).unwrap();
-    println!("started in {:.1} s", started.elapsed().as_secs_f64());
+    println!("measured: one node started in {:.1} s", started.elapsed().as_secs_f64());
     let address = kafka.node(1).address();
     assert_eq!(kafka.bootstrap_servers(), address.to_string());
 
@@ -26,14 +26,14 @@ fn a_node_starts_survives_every_signal_and_leaves_nothing_behind() {
     kafka.node(1).kill().unwrap();
     assert!(TcpStream::connect(address).is_err(), "a killed node listens");
     kafka.node(1).start().unwrap();
-    println!("killed and started again in {:.1} s", restarted.elapsed().as_secs_f64());
+    println!("measured: one node killed and started again in {:.1} s", restarted.elapsed().as_secs_f64());
     assert_eq!(kafka.dump_records("letters").unwrap(), before);
 
     kafka.node(1).freeze().unwrap();
     kafka.node(1).thaw().unwrap();
     let terminated = Instant::now();
     kafka.node(1).terminate().unwrap();
-    println!("terminated in {:.1} s", terminated.elapsed().as_secs_f64());
+    println!("measured: one node terminated in {:.1} s", terminated.elapsed().as_secs_f64());
     assert!(kafka.node(1).freeze().is_err(), "an ended node is frozen");
     kafka.node(1).start().unwrap();
     assert_eq!(kafka.dump_records("letters").unwrap(), before);
@@ -48,7 +48,7 @@ fn a_node_starts_survives_every_signal_and_leaves_nothing_behind() {
 fn three_nodes_form_one_cluster() {
     let started = Instant::now();
     let mut kafka = Kafka::start(Options { nodes: 3, ..Options::default() }).unwrap();
-    println!("three nodes started in {:.1} s", started.elapsed().as_secs_f64());
+    println!("measured: three nodes started in {:.1} s", started.elapsed().as_secs_f64());
     assert_eq!(kafka.bootstrap_servers().split(',').count(), 3);
     create_and_fill(&kafka, "letters");
     kafka.node(2).kill().unwrap();

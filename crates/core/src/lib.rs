@@ -1,1 +1,18 @@
-//! The deciding machines of a Kafka producer: no sockets, no clock, no threads.
+//! The deciding machines of a Kafka producer: connection, metadata, partitions, lanes.
+//!
+//! Everything here is a plain value that is told what happened and asked what to do next. Four kinds of verb: commands
+//! (`append`, `flush`, `cancel`), `handle_*` (answers, disconnects, time), `poll_*` (`poll_request`, `poll_event`,
+//! `poll_timeout`) and getters. The time and the seed of every random choice are arguments, so that the simulation
+//! drives the same code as the client.
+//!
+//! Left out: sockets, clocks, threads, logging. Those are the client's (`milena`) or the simulation's.
+
+pub mod backoff;
+pub mod connection;
+pub mod ids;
+pub mod metadata;
+#[cfg(feature = "plants")]
+pub mod plant;
+pub mod producer;
+mod sync;
+pub mod time;

@@ -1,0 +1,353 @@
+//! One connection as bytes see it: version negotiation, requests in order, answers in the same order, one timer.
+//!
+//! ```text
+//! Negotiating(version) ──answer──▶ Ready
+//!      └─UNSUPPORTED_VERSION─▶ Negotiating(0)
+//! ```
+//!
+//! Always holds: answers arrive in the order of the requests (Kafka's brokers serve one request per connection at a
+//! time); one that does not fit its request ends the connection. A request's time runs only while it is the oldest
+//! unanswered one, because the broker does not look at it earlier (rule 27).
+//!
+//! Left out: the socket. The owner says what was written and read, and closes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use milena_wire::frame::{self, FrameSplitter, FrameTooLong};
+use milena_wire::messages::api_versions::request::ApiVersionsRequest;
+use milena_wire::{ApiKey, DecodeError, EncodeError, ErrorCode, Request};
+
+use crate::time::Moment;
+
+/// What a connection needs to know of the configuration.
+#[derive(Clone, Debug)]
+pub struct ConnectionConfig {
+    /// Shown in the broker's logs and quotas.
+    pub client_id: Arc<str>,
+    /// How long the oldest unanswered request may wait.
+    pub request_timeout: Duration,
+    /// The bug planted in this run.
+    #[cfg(feature = "plants")]
+    pub plant: crate::plant::Plant,
+}
+
+/// A larger response ends the connection. Fetch answers are bounded by their request; nothing else comes near.
+pub const RESPONSE_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// `T` says what a request was for.
+#[derive(Debug)]
+pub struct Connection<T> {
+    config: ConnectionConfig,
+    state: State,
+    splitter: FrameSplitter,
+    in_flight: VecDeque<InFlight<T>>,
+    answers: VecDeque<Answer<T>>,
+    next_correlation: i32,
+    bytes_queued: u64,
+    bytes_written: u64,
+    /// When the oldest unanswered request became that.
+    oldest_since: Moment,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The frame is there until it is handed out.
+    Negotiating {
+        frame: Option<Vec<u8>>,
+    },
+    Ready {
+        versions: BTreeMap<i16, (i16, i16)>,
+    },
+}
+
+#[derive(Debug)]
+struct InFlight<T> {
+    correlation: i32,
+    key: ApiKey,
+    version: i16,
+    /// Where its last byte stands in the stream of all bytes sent.
+    stream_end: u64,
+    /// Absent for the connection's own ApiVersions.
+    purpose: Option<T>,
+}
+
+/// A response, not decoded yet.
+#[derive(Debug)]
+pub struct Answer<T> {
+    /// What the request was for.
+    pub purpose: T,
+    /// Of the request, and so of the response.
+    pub version: i16,
+    /// The whole frame.
+    pub frame: Bytes,
+}
+
+impl<T> Answer<T> {
+    /// Reads the response to a request of this API.
+    pub fn decode<R: Request>(&self) -> Result<R::Response, ConnectionError> {
+        let decoded = frame::decode_response::<R>(self.frame.clone(), self.version);
+        decoded.map(|(_, response)| response).map_err(ConnectionError::Malformed)
+    }
+}
+
+/// A request that will not be answered any more.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unanswered<T> {
+    /// What it was for.
+    pub purpose: T,
+    /// Every byte was handed to the kernel, so the broker may execute it; otherwise it never will (rule 12).
+    pub was_all_written: bool,
+}
+
+/// Why a connection must be closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectionError {
+    /// The oldest request was not answered within `request_timeout`.
+    TimedOut {
+        /// Its API.
+        key: ApiKey,
+        /// `request_timeout`.
+        after: Duration,
+    },
+    /// Bytes that are no response of Kafka.
+    Malformed(DecodeError),
+    /// The first four bytes are no length of a response: the peer speaks another protocol (HTTP, TLS), or is broken.
+    FrameTooLong(FrameTooLong),
+    /// An answer to another request than the oldest.
+    WrongCorrelation {
+        /// Of the oldest request.
+        expected: i32,
+        /// Of the answer.
+        found: i32,
+    },
+    /// An answer, but nothing was asked.
+    Unasked,
+    /// The broker refuses to tell its versions.
+    NotNegotiated(ErrorCode),
+    /// Client and broker have no version of an API in common.
+    NoCommonVersion(ApiKey),
+}
+
+impl fmt::Display for ConnectionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut { key, after } => write!(f, "{key} was not answered within request_timeout {after:?}"),
+            Self::Malformed(error) => write!(f, "the peer does not answer like a Kafka broker: {error}"),
+            Self::FrameTooLong(error) => write!(f, "the peer does not answer like a Kafka broker: {error}"),
+            Self::WrongCorrelation { expected, found } => {
+                write!(f, "answer {found} came where answer {expected} was due")
+            }
+            Self::Unasked => f.write_str("an answer came though nothing was asked"),
+            Self::NotNegotiated(code) => write!(f, "the broker refused to tell its API versions: {code}"),
+            Self::NoCommonVersion(key) => {
+                write!(f, "the broker has no version of {key} that this client speaks; Kafka 2.1 or later is needed")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConnectionError {}
+
+impl<T> Connection<T> {
+    /// A connection whose socket is open; its first frame is ready to be sent.
+    pub fn new(config: ConnectionConfig, now: Moment) -> Self {
+        let mut connection = Self {
+            config,
+            state: State::Negotiating { frame: None },
+            splitter: FrameSplitter::new(RESPONSE_BYTES_MAX),
+            in_flight: VecDeque::new(),
+            answers: VecDeque::new(),
+            next_correlation: 0,
+            bytes_queued: 0,
+            bytes_written: 0,
+            oldest_since: now,
+        };
+        connection.ask_versions(now, API_VERSIONS_FIRST);
+        connection
+    }
+
+    fn ask_versions(&mut self, now: Moment, version: i16) {
+        let request = ApiVersionsRequest {
+            client_software_name: if version < 3 { "".into() } else { "milena".into() },
+            client_software_version: if version < 3 { "".into() } else { env!("CARGO_PKG_VERSION").into() },
+            ..ApiVersionsRequest::default()
+        };
+        let frame = self.encode(version, &request).expect("both fields fit the version");
+        self.register_frame(now, ApiKey::API_VERSIONS, version, frame.len(), None);
+        self.state = State::Negotiating { frame: Some(frame) };
+    }
+
+    /// The connection's own first frame, once.
+    pub fn poll_handshake(&mut self) -> Option<Vec<u8>> {
+        match &mut self.state {
+            State::Negotiating { frame } => frame.take(),
+            State::Ready { .. } => None,
+        }
+    }
+
+    /// Whether requests can be sent.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready { .. })
+    }
+
+    /// Requests that are not answered.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// The newest stable version of an API that both sides speak.
+    pub fn version_of<R: Request>(&self) -> Result<i16, ConnectionError> {
+        let none = ConnectionError::NoCommonVersion(R::KEY);
+        let State::Ready { versions } = &self.state else { return Err(none) };
+        let Some((ours, theirs)) = R::KEY.stable_versions().zip(versions.get(&R::KEY.0)) else { return Err(none) };
+        let newest = *ours.end().min(&theirs.1);
+        if newest >= *ours.start().max(&theirs.0) { Ok(newest) } else { Err(none) }
+    }
+
+    /// The correlation id that the next frame must carry.
+    pub fn correlation(&self) -> i32 {
+        self.next_correlation
+    }
+
+    /// Who the frame must say it is from.
+    pub fn client_id(&self) -> &str {
+        &self.config.client_id
+    }
+
+    /// A whole request frame, to be registered with its length.
+    pub fn encode<R: Request>(&self, version: i16, request: &R) -> Result<Vec<u8>, EncodeError> {
+        frame::encode_request(&self.config.client_id, self.next_correlation, version, request)
+    }
+
+    /// A frame with the current [`Self::correlation`] id goes out next.
+    pub fn register(&mut self, now: Moment, key: ApiKey, version: i16, frame_len: usize, purpose: T) {
+        self.register_frame(now, key, version, frame_len, Some(purpose));
+    }
+
+    fn register_frame(&mut self, now: Moment, key: ApiKey, version: i16, frame_len: usize, purpose: Option<T>) {
+        if self.in_flight.is_empty() {
+            self.oldest_since = now;
+        }
+        self.bytes_queued += frame_len as u64;
+        let correlation = self.next_correlation;
+        self.in_flight.push_back(InFlight { correlation, key, version, stream_end: self.bytes_queued, purpose });
+        self.next_correlation = self.next_correlation.wrapping_add(1);
+    }
+
+    /// So many more bytes were handed to the kernel.
+    pub fn handle_written(&mut self, bytes: usize) {
+        self.bytes_written += bytes as u64;
+    }
+
+    /// Bytes that were registered and not yet handed to the kernel.
+    pub fn has_unsent(&self) -> bool {
+        self.bytes_written < self.bytes_queued
+    }
+
+    /// Bytes came from the socket. On an error the connection must be closed.
+    pub fn handle_bytes(&mut self, now: Moment, bytes: &[u8]) -> Result<(), ConnectionError> {
+        self.splitter.push(bytes);
+        self.handle_read(now)
+    }
+
+    /// Where the socket may read to; followed by [`Self::handle_read`].
+    pub fn read_buffer(&mut self) -> &mut BytesMut {
+        self.splitter.read_buffer()
+    }
+
+    /// The read buffer has grown. On an error the connection must be closed.
+    pub fn handle_read(&mut self, now: Moment) -> Result<(), ConnectionError> {
+        while let Some(frame) = self.splitter.next_frame().map_err(ConnectionError::FrameTooLong)? {
+            self.handle_frame(now, frame)?;
+        }
+        Ok(())
+    }
+
+    fn handle_frame(&mut self, now: Moment, frame: Bytes) -> Result<(), ConnectionError> {
+        let request = self.take_oldest().ok_or(ConnectionError::Unasked)?;
+        let found = frame::correlation_id(&frame).map_err(ConnectionError::Malformed)?;
+        if found != request.correlation && !self.is_planted() {
+            return Err(ConnectionError::WrongCorrelation { expected: request.correlation, found });
+        }
+        self.oldest_since = now;
+        match request.purpose {
+            Some(purpose) => self.answers.push_back(Answer { purpose, version: request.version, frame }),
+            None => self.handle_versions(now, request.version, frame)?,
+        }
+        Ok(())
+    }
+
+    #[cfg(not(feature = "plants"))]
+    fn take_oldest(&mut self) -> Option<InFlight<T>> {
+        self.in_flight.pop_front()
+    }
+
+    #[cfg(not(feature = "plants"))]
+    fn is_planted(&self) -> bool {
+        false
+    }
+
+    #[cfg(feature = "plants")]
+    fn take_oldest(&mut self) -> Option<InFlight<T>> {
+        if self.is_planted() { self.in_flight.pop_back() } else { self.in_flight.pop_front() }
+    }
+
+    #[cfg(feature = "plants")]
+    fn is_planted(&self) -> bool {
+        self.config.plant == crate::plant::Plant::AnswerToWrongRequest
+    }
+
+    fn handle_versions(&mut self, now: Moment, version: i16, frame: Bytes) -> Result<(), ConnectionError> {
+        // A broker that does not know the version answers in version 0, error code first (KIP-511).
+        let code = frame.get(RESPONSE_HEADER_BYTES..RESPONSE_HEADER_BYTES + 2);
+        if version > 0 && code == Some(&ErrorCode::UNSUPPORTED_VERSION.0.to_be_bytes()) {
+            self.ask_versions(now, 0);
+            return Ok(());
+        }
+        let (_, response) =
+            frame::decode_response::<ApiVersionsRequest>(frame, version).map_err(ConnectionError::Malformed)?;
+        ErrorCode(response.error_code).into_result().map_err(ConnectionError::NotNegotiated)?;
+        let ranges = response.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version)));
+        self.state = State::Ready { versions: ranges.collect() };
+        Ok(())
+    }
+
+    /// The next answer, oldest first.
+    pub fn poll_answer(&mut self) -> Option<Answer<T>> {
+        self.answers.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] must be called.
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        (!self.in_flight.is_empty()).then(|| self.oldest_since + self.config.request_timeout)
+    }
+
+    /// On an error the connection must be closed.
+    pub fn handle_timeout(&mut self, now: Moment) -> Result<(), ConnectionError> {
+        let Some(oldest) = self.in_flight.front() else { return Ok(()) };
+        if now < self.oldest_since + self.config.request_timeout {
+            return Ok(());
+        }
+        Err(ConnectionError::TimedOut { key: oldest.key, after: self.config.request_timeout })
+    }
+
+    /// The socket is closed: what will not be answered any more, oldest first.
+    pub fn close(self) -> impl Iterator<Item = Unanswered<T>> {
+        let written = self.bytes_written;
+        self.in_flight.into_iter().filter_map(move |request| {
+            let was_all_written = request.stream_end <= written;
+            request.purpose.map(|purpose| Unanswered { purpose, was_all_written })
+        })
+    }
+}
+
+/// The first version with the client's name in it (KIP-511); every broker since 2.4 speaks it, older ones say so.
+const API_VERSIONS_FIRST: i16 = 3;
+
+/// ApiVersions answers always carry response header version 0: the correlation id.
+const RESPONSE_HEADER_BYTES: usize = 4;

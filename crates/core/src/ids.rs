@@ -1,0 +1,100 @@
+//! The numbers of Kafka as types, so that an epoch is never taken for a sequence.
+
+use std::fmt;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub $inner);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+id! {
+    /// A broker's id in its cluster.
+    NodeId(i32)
+}
+id! {
+    /// A partition's number within its topic.
+    PartitionIndex(i32)
+}
+id! {
+    /// One partition of one topic, numbered by this client; dense, never reused.
+    PartitionId(u32)
+}
+id! {
+    /// A topic, numbered by this client in the order in which it was first asked for.
+    TopicIndex(u32)
+}
+id! {
+    /// What InitProducerId gave; together with an epoch the first part of a stamp.
+    ProducerId(i64)
+}
+id! {
+    /// The generation of a producer id; a higher one makes brokers refuse the lower ones on a partition.
+    Epoch(i16)
+}
+id! {
+    /// The generation of a partition's leadership; compares only within one topic id.
+    LeaderEpoch(i32)
+}
+
+/// The number of a record among those of one producer id and epoch on one partition. Wraps from 2^31 − 1 to 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sequence(i32);
+
+impl Sequence {
+    /// Where every epoch starts.
+    pub const FIRST: Self = Self(0);
+
+    /// A sequence as it stands in a batch header; negative ones belong to no producer id.
+    pub fn new(sequence: i32) -> Option<Self> {
+        (sequence >= 0).then_some(Self(sequence))
+    }
+
+    /// The number for the wire.
+    pub const fn value(self) -> i32 {
+        self.0
+    }
+
+    /// The sequence after a batch of `count` records that starts here.
+    #[must_use]
+    pub const fn next(self, count: u32) -> Self {
+        Self(((self.0 as i64 + count as i64) & i32::MAX as i64) as i32)
+    }
+}
+
+impl fmt::Display for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Who stamps: one producer id in one of its epochs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    /// From InitProducerId.
+    pub producer_id: ProducerId,
+    /// 0 for a fresh id.
+    pub epoch: Epoch,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sequence_wraps_to_zero_after_the_largest_number() {
+        let last = Sequence::new(i32::MAX).expect("not negative");
+        assert_eq!(last.next(1), Sequence::FIRST);
+        assert_eq!(last.next(11), Sequence(10));
+        assert_eq!(Sequence::FIRST.next(7), Sequence(7));
+        assert_eq!(Sequence::new(-1), None);
+    }
+}

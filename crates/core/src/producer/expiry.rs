@@ -1,0 +1,99 @@
+//! Every batch that somebody may wait for, by the tick in which its next record is due.
+//!
+//! Always holds: a caller's release depends on nothing but the clock: not on lanes, connections or what its batch waits
+//! for. Costs one entry per batch and one turn per tick in which records of it arrived.
+//!
+//! Left out: what a release means for the batch's bytes; the owner of a dead batch is told to look.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::completion::{BatchCompletion, Posted};
+use crate::time::{Moment, Tick};
+
+/// `S` says where the batch belongs.
+#[derive(Debug)]
+pub struct Expiry<S> {
+    due: BTreeMap<(Tick, u64), (S, Arc<BatchCompletion>)>,
+    next_number: u64,
+    /// Ended batches are swept out when this many entries are held.
+    sweep_at: usize,
+}
+
+/// Records of one batch that were released.
+#[derive(Debug)]
+pub struct Expired<S> {
+    /// Where the batch belongs.
+    pub place: S,
+    /// Their batch.
+    pub completion: Arc<BatchCompletion>,
+    /// Those that were posted; their reports are due now.
+    pub posted: Vec<Posted>,
+    /// Nothing of the batch is wanted, and nothing of it was sent.
+    pub is_dead: bool,
+}
+
+impl<S: Clone> Expiry<S> {
+    /// Watches nothing yet.
+    pub fn new() -> Self {
+        Self { due: BTreeMap::new(), next_number: 0, sweep_at: SWEEP_MIN }
+    }
+
+    /// Watches a batch from its first record on.
+    pub fn register(&mut self, place: S, completion: Arc<BatchCompletion>) {
+        if let Some(tick) = completion.next_due() {
+            self.insert(tick, place, completion);
+        }
+        if self.due.len() >= self.sweep_at {
+            self.due.retain(|_, (_, completion)| completion.end().is_none());
+            self.sweep_at = (2 * self.due.len()).max(SWEEP_MIN);
+        }
+    }
+
+    fn insert(&mut self, tick: Tick, place: S, completion: Arc<BatchCompletion>) {
+        self.due.insert((tick, self.next_number), (place, completion));
+        self.next_number += 1;
+    }
+
+    /// When [`Self::expire`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        self.due.first_key_value().map(|((tick, _), _)| tick.moment())
+    }
+
+    /// Releases who is due. `seal` must end the filling of a batch, so that no more records join the released ones.
+    pub fn expire(&mut self, now: Moment, mut seal: impl FnMut(&S, &Arc<BatchCompletion>)) -> Vec<Expired<S>> {
+        let mut expired = Vec::new();
+        while let Some(entry) = self.due.first_entry() {
+            if entry.key().0.moment() > now {
+                break;
+            }
+            let (place, completion) = entry.remove();
+            let mut release = completion.release_due(now);
+            if release.needs_seal {
+                seal(&place, &completion);
+                release = completion.release_due(now);
+            }
+            if let Some(tick) = release.next_due {
+                self.insert(tick, place.clone(), Arc::clone(&completion));
+            }
+            if release.is_dead || !release.posted.is_empty() {
+                expired.push(Expired { place, completion, posted: release.posted, is_dead: release.is_dead });
+            }
+        }
+        expired
+    }
+
+    /// Every batch watched that has not ended, oldest deadline first.
+    pub fn live(&self) -> impl Iterator<Item = (&S, &Arc<BatchCompletion>)> {
+        self.due.values().map(|(place, completion)| (place, completion)).filter(|(_, batch)| batch.end().is_none())
+    }
+}
+
+impl<S: Clone> Default for Expiry<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Below this many entries a sweep is not worth its walk.
+const SWEEP_MIN: usize = 1024;

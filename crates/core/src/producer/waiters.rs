@@ -1,0 +1,105 @@
+//! Who waits for a batch: wakers by record, found again by a key that sits in the waiting future.
+//!
+//! A slot belongs to its future until that future removes it, even after its waker was taken, so a key never names
+//! somebody else's slot. Awaiting records in order uses the one inline slot and allocates nothing.
+
+use std::task::Waker;
+
+/// Names a slot; kept by the future that registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WaiterKey(u32);
+
+impl WaiterKey {
+    /// Nothing registered.
+    pub(super) const NONE: Self = Self(u32::MAX);
+    const INLINE: Self = Self(u32::MAX - 1);
+}
+
+#[derive(Debug)]
+struct Waiter {
+    index: u32,
+    /// Taken when the record is released; the slot stays with its future.
+    waker: Option<Waker>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    inline: Option<Waiter>,
+    slots: Vec<Option<Waiter>>,
+    free: Vec<u32>,
+    /// Those who wait until every record of the batch has its outcome.
+    whole: Vec<Waker>,
+}
+
+impl Waiters {
+    /// Registers or renews; gives the key to keep.
+    pub(super) fn register(&mut self, key: WaiterKey, index: u32, waker: &Waker) -> WaiterKey {
+        if let Some(held) = self.slot(key) {
+            match &mut held.waker {
+                Some(old) => old.clone_from(waker),
+                none => *none = Some(waker.clone()),
+            }
+            return key;
+        }
+        let waiter = Waiter { index, waker: Some(waker.clone()) };
+        if self.inline.is_none() {
+            self.inline = Some(waiter);
+            return WaiterKey::INLINE;
+        }
+        if let Some(slot) = self.free.pop() {
+            self.slots[slot as usize] = Some(waiter);
+            return WaiterKey(slot);
+        }
+        self.slots.push(Some(waiter));
+        WaiterKey(self.slots.len() as u32 - 1)
+    }
+
+    pub(super) fn remove(&mut self, key: WaiterKey) {
+        match key {
+            WaiterKey::NONE => {}
+            WaiterKey::INLINE => self.inline = None,
+            WaiterKey(slot) => {
+                if let Some(held) = self.slots.get_mut(slot as usize) {
+                    *held = None;
+                    self.free.push(slot);
+                }
+            }
+        }
+    }
+
+    pub(super) fn register_whole(&mut self, waker: &Waker) {
+        if !self.whole.iter().any(|known| known.will_wake(waker)) {
+            self.whole.push(waker.clone());
+        }
+    }
+
+    /// The wakers of all records below `below`, and of those who wait for the whole batch.
+    pub(super) fn take_below(&mut self, below: u32) -> Vec<Waker> {
+        let mut woken = std::mem::take(&mut self.whole);
+        let due = self.inline.iter_mut().chain(self.slots.iter_mut().flatten()).filter(|waiter| waiter.index < below);
+        woken.extend(due.filter_map(|waiter| waiter.waker.take()));
+        woken
+    }
+
+    /// The wakers of one record, and of those who wait for the whole batch.
+    pub(super) fn take_one(&mut self, index: u32) -> Vec<Waker> {
+        let mut woken = std::mem::take(&mut self.whole);
+        let due = self.inline.iter_mut().chain(self.slots.iter_mut().flatten()).filter(|waiter| waiter.index == index);
+        woken.extend(due.filter_map(|waiter| waiter.waker.take()));
+        woken
+    }
+
+    fn slot(&mut self, key: WaiterKey) -> Option<&mut Waiter> {
+        match key {
+            WaiterKey::NONE => None,
+            WaiterKey::INLINE => self.inline.as_mut(),
+            WaiterKey(slot) => self.slots.get_mut(slot as usize).and_then(Option::as_mut),
+        }
+    }
+
+    /// Wakes everybody; outside the lock, so this takes the whole value.
+    pub(super) fn wake_all(self) {
+        let records = self.inline.into_iter().chain(self.slots.into_iter().flatten());
+        records.filter_map(|waiter| waiter.waker).chain(self.whole).for_each(Waker::wake);
+    }
+}

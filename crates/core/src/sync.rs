@@ -1,0 +1,78 @@
+//! The few synchronisation types of this crate, exchanged for loom's when a model runs (`--cfg loom`).
+//!
+//! A poisoned lock is taken as it is: every critical section here only moves values, so a panic elsewhere cannot leave
+//! one half done.
+
+use std::sync::PoisonError;
+
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic;
+#[cfg(loom)]
+use loom::sync::{Mutex as RawMutex, MutexGuard};
+#[cfg(not(loom))]
+pub(crate) use std::sync::atomic;
+#[cfg(not(loom))]
+use std::sync::{Mutex as RawMutex, MutexGuard};
+
+#[derive(Debug)]
+pub(crate) struct Mutex<T>(RawMutex<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(RawMutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A value that is set at most once; a read is one acquire load.
+#[cfg(not(loom))]
+#[derive(Debug)]
+pub(crate) struct Once<T>(std::sync::OnceLock<T>);
+
+#[cfg(not(loom))]
+impl<T: Copy> Once<T> {
+    pub(crate) fn new() -> Self {
+        Self(std::sync::OnceLock::new())
+    }
+
+    pub(crate) fn get(&self) -> Option<T> {
+        self.0.get().copied()
+    }
+
+    /// Whether this call set the value.
+    pub(crate) fn set(&self, value: T) -> bool {
+        self.0.set(value).is_ok()
+    }
+}
+
+/// Loom has no `OnceLock`; the flag carries the ordering that is under test.
+#[cfg(loom)]
+#[derive(Debug)]
+pub(crate) struct Once<T> {
+    is_set: atomic::AtomicBool,
+    value: Mutex<Option<T>>,
+}
+
+#[cfg(loom)]
+impl<T: Copy> Once<T> {
+    pub(crate) fn new() -> Self {
+        Self { is_set: atomic::AtomicBool::new(false), value: Mutex::new(None) }
+    }
+
+    pub(crate) fn get(&self) -> Option<T> {
+        if self.is_set.load(atomic::Ordering::Acquire) { *self.value.lock() } else { None }
+    }
+
+    pub(crate) fn set(&self, value: T) -> bool {
+        let mut held = self.value.lock();
+        if held.is_some() {
+            return false;
+        }
+        *held = Some(value);
+        self.is_set.store(true, atomic::Ordering::Release);
+        true
+    }
+}

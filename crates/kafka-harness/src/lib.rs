@@ -29,7 +29,6 @@ mod node;
 mod probe;
 pub mod standing;
 
-pub use artifacts::jars;
 pub use cluster::{Kafka, Options};
 pub use dump::DumpedRecord;
 pub use error::StartError;

@@ -1,1 +1,66 @@
 //! A Kafka broker in a process: for tests, and for laptops that have no Kafka.
+//!
+//! Two ways in. [`Broker`] is a TCP server with a thread of its own: start it, connect any Kafka client to
+//! [`Broker::bootstrap`]. [`Cluster`] is the same broker without sockets and clocks, for whoever brings time and bytes itself, such as
+//! a simulation:
+//!
+//! ```
+//! use std::time::Duration;
+//! use milena_broker::{Cluster, ClusterConfig, Event, Memory, Moment, Node, NodeId};
+//!
+//! let node = Node { id: NodeId(1), host: "broker".to_owned(), port: 9092 };
+//! let now = Moment { elapsed: Duration::ZERO, wall: Duration::from_secs(1_700_000_000) };
+//! let mut cluster = Cluster::open(ClusterConfig::with_node(node), Box::new(Memory), now)?;
+//! cluster.create_topic("orders", 3)?;
+//! let connection = cluster.connect(NodeId(1)).expect("there is a node 1");
+//! // A request is a frame without its length; ApiVersions version 0 here.
+//! cluster.handle_frame(now, connection, bytes::Bytes::from_static(&[0, 18, 0, 0, 0, 0, 0, 7, 255, 255]));
+//! while let Some(event) = cluster.poll_event(now) {
+//!     match event {
+//!         Event::Response { connection: _, frame } => assert_eq!(frame[4..8], [0, 0, 0, 7]), // whole, with its length
+//!         Event::Close { reason, .. } => panic!("{reason}"),
+//!     }
+//! }
+//! // A fetch that waits for data sets a timeout: call `handle_timeout` then, and take events again.
+//! assert_eq!(cluster.poll_timeout(), None);
+//! // The truth, for checkers.
+//! let log = cluster.log("orders", milena_broker::PartitionIndex(0)).expect("it was made");
+//! assert_eq!(log.next_offset(), 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! After every call that takes `now`, take events until there are none. A connection is served one request at a time: frames that arrive
+//! while it is muted wait inside, in order. [`Cluster::plant`] makes Produce attempts fail before or after the append.
+//!
+//! Served: ApiVersions, Metadata, InitProducerId, Produce, Fetch, ListOffsets, CreateTopics, DeleteTopics, FindCoordinator, DescribeCluster,
+//! DescribeProducers, OffsetForLeaderEpoch. Left out: groups, transactions, compaction and retention, more than one node, TLS and SASL.
+
+mod api;
+mod batch_check;
+mod catalogue;
+mod cluster;
+mod connection;
+mod ids;
+mod log;
+mod moment;
+mod parking;
+mod partition;
+mod producer_ids;
+mod producer_state;
+mod random;
+mod storage;
+mod topic_config;
+mod topics;
+
+pub use api::CreateTopicError;
+pub use catalogue::{Catalogue, TopicEntry};
+pub use cluster::{Cluster, ClusterConfig, Node, OpenError};
+pub use connection::{CloseReason, Event};
+pub use ids::{ConnectionId, Epoch, NodeId, PartitionIndex, ProducerId, Sequence};
+pub use log::{BatchEntry, LookupError, PartitionLog, TimestampedOffset, TornTail};
+pub use moment::Moment;
+pub use partition::{Partition, ProduceFault};
+pub use producer_state::{CACHED_BATCHES, CachedBatch, ProducerEntry, Producers, Refusal, Stamp, Verdict, validate};
+pub use storage::{Directory, DirectoryError, Memory, Segment, Storage, StorageError};
+pub use topic_config::{ConfigError, ConfigValue, TimestampType, TopicConfig};
+pub use topics::{NAME_LENGTH_MAX, Topic, TopicNameError};

@@ -1,0 +1,82 @@
+//! DeleteTopics, and removing a topic for any other reason.
+//!
+//! A topic is gone once the catalogue does not name it; its files follow. Whoever waits for its data is told.
+
+use std::collections::BTreeSet;
+
+use milena_wire::messages::delete_topics::request::{DeleteTopicState, DeleteTopicsRequest};
+use milena_wire::messages::delete_topics::response::{DeletableTopicResult, DeleteTopicsResponse};
+use milena_wire::{ErrorCode, Uuid};
+
+use super::TopicRef;
+use crate::cluster::Cluster;
+use crate::moment::Moment;
+use crate::storage::StorageError;
+
+impl Cluster {
+    pub(super) fn delete_topics(
+        &mut self,
+        now: Moment,
+        request: &DeleteTopicsRequest,
+        version: i16,
+    ) -> DeleteTopicsResponse {
+        let asked: Vec<DeleteTopicState> = match version {
+            STATES_SINCE.. => request.topics.clone(),
+            _ => request.topic_names.iter().map(|name| by_name(name)).collect(),
+        };
+        let mut seen = BTreeSet::new();
+        let mut responses = Vec::with_capacity(asked.len());
+        for state in &asked {
+            let first = seen.insert((state.name.as_deref(), state.topic_id));
+            let deleted = if first { self.delete_asked(now, state) } else { Err(ErrorCode::INVALID_REQUEST) };
+            responses.push(result(state, deleted));
+        }
+        DeleteTopicsResponse { responses, ..Default::default() }
+    }
+
+    fn delete_asked(&mut self, now: Moment, asked: &DeleteTopicState) -> Result<(String, Uuid), ErrorCode> {
+        let topic = match (&asked.name, asked.topic_id) {
+            (Some(name), Uuid::ZERO) => TopicRef::Name(name),
+            (None, id) if !id.is_zero() => TopicRef::Id(id),
+            _ => return Err(ErrorCode::INVALID_REQUEST),
+        };
+        let found = self.find_topic(topic).ok_or(topic.unknown())?;
+        let (name, id) = (found.name.clone(), found.id);
+        self.remove_topic(now, &name).map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
+        Ok((name, id))
+    }
+
+    pub(crate) fn remove_topic(&mut self, now: Moment, name: &str) -> Result<bool, StorageError> {
+        let Some(topic) = self.topics.remove(name) else {
+            return Ok(false);
+        };
+        if let Err(error) = self.save_catalogue() {
+            self.topics.insert(topic);
+            return Err(error);
+        }
+        let (id, count) = (topic.id, topic.partitions.len());
+        drop(topic);
+        self.remove_segments(name, count);
+        self.wake_fetches(now, id);
+        Ok(true)
+    }
+}
+
+fn by_name(name: &str) -> DeleteTopicState {
+    DeleteTopicState { name: Some(name.into()), ..Default::default() }
+}
+
+fn result(asked: &DeleteTopicState, deleted: Result<(String, Uuid), ErrorCode>) -> DeletableTopicResult {
+    match deleted {
+        Ok((name, topic_id)) => DeletableTopicResult { name: Some(name.into()), topic_id, ..Default::default() },
+        Err(code) => DeletableTopicResult {
+            name: asked.name.clone(),
+            topic_id: asked.topic_id,
+            error_code: code.0,
+            ..Default::default()
+        },
+    }
+}
+
+/// The first version that names topics by name or id.
+const STATES_SINCE: i16 = 6;

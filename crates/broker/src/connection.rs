@@ -1,0 +1,97 @@
+//! What the cluster keeps of a client's connection, and what it tells the driver about it.
+//!
+//! Kafka serves one request per connection at a time: the connection is *muted* until the answer has been handed to the driver, and
+//! requests that arrive meanwhile wait in order. The driver bounds them: a TCP server by not reading, a simulation by its window.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use bytes::Bytes;
+use milena_wire::{ApiKey, DecodeError, EncodeError, ErrorCode};
+
+use crate::ids::ConnectionId;
+
+/// What a driver has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Write this frame, length included, to the connection. The next request of the connection is served once this event is taken.
+    Response {
+        /// Whose answer it is.
+        connection: ConnectionId,
+        /// The whole frame.
+        frame: Bytes,
+    },
+    /// Close the connection; the cluster has forgotten it already.
+    Close {
+        /// Which.
+        connection: ConnectionId,
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+/// Why the broker closes a connection, as Kafka does in the same cases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The bytes are not a request.
+    Malformed(DecodeError),
+    /// There is no such API here.
+    UnknownApi(ApiKey),
+    /// There is such an API, but not in this version.
+    UnsupportedVersion {
+        /// The API.
+        api: ApiKey,
+        /// The version asked for.
+        version: i16,
+    },
+    /// A batch of a Produce request with acks=0 was refused: closing is the only way left to say so.
+    SilentProduceRefused(ErrorCode),
+    /// The answer cannot be written in the version asked for.
+    Unanswerable(EncodeError),
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CloseReason::Malformed(error) => write!(f, "malformed request: {error}"),
+            CloseReason::UnknownApi(api) => write!(f, "unknown API {}", api.0),
+            CloseReason::UnsupportedVersion { api, version } => write!(f, "{api} version {version} is not served"),
+            CloseReason::SilentProduceRefused(code) => write!(f, "a batch sent with acks=0 was refused with {code}"),
+            CloseReason::Unanswerable(error) => write!(f, "the answer cannot be written: {error}"),
+        }
+    }
+}
+
+/// Whose turn it is on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The next request is served.
+    Client,
+    /// Muted: a fetch waits for data.
+    Parked,
+    /// Muted: the answer has not been taken by the driver.
+    Answering,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) turn: Turn,
+    /// Requests that arrived while muted.
+    pub(crate) waiting: VecDeque<Bytes>,
+}
+
+impl Connection {
+    pub(crate) fn new() -> Connection {
+        Connection { turn: Turn::Client, waiting: VecDeque::new() }
+    }
+
+    /// The next request, if it may be served now.
+    pub(crate) fn next_request(&mut self) -> Option<Bytes> {
+        match self.turn {
+            Turn::Client => self.waiting.pop_front(),
+            Turn::Parked | Turn::Answering => None,
+        }
+    }
+}

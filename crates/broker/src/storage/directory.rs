@@ -1,0 +1,289 @@
+//! Storage in a folder: raw batches as on Kafka's disk, a catalogue, a lock, and the address while serving.
+//!
+//! `DIR/.lock` is locked by the one process that writes. `DIR/catalogue` is replaced by rename, so it is always whole. `DIR/TOPIC-N/00000000000000000000.log`
+//! holds the batches of partition N. `DIR/address` says where the owner serves; without the lock it means nothing.
+//! The catalogue is the truth about topics: it is saved after a topic's files are made and before they are removed, so a folder
+//! that it does not name is what a crash left of a creation or a deletion.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::{error, fmt};
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Segment, Storage, StorageError};
+use crate::catalogue::Catalogue;
+use crate::ids::PartitionIndex;
+
+/// A data directory, owned: the lock is held until this is dropped.
+#[derive(Debug)]
+pub struct Directory {
+    root: PathBuf,
+    /// Never read; closing it releases the lock.
+    _lock: File,
+}
+
+/// Why a data directory cannot be owned.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum DirectoryError {
+    /// Another broker owns it.
+    InUse {
+        /// The data directory.
+        path: PathBuf,
+        /// Where that broker serves; none while it is still starting.
+        address: Option<String>,
+    },
+    /// It cannot be made, or its lock cannot be taken.
+    Storage(StorageError),
+}
+
+impl fmt::Display for DirectoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DirectoryError::InUse { path, address: Some(address) } => write!(
+                f,
+                "data directory {} is in use by a broker at {address}; connect to it or use another directory",
+                path.display()
+            ),
+            DirectoryError::InUse { path, address: None } => write!(
+                f,
+                "data directory {} is in use by a broker that does not serve yet; try again or use another directory",
+                path.display()
+            ),
+            DirectoryError::Storage(error) => error.fmt(f),
+        }
+    }
+}
+
+impl error::Error for DirectoryError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            DirectoryError::InUse { .. } => None,
+            DirectoryError::Storage(error) => Some(error),
+        }
+    }
+}
+
+impl Directory {
+    /// Makes the folder if need be and takes its lock.
+    pub fn open(root: &Path) -> Result<Directory, DirectoryError> {
+        let lock = lock_file(root).map_err(DirectoryError::Storage)?;
+        match lock.try_lock() {
+            Ok(()) => {
+                remove_address(root);
+                Ok(Directory { root: root.to_path_buf(), _lock: lock })
+            }
+            Err(TryLockError::WouldBlock) => {
+                Err(DirectoryError::InUse { path: root.to_path_buf(), address: read_address(root) })
+            }
+            Err(TryLockError::Error(source)) => {
+                Err(DirectoryError::Storage(StorageError::Io { action: "lock", path: root.join(LOCK_FILE), source }))
+            }
+        }
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Says where the owner serves.
+    pub fn publish_address(&self, address: &str) -> Result<(), StorageError> {
+        replace(&self.root.join(ADDRESS_FILE), format!("{address}\n").as_bytes(), File::flush)
+    }
+
+    fn segment_file(&self, topic: &str, partition: PartitionIndex) -> PathBuf {
+        self.root.join(format!("{topic}-{partition}")).join(SEGMENT_FILE)
+    }
+
+    /// Folders that look like partitions: a name with `-N` at its end, and a segment file inside.
+    fn partition_folders(&self) -> Result<Vec<(String, PartitionIndex)>, StorageError> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.root).map_err(io_error("list", &self.root))? {
+            let entry = entry.map_err(io_error("list", &self.root))?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let Some((topic, index)) = name.rsplit_once('-') else { continue };
+            let Ok(index) = index.parse::<i32>() else { continue };
+            let ours = format!("{topic}-{index}") == name && entry.path().join(SEGMENT_FILE).is_file();
+            if ours {
+                found.push((topic.to_owned(), PartitionIndex(index)));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Finishes what a crash left undone. Only files that this broker writes are removed.
+    fn remove_unnamed(&mut self, catalogue: Option<&Catalogue>) -> Result<(), StorageError> {
+        let folders = self.partition_folders()?;
+        let Some(catalogue) = catalogue else {
+            let path = self.root.clone();
+            return if folders.is_empty() { Ok(()) } else { Err(StorageError::CatalogueMissing { path }) };
+        };
+        for (topic, partition) in folders {
+            let named = catalogue.topics.get(&topic).is_some_and(|entry| partition.0 < entry.partitions);
+            if !named {
+                self.remove_segment(&topic, partition)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Storage for Directory {
+    fn load_catalogue(&mut self) -> Result<Option<Catalogue>, StorageError> {
+        let path = self.root.join(CATALOGUE_FILE);
+        let catalogue = match fs::read_to_string(&path) {
+            Ok(text) => {
+                let parsed = Catalogue::parse(&text);
+                Some(parsed.map_err(|bad| StorageError::BadCatalogue { path, line: bad.line, what: bad.what })?)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(io_error("read", &path)(error)),
+        };
+        self.remove_unnamed(catalogue.as_ref())?;
+        Ok(catalogue)
+    }
+
+    fn save_catalogue(&mut self, catalogue: &Catalogue) -> Result<(), StorageError> {
+        replace(&self.root.join(CATALOGUE_FILE), catalogue.to_string().as_bytes(), |file| file.sync_all())
+    }
+
+    fn create_segment(&mut self, topic: &str, partition: PartitionIndex) -> Result<Box<dyn Segment>, StorageError> {
+        let path = self.segment_file(topic, partition);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(io_error("create", folder))?;
+        }
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
+        FileSegment::boxed(file.map_err(io_error("create", &path))?, path)
+    }
+
+    fn open_segment(&mut self, topic: &str, partition: PartitionIndex) -> Result<Box<dyn Segment>, StorageError> {
+        let path = self.segment_file(topic, partition);
+        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(io_error("open", &path))?;
+        FileSegment::boxed(file, path)
+    }
+
+    fn remove_segment(&mut self, topic: &str, partition: PartitionIndex) -> Result<(), StorageError> {
+        let path = self.segment_file(topic, partition);
+        fs::remove_file(&path).map_err(io_error("remove", &path))?;
+        match path.parent() {
+            Some(folder) => fs::remove_dir(folder).map_err(io_error("remove", folder)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Directory {
+    /// The address goes before the lock does, so nobody finds an address of the past under a held lock.
+    fn drop(&mut self) {
+        remove_address(&self.root);
+    }
+}
+
+/// One file of batches. The position of the next write is kept here, because a failed one moves the file's own.
+#[derive(Debug)]
+struct FileSegment {
+    file: File,
+    path: PathBuf,
+    len: u64,
+    /// Set when a failed append could not be cut off again; nothing is written from then on.
+    broken: bool,
+}
+
+impl FileSegment {
+    fn boxed(file: File, path: PathBuf) -> Result<Box<dyn Segment>, StorageError> {
+        let len = file.metadata().map_err(io_error("read", &path))?.len();
+        Ok(Box::new(FileSegment { file, path, len, broken: false }))
+    }
+
+    fn write(&self, header: &[u8], records: &[u8]) -> io::Result<()> {
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(self.len))?;
+        let written = file.write_vectored(&[IoSlice::new(header), IoSlice::new(records)])?;
+        match written.checked_sub(header.len()) {
+            Some(of_records) => file.write_all(&records[of_records..]),
+            None => {
+                file.write_all(&header[written..])?;
+                file.write_all(records)
+            }
+        }
+    }
+}
+
+impl Segment for FileSegment {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn append(&mut self, header: &[u8], records: &Bytes) -> Result<(), StorageError> {
+        if self.broken {
+            return Err(StorageError::SegmentBroken { path: self.path.clone() });
+        }
+        if let Err(error) = self.write(header, records) {
+            self.broken = self.file.set_len(self.len).is_err();
+            return Err(io_error("write", &self.path)(error));
+        }
+        self.len += (header.len() + records.len()) as u64;
+        Ok(())
+    }
+
+    fn read(&self, position: u64, size: usize) -> Result<Bytes, StorageError> {
+        let mut file = &self.file;
+        let mut bytes = BytesMut::zeroed(size);
+        file.seek(SeekFrom::Start(position))
+            .and_then(|_| file.read_exact(&mut bytes))
+            .map_err(io_error("read", &self.path))?;
+        Ok(bytes.freeze())
+    }
+
+    fn truncate(&mut self, len: u64) -> Result<(), StorageError> {
+        self.file.set_len(len).map_err(io_error("truncate", &self.path))?;
+        self.len = len;
+        Ok(())
+    }
+
+    fn path(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+}
+
+fn lock_file(root: &Path) -> Result<File, StorageError> {
+    fs::create_dir_all(root).map_err(io_error("create", root))?;
+    let path = root.join(LOCK_FILE);
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    file.map_err(io_error("open", &path))
+}
+
+fn read_address(root: &Path) -> Option<String> {
+    let text = fs::read_to_string(root.join(ADDRESS_FILE)).ok()?;
+    let address = text.trim();
+    (!address.is_empty()).then(|| address.to_owned())
+}
+
+/// An address that cannot be removed is stale, and those are ignored: the lock is free.
+fn remove_address(root: &Path) {
+    let _gone_or_stale = fs::remove_file(root.join(ADDRESS_FILE));
+}
+
+/// Writes aside, then renames: a reader sees the old file or the new one; `settle` decides whether a crash of the machine does too.
+fn replace(path: &Path, content: &[u8], settle: fn(&mut File) -> io::Result<()>) -> Result<(), StorageError> {
+    let aside = path.with_extension("new");
+    let mut file = File::create(&aside).map_err(io_error("create", &aside))?;
+    file.write_all(content).map_err(io_error("write", &aside))?;
+    settle(&mut file).map_err(io_error("sync", &aside))?;
+    fs::rename(&aside, path).map_err(io_error("rename", &aside))
+}
+
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StorageError {
+    let path = path.to_path_buf();
+    move |source| StorageError::Io { action, path, source }
+}
+
+const LOCK_FILE: &str = ".lock";
+const CATALOGUE_FILE: &str = "catalogue";
+const ADDRESS_FILE: &str = "address";
+/// Kafka names a segment by its first offset; there is one, from 0.
+const SEGMENT_FILE: &str = "00000000000000000000.log";

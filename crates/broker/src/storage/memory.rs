@@ -1,0 +1,121 @@
+//! Storage that ends with the process: batches stay as they came, one buffer each.
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Segment, Storage, StorageError};
+use crate::catalogue::Catalogue;
+use crate::ids::PartitionIndex;
+
+/// Keeps everything in memory. For tests, simulations and brokers without a data directory.
+#[derive(Debug, Default)]
+pub struct Memory;
+
+impl Storage for Memory {
+    fn load_catalogue(&mut self) -> Result<Option<Catalogue>, StorageError> {
+        Ok(None)
+    }
+
+    fn save_catalogue(&mut self, _catalogue: &Catalogue) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn create_segment(&mut self, _topic: &str, _partition: PartitionIndex) -> Result<Box<dyn Segment>, StorageError> {
+        Ok(Box::new(MemorySegment::default()))
+    }
+
+    fn open_segment(&mut self, topic: &str, partition: PartitionIndex) -> Result<Box<dyn Segment>, StorageError> {
+        self.create_segment(topic, partition)
+    }
+
+    fn remove_segment(&mut self, _topic: &str, _partition: PartitionIndex) -> Result<(), StorageError> {
+        Ok(())
+    }
+}
+
+/// Batches in a row, each with the position of its first byte.
+#[derive(Debug, Default)]
+struct MemorySegment {
+    pieces: Vec<(u64, Bytes)>,
+    len: u64,
+}
+
+impl Segment for MemorySegment {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn append(&mut self, header: &[u8], records: &Bytes) -> Result<(), StorageError> {
+        let mut batch = BytesMut::with_capacity(header.len() + records.len());
+        batch.extend_from_slice(header);
+        batch.extend_from_slice(records);
+        let size = batch.len() as u64;
+        self.pieces.push((self.len, batch.freeze()));
+        self.len += size;
+        Ok(())
+    }
+
+    /// One batch is handed out as it is; several are joined by a copy.
+    fn read(&self, position: u64, size: usize) -> Result<Bytes, StorageError> {
+        let first = self.pieces.partition_point(|(start, _)| *start <= position).saturating_sub(1);
+        let Some((start, piece)) = self.pieces.get(first) else {
+            return Ok(Bytes::new());
+        };
+        let skipped = (position - start) as usize;
+        if skipped + size <= piece.len() {
+            return Ok(piece.slice(skipped..skipped + size));
+        }
+        let mut joined = BytesMut::with_capacity(size);
+        joined.extend_from_slice(&piece[skipped..]);
+        for (_, piece) in &self.pieces[first + 1..] {
+            let wanted = (size - joined.len()).min(piece.len());
+            joined.extend_from_slice(&piece[..wanted]);
+            if joined.len() == size {
+                break;
+            }
+        }
+        Ok(joined.freeze())
+    }
+
+    fn truncate(&mut self, len: u64) -> Result<(), StorageError> {
+        self.pieces.retain(|(start, _)| *start < len);
+        if let Some((start, piece)) = self.pieces.last_mut() {
+            piece.truncate((len - *start) as usize);
+        }
+        self.len = self.len.min(len);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment() -> MemorySegment {
+        let mut segment = MemorySegment::default();
+        for (header, records) in [("ab", "cd"), ("ef", "g"), ("hi", "jkl")] {
+            segment.append(header.as_bytes(), &Bytes::from_static(records.as_bytes())).expect("memory takes all");
+        }
+        segment
+    }
+
+    #[test]
+    fn any_range_reads_as_one_row_of_bytes() {
+        let segment = segment();
+        let whole = b"abcdefghijkl";
+        for from in 0..whole.len() {
+            for to in from..=whole.len() {
+                let read = segment.read(from as u64, to - from).expect("memory reads");
+                assert_eq!(read, &whole[from..to]);
+            }
+        }
+    }
+
+    #[test]
+    fn truncated_segment_goes_on_from_the_cut() {
+        let mut segment = segment();
+        segment.truncate(6).expect("memory truncates");
+        segment.append(b"XY", &Bytes::new()).expect("memory takes all");
+        assert_eq!(segment.len(), 8);
+        assert_eq!(segment.read(0, 8).expect("memory reads"), &b"abcdefXY"[..]);
+    }
+}

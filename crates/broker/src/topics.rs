@@ -1,0 +1,170 @@
+//! The topics of a cluster, by name and by id.
+//!
+//! Both ways in lead to the same topic: a name has at most one id, and an id is never given twice. Names obey Kafka's rules.
+//! Iteration is by name.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use milena_wire::Uuid;
+
+use crate::ids::PartitionIndex;
+use crate::partition::Partition;
+use crate::topic_config::TopicConfig;
+
+/// One topic.
+#[derive(Debug)]
+pub struct Topic {
+    pub(crate) name: String,
+    pub(crate) id: Uuid,
+    /// All partitions have one leader, so they share its epoch.
+    pub(crate) leader_epoch: i32,
+    pub(crate) config: TopicConfig,
+    pub(crate) partitions: Vec<Partition>,
+}
+
+impl Topic {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its id; a topic of the same name that comes later has another one.
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// The epoch under which its partitions are led.
+    pub fn leader_epoch(&self) -> i32 {
+        self.leader_epoch
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &TopicConfig {
+        &self.config
+    }
+
+    /// Its partitions, by index.
+    pub fn partitions(&self) -> &[Partition] {
+        &self.partitions
+    }
+
+    /// One of its partitions. Indexes come from the network and may be anything.
+    pub fn partition(&self, index: PartitionIndex) -> Option<&Partition> {
+        self.partitions.get(usize::try_from(index.0).ok()?)
+    }
+
+    pub(crate) fn partition_mut(&mut self, index: PartitionIndex) -> Option<&mut Partition> {
+        self.partitions.get_mut(usize::try_from(index.0).ok()?)
+    }
+}
+
+/// All topics.
+#[derive(Debug, Default)]
+pub(crate) struct Topics {
+    by_id: BTreeMap<Uuid, Topic>,
+    ids: BTreeMap<String, Uuid>,
+}
+
+impl Topics {
+    pub(crate) fn named(&self, name: &str) -> Option<&Topic> {
+        self.by_id.get(self.ids.get(name)?)
+    }
+
+    pub(crate) fn named_mut(&mut self, name: &str) -> Option<&mut Topic> {
+        self.by_id.get_mut(self.ids.get(name)?)
+    }
+
+    pub(crate) fn with_id(&self, id: Uuid) -> Option<&Topic> {
+        self.by_id.get(&id)
+    }
+
+    pub(crate) fn with_id_mut(&mut self, id: Uuid) -> Option<&mut Topic> {
+        self.by_id.get_mut(&id)
+    }
+
+    pub(crate) fn insert(&mut self, topic: Topic) {
+        self.ids.insert(topic.name.clone(), topic.id);
+        self.by_id.insert(topic.id, topic);
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) -> Option<Topic> {
+        self.by_id.remove(&self.ids.remove(name)?)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Topic> {
+        self.ids.values().filter_map(|id| self.by_id.get(id))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Topic> {
+        self.by_id.values_mut()
+    }
+
+    /// A topic whose metric names would be the same: Kafka takes `.` and `_` for one there.
+    pub(crate) fn colliding(&self, name: &str) -> Option<&str> {
+        let metric_name = |name: &str| name.replace('.', "_");
+        let wanted = metric_name(name);
+        self.ids.keys().find(|known| *known != name && metric_name(known) == wanted).map(String::as_str)
+    }
+}
+
+/// Why a name cannot be a topic's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopicNameError {
+    /// Nothing there.
+    Empty,
+    /// `.` or `..`, which name folders.
+    Dots,
+    /// Longer than [`NAME_LENGTH_MAX`].
+    TooLong,
+    /// A character that Kafka does not allow.
+    Character(char),
+}
+
+impl fmt::Display for TopicNameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TopicNameError::Empty => f.write_str("topic name is empty"),
+            TopicNameError::Dots => f.write_str("topic name cannot be \".\" or \"..\""),
+            TopicNameError::TooLong => write!(f, "topic name is longer than {NAME_LENGTH_MAX} characters"),
+            TopicNameError::Character(c) => {
+                write!(f, "topic name contains {c:?}; use ASCII letters, digits, '.', '_' and '-'")
+            }
+        }
+    }
+}
+
+/// Kafka's rules for topic names.
+pub(crate) fn check_name(name: &str) -> Result<(), TopicNameError> {
+    match name {
+        "" => return Err(TopicNameError::Empty),
+        "." | ".." => return Err(TopicNameError::Dots),
+        _ => {}
+    }
+    if let Some(bad) = name.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_' | '-')) {
+        return Err(TopicNameError::Character(bad));
+    }
+    if name.len() > NAME_LENGTH_MAX { Err(TopicNameError::TooLong) } else { Ok(()) }
+}
+
+/// Kafka's limit: a folder name, with room for the partition's number.
+pub const NAME_LENGTH_MAX: usize = 249;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_obey_kafkas_rules() {
+        assert_eq!(check_name("orders.v1_eu-WEST"), Ok(()));
+        assert_eq!(check_name("..."), Ok(()));
+        assert_eq!(check_name(""), Err(TopicNameError::Empty));
+        assert_eq!(check_name("."), Err(TopicNameError::Dots));
+        assert_eq!(check_name(".."), Err(TopicNameError::Dots));
+        assert_eq!(check_name("a b"), Err(TopicNameError::Character(' ')));
+        assert_eq!(check_name("../etc"), Err(TopicNameError::Character('/')));
+        assert_eq!(check_name("größe"), Err(TopicNameError::Character('ö')));
+        assert_eq!(check_name(&"x".repeat(249)), Ok(()));
+        assert_eq!(check_name(&"x".repeat(250)), Err(TopicNameError::TooLong));
+    }
+}

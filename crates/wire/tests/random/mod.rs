@@ -1,0 +1,137 @@
+//! Random messages: every value of a version can come up, and the ones at the edges often.
+//!
+//! Not part of the crate, so nobody who uses it compiles it. How a message is put together is generated; what a value
+//! looks like is decided here.
+
+#![allow(dead_code, reason = "each test uses a part")]
+
+mod messages;
+
+use bytes::Bytes;
+use milena_wire::{UnknownTags, Uuid};
+
+pub(crate) use messages::each_api;
+
+/// A type with random values.
+pub trait Draw {
+    /// A value that this version can carry.
+    fn draw(r: &mut Random, version: i16) -> Self;
+}
+
+/// Small and fixed, so that a failing seed is the whole story.
+#[derive(Debug)]
+pub struct Random {
+    state: u64,
+    /// Whether the version drawn for has tagged fields.
+    pub flexible: bool,
+}
+
+impl Random {
+    pub fn new(seed: u64, flexible: bool) -> Self {
+        Self { state: seed, flexible }
+    }
+
+    /// splitmix64.
+    pub fn roll(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.roll() % end.max(1) as u64) as usize
+    }
+
+    pub fn bool(&mut self) -> bool {
+        self.below(2) == 1
+    }
+
+    pub fn int8(&mut self) -> i8 {
+        self.int64() as i8
+    }
+
+    pub fn int16(&mut self) -> i16 {
+        self.int64() as i16
+    }
+
+    pub fn int32(&mut self) -> i32 {
+        self.int64() as i32
+    }
+
+    pub fn int64(&mut self) -> i64 {
+        match self.below(4) {
+            0 => self.below(3) as i64 - 1,
+            1 => [i64::MAX, i64::MIN, i32::MAX.into(), i32::MIN.into(), i16::MAX.into()][self.below(5)],
+            _ => self.roll() as i64,
+        }
+    }
+
+    pub fn uuid(&mut self) -> Uuid {
+        match self.below(4) {
+            0 => Uuid::ZERO,
+            _ => Uuid((u128::from(self.roll()) << 64 | u128::from(self.roll())).to_be_bytes()),
+        }
+    }
+
+    pub fn string(&mut self) -> Box<str> {
+        let length = self.length();
+        (0..length).map(|_| ['a', 'Z', '.', '0', 'ß', '水', '🦀', '\0'][self.below(8)]).collect::<String>().into()
+    }
+
+    pub fn nullable_string(&mut self) -> Option<Box<str>> {
+        self.bool().then(|| self.string())
+    }
+
+    pub fn bytes(&mut self) -> Bytes {
+        let length = self.length();
+        (0..length).map(|_| self.roll() as u8).collect()
+    }
+
+    pub fn nullable_bytes(&mut self) -> Option<Bytes> {
+        self.bool().then(|| self.bytes())
+    }
+
+    pub fn array<T: Draw>(&mut self, version: i16) -> Vec<T> {
+        (0..self.below(4)).map(|_| T::draw(self, version)).collect()
+    }
+
+    pub fn nullable_array<T: Draw>(&mut self, version: i16) -> Option<Vec<T>> {
+        (self.below(4) > 0).then(|| self.array(version))
+    }
+
+    /// Tags above all known ones: the oracle writes unknown tags after the known ones.
+    pub fn unknown_tags(&mut self) -> UnknownTags {
+        let mut tags = UnknownTags::default();
+        if self.flexible && self.below(8) == 0 {
+            let mut tag = 100;
+            for _ in 0..=self.below(3) {
+                tag += 1 + self.below(200) as u32;
+                let content = self.bytes();
+                tags.append(tag, &content).expect("the tags ascend");
+            }
+        }
+        tags
+    }
+
+    /// Mostly short; now and then past what one byte of a compact length can say.
+    fn length(&mut self) -> usize {
+        match self.below(16) {
+            0 => 126 + self.below(4),
+            _ => self.below(6),
+        }
+    }
+}
+
+/// Elements of arrays that are no structs.
+macro_rules! plain {
+    ($($type:ty, $leaf:ident);*) => { $(
+        impl Draw for $type {
+            fn draw(r: &mut Random, _version: i16) -> Self {
+                r.$leaf()
+            }
+        }
+    )* };
+}
+
+plain!(i32, int32; Box<str>, string);

@@ -25,9 +25,12 @@ impl FrameSplitter {
 
     /// Where the socket's next bytes go, with room for a read of useful size.
     pub fn read_buffer(&mut self) -> &mut BytesMut {
-        // A frame that is partly here gets room for as much again, so that a long one needs few reads and few moves.
+        // A frame that is partly here gets room for as much again, so that a long one needs few reads and few moves. What
+        // is left of the last room is used up first: frames that are still held make each new room an allocation.
         let room = self.arrived.len().clamp(READ_BYTES_MIN, READ_BYTES_MAX);
-        self.arrived.reserve(room);
+        if self.arrived.capacity() - self.arrived.len() < room / 4 {
+            self.arrived.reserve(room);
+        }
         &mut self.arrived
     }
 

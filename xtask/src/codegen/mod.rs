@@ -154,7 +154,7 @@ fn jar_from_maven(target: &Path) -> Result<PathBuf, String> {
     if !jar.exists() {
         let mut maven = Command::new("mvn");
         maven
-            .args(["-q", "-B", "dependency:copy"])
+            .args(["-q", "-B", "-Dstyle.color=never", "dependency:copy"])
             .arg(format!("-Dartifact=org.apache.kafka:kafka-clients:{KAFKA_VERSION}"))
             .arg(format!("-DoutputDirectory={}", target.display()))
             .current_dir(target);

@@ -3,6 +3,9 @@
 //! Owns the arithmetic of lengths, done once, and the bytes around the value. The value itself is the caller's to copy
 //! or, when large, to link: the layout writes what stands before it and what stands after it. A record's length field
 //! always equals the bytes its fields take, and never exceeds [`RECORD_BYTES_MAX`].
+//!
+//! This is the hottest code of a producer. It is inlined by force because the layout then lives in registers: left to
+//! the compiler it went through memory, which cost a 100-byte record 2 to 4 of its 10 to 17 ns.
 
 use std::error::Error;
 use std::fmt;
@@ -36,7 +39,7 @@ pub struct RecordLayout<'a> {
 impl<'a> RecordLayout<'a> {
     /// Lays out a record; `value` is the length of its value. The deltas are relative to the batch's base timestamp and
     /// base offset.
-    #[inline]
+    #[inline(always)]
     pub fn new(
         timestamp_delta: i64,
         offset_delta: i32,
@@ -60,20 +63,20 @@ impl<'a> RecordLayout<'a> {
 
     /// Bytes after the length field.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn body_len(&self) -> usize {
         self.body_len
     }
 
     /// Bytes of the whole record, value included.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn total_len(&self) -> usize {
         varint::len(self.body_len as i64) + self.body_len
     }
 
     /// Writes everything that stands before the value.
-    #[inline]
+    #[inline(always)]
     pub fn write_up_to_value(&self, out: &mut Vec<u8>) {
         let mut head = [0; HEAD_BYTES_MAX];
         let mut at = varint::write(&mut head, 0, self.body_len as i64);
@@ -92,7 +95,7 @@ impl<'a> RecordLayout<'a> {
     }
 
     /// Writes everything that stands after the value.
-    #[inline]
+    #[inline(always)]
     pub fn write_after_value(&self, out: &mut Vec<u8>) {
         if self.headers.is_empty() {
             out.push(0);
@@ -106,7 +109,7 @@ impl<'a> RecordLayout<'a> {
     /// # Panics
     ///
     /// When `value` is not of the length that was laid out.
-    #[inline]
+    #[inline(always)]
     pub fn write(&self, value: Option<&[u8]>, out: &mut Vec<u8>) {
         assert!(value.map(<[u8]>::len) == self.value_len, "a record is written with the value it was laid out for");
         self.write_up_to_value(out);
@@ -140,17 +143,16 @@ impl Error for RecordTooLarge {}
 const HEAD_BYTES_MAX: usize = LENGTH_FIELD_MAX + 1 + 10 + 5 + 5 + 5;
 const LENGTH_FIELD_MAX: usize = 5;
 
-#[inline]
+#[inline(always)]
 fn nullable_len(len: Option<usize>) -> i64 {
     len.map_or(-1, |len| len as i64)
 }
 
-#[inline]
+#[inline(always)]
 fn nullable_prefix_len(len: Option<usize>) -> usize {
     varint::len(nullable_len(len))
 }
 
-#[cold]
 fn headers_len(headers: &[RecordHeader<'_>]) -> usize {
     headers.iter().fold(varint::len(headers.len() as i64), |sum, header| {
         let value_len = header.value.map(<[u8]>::len);
@@ -160,7 +162,6 @@ fn headers_len(headers: &[RecordHeader<'_>]) -> usize {
     })
 }
 
-#[cold]
 fn write_headers(headers: &[RecordHeader<'_>], out: &mut Vec<u8>) {
     write_varint(headers.len() as i64, out);
     for header in headers {

@@ -100,6 +100,22 @@ impl Cursor<'_> {
 
     #[inline]
     fn raw(&mut self, bytes_max: usize) -> Result<u64, RecordFault> {
+        // Nearly all numbers of a record take one byte or two.
+        match self.bytes[self.at..] {
+            [first, ..] if first < 0x80 => {
+                self.at += 1;
+                Ok(u64::from(first))
+            }
+            [first, second, ..] if second < 0x80 => {
+                self.at += 2;
+                Ok(u64::from(first & 0x7f) | u64::from(second) << 7)
+            }
+            _ => self.raw_of_many(bytes_max),
+        }
+    }
+
+    #[cold]
+    fn raw_of_many(&mut self, bytes_max: usize) -> Result<u64, RecordFault> {
         let mut raw = 0;
         for (index, byte) in self.bytes[self.at..].iter().take(bytes_max).enumerate() {
             let bits = u64::from(byte & 0x7f);

@@ -1,14 +1,14 @@
 //! Zigzag variable-length integers, as records use them.
 
 /// Bytes that `value` takes.
-#[inline]
+#[inline(always)]
 pub(super) const fn len(value: i64) -> usize {
     // Seven bits a byte, and zero takes one.
     (70 - (zigzag(value) | 1).leading_zeros() as usize) / 7
 }
 
 /// Writes `value` at `at` and tells where the next field goes.
-#[inline]
+#[inline(always)]
 pub(super) fn write(out: &mut [u8], mut at: usize, value: i64) -> usize {
     let mut rest = zigzag(value);
     while rest >= 0x80 {
@@ -21,7 +21,7 @@ pub(super) fn write(out: &mut [u8], mut at: usize, value: i64) -> usize {
 }
 
 /// A varint of 32 bits; `None` for a number that does not fit.
-#[inline]
+#[inline(always)]
 pub(super) const fn unzigzag32(raw: u64) -> Option<i32> {
     if raw > u32::MAX as u64 {
         return None;
@@ -29,12 +29,12 @@ pub(super) const fn unzigzag32(raw: u64) -> Option<i32> {
     Some(unzigzag(raw) as i32)
 }
 
-#[inline]
+#[inline(always)]
 pub(super) const fn unzigzag(raw: u64) -> i64 {
     (raw >> 1) as i64 ^ -((raw & 1) as i64)
 }
 
-#[inline]
+#[inline(always)]
 const fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }

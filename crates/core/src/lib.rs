@@ -14,5 +14,6 @@ pub mod metadata;
 #[cfg(feature = "plants")]
 pub mod plant;
 pub mod producer;
-mod sync;
+#[doc(hidden)]
+pub mod sync;
 pub mod time;

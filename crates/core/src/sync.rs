@@ -1,4 +1,4 @@
-//! The few synchronisation types of this crate, exchanged for loom's when a model runs (`--cfg loom`).
+//! The few synchronisation types of this crate and of the client, exchanged for loom's when a model runs (`--cfg loom`).
 //!
 //! A poisoned lock is taken as it is: every critical section here only moves values, so a panic elsewhere cannot leave
 //! one half done.
@@ -6,23 +6,26 @@
 use std::sync::PoisonError;
 
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic;
+pub use loom::sync::atomic;
 #[cfg(loom)]
 use loom::sync::{Mutex as RawMutex, MutexGuard};
 #[cfg(not(loom))]
-pub(crate) use std::sync::atomic;
+pub use std::sync::atomic;
 #[cfg(not(loom))]
 use std::sync::{Mutex as RawMutex, MutexGuard};
 
+/// A lock without poisoning.
 #[derive(Debug)]
-pub(crate) struct Mutex<T>(RawMutex<T>);
+pub struct Mutex<T>(RawMutex<T>);
 
 impl<T> Mutex<T> {
-    pub(crate) fn new(value: T) -> Self {
+    /// An unlocked one.
+    pub fn new(value: T) -> Self {
         Self(RawMutex::new(value))
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+    /// Waits for the lock; poison is passed over.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -30,20 +33,23 @@ impl<T> Mutex<T> {
 /// A value that is set at most once; a read is one acquire load.
 #[cfg(not(loom))]
 #[derive(Debug)]
-pub(crate) struct Once<T>(std::sync::OnceLock<T>);
+pub struct Once<T>(std::sync::OnceLock<T>);
 
 #[cfg(not(loom))]
+#[allow(clippy::new_without_default)]
 impl<T: Copy> Once<T> {
-    pub(crate) fn new() -> Self {
+    /// Not set.
+    pub fn new() -> Self {
         Self(std::sync::OnceLock::new())
     }
 
-    pub(crate) fn get(&self) -> Option<T> {
+    /// The value, if it was set.
+    pub fn get(&self) -> Option<T> {
         self.0.get().copied()
     }
 
     /// Whether this call set the value.
-    pub(crate) fn set(&self, value: T) -> bool {
+    pub fn set(&self, value: T) -> bool {
         self.0.set(value).is_ok()
     }
 }
@@ -51,22 +57,25 @@ impl<T: Copy> Once<T> {
 /// Loom has no `OnceLock`; the flag carries the ordering that is under test.
 #[cfg(loom)]
 #[derive(Debug)]
-pub(crate) struct Once<T> {
+pub struct Once<T> {
     is_set: atomic::AtomicBool,
     value: Mutex<Option<T>>,
 }
 
 #[cfg(loom)]
+#[allow(clippy::new_without_default)]
 impl<T: Copy> Once<T> {
-    pub(crate) fn new() -> Self {
+    /// Not set.
+    pub fn new() -> Self {
         Self { is_set: atomic::AtomicBool::new(false), value: Mutex::new(None) }
     }
 
-    pub(crate) fn get(&self) -> Option<T> {
+    /// The value, if it was set.
+    pub fn get(&self) -> Option<T> {
         if self.is_set.load(atomic::Ordering::Acquire) { *self.value.lock() } else { None }
     }
 
-    pub(crate) fn set(&self, value: T) -> bool {
+    pub fn set(&self, value: T) -> bool {
         let mut held = self.value.lock();
         if held.is_some() {
             return false;

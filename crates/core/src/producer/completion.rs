@@ -352,6 +352,16 @@ impl BatchCompletion {
         Poll::Pending
     }
 
+    /// Ready when the batch has ended, so that every fate is settled too.
+    pub fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.inner.lock();
+        if self.end.get().is_some() {
+            return Poll::Ready(());
+        }
+        inner.waiters.register_whole(cx.waker());
+        Poll::Pending
+    }
+
     /// Counts the outcomes that were given; records that still wait are not counted. The batch must be sealed.
     pub fn tally(&self) -> Tally {
         let inner = self.inner.lock();

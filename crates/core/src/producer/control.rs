@@ -70,8 +70,8 @@ pub enum ControlEvent {
     Grant(NodeId, PartitionId, Identity),
     /// The lane of this broker must know that the partition's topic was created anew.
     TopicRecreated(NodeId, PartitionId, Uuid),
-    /// A batch ended.
-    Ended(Ended),
+    /// A batch of this partition ended.
+    Ended(PartitionId, Ended),
 }
 
 /// Why nothing could be asked so far, by address.
@@ -366,7 +366,7 @@ impl Control {
                 Place::Here(back) => {
                     let mut ended = Vec::new();
                     back.handle_topic_recreated(id, &mut ended);
-                    self.events.extend(ended.into_iter().map(ControlEvent::Ended));
+                    self.events.extend(ended.into_iter().map(|ended| ControlEvent::Ended(partition, ended)));
                 }
             }
         }
@@ -513,13 +513,14 @@ impl Control {
 
     /// Ends everything held here: the producer is closed, or its driver is lost.
     pub fn end_all(&mut self, unclaimed: NotWritten, doubt: Undetermined) {
-        let mut ended = Vec::new();
-        for partition in &mut self.partitions {
+        for (number, partition) in self.partitions.iter_mut().enumerate() {
             if let Place::Here(back) = &mut partition.place {
+                let mut ended = Vec::new();
                 back.end_all(unclaimed, doubt, &mut ended);
+                let id = PartitionId(number as u32);
+                self.events.extend(ended.into_iter().map(|ended| ControlEvent::Ended(id, ended)));
             }
         }
-        self.events.extend(ended.into_iter().map(ControlEvent::Ended));
     }
 }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use milena_wire::records::{BATCH_HEADER_BYTES, RecordHeader, RecordLayout};
 
 use super::batch::{Body, CHUNK_BYTES_MAX, Chunk, ChunkSource, SealReason, SealedBatch};
-use super::completion::{BatchCompletion, BatchEnd, Delivery, Posted};
+use super::completion::{BatchCompletion, Delivery, Posted};
 use crate::ids::PartitionIndex;
 use crate::time::{Moment, Now, Tick};
 
@@ -122,6 +122,8 @@ pub enum AppendError {
     BufferFull(Notice),
     /// The batch that fills is full and [`WhenFull::Refuse`] was asked for; it is sealed.
     BatchFull,
+    /// The producer accepts nothing any more.
+    Closed,
     /// The record alone is larger than `max_request_size`.
     TooLarge {
         /// Bytes of a batch with this record alone; the largest number when it cannot be encoded at all.
@@ -135,6 +137,7 @@ impl fmt::Display for AppendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BufferFull(_) => f.write_str("buffer_memory is used up"),
+            Self::Closed => f.write_str("the producer is closed"),
             Self::BatchFull => f.write_str("the partition's batch is full"),
             Self::TooLarge { size, limit } => write!(f, "record of {size} bytes exceeds max_request_size {limit}"),
         }
@@ -154,6 +157,8 @@ pub struct PartitionFront {
     partition: PartitionIndex,
     open: Option<OpenBatch>,
     sealed: VecDeque<SealedBatch>,
+    /// The producer ends: nothing is accepted any more.
+    is_closed: bool,
     /// Posted records of the batch before, so that the next list is allocated once.
     posted_expected: usize,
 }
@@ -176,7 +181,7 @@ struct OpenBatch {
 impl PartitionFront {
     /// An empty partition.
     pub fn new(partition: PartitionIndex, config: FrontConfig) -> Self {
-        Self { config, partition, open: None, sealed: VecDeque::new(), posted_expected: 0 }
+        Self { config, partition, open: None, sealed: VecDeque::new(), is_closed: false, posted_expected: 0 }
     }
 
     /// Whether a batch fills.
@@ -253,6 +258,9 @@ impl PartitionFront {
         when_full: WhenFull,
     ) -> Result<(Notice, bool, usize), AppendError> {
         let (base, count) = self.open.as_ref().map_or((timestamp, 0), |open| (open.base_timestamp, open.count));
+        if self.is_closed {
+            return Err(AppendError::Closed);
+        }
         let mut layout = self.layout(timestamp.wrapping_sub(base), count, record)?;
         let mut notice = Notice::Nothing;
         if self.open.as_ref().is_some_and(|open| !open.fits(layout.total_len(), self.config.batch_size)) {
@@ -295,6 +303,17 @@ impl PartitionFront {
         self.sealed.drain(..)
     }
 
+    /// Accepts nothing from now on; what was accepted stays.
+    pub fn close(&mut self) {
+        self.seal(SealReason::Flush);
+        self.is_closed = true;
+    }
+
+    /// Memory of the batch that fills, to see who holds the buffer.
+    pub fn open_bytes(&self) -> usize {
+        self.open.as_ref().map_or(0, |open| open.bytes)
+    }
+
     /// Ends everything that waits here: the partition stopped, or the producer ends.
     pub fn drain(&mut self) -> impl Iterator<Item = SealedBatch> + '_ {
         self.seal(SealReason::Flush);
@@ -310,15 +329,6 @@ impl PartitionFront {
     /// The completions of all batches here, oldest first.
     pub fn completions(&self) -> impl Iterator<Item = &Arc<BatchCompletion>> {
         self.sealed.iter().map(|batch| &batch.completion).chain(self.open.iter().map(|open| &open.completion))
-    }
-}
-
-impl SealedBatch {
-    /// Ends a batch that was never claimed, and gives its memory back; gives the posted records to report.
-    pub fn end(self, end: BatchEnd, source: &(impl ChunkSource + ?Sized)) -> (Arc<BatchCompletion>, Vec<Posted>) {
-        let posted = self.completion.settle(end);
-        self.body.give_back(source);
-        (self.completion, posted)
     }
 }
 

@@ -20,7 +20,7 @@ use milena_wire::messages::produce::response::ProduceResponse;
 use milena_wire::{ApiKey, ErrorCode, Uuid};
 
 use super::back::{Effects, Ended, PartitionBack, TopicRef};
-use super::batch::{ChunkSource, SealReason};
+use super::batch::{Body, ChunkSource, SealReason};
 use super::completion::{BatchCompletion, Posted};
 use super::front::PartitionFront;
 use super::outcome::{NotWritten, Undetermined};
@@ -54,7 +54,7 @@ const TIMER_SLACK: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub enum LaneEvent {
     /// A batch ended; its outcome must be published and its memory given back.
-    Ended(Ended),
+    Ended(PartitionId, Ended),
     /// A partition stopped: what its front holds ends as `NotWritten(PartitionStopped)`.
     Stopped(PartitionId, ErrorCode),
     /// A partition has batches but no producer id; the second id must not be used again.
@@ -187,7 +187,7 @@ impl Lane {
             held.back.handle_topic_recreated(id, &mut ended);
             self.events.push_back(LaneEvent::NeedsIdentity(partition, held.back.abandoned()));
         }
-        self.publish(ended);
+        self.publish(partition, ended);
         self.touch(partition);
     }
 
@@ -204,7 +204,7 @@ impl Lane {
         held.back.pack_next();
         let mut ended = Vec::new();
         held.back.end_dead_pending(&mut ended);
-        self.publish(ended);
+        self.publish(partition, ended);
         let linger = front.linger_ends();
         self.arm_linger(partition, linger);
         self.touch(partition);
@@ -294,7 +294,7 @@ impl Lane {
         let Some(held) = self.partitions.get_mut(&attempt.partition) else { return };
         let mut ended = Vec::new();
         let lost = held.back.handle_attempt_lost(now, attempt.ordinal, was_all_written, &mut self.chance, &mut ended);
-        self.publish(ended);
+        self.publish(attempt.partition, ended);
         self.act(attempt.partition, lost);
     }
 
@@ -356,7 +356,7 @@ impl Lane {
         let Some(held) = self.partitions.get_mut(&attempt.partition) else { return };
         let mut ended = Vec::new();
         let effects = held.back.handle_answer(now, attempt.ordinal, told, &mut self.chance, &mut ended);
-        self.publish(ended);
+        self.publish(attempt.partition, ended);
         self.act(attempt.partition, effects);
     }
 
@@ -380,8 +380,8 @@ impl Lane {
         }
     }
 
-    fn publish(&mut self, ended: Vec<Ended>) {
-        self.events.extend(ended.into_iter().map(LaneEvent::Ended));
+    fn publish(&mut self, partition: PartitionId, ended: impl IntoIterator<Item = Ended>) {
+        self.events.extend(ended.into_iter().map(|ended| LaneEvent::Ended(partition, ended)));
     }
 
     /// The next bytes for the socket: batches are claimed here, once every byte before them is handed over.
@@ -434,8 +434,8 @@ impl Lane {
             self.last_served = id;
             let timer = held.back.poll_timeout();
             self.arm_timer(id, timer);
+            self.publish(id, ended.drain(..));
         }
-        self.publish(ended);
         (attempts, entries)
     }
 
@@ -491,7 +491,7 @@ impl Lane {
         held.back.handle_timeout(now, &mut ended);
         let lost_identity = had_identity && held.back.needs_identity();
         let timer = held.back.poll_timeout_after(now);
-        self.publish(ended);
+        self.publish(partition, ended);
         if lost_identity {
             self.ask_identity(partition);
         }
@@ -506,9 +506,11 @@ impl Lane {
 
     /// Ends everything the lane holds: the producer is closed, or its driver is lost.
     pub fn end_all(&mut self, unclaimed: NotWritten, doubt: Undetermined) {
-        let mut ended = Vec::new();
-        self.partitions.values_mut().for_each(|held| held.back.end_all(unclaimed, doubt, &mut ended));
-        self.publish(ended);
+        for (partition, held) in &mut self.partitions {
+            let mut ended = Vec::new();
+            held.back.end_all(unclaimed, doubt, &mut ended);
+            self.events.extend(ended.into_iter().map(|ended| LaneEvent::Ended(*partition, ended)));
+        }
     }
 }
 
@@ -531,25 +533,31 @@ pub struct Concluded {
     pub bytes: usize,
     /// Attempts that were made; 0 if it was never claimed.
     pub attempts: u32,
+    /// Its memory, unless a request that is still being written holds it; to be given back.
+    pub memory: Option<Body>,
 }
 
 impl Ended {
-    /// Publishes the end and gives the memory back.
-    pub fn conclude(self, chunks: &(impl ChunkSource + ?Sized)) -> Concluded {
+    /// Publishes the end.
+    pub fn conclude(self) -> Concluded {
         match self {
             Self::Sealed(batch, end) => {
                 let (records, bytes) = (batch.count(), batch.body_len());
-                let (completion, posted) = batch.end(end, chunks);
-                Concluded { completion, posted, records, bytes, attempts: 0 }
+                let posted = batch.completion.settle(end);
+                Concluded {
+                    completion: batch.completion,
+                    posted,
+                    records,
+                    bytes,
+                    attempts: 0,
+                    memory: Some(batch.body),
+                }
             }
             Self::Stamped(batch, end) => {
                 let (records, bytes, attempts) = (batch.count, batch.body.len(), batch.attempts);
                 let posted = batch.completion.settle(end);
-                // A request that is still being written holds the bytes; then the transmit gives them back.
-                if let Some(body) = Arc::into_inner(batch.body) {
-                    body.give_back(chunks);
-                }
-                Concluded { completion: batch.completion, posted, records, bytes, attempts }
+                let memory = Arc::into_inner(batch.body);
+                Concluded { completion: batch.completion, posted, records, bytes, attempts, memory }
             }
         }
     }

@@ -11,8 +11,9 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use bytes::{Bytes, BytesMut};
-use kafka_protocol::protocol::{Decodable, Encodable, Message as OracleMessage};
-use milena_wire::{Message, Reader, Request, Response, Writer};
+use kafka_protocol::messages;
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message as OracleMessage};
+use milena_wire::{Message, Reader, Request, Response, Writer, frame};
 use random::{Draw, Random, each_api};
 
 /// What must have been compared: the message and the versions. Everything that the definitions have, except:
@@ -104,6 +105,46 @@ where
         assert_eq!(theirs_out, bytes, "{name} {version}, seed {seed}:\n{message:#?}\n{theirs:#?}");
     }
     true
+}
+
+#[test]
+fn another_implementation_puts_the_same_headers_before_every_message() {
+    let mut compared = 0;
+    macro_rules! compare {
+        ($(($module:ident, $request:ident, $response:ident),)*) => { $( {
+            type Ours = milena_wire::messages::$module::request::$request;
+            type Theirs = kafka_protocol::messages::$request;
+            type TheirAnswer = kafka_protocol::messages::$response;
+            for version in <Ours as Request>::VERSIONS {
+                let theirs = messages::RequestHeader::default()
+                    .with_request_api_key(<Ours as Request>::KEY.0)
+                    .with_request_api_version(version)
+                    .with_correlation_id(7)
+                    .with_client_id(Some("me".to_string().into()));
+                let mut header = BytesMut::new();
+                theirs.encode(&mut header, Theirs::header_version(version)).unwrap();
+                let ours = frame::encode_request("me", 7, version, &Ours::default());
+                compared += starts_with(ours, &header);
+
+                let mut header = BytesMut::new();
+                let theirs = messages::ResponseHeader::default().with_correlation_id(7);
+                theirs.encode(&mut header, TheirAnswer::header_version(version)).unwrap();
+                let answer = <Ours as Request>::Response::default();
+                let ours = frame::encode_response(7, version, &answer);
+                // A longer header would only show in the length: the message must begin right behind it.
+                let body = written(&answer, version);
+                assert_eq!(ours.as_ref().unwrap()[4 + header.len()..], body);
+                compared += starts_with(ours, &header);
+            }
+        } )* };
+    }
+    each_api!(compare);
+    assert_eq!(compared, 178);
+}
+
+fn starts_with(frame: Result<Vec<u8>, milena_wire::EncodeError>, header: &[u8]) -> usize {
+    assert_eq!(frame.unwrap()[4..][..header.len()], *header);
+    1
 }
 
 #[test]

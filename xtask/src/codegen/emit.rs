@@ -360,3 +360,45 @@ pub fn snake_case(name: &str) -> String {
 fn constant_case(name: &str) -> String {
     snake_case(name).to_ascii_uppercase()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_snake_case_and_no_keyword() {
+        assert_eq!(snake_case("ThrottleTimeMs"), "throttle_time_ms");
+        assert_eq!(snake_case("Enable2Pc"), "enable2_pc");
+        assert_eq!(snake_case("timeoutMs"), "timeout_ms");
+        assert_eq!(snake_case("Type"), "type_");
+        assert_eq!(constant_case("OffsetForLeaderEpoch"), "OFFSET_FOR_LEADER_EPOCH");
+    }
+
+    #[test]
+    fn a_condition_says_no_more_than_the_struct_leaves_open() {
+        let versions = |min, max| Versions { min, max };
+        assert_eq!(condition(versions(0, 9), versions(0, 9)), None);
+        assert_eq!(condition(versions(3, 9), versions(0, 9)).as_deref(), Some("version >= 3"));
+        assert_eq!(condition(versions(0, 4), versions(0, 9)).as_deref(), Some("version <= 4"));
+        assert_eq!(condition(versions(3, 4), versions(0, 9)).as_deref(), Some("(3..=4).contains(&version)"));
+    }
+
+    #[test]
+    fn the_fewest_bytes_are_those_of_the_tightest_version() {
+        let definition = r#"{
+            "apiKey": 7, "type": "request", "name": "CutRequest", "validVersions": "0-2", "flexibleVersions": "2+",
+            "fields": [
+                { "name": "Pieces", "type": "[]Piece", "versions": "0+", "fields": [
+                    { "name": "Topic", "type": "string", "versions": "0+", "entityType": "topicName" },
+                    { "name": "Size", "type": "int64", "versions": "0-1" },
+                    { "name": "Id", "type": "uuid", "versions": "2+", "tag": 0, "taggedVersions": "2+" }
+                ]}
+            ]
+        }"#;
+        let schema = Schema::parse(definition).unwrap();
+        // Version 2: a compact empty string and the count of tagged fields.
+        assert_eq!(sizes::wire_bytes_min(&schema, schema.find("Piece")), 2);
+        assert_eq!(sizes::charged_bytes_min(&schema, schema.find("Piece")), 3);
+        assert_eq!(sizes::wire_bytes_min(&schema, schema.root()), 2);
+    }
+}

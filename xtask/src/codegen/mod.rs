@@ -271,3 +271,23 @@ fn workspace_root() -> PathBuf {
     let xtask = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| "xtask".into(), PathBuf::from);
     xtask.parent().map_or_else(|| ".".into(), Path::to_path_buf)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_differs_is_named_with_its_first_line_that_does() {
+        let folder = std::env::temp_dir().join(format!("codegen-check-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("a.rs"), "one\ntwo\n").unwrap();
+        let files = |text: &str| BTreeMap::from([("a.rs".to_owned(), text.to_owned())]);
+        let same = check(&folder, &files("one\ntwo\n"), &[]);
+        let changed = check(&folder, &files("one\n2\n"), &[]).unwrap_err();
+        let stale = check(&folder, &files("one\ntwo\n"), &["b.rs".to_owned()]).unwrap_err();
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(same, Ok(()));
+        assert!(changed.contains("a.rs: line 2\n- two\n+ 2"), "{changed}");
+        assert!(stale.contains("b.rs"), "{stale}");
+    }
+}

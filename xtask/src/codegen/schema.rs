@@ -165,7 +165,7 @@ impl Schema {
         };
         let name = object.text("name")?;
         let versions = object.versions("validVersions")?.ok_or_else(|| format!("{name} has no valid versions"))?;
-        let mut structs = Structs { common: Vec::new(), done: Vec::new() };
+        let mut structs = Structs { versions, common: Vec::new(), done: Vec::new() };
         if let Some(common) = object.array("commonStructs")? {
             structs.common = common.to_vec();
         }
@@ -201,6 +201,8 @@ pub fn api_key(text: &str) -> Result<i16, String> {
 
 /// The structs of one message while they are collected.
 struct Structs {
+    /// The versions of the message.
+    versions: Versions,
     common: Vec<Value>,
     done: Vec<Struct>,
 }
@@ -231,12 +233,7 @@ impl Structs {
             return self.add(name, field.versions, fields, is_element);
         }
         if let Some(known) = self.done.iter_mut().find(|known| known.name == name) {
-            // A common struct that was met before: it appears wherever one of its users does.
             known.is_element |= is_element;
-            let (min, max) = (field.versions.min, field.versions.max);
-            if min < known.versions.min || max > known.versions.max {
-                return Err(format!("struct {name} is used in versions that its first use lacks"));
-            }
             return Ok(());
         }
         let common = self.common.iter().find(|common| common["name"] == name).cloned();
@@ -244,7 +241,8 @@ impl Structs {
         let object = Object::new(&common)?;
         object.only(&["name", "versions", "about", "fields"])?;
         let fields = object.array("fields")?.ok_or("a common struct needs fields")?;
-        self.add(name, field.versions, fields, is_element)
+        // A common struct may appear wherever the message does: its users need not agree on versions.
+        self.add(name, self.versions, fields, is_element)
     }
 }
 

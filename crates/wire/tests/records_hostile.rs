@@ -2,32 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod dice;
 mod records_walk;
 
+use dice::Dice;
 use milena_wire::crc32c;
 use milena_wire::records::{BatchHeader, RecordHeader, RecordLayout};
 use records_walk::{Walked, walk};
-
-/// Small and fixed, so that a failing seed is the whole story.
-struct Dice(u64);
-
-impl Dice {
-    /// splitmix64.
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.roll() % end.max(1) as u64) as usize
-    }
-
-    fn bytes(&mut self, len_max: usize) -> Vec<u8> {
-        (0..self.below(len_max)).map(|_| self.roll() as u8).collect()
-    }
-}
 
 fn random_batch(dice: &mut Dice) -> Vec<u8> {
     let count = 1 + dice.below(5) as i32;

@@ -38,6 +38,18 @@ pub struct ConnectionConfig {
 /// A larger response ends the connection. Fetch answers are bounded by their request; nothing else comes near.
 pub const RESPONSE_BYTES_MAX: usize = 128 * 1024 * 1024;
 
+impl ConnectionConfig {
+    /// As a product uses it; the same call with and without planted bugs.
+    pub fn new(client_id: Arc<str>, request_timeout: Duration) -> Self {
+        Self {
+            client_id,
+            request_timeout,
+            #[cfg(feature = "plants")]
+            plant: crate::plant::Plant::Clean,
+        }
+    }
+}
+
 /// `T` says what a request was for.
 #[derive(Debug)]
 pub struct Connection<T> {
@@ -269,11 +281,13 @@ impl<T> Connection<T> {
     }
 
     fn handle_frame(&mut self, now: Moment, frame: Bytes) -> Result<(), ConnectionError> {
-        let request = self.take_oldest().ok_or(ConnectionError::Unasked)?;
+        // Looked at before it is taken out: after a fault the request still counts among the unanswered.
+        let expected = self.in_flight.front().ok_or(ConnectionError::Unasked)?.correlation;
         let found = frame::correlation_id(&frame).map_err(ConnectionError::Malformed)?;
-        if found != request.correlation && !self.is_planted() {
-            return Err(ConnectionError::WrongCorrelation { expected: request.correlation, found });
+        if found != expected && !self.is_planted() {
+            return Err(ConnectionError::WrongCorrelation { expected, found });
         }
+        let request = self.take_oldest().expect("a request was just seen in flight");
         self.oldest_since = now;
         match request.purpose {
             Some(purpose) => self.answers.push_back(Answer { purpose, version: request.version, frame }),
@@ -351,3 +365,24 @@ const API_VERSIONS_FIRST: i16 = 3;
 
 /// ApiVersions answers always carry response header version 0: the correlation id.
 const RESPONSE_HEADER_BYTES: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The request was taken out of the table before its answer was looked at, so it was neither answered nor among the
+    /// unanswered, and its batches waited for ever.
+    #[test]
+    fn the_request_of_an_answer_that_does_not_fit_is_still_unanswered() {
+        let config = ConnectionConfig::new(Arc::from("me"), Duration::from_secs(1));
+        let mut connection = Connection::new(config, Moment::START);
+        connection.in_flight.clear();
+        connection.register(Moment::START, ApiKey::METADATA, 4, 10, "metadata");
+        connection.handle_written(usize::MAX / 2);
+        let wrong = [0, 0, 0, 4, 0, 0, 0, 99];
+        let error = connection.handle_bytes(Moment::START, &wrong).expect_err("99 is nobody's");
+        assert_eq!(error, ConnectionError::WrongCorrelation { expected: 1, found: 99 });
+        let lost: Vec<_> = connection.close().collect();
+        assert_eq!(lost, [Unanswered { purpose: "metadata", was_all_written: true }]);
+    }
+}

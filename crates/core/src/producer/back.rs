@@ -58,6 +58,18 @@ pub struct BackConfig {
     pub plant: crate::plant::Plant,
 }
 
+impl BackConfig {
+    /// As a product uses it; the same call with and without planted bugs.
+    pub fn new(delivery_timeout: Duration, retry: Backoff) -> Self {
+        Self {
+            delivery_timeout,
+            retry,
+            #[cfg(feature = "plants")]
+            plant: crate::plant::Plant::Clean,
+        }
+    }
+}
+
 /// A batch that ended, with its memory.
 #[derive(Debug)]
 pub enum Ended {

@@ -41,8 +41,8 @@ use crate::parking::ParkedFetch;
 use crate::partition::Partition;
 use crate::topics::Topic;
 
-pub use create_topics::CreateTopicError;
 pub(crate) use create_topics::NewTopic;
+pub use create_topics::{CreateTopicError, PARTITIONS_MAX};
 
 /// What comes of a request at once.
 #[derive(Debug)]
@@ -157,11 +157,11 @@ impl Cluster {
     }
 
     /// A partition that this node leads, as a reader asks for it.
-    fn find_partition(&self, topic: TopicRef<'_>, asked: AskedPartition) -> Result<(&Topic, &Partition), ErrorCode> {
+    fn find_partition(&self, topic: TopicRef<'_>, asked: AskedPartition) -> Result<&Partition, ErrorCode> {
         let topic_found = self.find_topic(topic).ok_or(topic.unknown())?;
         let partition = topic_found.partition(asked.index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
         check_leader_epoch(asked.leader_epoch, topic_found.leader_epoch)?;
-        Ok((topic_found, partition))
+        Ok(partition)
     }
 }
 

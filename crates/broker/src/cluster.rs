@@ -245,6 +245,11 @@ impl Cluster {
         }
     }
 
+    /// Whether a request of this connection waits for its answer, or the answer for being taken.
+    pub fn is_muted(&self, connection: ConnectionId) -> bool {
+        self.connections.get(&connection).is_some_and(|connection| connection.turn != Turn::Client)
+    }
+
     /// What the driver has to do next.
     pub fn poll_event(&mut self, now: Moment) -> Option<Event> {
         let event = self.events.pop_front()?;

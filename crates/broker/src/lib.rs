@@ -48,11 +48,12 @@ mod partition;
 mod producer_ids;
 mod producer_state;
 mod random;
+mod server;
 mod storage;
 mod topic_config;
 mod topics;
 
-pub use api::CreateTopicError;
+pub use api::{CreateTopicError, PARTITIONS_MAX};
 pub use catalogue::{Catalogue, TopicEntry};
 pub use cluster::{Cluster, ClusterConfig, Node, OpenError};
 pub use connection::{CloseReason, Event};
@@ -61,6 +62,7 @@ pub use log::{BatchEntry, LookupError, PartitionLog, TimestampedOffset, TornTail
 pub use moment::Moment;
 pub use partition::{Partition, ProduceFault};
 pub use producer_state::{CACHED_BATCHES, CachedBatch, ProducerEntry, Producers, Refusal, Stamp, Verdict, validate};
+pub use server::{Broker, BrokerOptions, StartError};
 pub use storage::{Directory, DirectoryError, Memory, Segment, Storage, StorageError};
 pub use topic_config::{ConfigError, ConfigValue, TimestampType, TopicConfig};
 pub use topics::{NAME_LENGTH_MAX, Topic, TopicNameError};

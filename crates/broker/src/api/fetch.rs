@@ -104,7 +104,7 @@ impl Cluster {
         let index = PartitionIndex(asked.partition);
         let partition = AskedPartition { index, leader_epoch: asked.current_leader_epoch };
         let log = match self.find_partition(topic, partition) {
-            Ok((_, partition)) => partition.log(),
+            Ok(partition) => partition.log(),
             Err(code) => return Located::Error(code),
         };
         if asked.last_fetched_epoch >= 0 {

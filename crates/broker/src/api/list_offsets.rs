@@ -43,7 +43,7 @@ impl Cluster {
     ) -> Result<ListOffsetsPartitionResponse, ErrorCode> {
         let index = PartitionIndex(asked.partition_index);
         let partition = AskedPartition { index, leader_epoch: asked.current_leader_epoch };
-        let (topic, partition) = self.find_partition(TopicRef::Name(topic), partition)?;
+        let partition = self.find_partition(TopicRef::Name(topic), partition)?;
         let question = Question::read(asked.timestamp, version).ok_or(ErrorCode::UNSUPPORTED_VERSION)?;
         let log = partition.log();
         let found = question.answer(log)?;
@@ -51,16 +51,17 @@ impl Cluster {
             partition_index: asked.partition_index,
             timestamp: found.map_or(-1, |found| found.timestamp),
             offset: found.map_or(-1, |found| found.offset),
-            // The end of a log belongs to the epoch in which it will go on.
             leader_epoch: match found {
-                Some(found) if found.offset == log.next_offset() => topic.leader_epoch,
-                Some(found) => log.epoch_at(found.offset),
-                None => -1,
+                Some(found) if version >= EPOCHS_SINCE => log.epoch_at(found.offset),
+                _ => -1,
             },
             ..Default::default()
         })
     }
 }
+
+/// The first version that tells leader epochs (KIP-320).
+const EPOCHS_SINCE: i16 = 4;
 
 /// What a timestamp asks for.
 enum Question {

@@ -23,7 +23,7 @@ impl Cluster {
             None => self.topics.iter().map(|topic| self.topic_metadata(topic)).collect(),
             Some(asked) => {
                 let create = self.config.auto_create_topics && request.allow_auto_topic_creation;
-                asked.iter().map(|topic| self.asked_topic(topic, create)).collect()
+                asked.iter().map(|topic| self.asked_topic(topic, create, version)).collect()
             }
         };
         MetadataResponse {
@@ -39,7 +39,7 @@ impl Cluster {
         }
     }
 
-    fn asked_topic(&mut self, asked: &MetadataRequestTopic, create: bool) -> MetadataResponseTopic {
+    fn asked_topic(&mut self, asked: &MetadataRequestTopic, create: bool, version: i16) -> MetadataResponseTopic {
         let topic = match &asked.name {
             Some(name) => TopicRef::Name(name),
             None => TopicRef::Id(asked.topic_id),
@@ -56,7 +56,7 @@ impl Cluster {
         };
         MetadataResponseTopic {
             error_code: error.0,
-            name: asked.name.clone(),
+            name: asked.name.clone().or_else(|| (version < NAMELESS_SINCE).then(Box::default)),
             topic_id: asked.topic_id,
             ..Default::default()
         }
@@ -111,3 +111,5 @@ fn with_operations(mut topics: Vec<MetadataResponseTopic>) -> Vec<MetadataRespon
 /// Every operation on a topic, as a broker without an authorizer answers: read, write, create, delete, alter, describe, describe
 /// configs, alter configs.
 const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+/// The first version that can tell of a topic without a name, asked for by id.
+const NAMELESS_SINCE: i16 = 12;

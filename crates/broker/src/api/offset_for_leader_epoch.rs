@@ -34,7 +34,7 @@ impl Cluster {
         let answer = EpochEndOffset { partition: asked.partition, ..Default::default() };
         match self.find_partition(TopicRef::Name(topic), partition) {
             Err(code) => EpochEndOffset { error_code: code.0, ..answer },
-            Ok((_, partition)) => match partition.log().end_of_epoch(asked.leader_epoch) {
+            Ok(partition) => match partition.log().end_of_epoch(asked.leader_epoch) {
                 Some((leader_epoch, end_offset)) => EpochEndOffset { leader_epoch, end_offset, ..answer },
                 None => answer,
             },

@@ -1,0 +1,268 @@
+//! The TCP server: a cluster of one node on a thread of its own.
+//!
+//! When [`Broker::start`] returns, the address accepts connections. When [`Broker::stop`] returns, every connection is closed, the
+//! data directory is free and its address file is gone. Between the two, what clients wrote is on its way to the disk before they are
+//! told so; see `storage.rs` for what that survives.
+//!
+//! The serving itself is in `server/serving.rs`.
+
+mod serving;
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::Notify;
+
+use crate::cluster::{Cluster, ClusterConfig, Node, OpenError};
+use crate::ids::NodeId;
+use crate::log::TornTail;
+use crate::moment::Moment;
+use crate::storage::{Directory, DirectoryError, Memory, Storage, StorageError};
+
+/// How a broker is started.
+#[derive(Clone, Debug)]
+pub struct BrokerOptions {
+    /// Where it listens. Default: a free port of the loopback interface.
+    pub listen: String,
+    /// The host that clients are told to connect to. Default: the address it listens on, or loopback when that is all addresses.
+    pub advertised_host: Option<String>,
+    /// Where logs and topics are kept. Default: in memory, gone with the broker.
+    pub data_dir: Option<PathBuf>,
+    /// Whether asking for a missing topic makes it. Default: no.
+    pub auto_create_topics: bool,
+    /// Partitions of topics whose creator does not say. Default: 1.
+    pub default_partitions: i32,
+}
+
+impl Default for BrokerOptions {
+    fn default() -> Self {
+        BrokerOptions {
+            listen: "127.0.0.1:0".to_owned(),
+            advertised_host: None,
+            data_dir: None,
+            auto_create_topics: false,
+            default_partitions: 1,
+        }
+    }
+}
+
+/// A running broker. Dropping it stops it.
+#[derive(Debug)]
+pub struct Broker {
+    bootstrap: String,
+    torn_tails: Vec<TornTail>,
+    shared: Arc<Shared>,
+    /// Gone once the broker is stopped.
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Why a broker does not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address cannot be listened on.
+    Listen {
+        /// The address.
+        listen: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The data directory belongs to another broker.
+    DataDirInUse {
+        /// The folder.
+        path: PathBuf,
+        /// Where that broker serves; none while it is still starting.
+        address: Option<String>,
+    },
+    /// The data directory cannot be used.
+    DataDir(StorageError),
+    /// What the data directory holds cannot be opened.
+    Open(OpenError),
+    /// The thread or its runtime cannot be made.
+    Thread(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Listen { listen, source } => write!(f, "listen on {listen}: {source}; use another address"),
+            StartError::DataDirInUse { path, address } => {
+                DirectoryError::InUse { path: path.clone(), address: address.clone() }.fmt(f)
+            }
+            StartError::DataDir(error) => error.fmt(f),
+            StartError::Open(error) => error.fmt(f),
+            StartError::Thread(source) => write!(f, "start the broker's thread: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            StartError::Listen { source, .. } | StartError::Thread(source) => Some(source),
+            StartError::DataDirInUse { .. } => None,
+            StartError::DataDir(error) => Some(error),
+            StartError::Open(error) => Some(error),
+        }
+    }
+}
+
+impl From<DirectoryError> for StartError {
+    fn from(error: DirectoryError) -> Self {
+        match error {
+            DirectoryError::InUse { path, address } => StartError::DataDirInUse { path, address },
+            DirectoryError::Storage(error) => StartError::DataDir(error),
+        }
+    }
+}
+
+impl Broker {
+    /// Opens the data directory, listens, and serves from a thread of its own.
+    pub fn start(options: BrokerOptions) -> Result<Broker, StartError> {
+        let directory = options.data_dir.as_deref().map(Directory::open).transpose()?;
+        let (listener, node) = listen(&options)?;
+        let bootstrap = bootstrap(&node);
+        if let Some(directory) = &directory {
+            // Who finds the address early waits in the listener's queue until the logs are open.
+            directory.publish_address(&bootstrap).map_err(StartError::DataDir)?;
+        }
+        let clock = Clock::start();
+        let config = ClusterConfig {
+            auto_create_topics: options.auto_create_topics,
+            default_partitions: options.default_partitions,
+            seed: RandomState::new().build_hasher().finish(),
+            ..ClusterConfig::with_node(node.clone())
+        };
+        let storage: Box<dyn Storage> = match directory {
+            Some(directory) => Box::new(directory),
+            None => Box::new(Memory),
+        };
+        let cluster = Cluster::open(config, storage, clock.now()).map_err(StartError::Open)?;
+        let torn_tails = cluster.torn_tails().to_vec();
+        let shared = Arc::new(Shared::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+        let serving = serving::Serving { cluster, clock, node: node.id, listener, shared: Arc::clone(&shared) };
+        let runtime = runtime.map_err(StartError::Thread)?;
+        let thread = std::thread::Builder::new()
+            .name(THREAD_NAME.to_owned())
+            .spawn(move || serving.run(&runtime))
+            .map_err(StartError::Thread)?;
+        Ok(Broker { bootstrap, torn_tails, shared, thread: Some(thread) })
+    }
+
+    /// Where clients connect: host and port.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// What was cut off the logs when they were opened.
+    pub fn torn_tails(&self) -> &[TornTail] {
+        &self.torn_tails
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        *self.shared.connections()
+    }
+
+    /// Blocks until at most so many connections are open, or the time is over; says which. A broker whose thread has ended has none.
+    pub fn wait_until_connections(&self, at_most: usize, timeout: Option<Duration>) -> bool {
+        let connections = self.shared.connections();
+        let too_many = |count: &mut usize| *count > at_most;
+        match timeout {
+            None => {
+                let waited = self.shared.changed.wait_while(connections, too_many);
+                *waited.unwrap_or_else(PoisonError::into_inner) <= at_most
+            }
+            Some(timeout) => {
+                let waited = self.shared.changed.wait_timeout_while(connections, timeout, too_many);
+                *waited.unwrap_or_else(PoisonError::into_inner).0 <= at_most
+            }
+        }
+    }
+
+    /// Closes every connection and gives the data directory free.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.shared.stop.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let _panicked_and_said_so_itself = thread.join();
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What the broker's thread and its owner both look at.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Set once by the owner; the thread ends.
+    stop: Notify,
+    connections: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Shared {
+    /// A count is whole whoever panicked beside it.
+    fn connections(&self) -> MutexGuard<'_, usize> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The machine's clocks.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    fn start() -> Clock {
+        Clock { start: Instant::now() }
+    }
+
+    fn now(self) -> Moment {
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Moment { elapsed: self.start.elapsed(), wall }
+    }
+}
+
+fn listen(options: &BrokerOptions) -> Result<(TcpListener, Node), StartError> {
+    let error = |source| StartError::Listen { listen: options.listen.clone(), source };
+    let listener = TcpListener::bind(&options.listen).map_err(error)?;
+    listener.set_nonblocking(true).map_err(error)?;
+    let address = listener.local_addr().map_err(error)?;
+    let host = options.advertised_host.clone().unwrap_or_else(|| reachable(address).to_string());
+    Ok((listener, Node { id: NODE, host, port: address.port() }))
+}
+
+/// An address that says "all of mine" can be listened on but not connected to.
+fn reachable(address: SocketAddr) -> IpAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    }
+}
+
+fn bootstrap(node: &Node) -> String {
+    let Node { host, port, .. } = node;
+    // An IPv6 address needs brackets before a port.
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+const NODE: NodeId = NodeId(1);
+const THREAD_NAME: &str = "milena-broker";

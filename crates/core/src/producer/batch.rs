@@ -151,7 +151,8 @@ impl SealedBatch {
         let rewritten = records::retain(self.body.slices(), |index| !dropped.contains(index))
             .expect("the body was encoded by this client");
         self.count = rewritten.record_count;
-        self.max_timestamp = self.base_timestamp + rewritten.max_timestamp_delta;
+        // Wraps as the deltas do: a caller may set the largest and the smallest timestamp in one batch.
+        self.max_timestamp = self.base_timestamp.wrapping_add(rewritten.max_timestamp_delta);
         self.body_crc = None;
         let rewritten = Chunk::Large(rewritten.bytes);
         let charged = rewritten.bytes_held();
@@ -244,3 +245,6 @@ impl StampedBatch {
         self.stamp = stamp;
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -177,7 +177,7 @@ impl BatchCompletion {
     }
 
     /// When the next record is due.
-    pub(super) fn next_due(&self) -> Option<Tick> {
+    pub fn next_due(&self) -> Option<Tick> {
         self.inner.lock().runs.front().map(|run| run.due)
     }
 
@@ -268,12 +268,13 @@ impl BatchCompletion {
 
     /// The record's state as its caller sees it.
     pub fn state(&self, index: u32) -> RecordState {
-        // The end is read first: whoever released a record did so before the end was set.
-        let end = self.end.get();
+        // Releases come before the end, and cancelling and dropping before the release or end that they bear on. Reading the
+        // other way round, no answer misses what came before it.
+        let regular = self.regular_state(index, self.end.get(), index);
         if self.is_irregular.load(Ordering::Acquire) {
             return self.state_locked(&self.inner.lock(), index);
         }
-        self.regular_state(index, end, index)
+        regular
     }
 
     fn state_locked(&self, inner: &Inner, index: u32) -> RecordState {
@@ -302,7 +303,9 @@ impl BatchCompletion {
     }
 
     fn written(&self, base_offset: Option<i64>, timestamp: Option<i64>, rank: u32) -> Written {
-        Written { partition: self.partition.0, offset: base_offset.map(|base| base + i64::from(rank)), timestamp }
+        // A broker may claim any offset; one past the largest is none.
+        let offset = base_offset.and_then(|base| base.checked_add(i64::from(rank)));
+        Written { partition: self.partition.0, offset, timestamp }
     }
 
     /// What became of a record that was sent, once its batch has ended.
@@ -503,3 +506,8 @@ impl Drop for Fate {
         self.batch.deregister(&mut self.waiter);
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_models;
+#[cfg(all(test, not(loom)))]
+mod tests;

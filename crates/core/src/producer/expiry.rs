@@ -72,6 +72,7 @@ impl<S: Clone> Expiry<S> {
             if release.needs_seal {
                 seal(&place, &completion);
                 release = completion.release_due(now);
+                assert!(!release.needs_seal, "the owner of a front seals the batch that it is asked to seal");
             }
             if let Some(tick) = release.next_due {
                 self.insert(tick, place.clone(), Arc::clone(&completion));
@@ -97,3 +98,6 @@ impl<S: Clone> Default for Expiry<S> {
 
 /// Below this many entries a sweep is not worth its walk.
 const SWEEP_MIN: usize = 1024;
+
+#[cfg(all(test, not(loom)))]
+mod tests;

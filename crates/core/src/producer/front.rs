@@ -82,6 +82,8 @@ pub enum WhenFull {
     OpenNext,
     /// Seal the batch and refuse, so that the caller can go to another partition.
     Refuse,
+    /// As `Refuse`, and refuse too where no batch fills: the one before was sent, and the caller moves on.
+    OnlyOpen,
 }
 
 /// What the appender must tell the driver.
@@ -120,8 +122,9 @@ impl Appended<'_> {
 pub enum AppendError {
     /// No memory within `buffer_memory`. The notice may still say that a batch sealed.
     BufferFull(Notice),
-    /// The batch that fills is full and [`WhenFull::Refuse`] was asked for; it is sealed.
-    BatchFull,
+    /// No batch fills that could take the record, and [`WhenFull`] does not let it open one. The notice may say that a
+    /// full one sealed.
+    BatchFull(Notice),
     /// The producer accepts nothing any more.
     Closed,
     /// The record alone is larger than `max_request_size`.
@@ -138,7 +141,7 @@ impl fmt::Display for AppendError {
         match self {
             Self::BufferFull(_) => f.write_str("buffer_memory is used up"),
             Self::Closed => f.write_str("the producer is closed"),
-            Self::BatchFull => f.write_str("the partition's batch is full"),
+            Self::BatchFull(_) => f.write_str("the partition's batch is full"),
             Self::TooLarge { size, limit } => write!(f, "record of {size} bytes exceeds max_request_size {limit}"),
         }
     }
@@ -146,8 +149,8 @@ impl fmt::Display for AppendError {
 
 impl std::error::Error for AppendError {}
 
-/// Values from this size on are linked when the caller shares them: below it, copying is cheaper than another slice
-/// in every write.
+/// Values from this size on are linked when the caller shares them and they would need memory of their own: below it,
+/// copying is cheaper than another slice in every write.
 pub const LINK_BYTES_MIN: usize = 8 * 1024;
 
 /// The callers' half of a partition.
@@ -212,6 +215,9 @@ impl PartitionFront {
         let timestamp = record.timestamp.unwrap_or(now.wall_millis);
         let (base, count) = self.open.as_ref().map_or((timestamp, 0), |open| (open.base_timestamp, open.count));
         let layout = self.layout(timestamp.wrapping_sub(base), count, &record)?;
+        if BATCH_HEADER_BYTES + layout.total_len() > self.config.max_request_size {
+            self.check_alone(&record)?;
+        }
         let in_place = self.open.as_mut().is_some_and(|open| {
             open.fits(layout.total_len(), self.config.batch_size) && open.encode_in_tail(&layout, record.value)
         });
@@ -235,15 +241,17 @@ impl PartitionFront {
         count: u32,
         record: &RecordRef<'a>,
     ) -> Result<RecordLayout<'a>, AppendError> {
-        let limit = self.config.max_request_size;
         let value = record.value.as_slice().map(<[u8]>::len);
-        let layout = RecordLayout::new(timestamp_delta, count as i32, record.key, value, record.headers)
-            .map_err(|_| AppendError::TooLarge { size: usize::MAX, limit })?;
-        let size = BATCH_HEADER_BYTES + layout.total_len();
-        if size > limit {
-            return Err(AppendError::TooLarge { size, limit });
-        }
-        Ok(layout)
+        RecordLayout::new(timestamp_delta, count as i32, record.key, value, record.headers)
+            .map_err(|_| AppendError::TooLarge { size: usize::MAX, limit: self.config.max_request_size })
+    }
+
+    /// A record takes a few bytes more behind others than alone; what is in its way must not decide whether it may be sent.
+    #[cold]
+    fn check_alone(&self, record: &RecordRef<'_>) -> Result<(), AppendError> {
+        let size = BATCH_HEADER_BYTES + self.layout(0, 0, record)?.total_len();
+        let limit = self.config.max_request_size;
+        if size > limit { Err(AppendError::TooLarge { size, limit }) } else { Ok(()) }
     }
 
     /// The record needs another chunk or another batch. Memory is taken before anything is opened, so that a refusal
@@ -266,10 +274,15 @@ impl PartitionFront {
         if self.open.as_ref().is_some_and(|open| !open.fits(layout.total_len(), self.config.batch_size)) {
             self.seal(SealReason::Size);
             notice = Notice::Sealed;
-            if when_full == WhenFull::Refuse {
-                return Err(AppendError::BatchFull);
-            }
             layout = self.layout(0, 0, record)?;
+        }
+        let must_move_on = match when_full {
+            WhenFull::OpenNext => false,
+            WhenFull::Refuse => notice == Notice::Sealed,
+            WhenFull::OnlyOpen => self.open.is_none(),
+        };
+        if must_move_on {
+            return Err(AppendError::BatchFull(notice));
         }
         let filled = self.open.as_ref().map_or(0, |open| open.bytes);
         let room = Room::take(chunks, &layout, record.value, filled).ok_or(AppendError::BufferFull(notice))?;
@@ -405,7 +418,9 @@ impl OpenBatch {
         if let Reply::Report(tag) = reply {
             self.posted.push(Posted { index, tag });
         }
-        if due != self.due {
+        // Clocks are read before the lock, so a record may come with an earlier time than the one before it; it is released
+        // with that one, because runs ascend.
+        if due > self.due {
             self.due = due;
             self.completion.start_deadline_run(index, due);
         }
@@ -485,3 +500,6 @@ fn encode(into: &mut Vec<u8>, layout: &RecordLayout<'_>, value: Value<'_>) {
 
 /// A 1 MB batch: one each of 1, 4 and 16 KiB, then 64 KiB.
 const CHUNKS_EXPECTED: usize = 19;
+
+#[cfg(all(test, not(loom)))]
+mod tests;

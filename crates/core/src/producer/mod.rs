@@ -13,6 +13,8 @@ pub mod expiry;
 pub mod front;
 pub mod lane;
 pub mod outcome;
-mod produce_request;
+pub mod produce_request;
+#[cfg(all(test, not(loom)))]
+mod testbed;
 pub mod verdict;
 mod waiters;

@@ -32,7 +32,7 @@ enum Piece {
 
 impl Transmit {
     /// A frame in one piece.
-    pub(super) fn whole(fields: Vec<u8>) -> Self {
+    pub fn whole(fields: Vec<u8>) -> Self {
         let len = fields.len();
         Self { pieces: vec![Piece::Fields(0..len)], fields, len }
     }

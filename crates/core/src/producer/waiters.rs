@@ -103,3 +103,33 @@ impl Waiters {
         records.filter_map(|waiter| waiter.waker).chain(self.whole).for_each(Waker::wake);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removed_slot_is_used_again_and_the_first_needs_no_memory() {
+        let mut waiters = Waiters::default();
+        let keys = [0, 1, 2].map(|index| waiters.register(WaiterKey::NONE, index, Waker::noop()));
+        assert_eq!(keys, [WaiterKey::INLINE, WaiterKey(0), WaiterKey(1)]);
+        waiters.remove(keys[1]);
+        assert_eq!(waiters.register(WaiterKey::NONE, 7, Waker::noop()), keys[1]);
+        waiters.remove(keys[0]);
+        assert_eq!(waiters.register(WaiterKey::NONE, 8, Waker::noop()), WaiterKey::INLINE);
+        assert_eq!(waiters.slots.len(), 2);
+    }
+
+    #[test]
+    fn a_slot_stays_with_its_future_after_its_waker_was_taken() {
+        let mut waiters = Waiters::default();
+        let key = waiters.register(WaiterKey::NONE, 0, Waker::noop());
+        assert_eq!(waiters.take_below(1).len(), 1);
+        assert_eq!(waiters.take_below(1).len(), 0);
+        let other = waiters.register(WaiterKey::NONE, 1, Waker::noop());
+        assert_ne!(key, other);
+        assert_eq!(waiters.register(key, 0, Waker::noop()), key);
+        assert_eq!(waiters.take_one(0).len(), 1);
+        assert_eq!(waiters.take_one(1).len(), 1);
+    }
+}

@@ -1,0 +1,452 @@
+//! The control machine with its socket, the lanes' tasks, and the commands of the handles.
+//!
+//! Always holds: partitions travel between lanes only through here; whatever ends this task ends the producer.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use milena_core::ids::{NodeId, PartitionId, TopicIndex};
+use milena_core::producer::batch::SealReason;
+use milena_core::producer::completion::BatchCompletion;
+use milena_core::producer::control::{Control, ControlEvent, NewPartition};
+use milena_core::producer::front::PartitionFront;
+use milena_core::producer::lane::Lane;
+use milena_core::producer::outcome::{NotWritten, Tally};
+use milena_core::producer::produce_request::Transmit;
+use milena_core::time::Moment;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::Surroundings;
+use super::drain::{doubt_for, end_back};
+use super::lane_task::{FromLane, LaneTask, ToLane};
+use super::socket::{Outgoing, Socket};
+use super::timer::Timer;
+use super::watch_task::{AskLive, WatchTask};
+use crate::config::Settings;
+use crate::error::{KafkaError, ReadyError};
+use crate::gate::Gate;
+use crate::shared::{Command, TopicShared};
+use crate::slot::PartitionSlot;
+
+struct LaneHandle {
+    orders: mpsc::UnboundedSender<ToLane>,
+}
+
+/// Somebody waits for a broker, or for a topic.
+struct ReadyWaiter {
+    topic: Option<Arc<TopicShared>>,
+    due: Moment,
+    within: std::time::Duration,
+    reply: oneshot::Sender<Result<(), ReadyError>>,
+}
+
+struct ControlTask {
+    surroundings: Surroundings,
+    settings: Settings,
+    control: Control,
+    commands: mpsc::UnboundedReceiver<Command>,
+    lanes: BTreeMap<NodeId, LaneHandle>,
+    from_lanes: mpsc::UnboundedReceiver<FromLane>,
+    to_control: mpsc::UnboundedSender<FromLane>,
+    live: mpsc::UnboundedSender<AskLive>,
+    /// Of partitions that no lane leads; their notices are read and forgotten.
+    idle: Arc<Gate<PartitionId>>,
+    forgotten: Vec<PartitionId>,
+    topics: Vec<Arc<TopicShared>>,
+    waiters: Vec<ReadyWaiter>,
+    is_reached: bool,
+    socket: Socket,
+    outgoing: Outgoing,
+    timer: Timer,
+    /// Answers to flushes and closes; awaited before the runtime ends.
+    answers: Vec<tokio::task::JoinHandle<()>>,
+    /// A close or the end of the last handle is being carried out.
+    closing: Option<oneshot::Receiver<()>>,
+}
+
+/// Runs the producer until it is closed, its last handle is gone and all is delivered, or a task was lost.
+pub(super) async fn run(
+    surroundings: Surroundings,
+    settings: Settings,
+    commands: mpsc::UnboundedReceiver<Command>,
+    stop: watch::Sender<Option<NotWritten>>,
+) {
+    let (to_control, from_lanes) = mpsc::unbounded_channel();
+    let (live, questions) = mpsc::unbounded_channel();
+    let watch = tokio::spawn(WatchTask::new(surroundings.clone(), questions).run());
+    let mut task = ControlTask {
+        control: Control::new(settings.control.clone(), seed()),
+        surroundings: surroundings.clone(),
+        settings,
+        commands,
+        lanes: BTreeMap::new(),
+        from_lanes,
+        to_control,
+        live,
+        idle: Arc::new(Gate::new()),
+        forgotten: Vec::new(),
+        topics: Vec::new(),
+        waiters: Vec::new(),
+        is_reached: false,
+        socket: Socket::Closed,
+        outgoing: Outgoing::default(),
+        timer: Timer::new(),
+        answers: Vec::new(),
+        closing: None,
+    };
+    let mut watch = watch;
+    let why = poll_fn(|cx| {
+        // The clock's task never ends before this one unless it panicked.
+        if std::pin::Pin::new(&mut watch).poll(cx).is_ready() {
+            return Poll::Ready(NotWritten::DriverLost);
+        }
+        task.poll_run(cx)
+    })
+    .await;
+    task.end(why, stop).await;
+}
+
+/// Only spreads retries; each producer of a process must differ.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+impl ControlTask {
+    fn now(&self) -> Moment {
+        self.surroundings.shared.clock.moment()
+    }
+
+    fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<NotWritten> {
+        loop {
+            if let Some(closing) = &mut self.closing
+                && std::pin::Pin::new(closing).poll(cx).is_ready()
+            {
+                return Poll::Ready(NotWritten::Closed);
+            }
+            if self.take_lane_events(cx).is_ready() {
+                return Poll::Ready(NotWritten::DriverLost);
+            }
+            while let Poll::Ready(Some(command)) = self.commands.poll_recv(cx) {
+                self.obey(command);
+            }
+            self.idle.begin_turn(&mut self.forgotten);
+            self.forgotten.clear();
+            let moved = self.poll_socket(cx);
+            self.advance();
+            if moved {
+                continue;
+            }
+            let waiter = self.waiters.iter().map(|waiter| waiter.due).min();
+            let next = self.control.poll_timeout().into_iter().chain(waiter).min().unwrap_or(Moment::NEVER);
+            if self.timer.poll_due(next, &self.surroundings.shared.clock, cx).is_ready() {
+                continue;
+            }
+            if self.idle.poll_end_turn(next, cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Ready when a lane has ended though nobody told it to: it panicked.
+    fn take_lane_events(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Poll::Ready(Some(told)) = self.from_lanes.poll_recv(cx) {
+            match told {
+                FromLane::NeedsIdentity(partition, abandoned) => self.control.need_identity(partition, abandoned),
+                FromLane::NeedsMetadata => self.control.refresh_metadata(),
+                FromLane::Released(back) => {
+                    self.surroundings.shared.slot(back.id()).move_to(Arc::clone(&self.idle));
+                    self.control.handle_released(*back);
+                }
+                FromLane::Ended => return Poll::Ready(()),
+            }
+        }
+        Poll::Pending
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::WantTopic(topic) => {
+                let index = self.control.want_topic(&topic.name);
+                assert_eq!(index.0 as usize, self.topics.len(), "each topic is wanted once");
+                self.topics.push(topic);
+            }
+            Command::Ready { deadline, topic, reply } => {
+                let due = self.now() + deadline;
+                self.waiters.push(ReadyWaiter { topic, due, within: deadline, reply });
+            }
+            Command::Flush { deadline, reply } => self.flush(deadline, reply),
+            Command::Close { deadline, reply } => self.close(deadline, reply),
+            Command::Finish => self.finish(),
+        }
+    }
+
+    /// Keeps the task's handle; those that are through are let go.
+    fn answer_by(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        self.answers.retain(|answer| !answer.is_finished());
+        self.answers.push(tokio::spawn(work));
+    }
+
+    fn flush(&mut self, deadline: std::time::Duration, reply: oneshot::Sender<Tally>) {
+        self.surroundings.shared.seal_all(SealReason::Flush);
+        let live = self.ask_live();
+        self.answer_by(async move {
+            let batches = live.await.unwrap_or_default();
+            let concluded = wait_for_all(&batches, BatchCompletion::poll_concluded);
+            // At the deadline what has no outcome yet is not counted.
+            let _ = tokio::time::timeout(deadline, concluded).await;
+            let _ = reply.send(tally(&batches));
+        });
+    }
+
+    fn close(&mut self, deadline: std::time::Duration, reply: oneshot::Sender<Tally>) {
+        self.surroundings.shared.stop_accepting(NotWritten::Closed);
+        let (done, closing) = oneshot::channel();
+        let live = self.ask_live();
+        self.answer_by(async move {
+            let batches = live.await.unwrap_or_default();
+            let ended = wait_for_all(&batches, BatchCompletion::poll_ended);
+            let _ = tokio::time::timeout(deadline, ended).await;
+            let _ = done.send(());
+            // What is left gets its outcome when the tasks stop.
+            wait_for_all(&batches, BatchCompletion::poll_ended).await;
+            let _ = reply.send(tally(&batches));
+        });
+        self.closing = Some(closing);
+    }
+
+    /// No handle is left: every record still gets its outcome by its deadline.
+    fn finish(&mut self) {
+        if self.closing.is_some() {
+            return;
+        }
+        self.surroundings.shared.stop_accepting(NotWritten::Closed);
+        let (done, closing) = oneshot::channel();
+        let live = self.ask_live();
+        self.answer_by(async move {
+            let batches = live.await.unwrap_or_default();
+            wait_for_all(&batches, BatchCompletion::poll_concluded).await;
+            let _ = done.send(());
+        });
+        self.closing = Some(closing);
+    }
+
+    fn ask_live(&self) -> oneshot::Receiver<Vec<Arc<BatchCompletion>>> {
+        let (reply, live) = oneshot::channel();
+        // Without the clock's task the producer ends, and nothing is live any more.
+        let _ = self.live.send(reply);
+        live
+    }
+
+    /// Whether bytes moved, so that another look makes sense.
+    fn poll_socket(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        if let Poll::Ready(connected) = self.socket.poll_connected(cx) {
+            let now = self.now();
+            match connected {
+                Ok(()) => self.control.handle_connected(now),
+                Err(why) => self.control.handle_disconnected(now, why),
+            }
+            moved = true;
+        }
+        moved |= self.poll_write(cx);
+        moved | self.poll_read(cx)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        loop {
+            if self.outgoing.is_idle() {
+                let now = self.now();
+                let Some(frame) = self.control.poll_transmit(now) else { return moved };
+                self.outgoing.start(Transmit::whole(frame));
+            }
+            match self.outgoing.poll_write(&self.socket, &*self.surroundings.shared.pool, cx) {
+                Poll::Pending => return moved,
+                Poll::Ready(Ok(written)) if written > 0 => self.control.handle_written(written),
+                Poll::Ready(Ok(_)) => self.disconnect("the connection takes no more bytes".to_owned()),
+                Poll::Ready(Err(error)) => self.disconnect(error.to_string()),
+            }
+            moved = true;
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(buffer) = self.control.read_buffer() else { return false };
+        match self.socket.poll_read(buffer, cx) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(0)) => self.disconnect("the peer closed the connection".to_owned()),
+            Poll::Ready(Ok(_)) => {
+                let now = self.now();
+                self.control.handle_read(now);
+            }
+            Poll::Ready(Err(error)) => self.disconnect(error.to_string()),
+        }
+        true
+    }
+
+    fn disconnect(&mut self, why: String) {
+        self.close_socket();
+        let now = self.now();
+        self.control.handle_disconnected(now, why);
+    }
+
+    fn close_socket(&mut self) {
+        self.socket = Socket::Closed;
+        self.outgoing.abandon(&*self.surroundings.shared.pool);
+    }
+
+    fn advance(&mut self) {
+        let now = self.now();
+        self.control.handle_timeout(now);
+        while let Some(event) = self.control.poll_event() {
+            self.handle_event(event);
+        }
+        self.answer_waiters(now);
+    }
+
+    fn handle_event(&mut self, event: ControlEvent) {
+        match event {
+            ControlEvent::Dial(address) => self.socket = Socket::dial(&address),
+            ControlEvent::HangUp => self.close_socket(),
+            ControlEvent::Reached => self.is_reached = true,
+            ControlEvent::PartitionsAppeared(topic, partitions) => self.add_partitions(topic, &partitions),
+            ControlEvent::TopicMissing(topic, code) => self.topics[topic.0 as usize].set_missing(code),
+            ControlEvent::LaneNeeded(node, address) => self.open_lane(node, address),
+            ControlEvent::Move(node, back) => self.tell_lane(node, ToLane::Adopt(Box::new(back))),
+            ControlEvent::Recall(node, partition) => self.tell_lane(node, ToLane::Recall(partition)),
+            ControlEvent::Grant(node, partition, identity) => self.tell_lane(node, ToLane::Grant(partition, identity)),
+            ControlEvent::TopicRecreated(node, partition, id) => {
+                self.tell_lane(node, ToLane::TopicRecreated(partition, id));
+            }
+            ControlEvent::Ended(partition, ended) => {
+                let shared = &self.surroundings.shared;
+                shared.conclude(&shared.slot(partition), ended, &self.surroundings.reporter);
+            }
+        }
+    }
+
+    fn add_partitions(&self, topic: TopicIndex, partitions: &[NewPartition]) {
+        let topic = &self.topics[topic.0 as usize];
+        let shared = &self.surroundings.shared;
+        let slots: Vec<Arc<PartitionSlot>> = partitions
+            .iter()
+            .map(|partition| {
+                let front = PartitionFront::new(partition.index, self.settings.front);
+                let (name, idle) = (Arc::clone(&topic.name), Arc::clone(&self.idle));
+                Arc::new(PartitionSlot::new(partition.id, name, front, idle, Arc::clone(&shared.watch)))
+            })
+            .collect();
+        slots.iter().for_each(|slot| shared.add_slot(Arc::clone(slot)));
+        topic.add_partitions(slots);
+    }
+
+    fn open_lane(&mut self, node: NodeId, address: milena_core::metadata::Address) {
+        if self.lanes.contains_key(&node) {
+            return self.tell_lane(node, ToLane::Address(address));
+        }
+        let (orders, order_queue) = mpsc::unbounded_channel();
+        let lane = Lane::new(node, self.settings.lane.clone(), seed());
+        let gate = Arc::new(Gate::new());
+        let task = LaneTask::new(
+            self.surroundings.clone(),
+            lane,
+            address,
+            gate,
+            order_queue,
+            self.to_control.clone(),
+        );
+        tokio::spawn(task.run());
+        self.lanes.insert(node, LaneHandle { orders });
+    }
+
+    fn tell_lane(&self, node: NodeId, order: ToLane) {
+        let lane = self.lanes.get(&node).expect("a lane is needed before it is told anything");
+        if let Err(returned) = lane.orders.send(order)
+            && let ToLane::Adopt(back) = returned.0
+        {
+            // The lane was lost; its last word, which ends the producer, is on its way.
+            end_back(*back, NotWritten::DriverLost, &self.surroundings.shared, &self.surroundings.reporter);
+        }
+    }
+
+    fn answer_waiters(&mut self, now: Moment) {
+        let waiters = std::mem::take(&mut self.waiters);
+        for waiter in waiters {
+            match self.readiness(&waiter, now) {
+                // Whoever asked may have left.
+                Some(answer) => drop(waiter.reply.send(answer)),
+                None => self.waiters.push(waiter),
+            }
+        }
+    }
+
+    fn readiness(&self, waiter: &ReadyWaiter, now: Moment) -> Option<Result<(), ReadyError>> {
+        let within = waiter.within;
+        match &waiter.topic {
+            None if self.is_reached => return Some(Ok(())),
+            Some(topic) if !topic.partitions().is_empty() => return Some(Ok(())),
+            _ if now < waiter.due => return None,
+            _ => {}
+        }
+        let Some(topic) = waiter.topic.as_ref().filter(|_| self.is_reached) else {
+            let faults = self.control.faults().iter();
+            let faults = faults.map(|(address, fault)| (address.to_string(), fault.clone())).collect();
+            return Some(Err(ReadyError::Unreachable { within, faults }));
+        };
+        let name = topic.name.to_string();
+        Some(Err(match topic.missing() {
+            Some(code) => ReadyError::TopicMissing { topic: name, code: KafkaError(code) },
+            None => ReadyError::TopicPending { topic: name, within },
+        }))
+    }
+
+    /// Stops every task; each ends what it holds, for this reason.
+    async fn end(mut self, why: NotWritten, stop: watch::Sender<Option<NotWritten>>) {
+        let Surroundings { shared, reporter, .. } = self.surroundings.clone();
+        shared.stop_accepting(why);
+        stop.send_replace(Some(why));
+        shared.end_fronts(why, &reporter);
+        self.control.end_all(why, doubt_for(why));
+        while let Some(event) = self.control.poll_event() {
+            match event {
+                ControlEvent::Ended(partition, ended) => shared.conclude(&shared.slot(partition), ended, &reporter),
+                ControlEvent::Move(_, back) => end_back(back, why, &shared, &reporter),
+                _ => {}
+            }
+        }
+        let mut running = self.lanes.len();
+        self.lanes.clear();
+        drop(self.to_control);
+        while running > 0 {
+            match self.from_lanes.recv().await {
+                Some(FromLane::Released(back)) => end_back(*back, why, &shared, &reporter),
+                Some(FromLane::Ended) => running -= 1,
+                Some(_) => {}
+                None => break,
+            }
+        }
+        // They wait for batches to end, and all have ended now.
+        for answer in self.answers {
+            // One that panicked has no answer to give.
+            let _ = answer.await;
+        }
+    }
+}
+
+async fn wait_for_all(
+    batches: &[Arc<BatchCompletion>],
+    poll: impl Fn(&BatchCompletion, &mut Context<'_>) -> Poll<()>,
+) {
+    for batch in batches {
+        poll_fn(|cx| poll(batch, cx)).await;
+    }
+}
+
+fn tally(batches: &[Arc<BatchCompletion>]) -> Tally {
+    let mut sum = Tally::default();
+    batches.iter().for_each(|batch| sum += batch.tally());
+    sum
+}

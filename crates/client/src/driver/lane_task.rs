@@ -1,0 +1,288 @@
+//! One lane and its socket: what the machine asks for is done, what happens is told to it.
+//!
+//! Always holds: when the task ends, for whatever reason, everything the lane holds is ended.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use milena_core::ids::{Identity, PartitionId};
+use milena_core::metadata::Address;
+use milena_core::producer::back::PartitionBack;
+use milena_core::producer::lane::{Lane, LaneEvent};
+use milena_core::producer::outcome::{NotWritten, Undetermined};
+use milena_core::time::Moment;
+use milena_wire::{ErrorCode, Uuid};
+use tokio::sync::mpsc;
+
+use super::Surroundings;
+use super::drain::doubt_for;
+use super::socket::{Outgoing, Socket};
+use super::timer::Timer;
+use crate::gate::Gate;
+use crate::slot::PartitionSlot;
+
+/// What the control task tells a lane.
+#[derive(Debug)]
+pub(crate) enum ToLane {
+    Adopt(Box<PartitionBack>),
+    Recall(PartitionId),
+    Grant(PartitionId, Identity),
+    TopicRecreated(PartitionId, Uuid),
+    Address(Address),
+}
+
+/// What a lane tells the control task.
+#[derive(Debug)]
+pub(crate) enum FromLane {
+    NeedsIdentity(PartitionId, Option<milena_core::ids::ProducerId>),
+    NeedsMetadata,
+    Released(Box<PartitionBack>),
+    /// The task has ended.
+    Ended,
+}
+
+pub(crate) struct LaneTask {
+    surroundings: Surroundings,
+    lane: Lane,
+    address: Address,
+    gate: Arc<Gate<PartitionId>>,
+    slots: BTreeMap<PartitionId, Arc<PartitionSlot>>,
+    orders: mpsc::UnboundedReceiver<ToLane>,
+    control: mpsc::UnboundedSender<FromLane>,
+    socket: Socket,
+    outgoing: Outgoing,
+    notified: Vec<PartitionId>,
+    timer: Timer,
+}
+
+impl LaneTask {
+    pub(crate) fn new(
+        surroundings: Surroundings,
+        lane: Lane,
+        address: Address,
+        gate: Arc<Gate<PartitionId>>,
+        orders: mpsc::UnboundedReceiver<ToLane>,
+        control: mpsc::UnboundedSender<FromLane>,
+    ) -> Self {
+        Self {
+            surroundings,
+            lane,
+            address,
+            gate,
+            slots: BTreeMap::new(),
+            orders,
+            control,
+            socket: Socket::Closed,
+            outgoing: Outgoing::default(),
+            notified: Vec::new(),
+            timer: Timer::new(),
+        }
+    }
+
+    /// Until the control task is gone, or everything is told to stop.
+    pub(crate) async fn run(mut self) {
+        let mut stop = self.surroundings.stop.clone();
+        let stopped = async move {
+            // An error means that the control task is gone, which ends everything too.
+            let _ = stop.wait_for(Option::is_some).await;
+        };
+        let mut stopped = std::pin::pin!(stopped);
+        poll_fn(|cx| {
+            if stopped.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            self.poll_run(cx)
+        })
+        .await;
+    }
+
+    fn now(&self) -> Moment {
+        self.surroundings.shared.clock.moment()
+    }
+
+    fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            loop {
+                match self.orders.poll_recv(cx) {
+                    Poll::Ready(Some(order)) => self.obey(order),
+                    Poll::Ready(None) => return Poll::Ready(()),
+                    Poll::Pending => break,
+                }
+            }
+            self.collect_notified();
+            let moved = self.poll_socket(cx);
+            self.advance();
+            if moved {
+                continue;
+            }
+            let next = self.lane.poll_timeout().unwrap_or(Moment::NEVER);
+            if self.timer.poll_due(next, &self.surroundings.shared.clock, cx).is_ready() {
+                continue;
+            }
+            if self.gate.poll_end_turn(next, cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn obey(&mut self, order: ToLane) {
+        match order {
+            ToLane::Adopt(back) => {
+                let id = back.id();
+                let slot = self.surroundings.shared.slot(id);
+                self.lane.adopt(*back);
+                self.slots.insert(id, Arc::clone(&slot));
+                slot.move_to(Arc::clone(&self.gate));
+            }
+            ToLane::Recall(partition) => self.lane.recall(partition),
+            ToLane::Grant(partition, identity) => self.lane.grant(partition, identity),
+            ToLane::TopicRecreated(partition, id) => self.lane.handle_topic_recreated(partition, id),
+            ToLane::Address(address) => self.address = address,
+        }
+    }
+
+    fn collect_notified(&mut self) {
+        let mut notified = std::mem::take(&mut self.notified);
+        self.gate.begin_turn(&mut notified);
+        for partition in notified.drain(..) {
+            self.collect(partition);
+        }
+        self.notified = notified;
+    }
+
+    fn collect(&mut self, partition: PartitionId) {
+        let now = self.now();
+        match self.slots.get(&partition) {
+            Some(slot) => slot.with_front(|front| self.lane.collect(partition, front, now)),
+            // It was led here when the notice was pushed; whoever leads it now must hear it.
+            None => self.surroundings.shared.slot(partition).collect_elsewhere(&self.gate),
+        }
+    }
+
+    /// Whether bytes moved, so that another look makes sense.
+    fn poll_socket(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        if let Poll::Ready(connected) = self.socket.poll_connected(cx) {
+            let now = self.now();
+            match connected {
+                Ok(()) => self.lane.handle_connected(now),
+                Err(_) => self.lane.handle_disconnected(now),
+            }
+            moved = true;
+        }
+        moved |= self.poll_write(cx);
+        moved | self.poll_read(cx)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        loop {
+            if self.outgoing.is_idle() {
+                let pool = &*self.surroundings.shared.pool;
+                let Some(transmit) = self.lane.poll_request(self.surroundings.shared.clock.moment(), pool) else {
+                    return moved;
+                };
+                self.outgoing.start(transmit);
+            }
+            match self.outgoing.poll_write(&self.socket, &*self.surroundings.shared.pool, cx) {
+                Poll::Pending => return moved,
+                Poll::Ready(Ok(written)) if written > 0 => self.lane.handle_written(written),
+                Poll::Ready(_) => {
+                    self.disconnect();
+                    return true;
+                }
+            }
+            moved = true;
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(buffer) = self.lane.read_buffer() else { return false };
+        match self.socket.poll_read(buffer, cx) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(read)) if read > 0 => {
+                let now = self.now();
+                self.lane.handle_read(now);
+                true
+            }
+            Poll::Ready(_) => {
+                self.disconnect();
+                true
+            }
+        }
+    }
+
+    fn disconnect(&mut self) {
+        self.close_socket();
+        let now = self.now();
+        self.lane.handle_disconnected(now);
+    }
+
+    fn close_socket(&mut self) {
+        self.socket = Socket::Closed;
+        self.outgoing.abandon(&*self.surroundings.shared.pool);
+    }
+
+    /// Lets the machine do what is due, and does what it asks for.
+    fn advance(&mut self) {
+        let now = self.now();
+        self.lane.handle_timeout(now);
+        while let Some(partition) = self.lane.poll_collect(now) {
+            self.collect(partition);
+        }
+        while let Some(event) = self.lane.poll_event() {
+            self.handle_event(event);
+        }
+        if self.lane.poll_dial(now) {
+            self.socket = Socket::dial(&self.address);
+        }
+    }
+
+    fn handle_event(&mut self, event: LaneEvent) {
+        let told = match event {
+            LaneEvent::Ended(partition, ended) => {
+                let slot = self.slots.get(&partition).expect("a batch ends where its partition is led");
+                self.surroundings.shared.conclude(slot, ended, &self.surroundings.reporter);
+                return;
+            }
+            LaneEvent::Stopped(partition, code) => return self.end_front(partition, code),
+            LaneEvent::Disconnected(_) => return self.close_socket(),
+            LaneEvent::NeedsIdentity(partition, abandoned) => FromLane::NeedsIdentity(partition, abandoned),
+            LaneEvent::NeedsMetadata => FromLane::NeedsMetadata,
+            LaneEvent::Released(back) => {
+                self.slots.remove(&back.id());
+                FromLane::Released(Box::new(back))
+            }
+        };
+        // Without a control task everything ends; the next turn sees that.
+        let _ = self.control.send(told);
+    }
+
+    fn end_front(&self, partition: PartitionId, code: ErrorCode) {
+        let shared = &self.surroundings.shared;
+        shared.end_front(&shared.slot(partition), NotWritten::PartitionStopped(code), &self.surroundings.reporter);
+    }
+}
+
+impl Drop for LaneTask {
+    fn drop(&mut self) {
+        let Surroundings { shared, reporter, stop } = &self.surroundings;
+        let unclaimed = (*stop.borrow()).unwrap_or(NotWritten::DriverLost);
+        let doubt: Undetermined = doubt_for(unclaimed);
+        self.lane.end_all(unclaimed, doubt);
+        while let Some(event) = self.lane.poll_event() {
+            if let LaneEvent::Ended(partition, ended) = event {
+                shared.conclude(&shared.slot(partition), ended, reporter);
+            }
+        }
+        while let Ok(order) = self.orders.try_recv() {
+            if let ToLane::Adopt(back) = order {
+                super::drain::end_back(*back, unclaimed, shared, reporter);
+            }
+        }
+        self.outgoing.abandon(&*shared.pool);
+        let _ = self.control.send(FromLane::Ended);
+    }
+}

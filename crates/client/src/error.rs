@@ -1,0 +1,165 @@
+//! Errors per operation.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use milena_wire::ErrorCode;
+
+use crate::record::Record;
+
+/// Why a record was not accepted. Nothing of it was written, and the record is given back.
+#[derive(Debug)]
+pub struct SendError<'a> {
+    topic: String,
+    reason: SendRefused,
+    record: Record<'a>,
+}
+
+/// The reason of a [`SendError`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendRefused {
+    /// `buffer_memory` is used up, or others wait for room; from `send`: until the deadline ended.
+    BufferFull,
+    /// The topic's partitions are not known yet; from `send`: until the deadline ended. Await [`crate::Topic::ready`] first.
+    MetadataPending,
+    /// The cluster says that the topic is not there or must not be seen; from `send`: until the deadline ended.
+    TopicMissing(KafkaError),
+    /// The record alone is larger than `max_request_size`.
+    RecordTooLarge {
+        /// Bytes of a batch with this record alone.
+        size: usize,
+        /// `max_request_size`.
+        limit: usize,
+    },
+    /// The producer was closed.
+    Closed,
+    /// The producer's driver has ended, by a panic: a bug, please report it.
+    DriverLost,
+}
+
+/// An error code of Kafka's, with its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KafkaError(pub(crate) ErrorCode);
+
+impl KafkaError {
+    /// The number on the wire.
+    pub fn code(self) -> i16 {
+        self.0.0
+    }
+}
+
+impl fmt::Display for KafkaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<'a> SendError<'a> {
+    pub(crate) fn new(topic: &str, reason: SendRefused, record: Record<'a>) -> Self {
+        Self { topic: topic.to_owned(), reason, record }
+    }
+
+    /// Why.
+    pub fn reason(&self) -> &SendRefused {
+        &self.reason
+    }
+
+    /// Whether the same call may succeed later.
+    pub fn is_retriable(&self) -> bool {
+        matches!(self.reason, SendRefused::BufferFull | SendRefused::MetadataPending | SendRefused::TopicMissing(_))
+    }
+
+    /// The record, to be sent again.
+    pub fn into_record(self) -> Record<'a> {
+        self.record
+    }
+}
+
+impl fmt::Display for SendError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let topic = &self.topic;
+        match &self.reason {
+            SendRefused::BufferFull => write!(f, "no room for a record of topic {topic}: buffer_memory is used up"),
+            SendRefused::MetadataPending => write!(f, "the partitions of topic {topic} are not known yet"),
+            SendRefused::TopicMissing(code) => {
+                write!(f, "the cluster has no topic {topic} for this client: {code}; create it first")
+            }
+            SendRefused::RecordTooLarge { size, limit } => {
+                write!(f, "record of {size} bytes exceeds max_request_size {limit} for topic {topic}")
+            }
+            SendRefused::Closed => write!(f, "the producer is closed; topic {topic} takes no more records"),
+            SendRefused::DriverLost => write!(f, "the producer's driver has ended; topic {topic} takes no more records"),
+        }
+    }
+}
+
+impl std::error::Error for SendError<'_> {}
+
+/// Why a producer or a topic is not ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadyError {
+    /// No broker answered within the time.
+    Unreachable {
+        /// The time.
+        within: Duration,
+        /// Why not, by the address tried; empty if none was tried to its end.
+        faults: BTreeMap<String, String>,
+    },
+    /// Brokers answer, but the topic is not there or must not be seen.
+    TopicMissing {
+        /// Its name.
+        topic: String,
+        /// What the cluster said.
+        code: KafkaError,
+    },
+    /// Brokers answer, but not about this topic within the time.
+    TopicPending {
+        /// Its name.
+        topic: String,
+        /// The time.
+        within: Duration,
+    },
+    /// The producer was closed, or its driver has ended.
+    Closed,
+}
+
+impl fmt::Display for ReadyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable { within, faults } if faults.is_empty() => {
+                write!(f, "no broker answered within {within:?}")
+            }
+            Self::Unreachable { within, faults } => {
+                write!(f, "no broker answered within {within:?}: ")?;
+                let mut separator = "";
+                for (address, fault) in faults {
+                    write!(f, "{separator}{address}: {fault}")?;
+                    separator = "; ";
+                }
+                Ok(())
+            }
+            Self::TopicMissing { topic, code } => {
+                write!(f, "the cluster has no topic {topic} for this client: {code}; create it first")
+            }
+            Self::TopicPending { topic, within } => write!(f, "no answer about topic {topic} within {within:?}"),
+            Self::Closed => f.write_str("the producer is closed"),
+        }
+    }
+}
+
+impl std::error::Error for ReadyError {}
+
+/// Not a name of a topic: 1 to 249 characters out of `a-z A-Z 0-9 . _ -`, and neither `.` nor `..`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidTopic(pub(crate) String);
+
+impl fmt::Display for InvalidTopic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is no topic name: use 1 to 249 of a-z A-Z 0-9 . _ -, and neither . nor ..", self.0)
+    }
+}
+
+impl std::error::Error for InvalidTopic {}

@@ -1,0 +1,145 @@
+//! The handle of a producer, and the life of its driver thread.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use milena_core::producer::outcome::Tally;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::{ConfigError, ProducerConfig};
+use crate::driver::Driver;
+use crate::error::{InvalidTopic, ReadyError};
+use crate::pool::ChunkPool;
+use crate::report::Reporter;
+use crate::shared::{Command, ProducerStats, Shared};
+use crate::topic::Topic;
+
+/// Sends records to one cluster. Clones are handles of the same producer.
+///
+/// A producer has a thread of its own: a blocked or busy runtime of the application delays no record and no outcome.
+/// When the last handle is dropped ([`Topic`]s are handles too), what was accepted is still delivered until each
+/// deadline; use [`Producer::close`] to wait for it.
+#[derive(Clone, Debug)]
+pub struct Producer {
+    handle: Arc<Handle>,
+}
+
+/// Shared by all handles of a producer.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    shared: Arc<Shared>,
+    sticky_starts: AtomicU32,
+}
+
+impl Handle {
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Each topic handle starts at another partition.
+    pub(crate) fn next_sticky(&self) -> u32 {
+        self.sticky_starts.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // The driver may be gone already: then there is nothing to finish.
+        let _ = self.shared.commands.send(Command::Finish);
+    }
+}
+
+impl Producer {
+    /// Checks the configuration and starts the driver, which connects by itself. Does not wait; see [`Self::ready`].
+    pub fn new(config: ProducerConfig) -> Result<Self, ConfigError> {
+        let settings = config.check()?;
+        let pool = Arc::new(ChunkPool::new(settings.buffer_memory));
+        let (commands, command_queue) = mpsc::unbounded_channel();
+        let reports_posted = settings.handler.is_some();
+        let shared = Arc::new(Shared::new(Arc::clone(&pool), settings.front, commands, reports_posted));
+        let (reporter, report_work) = Reporter::new(pool, settings.handler.clone());
+        if let Some(work) = report_work {
+            spawn("milena-reports", move || work.run())?;
+        }
+        let driver = Driver::new(Arc::clone(&shared), settings, reporter, command_queue);
+        spawn("milena-driver", move || driver.run())?;
+        Ok(Self { handle: Arc::new(Handle { shared, sticky_starts: AtomicU32::new(0) }) })
+    }
+
+    /// Waits until a broker has answered, at most `deadline`; the error says which addresses were tried and why each
+    /// failed. Optional: sending needs no call of this. Dropping this future before it resolves changes nothing.
+    pub async fn ready(&self, deadline: Duration) -> Result<(), ReadyError> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Ready { deadline, topic: None, reply }).map_err(|_| ReadyError::Closed)?;
+        answer.await.unwrap_or(Err(ReadyError::Closed))
+    }
+
+    /// A handle to send to this topic. Asking again for the same topic gives a handle to the same partitions. Topics are
+    /// never created by sending to them.
+    pub fn topic(&self, name: &str) -> Result<Topic, InvalidTopic> {
+        check_topic_name(name)?;
+        let topic = self.handle.shared().topic(name);
+        Ok(Topic::new(Arc::clone(&self.handle), topic))
+    }
+
+    /// Sends what is accepted without waiting for linger, and waits until every record accepted so far has its outcome,
+    /// at most `deadline`. Gives how many records of the batches that were open then have which outcome; records that
+    /// have none at the deadline are not counted. Dropping this future before it resolves changes nothing.
+    pub async fn flush(&self, deadline: Duration) -> Tally {
+        self.ask(|reply| Command::Flush { deadline, reply }).await
+    }
+
+    /// Accepts nothing more, sends what is accepted, and ends the producer at the latest after `deadline`. Every record
+    /// has its outcome then: what was not sent is `NotWritten(Closed)`, what was sent and not answered is `Unknown`, and
+    /// its fate `Undetermined(ClosedBeforeProof)`. Gives the counts of the records that had no outcome when it was
+    /// called. Dropping this future before it resolves lets the close go on.
+    pub async fn close(&self, deadline: Duration) -> Tally {
+        self.ask(|reply| Command::Close { deadline, reply }).await
+    }
+
+    /// What the producer has done so far.
+    pub fn stats(&self) -> ProducerStats {
+        self.handle.shared().counters.read()
+    }
+
+    async fn ask(&self, command: impl FnOnce(oneshot::Sender<Tally>) -> Command) -> Tally {
+        let (reply, answer) = oneshot::channel();
+        if self.command(command(reply)).is_err() {
+            return Tally::default();
+        }
+        // The driver ends only after it has given every record its outcome; then there is nothing to count.
+        answer.await.unwrap_or_default()
+    }
+
+    fn command(&self, command: Command) -> Result<(), mpsc::error::SendError<Command>> {
+        self.handle.shared().commands.send(command)
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), ConfigError> {
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    spawned.map(drop).map_err(|error| ConfigError::NoThread(error.to_string()))
+}
+
+/// The names that Kafka's brokers accept.
+pub(crate) fn check_topic_name(name: &str) -> Result<(), InvalidTopic> {
+    let is_legal = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
+    let is_valid = (1..=249).contains(&name.len()) && name.bytes().all(is_legal) && name != "." && name != "..";
+    if is_valid { Ok(()) } else { Err(InvalidTopic(name.to_owned())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topic_names_are_those_that_brokers_accept() {
+        for name in ["a", "orders.eu-1_x", &"x".repeat(249)] {
+            assert!(check_topic_name(name).is_ok(), "{name}");
+        }
+        for name in ["", ".", "..", "a b", "ä", "a/b", &"x".repeat(250)] {
+            assert!(check_topic_name(name).is_err(), "{name}");
+        }
+    }
+}

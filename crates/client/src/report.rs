@@ -1,0 +1,106 @@
+//! Reports of posted records, on a thread of their own: no handler stands between a deadline and a caller (rule 16 of
+//! the design: a blocking handler must not delay a release).
+//!
+//! Always holds: every posted record is reported exactly once; the memory of a batch goes back after its reports, so
+//! unread reports slow down who posts instead of piling up.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use milena_core::producer::batch::Body;
+use milena_core::producer::completion::{BatchCompletion, Posted};
+use milena_core::producer::outcome::Outcome;
+
+use crate::config::Handler;
+use crate::pool::ChunkPool;
+use crate::slot::PartitionSlot;
+
+/// What became of a posted record.
+#[derive(Debug)]
+pub struct DeliveryReport<'a> {
+    topic: &'a str,
+    tag: u64,
+    outcome: Outcome,
+}
+
+impl DeliveryReport<'_> {
+    /// The record's topic.
+    pub fn topic(&self) -> &str {
+        self.topic
+    }
+
+    /// The number the caller gave with [`crate::Record::tag`].
+    pub fn tag(&self) -> u64 {
+        self.tag
+    }
+
+    /// Its outcome; an `Unknown` one holds the fate, which may be cloned and awaited elsewhere.
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+}
+
+/// Some posted records of one batch.
+#[derive(Debug)]
+pub(crate) struct ReportSlice {
+    pub(crate) slot: Arc<PartitionSlot>,
+    pub(crate) completion: Arc<BatchCompletion>,
+    pub(crate) posted: Vec<Posted>,
+    /// Of a batch that has ended.
+    pub(crate) memory: Option<Body>,
+}
+
+/// The driver's end: hands slices to the reporting thread, or, without a handler, only gives memory back.
+#[derive(Clone, Debug)]
+pub(crate) struct Reporter {
+    pool: Arc<ChunkPool>,
+    slices: Option<Sender<ReportSlice>>,
+}
+
+impl Reporter {
+    /// The reporter, and the work for its thread if there is a handler.
+    pub(crate) fn new(pool: Arc<ChunkPool>, handler: Option<Handler>) -> (Self, Option<ReportWork>) {
+        let Some(handler) = handler else { return (Self { pool, slices: None }, None) };
+        let (slices, receiver) = channel();
+        let work = ReportWork { pool: Arc::clone(&pool), handler, slices: receiver };
+        (Self { pool, slices: Some(slices) }, Some(work))
+    }
+
+    pub(crate) fn report(&self, slice: ReportSlice) {
+        match &self.slices {
+            Some(slices) if !slice.posted.is_empty() => {
+                // The thread ends only after every reporter is gone, or with a panic of the handler.
+                if let Err(returned) = slices.send(slice) {
+                    give_back(&self.pool, returned.0.memory);
+                }
+            }
+            _ => give_back(&self.pool, slice.memory),
+        }
+    }
+}
+
+/// What the reporting thread does.
+pub(crate) struct ReportWork {
+    pool: Arc<ChunkPool>,
+    handler: Handler,
+    slices: Receiver<ReportSlice>,
+}
+
+impl ReportWork {
+    /// Until the last [`Reporter`] is gone.
+    pub(crate) fn run(self) {
+        for slice in &self.slices {
+            for posted in &slice.posted {
+                let outcome = slice.completion.outcome(posted.index).expect("only released or ended records are reported");
+                (self.handler)(&DeliveryReport { topic: slice.slot.topic_name(), tag: posted.tag, outcome });
+            }
+            give_back(&self.pool, slice.memory);
+        }
+    }
+}
+
+fn give_back(pool: &ChunkPool, memory: Option<Body>) {
+    if let Some(body) = memory {
+        body.give_back(pool);
+    }
+}

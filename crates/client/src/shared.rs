@@ -1,0 +1,274 @@
+//! What callers and driver share: the clock, the memory, the slots of all partitions, the way to the driver.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use milena_core::ids::PartitionId;
+use milena_core::producer::batch::SealReason;
+use milena_core::producer::completion::BatchEnd;
+use milena_core::producer::front::FrontConfig;
+use milena_core::producer::outcome::{NotWritten, Tally};
+use milena_core::sync::Mutex;
+use milena_core::sync::atomic::{AtomicU64, Ordering};
+use milena_wire::ErrorCode;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::error::ReadyError;
+use crate::gate::Gate;
+use crate::pool::ChunkPool;
+use crate::report::{ReportSlice, Reporter};
+use crate::slot::{PartitionSlot, Watch};
+use crate::turns::TurnQueue;
+
+/// What a handle asks of the driver.
+#[derive(Debug)]
+pub(crate) enum Command {
+    WantTopic(Arc<TopicShared>),
+    Ready { deadline: Duration, topic: Option<Arc<TopicShared>>, reply: oneshot::Sender<Result<(), ReadyError>> },
+    Flush { deadline: Duration, reply: oneshot::Sender<Tally> },
+    Close { deadline: Duration, reply: oneshot::Sender<Tally> },
+    /// The last handle is gone: deliver until each deadline, then end.
+    Finish,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    pub(crate) pool: Arc<ChunkPool>,
+    pub(crate) front: FrontConfig,
+    pub(crate) watch: Arc<Gate<Watch>>,
+    pub(crate) commands: mpsc::UnboundedSender<Command>,
+    pub(crate) counters: Counters,
+    pub(crate) reports_posted: bool,
+    slots: Mutex<Vec<Arc<PartitionSlot>>>,
+    topics: Mutex<BTreeMap<Arc<str>, Arc<TopicShared>>>,
+    closed: Mutex<Option<NotWritten>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Counters {
+    batches: AtomicU64,
+    records: AtomicU64,
+    batch_bytes: AtomicU64,
+    attempts: AtomicU64,
+}
+
+/// What a producer has done so far. A batch counts when it ends, if it was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProducerStats {
+    /// Batches sent.
+    pub batches: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes of those records as they went over the wire, batch headers not counted.
+    pub batch_bytes: u64,
+    /// Attempts; more than `batches` where some were sent again.
+    pub attempts: u64,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        pool: Arc<ChunkPool>,
+        front: FrontConfig,
+        commands: mpsc::UnboundedSender<Command>,
+        reports_posted: bool,
+    ) -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            clock: Clock::new(),
+            pool,
+            front,
+            watch: Arc::new(Gate::new()),
+            commands,
+            counters: Counters { batches: zero(), records: zero(), batch_bytes: zero(), attempts: zero() },
+            reports_posted,
+            slots: Mutex::new(Vec::new()),
+            topics: Mutex::new(BTreeMap::new()),
+            closed: Mutex::new(None),
+        }
+    }
+
+    /// The topic of this name; the driver is told of a new one.
+    pub(crate) fn topic(&self, name: &str) -> Arc<TopicShared> {
+        let mut topics = self.topics.lock();
+        if let Some(known) = topics.get(name) {
+            return Arc::clone(known);
+        }
+        let topic = Arc::new(TopicShared::new(name));
+        topics.insert(Arc::clone(&topic.name), Arc::clone(&topic));
+        // A driver that has ended needs no topics; appends see that it is closed.
+        let _ = self.commands.send(Command::WantTopic(Arc::clone(&topic)));
+        topic
+    }
+
+    /// Whoever waits for a topic must look again.
+    fn wake_arrivals(&self) {
+        let topics: Vec<_> = self.topics.lock().values().cloned().collect();
+        topics.iter().for_each(|topic| topic.arrivals.wake_all());
+    }
+
+    /// Partitions are numbered in the order in which their slots are added.
+    pub(crate) fn add_slot(&self, slot: Arc<PartitionSlot>) {
+        let mut slots = self.slots.lock();
+        assert_eq!(slots.len(), slot.id().0 as usize, "slots are added in the order of their ids");
+        // One that appears while the producer closes must not accept anything.
+        if self.closed.lock().is_some() {
+            slot.with_front(|front| front.close());
+        }
+        slots.push(slot);
+    }
+
+    pub(crate) fn slot(&self, id: PartitionId) -> Arc<PartitionSlot> {
+        Arc::clone(&self.slots.lock()[id.0 as usize])
+    }
+
+    pub(crate) fn slots(&self) -> Vec<Arc<PartitionSlot>> {
+        self.slots.lock().clone()
+    }
+
+    /// Every batch that fills is sealed, and its lane told.
+    pub(crate) fn seal_all(&self, reason: SealReason) {
+        for slot in self.slots() {
+            if slot.with_front(|front| front.seal(reason)) {
+                slot.collect_now();
+            }
+        }
+    }
+
+    /// A caller waits for room: if most memory lies in batches that still fill, it would wait on itself and others.
+    pub(crate) fn relieve_pressure(&self) {
+        let open: usize = self.slots().iter().map(|slot| slot.with_front(|front| front.open_bytes())).sum();
+        if open * 2 >= self.pool.held() {
+            self.seal_all(SealReason::Memory);
+        }
+    }
+
+    /// Why nothing is accepted any more, if so.
+    pub(crate) fn closed(&self) -> Option<NotWritten> {
+        *self.closed.lock()
+    }
+
+    /// Nothing is accepted from now on; what was accepted goes on. The first reason stands.
+    pub(crate) fn stop_accepting(&self, why: NotWritten) {
+        self.closed.lock().get_or_insert(why);
+        for slot in self.slots() {
+            slot.with_front(|front| front.close());
+            slot.collect_now();
+        }
+        self.pool.room.wake_all();
+        self.wake_arrivals();
+    }
+
+    /// Ends all that waits in the fronts; the lanes end what they hold.
+    pub(crate) fn end_fronts(&self, why: NotWritten, reporter: &Reporter) {
+        self.slots().iter().for_each(|slot| self.end_front(slot, why, reporter));
+    }
+
+    pub(crate) fn end_front(&self, slot: &Arc<PartitionSlot>, why: NotWritten, reporter: &Reporter) {
+        let drained: Vec<_> = slot.with_front(|front| front.drain().collect());
+        for batch in drained {
+            self.conclude(slot, milena_core::producer::back::Ended::Sealed(batch, BatchEnd::NotWritten(why)), reporter);
+        }
+    }
+
+    /// Publishes a batch's end, counts it, and passes its reports and memory on.
+    pub(crate) fn conclude(
+        &self,
+        slot: &Arc<PartitionSlot>,
+        ended: milena_core::producer::back::Ended,
+        reporter: &Reporter,
+    ) {
+        let concluded = ended.conclude();
+        if concluded.attempts > 0 {
+            self.counters.count(u64::from(concluded.records), concluded.bytes as u64, u64::from(concluded.attempts));
+        }
+        reporter.report(ReportSlice {
+            slot: Arc::clone(slot),
+            completion: concluded.completion,
+            posted: concluded.posted,
+            memory: concluded.memory,
+        });
+    }
+}
+
+impl Counters {
+    fn count(&self, records: u64, bytes: u64, attempts: u64) {
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.records.fetch_add(records, Ordering::Relaxed);
+        self.batch_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.attempts.fetch_add(attempts, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> ProducerStats {
+        ProducerStats {
+            batches: self.batches.load(Ordering::Relaxed),
+            records: self.records.load(Ordering::Relaxed),
+            batch_bytes: self.batch_bytes.load(Ordering::Relaxed),
+            attempts: self.attempts.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// A topic as its handles share it.
+#[derive(Debug)]
+pub(crate) struct TopicShared {
+    pub(crate) name: Arc<str>,
+    table: PartitionTable,
+    /// What the cluster last said instead of partitions.
+    missing: Mutex<Option<ErrorCode>>,
+    /// Those who wait for the first metadata.
+    pub(crate) arrivals: TurnQueue,
+}
+
+/// The partitions of a topic. Topics grow seldom and never shrink, so a reader walks a short chain of growths instead
+/// of taking a lock per record.
+#[derive(Debug, Default)]
+struct PartitionTable {
+    slots: OnceLock<Arc<[Arc<PartitionSlot>]>>,
+    grown: OnceLock<Box<PartitionTable>>,
+}
+
+impl TopicShared {
+    pub(crate) fn new(name: &str) -> Self {
+        Self {
+            name: Arc::from(name),
+            table: PartitionTable::default(),
+            missing: Mutex::new(None),
+            arrivals: TurnQueue::new(),
+        }
+    }
+
+    /// The partitions known now; none before the first metadata.
+    #[inline]
+    pub(crate) fn partitions(&self) -> &[Arc<PartitionSlot>] {
+        let mut table = &self.table;
+        while let Some(grown) = table.grown.get() {
+            table = grown;
+        }
+        table.slots.get().map_or(&[], |slots| slots)
+    }
+
+    /// Called by the driver alone.
+    pub(crate) fn add_partitions(&self, new: impl IntoIterator<Item = Arc<PartitionSlot>>) {
+        let all: Arc<[Arc<PartitionSlot>]> = self.partitions().iter().cloned().chain(new).collect();
+        let mut table = &self.table;
+        while table.slots.get().is_some() {
+            table = table.grown.get_or_init(Box::default);
+        }
+        table.slots.set(all).expect("only the driver adds partitions, one growth after the other");
+        *self.missing.lock() = None;
+        self.arrivals.wake_all();
+    }
+
+    pub(crate) fn set_missing(&self, code: ErrorCode) {
+        *self.missing.lock() = Some(code);
+        self.arrivals.wake_all();
+    }
+
+    pub(crate) fn missing(&self) -> Option<ErrorCode> {
+        *self.missing.lock()
+    }
+}

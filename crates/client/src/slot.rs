@@ -1,0 +1,129 @@
+//! The callers' side of a partition as threads share it: the front behind its lock, and whom to wake.
+
+use std::sync::Arc;
+
+use milena_core::ids::PartitionId;
+use milena_core::producer::completion::BatchCompletion;
+use milena_core::producer::front::{AppendError, Appended, Notice, PartitionFront, RecordRef, Reply, WhenFull};
+use milena_core::sync::Mutex;
+use milena_core::time::Now;
+
+use crate::gate::Gate;
+use crate::pool::ChunkPool;
+
+/// Own cache lines: two threads on two partitions must not share one.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct PartitionSlot {
+    front: Mutex<PartitionFront>,
+    id: PartitionId,
+    topic: Arc<str>,
+    /// Of the lane that leads the partition; of the control task while none does.
+    gate: Mutex<Arc<Gate<PartitionId>>>,
+    watch: Arc<Gate<Watch>>,
+}
+
+/// Something that needs the driver's clock.
+#[derive(Debug)]
+pub(crate) enum Watch {
+    /// A batch whose records have deadlines.
+    Batch(Arc<PartitionSlot>, Arc<BatchCompletion>),
+    /// A caller who waits for room or metadata until its deadline.
+    Caller(milena_core::time::Moment, std::task::Waker),
+}
+
+impl PartitionSlot {
+    pub(crate) fn new(
+        id: PartitionId,
+        topic: Arc<str>,
+        front: PartitionFront,
+        gate: Arc<Gate<PartitionId>>,
+        watch: Arc<Gate<Watch>>,
+    ) -> Self {
+        Self { front: Mutex::new(front), id, topic, gate: Mutex::new(gate), watch }
+    }
+
+    pub(crate) fn id(&self) -> PartitionId {
+        self.id
+    }
+
+    pub(crate) fn topic_name(&self) -> &str {
+        &self.topic
+    }
+
+    /// Accepts a record under the lock, and tells the driver what it must know after it.
+    #[inline]
+    pub(crate) fn append<T>(
+        self: &Arc<Self>,
+        now: Now,
+        pool: &ChunkPool,
+        record: RecordRef<'_>,
+        reply: Reply,
+        when_full: WhenFull,
+        take: impl FnOnce(&Appended<'_>) -> T,
+    ) -> Result<T, AppendError> {
+        let mut front = self.front.lock();
+        match front.append(now, pool, record, reply, when_full) {
+            Ok(appended) => {
+                let taken = take(&appended);
+                if appended.notice != Notice::Nothing {
+                    let opened = appended.opened.then(|| Arc::clone(appended.completion));
+                    let notice = appended.notice;
+                    drop(front);
+                    self.tell(notice, opened);
+                }
+                Ok(taken)
+            }
+            Err(refused) => {
+                drop(front);
+                match refused {
+                    AppendError::BatchFull(notice) | AppendError::BufferFull(notice) => self.tell(notice, None),
+                    AppendError::Closed | AppendError::TooLarge { .. } => {}
+                }
+                Err(refused)
+            }
+        }
+    }
+
+    #[cold]
+    fn tell(self: &Arc<Self>, notice: Notice, opened: Option<Arc<BatchCompletion>>) {
+        if let Some(completion) = opened {
+            let due = completion.next_due().map_or(milena_core::time::Moment::NEVER, |tick| tick.moment());
+            self.watch.push_for(Watch::Batch(Arc::clone(self), completion), due);
+        }
+        match notice {
+            Notice::Nothing => {}
+            Notice::LingerStarts(ends) => self.gate().push_for(self.id, ends),
+            Notice::Sealed => self.collect_now(),
+        }
+    }
+
+    fn gate(&self) -> Arc<Gate<PartitionId>> {
+        Arc::clone(&self.gate.lock())
+    }
+
+    /// The lane that leads the partition must look at the front.
+    pub(crate) fn collect_now(&self) {
+        self.gate().push_now(self.id);
+    }
+
+    /// As [`Self::collect_now`], but not to this gate, whose task no longer leads the partition or does not lead it yet;
+    /// whoever takes it over looks anyway.
+    pub(crate) fn collect_elsewhere(&self, gate: &Arc<Gate<PartitionId>>) {
+        let current = self.gate();
+        if !Arc::ptr_eq(&current, gate) {
+            current.push_now(self.id);
+        }
+    }
+
+    /// From now on notices go to this gate; whoever waits behind it looks at the front at once.
+    pub(crate) fn move_to(&self, gate: Arc<Gate<PartitionId>>) {
+        *self.gate.lock() = gate;
+        self.collect_now();
+    }
+
+    /// For the driver, and for cold paths of callers.
+    pub(crate) fn with_front<T>(&self, work: impl FnOnce(&mut PartitionFront) -> T) -> T {
+        work(&mut self.front.lock())
+    }
+}

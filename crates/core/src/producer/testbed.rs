@@ -1,0 +1,124 @@
+//! What the tests of the machines have in common: memory that is counted, wakers that remember, time in milliseconds.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use super::batch::{Chunk, ChunkSource, SealReason, SealedBatch};
+use super::completion::Delivery;
+use super::front::{FrontConfig, PartitionFront, RecordRef, Reply, Value, WhenFull};
+use crate::ids::PartitionIndex;
+use crate::time::{Moment, Now};
+
+/// Chunks in the classes of the client's pool; every byte that is held is counted.
+pub(crate) struct CountedMemory {
+    held: Cell<usize>,
+    limit: usize,
+}
+
+impl CountedMemory {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { held: Cell::new(0), limit }
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        self.held.get()
+    }
+}
+
+impl ChunkSource for CountedMemory {
+    fn take(&self, bytes: usize) -> Option<Vec<u8>> {
+        let class = [1, 4, 16, 64].map(|kib| kib * 1024).into_iter().find(|class| *class >= bytes);
+        let class = class.expect("nobody asks for more than the largest chunk");
+        self.charge(class).then(|| Vec::with_capacity(class))
+    }
+
+    fn charge(&self, bytes: usize) -> bool {
+        let fits = self.held() + bytes <= self.limit;
+        if fits {
+            self.charge_always(bytes);
+        }
+        fits
+    }
+
+    fn charge_always(&self, bytes: usize) {
+        self.held.set(self.held() + bytes);
+    }
+
+    fn give(&self, chunk: Chunk) {
+        let left = self.held().checked_sub(chunk.bytes_held());
+        self.held.set(left.expect("only what was taken is given back"));
+    }
+}
+
+/// Counts how often it was woken.
+#[derive(Default)]
+pub(crate) struct Wakes(AtomicU32);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Wakes {
+    pub(crate) fn count(&self) -> u32 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Polls once, as a task that `wakes` stands for.
+pub(crate) fn poll<F: Future + Unpin>(future: &mut F, wakes: &Arc<Wakes>) -> Poll<F::Output> {
+    let waker = Waker::from(Arc::clone(wakes));
+    Pin::new(future).poll(&mut Context::from_waker(&waker))
+}
+
+/// So many milliseconds after the start.
+pub(crate) fn at(millis: u64) -> Moment {
+    Moment::from_micros(millis * 1000)
+}
+
+/// The same for appending; the wall clock starts at a million.
+pub(crate) fn now(millis: u64) -> Now {
+    Now { moment: at(millis), wall_millis: 1_000_000 + millis as i64 }
+}
+
+/// A front whose batches hold 10 kB, linger 5 ms and end their wait after 1 s.
+pub(crate) fn front() -> PartitionFront {
+    PartitionFront::new(PartitionIndex(0), FRONT)
+}
+
+pub(crate) const FRONT: FrontConfig = FrontConfig {
+    batch_size: 10_000,
+    max_request_size: 1_000_000,
+    linger: Duration::from_millis(5),
+    deadline: Duration::from_secs(1),
+};
+
+/// A record with nothing but a value.
+pub(crate) fn value(bytes: &[u8]) -> RecordRef<'_> {
+    RecordRef { key: None, value: Value::Borrowed(bytes), headers: &[], timestamp: None }
+}
+
+/// Appends, and gives the record's handle.
+pub(crate) fn append(
+    front: &mut PartitionFront,
+    memory: &CountedMemory,
+    millis: u64,
+    record: RecordRef<'_>,
+) -> Delivery {
+    let appended = front.append(now(millis), memory, record, Reply::Handle, WhenFull::OpenNext);
+    appended.expect("there is room").delivery()
+}
+
+/// A batch of small records, sealed at the time when its first one came.
+pub(crate) fn sealed(memory: &CountedMemory, millis: u64, records: &[&[u8]]) -> SealedBatch {
+    let mut front = front();
+    records.iter().for_each(|bytes| drop(append(&mut front, memory, millis, value(bytes))));
+    front.seal(SealReason::Flush);
+    front.take_sealed().next().expect("a batch was sealed")
+}

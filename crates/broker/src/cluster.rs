@@ -170,8 +170,12 @@ impl Cluster {
         let Some(topic) = self.topics.named_mut(name) else {
             return Ok(false);
         };
-        topic.config = config;
-        self.save_catalogue().map(|()| true)
+        let before = std::mem::replace(&mut topic.config, config);
+        let saved = self.save_catalogue();
+        if let (Err(_), Some(topic)) = (&saved, self.topics.named_mut(name)) {
+            topic.config = before;
+        }
+        saved.map(|()| true)
     }
 
     /// Answers the next Produce attempts on a partition with an error. Faults of one partition are used up in order.

@@ -171,8 +171,12 @@ impl PartitionLog {
         self.segment.read(entry.position, size)
     }
 
-    /// Where an epoch ended: the newest known epoch not above `epoch`, and one past its last offset. None if `epoch` is newer than all.
+    /// Where an epoch ended: the newest known epoch not above `epoch`, and one past its last offset. None if `epoch` is newer than all, or
+    /// none at all.
     pub fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
+        if epoch < 0 {
+            return None;
+        }
         let after = self.epochs.partition_point(|known| known.epoch <= epoch);
         let known = after.checked_sub(1).map(|index| self.epochs[index].epoch);
         match self.epochs.get(after) {

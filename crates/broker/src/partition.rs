@@ -163,10 +163,8 @@ impl Partition {
     }
 
     fn refused(&self, refused: Refused) -> Produced {
-        // Kafka leaves the log start out where the batch never reached validation.
-        let unread = [ErrorCode::MESSAGE_TOO_LARGE, ErrorCode::CORRUPT_MESSAGE].contains(&refused.code);
         Produced {
-            log_start_offset: if unread { -1 } else { self.log.start_offset() },
+            log_start_offset: if refused.by_log { self.log.start_offset() } else { -1 },
             message: Some(refused.message),
             bad_records: refused.records,
             ..Produced::error(refused.code)

@@ -44,7 +44,9 @@ pub enum CreateTopicError {
     Partitions(i32),
     /// Not one replica on one node.
     ReplicationFactor(i16),
-    /// Replicas were placed by hand, on nodes that are not there or beside a count.
+    /// Replicas were placed by hand, and counts were given as well.
+    AssignmentAndCounts,
+    /// Replicas were placed by hand, with a gap or on nodes that are not there.
     Assignment(&'static str),
     /// A setting is refused.
     Config(ConfigError),
@@ -64,7 +66,7 @@ impl CreateTopicError {
             CreateTopicError::ReplicationFactor(_) => ErrorCode::INVALID_REPLICATION_FACTOR,
             CreateTopicError::Assignment(_) => ErrorCode::INVALID_REPLICA_ASSIGNMENT,
             CreateTopicError::Config(_) => ErrorCode::INVALID_CONFIG,
-            CreateTopicError::Repeated => ErrorCode::INVALID_REQUEST,
+            CreateTopicError::Repeated | CreateTopicError::AssignmentAndCounts => ErrorCode::INVALID_REQUEST,
             CreateTopicError::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }
     }
@@ -84,6 +86,9 @@ impl fmt::Display for CreateTopicError {
             CreateTopicError::ReplicationFactor(factor) => {
                 write!(f, "replication factor {factor} cannot be reached with 1 node; use 1")
             }
+            CreateTopicError::AssignmentAndCounts => {
+                f.write_str("replicas are assigned by hand, so both counts must be -1")
+            }
             CreateTopicError::Assignment(what) => f.write_str(what),
             CreateTopicError::Config(error) => error.fmt(f),
             CreateTopicError::Repeated => f.write_str("the request names this topic more than once"),
@@ -97,13 +102,11 @@ impl std::error::Error for CreateTopicError {}
 impl Cluster {
     pub(super) fn create_topics(&mut self, request: &CreateTopicsRequest) -> CreateTopicsResponse {
         let repeated = repeated_names(request);
-        let mut topics = Vec::with_capacity(request.topics.len());
-        for asked in &request.topics {
-            let created = match repeated.contains(&*asked.name) {
-                true => Err(CreateTopicError::Repeated),
-                false => self.create_asked(asked, request.validate_only),
-            };
-            topics.push(created.unwrap_or_else(|error| refusal(asked, &error)));
+        let once = |asked: &&CreatableTopic| !repeated.contains(&*asked.name);
+        let mut topics: Vec<_> = repeated.iter().map(|name| refusal(name, &CreateTopicError::Repeated)).collect();
+        for asked in request.topics.iter().filter(once) {
+            let created = self.create_asked(asked, request.validate_only);
+            topics.push(created.unwrap_or_else(|error| refusal(&asked.name, &error)));
         }
         CreateTopicsResponse { topics, ..Default::default() }
     }
@@ -120,6 +123,7 @@ impl Cluster {
             num_partitions: topic.partitions,
             replication_factor: 1,
             configs: Some(config_answer(&topic.config)),
+            error_message: None,
             ..Default::default()
         };
         let topic_id = if validate_only { Uuid::ZERO } else { self.add_topic(topic)? };
@@ -149,7 +153,7 @@ impl Cluster {
     /// How many partitions a manual assignment has: each on this node, numbered from 0.
     fn assigned_partitions(&self, asked: &CreatableTopic) -> Result<i32, CreateTopicError> {
         if asked.num_partitions != -1 || asked.replication_factor != -1 {
-            return Err(CreateTopicError::Assignment("replicas are assigned by hand, so both counts must be -1"));
+            return Err(CreateTopicError::AssignmentAndCounts);
         }
         let indexes: BTreeSet<i32> = asked.assignments.iter().map(|assignment| assignment.partition_index).collect();
         if !indexes.iter().copied().eq((0..).take(asked.assignments.len())) {
@@ -221,9 +225,9 @@ fn repeated_names(request: &CreateTopicsRequest) -> BTreeSet<&str> {
     request.topics.iter().map(|topic| &*topic.name).filter(|name| !seen.insert(*name)).collect()
 }
 
-fn refusal(asked: &CreatableTopic, error: &CreateTopicError) -> CreatableTopicResult {
+fn refusal(name: &str, error: &CreateTopicError) -> CreatableTopicResult {
     CreatableTopicResult {
-        name: asked.name.clone(),
+        name: name.into(),
         error_code: error.code().0,
         error_message: Some(error.to_string().into()),
         ..Default::default()

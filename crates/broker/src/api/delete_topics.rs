@@ -2,7 +2,7 @@
 //!
 //! A topic is gone once the catalogue does not name it; its files follow. Whoever waits for its data is told.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use milena_wire::messages::delete_topics::request::{DeleteTopicState, DeleteTopicsRequest};
 use milena_wire::messages::delete_topics::response::{DeletableTopicResult, DeleteTopicsResponse};
@@ -24,11 +24,18 @@ impl Cluster {
             STATES_SINCE.. => request.topics.clone(),
             _ => request.topic_names.iter().map(|name| by_name(name)).collect(),
         };
-        let mut seen = BTreeSet::new();
+        let mut times = BTreeMap::new();
+        for state in &asked {
+            *times.entry((state.name.as_deref(), state.topic_id)).or_insert(0) += 1;
+        }
         let mut responses = Vec::with_capacity(asked.len());
         for state in &asked {
-            let first = seen.insert((state.name.as_deref(), state.topic_id));
-            let deleted = if first { self.delete_asked(now, state) } else { Err(ErrorCode::INVALID_REQUEST) };
+            // Who names a topic twice is answered once, and the topic stays.
+            let deleted = match times.remove(&(state.name.as_deref(), state.topic_id)) {
+                Some(1) => self.delete_asked(now, state),
+                Some(_) => Err(ErrorCode::INVALID_REQUEST),
+                None => continue,
+            };
             responses.push(result(state, deleted));
         }
         DeleteTopicsResponse { responses, ..Default::default() }

@@ -44,7 +44,8 @@ impl Cluster {
             Some(name) => TopicRef::Name(name),
             None => TopicRef::Id(asked.topic_id),
         };
-        if let Some(found) = self.find_topic(topic) {
+        let served = asked.name.is_some() || version >= IDS_SINCE;
+        if let Some(found) = self.find_topic(topic).filter(|_| served) {
             return self.topic_metadata(found);
         }
         let error = match topic {
@@ -52,11 +53,12 @@ impl Cluster {
                 Ok(created) => return created,
                 Err(code) => code,
             },
-            TopicRef::Id(_) => ErrorCode::UNKNOWN_TOPIC_ID,
+            TopicRef::Id(_) if served => ErrorCode::UNKNOWN_TOPIC_ID,
+            TopicRef::Id(_) => ErrorCode::INVALID_REQUEST,
         };
         MetadataResponseTopic {
             error_code: error.0,
-            name: asked.name.clone().or_else(|| (version < NAMELESS_SINCE).then(Box::default)),
+            name: asked.name.clone().or_else(|| (version < IDS_SINCE).then(Box::default)),
             topic_id: asked.topic_id,
             ..Default::default()
         }
@@ -111,5 +113,5 @@ fn with_operations(mut topics: Vec<MetadataResponseTopic>) -> Vec<MetadataRespon
 /// Every operation on a topic, as a broker without an authorizer answers: read, write, create, delete, alter, describe, describe
 /// configs, alter configs.
 const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
-/// The first version that can tell of a topic without a name, asked for by id.
-const NAMELESS_SINCE: i16 = 12;
+/// The first version in which a topic is asked for by id; two versions before it have the field.
+const IDS_SINCE: i16 = 12;

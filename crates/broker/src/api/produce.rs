@@ -8,6 +8,7 @@ use milena_wire::messages::produce::request::{PartitionProduceData, ProduceReque
 use milena_wire::messages::produce::response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
+use milena_wire::records::BatchHeader;
 
 use super::{Answer, RequestHead, TopicRef, write};
 use crate::batch_check::Judge;
@@ -26,9 +27,12 @@ impl Cluster {
         request: &ProduceRequest,
     ) -> Result<Answer, CloseReason> {
         let arrival = Arrival { now, version: head.version };
-        let responses: Vec<_> = match request.acks {
-            -1..=1 => request.topic_data.iter().map(|topic| self.produce(topic, arrival)).collect(),
-            _ => request.topic_data.iter().map(refuse_acks).collect(),
+        let responses: Vec<_> = match refusal(request) {
+            None => request.topic_data.iter().map(|topic| self.produce(topic, arrival)).collect(),
+            Some(code) => {
+                let refuse = |topic| answer_all(topic, |_| Produced::error(code));
+                request.topic_data.iter().map(refuse).collect()
+            }
         };
         if request.acks == 0 {
             return match first_error(&responses) {
@@ -75,8 +79,17 @@ fn produce_to(topic: &mut Topic, data: &PartitionProduceData, arrival: Arrival) 
     }
 }
 
-fn refuse_acks(data: &TopicProduceData) -> TopicProduceResponse {
-    answer_all(data, |_| Produced::error(ErrorCode::INVALID_REQUIRED_ACKS))
+/// Why a whole request is refused.
+fn refusal(request: &ProduceRequest) -> Option<ErrorCode> {
+    let batches = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    let transactional = |data: &PartitionProduceData| {
+        let header = BatchHeader::read(data.records.as_deref().unwrap_or_default());
+        header.is_ok_and(|header| header.attributes.is_transactional())
+    };
+    if request.transactional_id.is_none() && batches.into_iter().any(transactional) {
+        return Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+    }
+    (!(-1..=1).contains(&request.acks)).then_some(ErrorCode::INVALID_REQUIRED_ACKS)
 }
 
 fn answer_all(

@@ -287,3 +287,23 @@ const CATALOGUE_FILE: &str = "catalogue";
 const ADDRESS_FILE: &str = "address";
 /// Kafka names a segment by its first offset; there is one, from 0.
 const SEGMENT_FILE: &str = "00000000000000000000.log";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segment_whose_failed_write_cannot_be_undone_takes_no_more() {
+        let path = std::env::temp_dir().join(format!("milena-broker-segment-{}", std::process::id()));
+        fs::write(&path, b"kept").expect("there is room");
+        // A handle that may only be read refuses the write, and the cut after it.
+        let file = File::open(&path).expect("it was written");
+        let mut segment = FileSegment::boxed(file, path.clone()).expect("it has a length");
+        let records = Bytes::from_static(b"records");
+        assert!(matches!(segment.append(b"header", &records), Err(StorageError::Io { action: "write", .. })));
+        assert!(matches!(segment.append(b"header", &records), Err(StorageError::SegmentBroken { .. })));
+        assert_eq!(segment.len(), 4);
+        assert_eq!(segment.read(0, 4).expect("reading goes on"), &b"kept"[..]);
+        fs::remove_file(path).expect("it was written");
+    }
+}

@@ -1,12 +1,18 @@
 //! Produce: what is written, what is refused, and what the answer says.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
-use milena_broker::{CloseReason, Event, PartitionIndex, ProduceFault, TimestampType, TopicConfig};
+use milena_broker::{
+    Catalogue, CloseReason, Event, Memory, PartitionIndex, ProduceFault, Segment, Storage, StorageError, TimestampType,
+    TopicConfig,
+};
 use milena_wire::ErrorCode;
 use milena_wire::messages::produce::request::ProduceRequest;
 use milena_wire::records::{Attributes, Compression, TimestampType as BatchTimestampType};
 
-use crate::client::{Batch, Bench, START, produce};
+use crate::client::{Batch, Bench, START, config, produce};
 
 const HOUR: i64 = 3_600_000;
 
@@ -85,7 +91,15 @@ fn stamps_are_refused_with_kafkas_codes() {
     assert_eq!(bench.produced(stale), (ErrorCode::INVALID_PRODUCER_EPOCH, -1));
     let mut transactional = Batch::stamped(&["x"], pid, 1, 1);
     transactional.header.attributes = Attributes::default().with_transactional(true);
-    assert_eq!(bench.produced(transactional), (ErrorCode::INVALID_TXN_STATE, -1));
+    let nobodys = transactional.clone();
+    assert_eq!(
+        bench.produced(nobodys),
+        (ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED, -1),
+        "it names no transaction"
+    );
+    let request = ProduceRequest { transactional_id: Some("t".into()), ..produce("orders", 0, transactional) };
+    let partition = bench.ask(9, &request).responses[0].partition_responses[0].clone();
+    assert_eq!(ErrorCode(partition.error_code), ErrorCode::INVALID_TXN_STATE);
     assert_eq!(bench.values(), ["a"]);
 }
 
@@ -97,12 +111,15 @@ fn malformed_batches_are_refused_with_kafkas_codes() {
     *damaged.last_mut().expect("not empty") ^= 1;
     let mut old_format = batch.bytes();
     old_format[16] = 1;
+    let mut new_format = batch.bytes();
+    new_format[16] = 3;
     let two = [batch.bytes(), batch.bytes()].concat();
     let cut = batch.bytes()[..batch.bytes().len() - 1].to_vec();
     let control = batch.bytes_with(|header| header.attributes = header.attributes.with_control(true));
     let rows = [
         ("damaged", damaged, ErrorCode::CORRUPT_MESSAGE),
         ("old format", old_format, ErrorCode::INVALID_RECORD),
+        ("new format", new_format, ErrorCode::CORRUPT_MESSAGE),
         ("two batches", two, ErrorCode::INVALID_RECORD),
         ("cut", cut, ErrorCode::INVALID_RECORD),
         ("control", control, ErrorCode::INVALID_RECORD),
@@ -116,13 +133,6 @@ fn malformed_batches_are_refused_with_kafkas_codes() {
             "unknown codec",
             batch.bytes_with(|header| header.attributes = Attributes(5)),
             ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
-        ),
-        (
-            "broker time",
-            batch.bytes_with(|header| {
-                header.attributes = header.attributes.with_timestamp_type(BatchTimestampType::LogAppendTime);
-            }),
-            ErrorCode::INVALID_TIMESTAMP,
         ),
     ];
     for (name, bytes, code) in rows {
@@ -182,6 +192,22 @@ fn topic_of_append_time_gives_records_the_brokers_clock() {
     let batch = log.read_batch(&log.batches()[0]).expect("the checksum fits the new header");
     let timestamps: Vec<_> = batch.records().map(|record| record.expect("reads").timestamp).collect();
     assert_eq!(timestamps, [START as i64; 2]);
+}
+
+#[test]
+fn batch_that_claims_the_brokers_clock_gets_its_own_type_back() {
+    let mut bench = Bench::with_orders(1);
+    let claiming = Batch::of(&["a", "b"]).at(&[5, 9]).bytes_with(|header| {
+        header.attributes = header.attributes.with_timestamp_type(BatchTimestampType::LogAppendTime);
+    });
+    assert_eq!(bench.produced(claiming.clone()).0, ErrorCode::NONE, "seen on 4.3.1");
+    let log = bench.cluster.log("orders", PartitionIndex(0)).expect("it is there");
+    let batch = log.read_batch(&log.batches()[0]).expect("the checksum fits the new header");
+    assert_eq!(batch.header.attributes.timestamp_type(), BatchTimestampType::CreateTime);
+    let config = TopicConfig { timestamp_type: TimestampType::LogAppendTime, ..TopicConfig::default() };
+    bench.cluster.alter_topic("orders", config).expect("memory saves");
+    let refused = bench.produce(claiming);
+    assert_eq!((ErrorCode(refused.error_code), refused.record_errors.len()), (ErrorCode::INVALID_TIMESTAMP, 2));
 }
 
 #[test]
@@ -310,4 +336,91 @@ fn disconnected_client_leaves_neither_answers_nor_waiting_requests() {
     assert_eq!(bench.event(), None);
     assert_eq!(bench.cluster.connections(), 0);
     assert_eq!(bench.values(), ["a"], "what was served before stays");
+}
+
+/// Storage whose disk is full now and then.
+#[derive(Debug, Default)]
+struct FullDisk {
+    full: Arc<AtomicBool>,
+    inner: Memory,
+}
+
+#[derive(Debug)]
+struct FullSegment {
+    full: Arc<AtomicBool>,
+    inner: Box<dyn Segment>,
+}
+
+fn full(disk: &AtomicBool) -> Result<(), StorageError> {
+    let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    match disk.load(Ordering::Relaxed) {
+        true => Err(StorageError::Io { action: "write", path: "disk".into(), source }),
+        false => Ok(()),
+    }
+}
+
+impl Storage for FullDisk {
+    fn load_catalogue(&mut self) -> Result<Option<Catalogue>, StorageError> {
+        self.inner.load_catalogue()
+    }
+
+    fn save_catalogue(&mut self, catalogue: &Catalogue) -> Result<(), StorageError> {
+        full(&self.full).and_then(|()| self.inner.save_catalogue(catalogue))
+    }
+
+    fn create_segment(&mut self, topic: &str, partition: PartitionIndex) -> Result<Box<dyn Segment>, StorageError> {
+        let inner = self.inner.create_segment(topic, partition)?;
+        Ok(Box::new(FullSegment { full: Arc::clone(&self.full), inner }))
+    }
+
+    fn open_segment(&mut self, topic: &str, partition: PartitionIndex) -> Result<Box<dyn Segment>, StorageError> {
+        self.create_segment(topic, partition)
+    }
+
+    fn remove_segment(&mut self, topic: &str, partition: PartitionIndex) -> Result<(), StorageError> {
+        self.inner.remove_segment(topic, partition)
+    }
+}
+
+impl Segment for FullSegment {
+    fn len(&self) -> u64 {
+        self.inner.len()
+    }
+
+    fn append(&mut self, header: &[u8], records: &Bytes) -> Result<(), StorageError> {
+        full(&self.full).and_then(|()| self.inner.append(header, records))
+    }
+
+    fn read(&self, position: u64, size: usize) -> Result<Bytes, StorageError> {
+        self.inner.read(position, size)
+    }
+
+    fn truncate(&mut self, len: u64) -> Result<(), StorageError> {
+        self.inner.truncate(len)
+    }
+}
+
+#[test]
+fn full_disk_refuses_and_leaves_log_topics_and_producers_as_they_were() {
+    let disk = FullDisk::default();
+    let is_full = Arc::clone(&disk.full);
+    let mut bench = Bench::open(config(), Box::new(disk));
+    bench.cluster.create_topic("orders", 1).expect("there is room");
+    let pid = bench.producer_id();
+    assert_eq!(bench.produced(Batch::stamped(&["a"], pid, 0, 0)), (ErrorCode::NONE, 0));
+
+    is_full.store(true, Ordering::Relaxed);
+    let next = Batch::stamped(&["b"], pid, 0, 1);
+    assert_eq!(bench.produced(next.clone()), (ErrorCode::KAFKA_STORAGE_ERROR, -1));
+    let error = bench.cluster.create_topic("more", 1).expect_err("the catalogue cannot be saved");
+    assert_eq!(error.code(), ErrorCode::KAFKA_STORAGE_ERROR);
+    assert!(bench.cluster.delete_topic(bench.now, "orders").is_err());
+    let small = TopicConfig { message_bytes_max: 10, ..TopicConfig::default() };
+    assert!(bench.cluster.alter_topic("orders", small).is_err());
+    assert_eq!(bench.cluster.topics().count(), 1);
+    assert_eq!(bench.values(), ["a"]);
+
+    is_full.store(false, Ordering::Relaxed);
+    assert_eq!(bench.produced(next), (ErrorCode::NONE, 1));
+    assert_eq!(bench.values(), ["a", "b"]);
 }

@@ -292,7 +292,7 @@ fn stale_address_is_gone_once_somebody_owns_the_directory() {
 }
 
 #[test]
-fn failed_write_is_a_storage_error_and_leaves_the_log_as_it_was() {
+fn log_cut_from_outside_is_a_storage_error_for_its_readers() {
     let folder = Folder::new();
     let mut bench = folder.with_orders();
     bench.produced(Batch::of(&["a"]));

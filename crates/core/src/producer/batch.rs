@@ -85,6 +85,11 @@ impl Body {
         self.chunks.iter().map(Chunk::as_slice)
     }
 
+    #[cfg(test)]
+    pub(super) fn chunks(&self) -> &[Chunk] {
+        &self.chunks
+    }
+
     /// Ends the body and gives its memory back.
     pub fn give_back(self, source: &(impl ChunkSource + ?Sized)) {
         self.chunks.into_iter().for_each(|chunk| source.give(chunk));

@@ -436,7 +436,11 @@ impl Control {
         if self.identity_is_due(now) {
             self.is_asking_identity = true;
             // The timeout belongs to transactions; brokers ignore it without a transactional id but Java sends this.
-            let request = InitProducerIdRequest { transaction_timeout_ms: i32::MAX, ..Default::default() };
+            let request = InitProducerIdRequest {
+                transactional_id: None,
+                transaction_timeout_ms: i32::MAX,
+                ..InitProducerIdRequest::default()
+            };
             return self.ask(now, ApiKey::INIT_PRODUCER_ID, 0, Purpose::ProducerId, &request);
         }
         None

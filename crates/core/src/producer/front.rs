@@ -324,7 +324,7 @@ impl PartitionFront {
 
     /// Memory of the batch that fills, to see who holds the buffer.
     pub fn open_bytes(&self) -> usize {
-        self.open.as_ref().map_or(0, |open| open.bytes)
+        self.open.as_ref().map_or(0, OpenBatch::bytes_held)
     }
 
     /// Ends everything that waits here: the partition stopped, or the producer ends.
@@ -361,6 +361,10 @@ impl OpenBatch {
             due,
             posted: Vec::with_capacity(posted_expected),
         }
+    }
+
+    fn bytes_held(&self) -> usize {
+        self.chunks.iter().map(Chunk::bytes_held).sum::<usize>() + self.tail.capacity()
     }
 
     #[inline]

@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use super::batch::{Chunk, ChunkSource, SealReason, SealedBatch};
+use milena_wire::records::{self, BatchHeader, Record};
+
+use super::batch::{Chunk, ChunkSource, SealReason, SealedBatch, Stamp, StampedBatch};
 use super::completion::Delivery;
 use super::front::{FrontConfig, PartitionFront, RecordRef, Reply, Value, WhenFull};
-use crate::ids::PartitionIndex;
-use crate::time::{Moment, Now};
+use crate::ids::{Epoch, Identity, PartitionIndex, ProducerId, Sequence};
+use crate::time::{Moment, Now, TICK, Tick};
 
 /// Chunks in the classes of the client's pool; every byte that is held is counted.
 pub(crate) struct CountedMemory {
@@ -82,7 +84,17 @@ pub(crate) fn at(millis: u64) -> Moment {
     Moment::from_micros(millis * 1000)
 }
 
-/// The same for appending; the wall clock starts at a million.
+/// So many ticks after the start.
+pub(crate) fn ticks(count: u32) -> Moment {
+    Moment::START + TICK * count
+}
+
+/// When a record is released whose deadline ends after so many milliseconds.
+pub(crate) fn released(millis: u64) -> Moment {
+    Tick::not_before(at(millis)).moment()
+}
+
+/// As [`at`], for appending; the wall clock starts at a million.
 pub(crate) fn now(millis: u64) -> Now {
     Now { moment: at(millis), wall_millis: 1_000_000 + millis as i64 }
 }
@@ -122,3 +134,21 @@ pub(crate) fn sealed(memory: &CountedMemory, millis: u64, records: &[&[u8]]) -> 
     front.seal(SealReason::Flush);
     front.take_sealed().next().expect("a batch was sealed")
 }
+
+/// The records of a batch as a broker reads them; header and checksum are verified on the way.
+pub(crate) fn read(batch: &StampedBatch) -> (BatchHeader, Vec<Record>) {
+    let bytes: Vec<u8> = [&batch.header[..]].into_iter().chain(batch.body.slices()).collect::<Vec<_>>().concat();
+    records::validate_produced(&bytes).expect("a broker accepts the batch");
+    let mut batches = records::batches(bytes.into());
+    let view = batches.next().expect("one batch").expect("which is whole");
+    assert!(batches.next().is_none(), "and nothing behind it");
+    (view.header, view.records().collect::<Result<_, _>>().expect("every record is whole"))
+}
+
+/// The stamp of producer 7 in epoch 0.
+pub(crate) fn stamp(sequence: i32) -> Stamp {
+    let sequence = Sequence::new(sequence).expect("not negative");
+    Stamp { identity: IDENTITY, sequence, ordinal: 0 }
+}
+
+pub(crate) const IDENTITY: Identity = Identity { producer_id: ProducerId(7), epoch: Epoch(0) };

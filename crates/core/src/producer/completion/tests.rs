@@ -1,20 +1,20 @@
 //! One batch seen by its callers, from every side of the claim and of the end.
 
 use super::*;
-use crate::producer::testbed::{Wakes, at, poll};
+use crate::producer::testbed::{Wakes, poll, ticks};
 use milena_wire::ErrorCode;
 
-/// A sealed batch of `count` records; each run starts at an index and is due after so many milliseconds.
-fn sealed(runs: &[(u32, u64)], count: u32) -> Arc<BatchCompletion> {
+/// A sealed batch of `count` records; each run starts at an index and is due after so many ticks.
+fn sealed(runs: &[(u32, u32)], count: u32) -> Arc<BatchCompletion> {
     let batch = filling(runs);
     batch.seal(count, Vec::new());
     batch
 }
 
-fn filling(runs: &[(u32, u64)]) -> Arc<BatchCompletion> {
+fn filling(runs: &[(u32, u32)]) -> Arc<BatchCompletion> {
     let batch = BatchCompletion::new(PartitionIndex(3));
     for (first_index, due) in runs {
-        batch.start_deadline_run(*first_index, Tick::not_before(at(*due)));
+        batch.start_deadline_run(*first_index, Tick::not_before(ticks(*due)));
     }
     batch
 }
@@ -39,9 +39,9 @@ const CANCELLED: RecordState = RecordState::NotWritten(NotWritten::Cancelled);
 
 #[test]
 fn a_record_released_before_the_claim_is_not_written_and_not_sent() {
-    let batch = sealed(&[(0, 10), (2, 20)], 4);
-    let release = batch.release_due(at(10));
-    assert_eq!((release.next_due, release.is_dead), (Some(Tick::not_before(at(20))), false));
+    let batch = sealed(&[(0, 1), (2, 2)], 4);
+    let release = batch.release_due(ticks(1));
+    assert_eq!((release.next_due, release.is_dead), (Some(Tick::not_before(ticks(2))), false));
     let dropped = batch.claim();
     assert_eq!([0, 1, 2, 3].map(|index| dropped.contains(index)), [true, true, false, false]);
     batch.settle(end_at(100));
@@ -51,11 +51,14 @@ fn a_record_released_before_the_claim_is_not_written_and_not_sent() {
 
 #[test]
 fn a_record_released_after_the_claim_is_unknown_and_its_fate_learns_the_end() {
-    let batch = sealed(&[(0, 10)], 2);
+    let batch = sealed(&[(0, 1)], 2);
     assert!(batch.claim().is_empty());
-    assert_eq!(batch.release_due(at(9)).next_due, Some(Tick::not_before(at(10))));
+    assert_eq!(
+        batch.release_due(Moment::from_micros(ticks(1).as_micros() - 1)).next_due,
+        Some(Tick::not_before(ticks(1)))
+    );
     assert_eq!(batch.state(1), RecordState::Waiting);
-    assert!(!batch.release_due(at(10)).is_dead, "it was sent, its memory is needed for the next attempt");
+    assert!(!batch.release_due(ticks(1)).is_dead, "it was sent, its memory is needed for the next attempt");
     let fate = fate_of(&batch, 1);
     assert_eq!(fate.try_settlement(), None);
     batch.settle(end_at(7));
@@ -71,9 +74,9 @@ fn each_end_reaches_the_fate_as_it_is() {
         (BatchEnd::Undetermined(Undetermined::NoFence), Settlement::Undetermined(Undetermined::NoFence)),
     ];
     for (end, settlement) in ends {
-        let batch = sealed(&[(0, 10)], 1);
+        let batch = sealed(&[(0, 1)], 1);
         batch.claim();
-        batch.release_due(at(10));
+        batch.release_due(ticks(1));
         let fate = fate_of(&batch, 0);
         batch.settle(end);
         assert_eq!(fate.clone().try_settlement(), Some(settlement));
@@ -82,7 +85,7 @@ fn each_end_reaches_the_fate_as_it_is() {
 
 #[test]
 fn an_undetermined_end_releases_in_doubt_and_its_fate_is_settled_at_once() {
-    let batch = sealed(&[(0, 10)], 1);
+    let batch = sealed(&[(0, 1)], 1);
     batch.claim();
     batch.settle(BatchEnd::Undetermined(Undetermined::DriverLost));
     let settlement = fate_of(&batch, 0).try_settlement();
@@ -91,30 +94,30 @@ fn an_undetermined_end_releases_in_doubt_and_its_fate_is_settled_at_once() {
 
 #[test]
 fn deadlines_release_run_by_run_as_a_prefix() {
-    let batch = sealed(&[(0, 10), (3, 20), (4, 30)], 9);
+    let batch = sealed(&[(0, 1), (3, 2), (4, 3)], 9);
     batch.claim();
-    batch.release_due(at(20));
+    batch.release_due(ticks(2));
     let states: Vec<_> = (0..9).map(|index| batch.state(index) == RecordState::Unknown).collect();
     assert_eq!(states, [true, true, true, true, false, false, false, false, false]);
-    let last = batch.release_due(at(30));
+    let last = batch.release_due(ticks(3));
     assert_eq!((last.next_due, batch.state(8)), (None, RecordState::Unknown));
 }
 
 #[test]
 fn a_batch_that_still_fills_must_be_sealed_before_it_releases() {
-    let batch = filling(&[(0, 10)]);
-    let release = batch.release_due(at(10));
+    let batch = filling(&[(0, 1)]);
+    let release = batch.release_due(ticks(1));
     assert!(release.needs_seal);
     assert_eq!(batch.state(0), RecordState::Waiting);
     batch.seal(1, Vec::new());
-    let release = batch.release_due(at(10));
+    let release = batch.release_due(ticks(1));
     assert!(release.is_dead && !release.needs_seal);
     assert_eq!(batch.state(0), DEADLINE);
 }
 
 #[test]
 fn release_all_does_not_wait_for_deadlines() {
-    let batch = sealed(&[(0, 10), (1, 1_000_000)], 2);
+    let batch = sealed(&[(0, 1), (1, 1_000_000)], 2);
     batch.claim();
     batch.release_all();
     assert_eq!([batch.state(0), batch.state(1)], [RecordState::Unknown; 2]);
@@ -122,7 +125,7 @@ fn release_all_does_not_wait_for_deadlines() {
 
 #[test]
 fn a_cancelled_record_is_withdrawn_before_the_claim_in_doubt_after_it_and_untouched_once_ended() {
-    let batch = sealed(&[(0, 10)], 4);
+    let batch = sealed(&[(0, 1)], 4);
     let cancel = |index| Delivery::new(Arc::clone(&batch), index).cancel();
     cancel(1);
     assert_eq!([batch.state(1), batch.state(2)], [CANCELLED, RecordState::Waiting]);
@@ -141,20 +144,20 @@ fn a_cancelled_record_is_withdrawn_before_the_claim_in_doubt_after_it_and_untouc
 
 #[test]
 fn a_record_cancelled_before_its_deadline_stays_cancelled() {
-    let batch = sealed(&[(0, 10)], 2);
+    let batch = sealed(&[(0, 1)], 2);
     Delivery::new(Arc::clone(&batch), 0).cancel();
-    batch.release_due(at(10));
+    batch.release_due(ticks(1));
     assert_eq!([batch.state(0), batch.state(1)], [CANCELLED, DEADLINE]);
     assert_eq!(batch.claim().len(), 2);
 }
 
 #[test]
 fn offsets_count_only_the_records_that_were_sent() {
-    let batch = sealed(&[(0, 10), (2, 20)], 8);
+    let batch = sealed(&[(0, 1), (2, 2)], 8);
     for index in [1, 4, 6] {
         Delivery::new(Arc::clone(&batch), index).cancel();
     }
-    batch.release_due(at(10));
+    batch.release_due(ticks(1));
     let dropped = batch.claim();
     assert_eq!(dropped.len(), 4, "0 and 1 by their deadline, 4 and 6 by their callers");
     batch.settle(end_at(100));
@@ -165,7 +168,7 @@ fn offsets_count_only_the_records_that_were_sent() {
 /// A broker that answers with the largest number there is made the addition overflow.
 #[test]
 fn an_offset_past_the_largest_is_absent() {
-    let batch = sealed(&[(0, 10)], 2);
+    let batch = sealed(&[(0, 1)], 2);
     batch.claim();
     batch.settle(end_at(i64::MAX));
     assert_eq!(batch.state(0), RecordState::Written(written(i64::MAX)));
@@ -174,7 +177,7 @@ fn an_offset_past_the_largest_is_absent() {
 
 #[test]
 fn the_first_end_stands() {
-    let batch = sealed(&[(0, 10)], 1);
+    let batch = sealed(&[(0, 1)], 1);
     batch.claim();
     batch.settle(end_at(1));
     assert!(batch.settle(BatchEnd::Undetermined(Undetermined::DriverLost)).is_empty());
@@ -183,7 +186,7 @@ fn the_first_end_stands() {
 
 #[test]
 fn the_end_wakes_everybody_who_waits_once_and_a_release_only_those_it_releases() {
-    let batch = sealed(&[(0, 10), (1, 20)], 3);
+    let batch = sealed(&[(0, 1), (1, 2)], 3);
     batch.claim();
     let wakes = [(); 4].map(|()| Arc::new(Wakes::default()));
     let counts = || wakes.each_ref().map(|wakes| wakes.count());
@@ -191,13 +194,13 @@ fn the_end_wakes_everybody_who_waits_once_and_a_release_only_those_it_releases()
     for (delivery, wakes) in deliveries.iter_mut().zip(&wakes) {
         assert!(poll(delivery, wakes).is_pending());
     }
-    batch.release_due(at(10));
+    batch.release_due(ticks(1));
     assert_eq!(counts(), [1, 0, 0, 0]);
     let Poll::Ready(Outcome::Unknown(mut fate)) = poll(&mut deliveries[0], &wakes[0]) else { panic!("released") };
     assert!(poll(&mut fate, &wakes[3]).is_pending());
     deliveries[1].cancel();
     assert_eq!(counts(), [1, 1, 0, 0]);
-    batch.release_due(at(20));
+    batch.release_due(ticks(2));
     assert_eq!(counts(), [1, 1, 1, 0], "a fate is not released, it waits for the end");
     batch.settle(end_at(5));
     assert_eq!(counts(), [1, 1, 1, 1]);
@@ -206,7 +209,7 @@ fn the_end_wakes_everybody_who_waits_once_and_a_release_only_those_it_releases()
 
 #[test]
 fn the_newest_waker_of_a_record_is_woken() {
-    let batch = sealed(&[(0, 10)], 1);
+    let batch = sealed(&[(0, 1)], 1);
     let (old, new) = (Arc::new(Wakes::default()), Arc::new(Wakes::default()));
     let mut delivery = Delivery::new(Arc::clone(&batch), 0);
     assert!(poll(&mut delivery, &old).is_pending());
@@ -217,7 +220,7 @@ fn the_newest_waker_of_a_record_is_woken() {
 
 #[test]
 fn a_dropped_delivery_is_not_woken_and_disturbs_nobody() {
-    let batch = sealed(&[(0, 10)], 3);
+    let batch = sealed(&[(0, 1)], 3);
     let wakes = [(); 3].map(|()| Arc::new(Wakes::default()));
     let mut deliveries = [0, 1, 2].map(|index| Delivery::new(Arc::clone(&batch), index));
     for (delivery, wakes) in deliveries.iter_mut().zip(&wakes) {
@@ -235,22 +238,22 @@ fn a_dropped_delivery_is_not_woken_and_disturbs_nobody() {
 
 #[test]
 fn a_posted_record_is_reported_once_at_its_release_or_at_the_end() {
-    let batch = filling(&[(0, 10), (2, 20)]);
+    let batch = filling(&[(0, 1), (2, 2)]);
     let posted = [0, 1, 3].map(|index| Posted { index, tag: 100 + u64::from(index) });
     batch.seal(4, posted.to_vec());
     batch.claim();
-    assert_eq!(batch.release_due(at(10)).posted, posted[..2]);
-    assert_eq!(batch.release_due(at(10)).posted, []);
+    assert_eq!(batch.release_due(ticks(1)).posted, posted[..2]);
+    assert_eq!(batch.release_due(ticks(1)).posted, []);
     assert_eq!(batch.settle(end_at(1)), posted[2..]);
     assert_eq!(batch.settle(end_at(1)), []);
-    assert_eq!(batch.release_due(at(20)), Release::default(), "nothing is left to release once it ended");
+    assert_eq!(batch.release_due(ticks(2)), Release::default(), "nothing is left to release once it ended");
 }
 
 #[test]
 fn the_tally_counts_outcomes_and_leaves_out_those_who_wait() {
-    let batch = sealed(&[(0, 10), (1, 1000)], 5);
+    let batch = sealed(&[(0, 1), (1, 100)], 5);
     Delivery::new(Arc::clone(&batch), 3).cancel();
-    batch.release_due(at(10));
+    batch.release_due(ticks(1));
     batch.claim();
     Delivery::new(Arc::clone(&batch), 4).cancel();
     assert_eq!(batch.tally(), Tally { written: 0, not_written: 2, unknown: 1 });
@@ -260,14 +263,14 @@ fn the_tally_counts_outcomes_and_leaves_out_those_who_wait() {
 
 #[test]
 fn a_batch_is_wanted_until_the_last_record_has_its_outcome_and_then_it_is_concluded() {
-    let batch = filling(&[(0, 10), (2, 1000)]);
+    let batch = filling(&[(0, 1), (2, 100)]);
     let wakes = Arc::new(Wakes::default());
     let waker = Waker::from(Arc::clone(&wakes));
     let mut cx = Context::from_waker(&waker);
     assert!(batch.is_wanted(), "more records may come");
     batch.seal(4, Vec::new());
     assert!(batch.poll_concluded(&mut cx).is_pending());
-    batch.release_due(at(10));
+    batch.release_due(ticks(1));
     assert!(batch.is_wanted() && batch.poll_concluded(&mut cx).is_pending());
     Delivery::new(Arc::clone(&batch), 3).cancel();
     assert!(batch.is_wanted() && batch.poll_concluded(&mut cx).is_pending());
@@ -278,7 +281,7 @@ fn a_batch_is_wanted_until_the_last_record_has_its_outcome_and_then_it_is_conclu
 
 #[test]
 fn the_end_concludes_a_batch() {
-    let batch = sealed(&[(0, 10)], 1);
+    let batch = sealed(&[(0, 1)], 1);
     batch.claim();
     let wakes = Arc::new(Wakes::default());
     let waker = Waker::from(Arc::clone(&wakes));

@@ -1,0 +1,142 @@
+//! Releases by the clock alone.
+
+use super::*;
+use crate::producer::completion::{BatchEnd, Delivery, RecordState};
+use crate::producer::front::{PartitionFront, Reply, WhenFull};
+use crate::producer::outcome::{NotWritten, Undetermined};
+use crate::producer::testbed::{CountedMemory, append, at, front, now, released, sealed, value};
+
+const MEMORY: usize = usize::MAX;
+const END: BatchEnd = BatchEnd::Undetermined(Undetermined::DriverLost);
+const DEADLINE: RecordState = RecordState::NotWritten(NotWritten::DeadlinePassed);
+
+fn nobody_seals<S>(_: &S, _: &Arc<BatchCompletion>) {
+    panic!("the batch is sealed");
+}
+
+#[test]
+fn a_release_is_due_at_the_tick_after_the_deadline_and_at_no_other_time() {
+    let memory = CountedMemory::new(MEMORY);
+    let mut expiry = Expiry::new();
+    let batch = sealed(&memory, 3, &[b"x"]);
+    expiry.register("a", Arc::clone(&batch.completion));
+    assert_eq!(expiry.poll_timeout(), Some(released(1_003)));
+    assert!(expiry.expire(at(1_003), nobody_seals).is_empty());
+    assert_eq!(batch.completion.state(0), RecordState::Waiting);
+    let expired = expiry.expire(released(1_003), nobody_seals);
+    assert_eq!(expired.len(), 1);
+    assert!(expired[0].is_dead && expired[0].place == "a");
+    assert_eq!(batch.completion.state(0), DEADLINE);
+    assert_eq!(expiry.poll_timeout(), None);
+}
+
+#[test]
+fn a_batch_that_fills_is_sealed_before_its_records_are_released() {
+    let memory = CountedMemory::new(MEMORY);
+    let mut front = front();
+    let mut expiry = Expiry::new();
+    let early = append(&mut front, &memory, 0, value(b"early"));
+    expiry.register((), Arc::clone(front.completions().next().expect("a batch fills")));
+    let late = append(&mut front, &memory, 500, value(b"late"));
+    let expired = expiry.expire(released(1_000), |(), completion| {
+        assert!(front.seal_batch(completion, super::super::batch::SealReason::Deadline));
+    });
+    assert!(expired.is_empty(), "some of it is still wanted and nothing was posted");
+    assert!(early.try_outcome().is_some() && late.try_outcome().is_none());
+    assert_eq!(expiry.poll_timeout(), Some(released(1_500)));
+    assert!(!front.has_open());
+}
+
+#[test]
+fn posted_records_are_reported_run_by_run() {
+    let memory = CountedMemory::new(MEMORY);
+    let mut front = front();
+    for (millis, tag) in [(0, 10), (1, 11), (50, 12)] {
+        let record = front.append(now(millis), &memory, value(b"x"), Reply::Report(tag), WhenFull::OpenNext);
+        record.expect("there is room");
+    }
+    let batch = front.drain().next().expect("one batch");
+    batch.completion.claim();
+    let mut expiry = Expiry::new();
+    expiry.register((), Arc::clone(&batch.completion));
+    let mut tags = |millis| -> Vec<u64> {
+        let expired = expiry.expire(released(millis), nobody_seals);
+        assert!(expired.iter().all(|batch| !batch.is_dead), "it was sent");
+        expired.iter().flat_map(|batch| &batch.posted).map(|posted| posted.tag).collect()
+    };
+    assert_eq!([tags(1_000), tags(1_008), tags(1_030), tags(1_050)], [vec![10], vec![11], vec![], vec![12]]);
+}
+
+#[test]
+fn batches_are_released_in_the_order_of_their_deadlines_whatever_the_order_they_came_in() {
+    let memory = CountedMemory::new(MEMORY);
+    let mut expiry = Expiry::new();
+    for millis in [300, 100, 200] {
+        expiry.register(millis, sealed(&memory, millis, &[b"x"]).completion);
+    }
+    let places: Vec<_> = expiry.expire(at(2_000), nobody_seals).iter().map(|batch| batch.place).collect();
+    assert_eq!(places, [100, 200, 300]);
+}
+
+#[test]
+fn one_that_ended_is_not_released_and_not_live() {
+    let memory = CountedMemory::new(MEMORY);
+    let mut expiry = Expiry::new();
+    let (ended, waiting) = (sealed(&memory, 0, &[b"x"]).completion, sealed(&memory, 0, &[b"x"]).completion);
+    expiry.register("ended", Arc::clone(&ended));
+    expiry.register("waiting", Arc::clone(&waiting));
+    ended.settle(END);
+    assert_eq!(expiry.live().map(|(place, _)| *place).collect::<Vec<_>>(), ["waiting"]);
+    assert_eq!(expiry.expire(at(1_000), nobody_seals).len(), 1);
+    assert_eq!(ended.state(0), RecordState::Unknown, "as its batch ended, not as its deadline");
+}
+
+#[test]
+fn ended_batches_are_swept_out_before_their_deadline() {
+    let memory = CountedMemory::new(MEMORY);
+    let mut expiry = Expiry::new();
+    for _ in 0..10 * SWEEP_MIN {
+        let batch = sealed(&memory, 0, &[b"x"]);
+        expiry.register((), Arc::clone(&batch.completion));
+        batch.completion.settle(END);
+        assert!(expiry.due.len() <= SWEEP_MIN);
+    }
+}
+
+/// Whatever comes in whatever order: nobody is released early, nobody more than a tick late, and what is due is done.
+#[test]
+fn every_record_is_released_within_a_tick_of_its_deadline() {
+    let mut chance = crate::backoff::Chance::new(1);
+    for _ in 0..200 {
+        let memory = CountedMemory::new(MEMORY);
+        let mut front = PartitionFront::new(crate::ids::PartitionIndex(0), crate::producer::testbed::FRONT);
+        let mut expiry = Expiry::new();
+        let mut waiting: Vec<(Delivery, Moment)> = Vec::new();
+        let mut micros = 0;
+        while micros < 3_000_000 {
+            micros += chance.bits() % 30_000;
+            let clock = crate::time::Now { moment: Moment::from_micros(micros), wall_millis: 0 };
+            if micros < 1_500_000 {
+                let appended = front.append(clock, &memory, value(&[0; 700]), Reply::Handle, WhenFull::OpenNext);
+                let appended = appended.expect("there is room");
+                if appended.opened {
+                    expiry.register((), Arc::clone(appended.completion));
+                }
+                waiting.push((appended.delivery(), clock.moment + std::time::Duration::from_secs(1)));
+            }
+            while let Some(due) = expiry.poll_timeout().filter(|due| *due <= clock.moment) {
+                expiry.expire(due, |(), batch| {
+                    front.seal_batch(batch, super::super::batch::SealReason::Deadline);
+                });
+                assert!(expiry.poll_timeout().is_none_or(|next| next > due));
+                waiting.retain(|(delivery, deadline)| {
+                    let is_released = delivery.try_outcome().is_some();
+                    assert!(!is_released || *deadline <= due, "released {due}, due {deadline}");
+                    assert!(is_released || *deadline + crate::time::TICK > due, "waits at {due}, due {deadline}");
+                    !is_released
+                });
+            }
+        }
+        assert!(waiting.is_empty());
+    }
+}

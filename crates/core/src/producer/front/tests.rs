@@ -1,0 +1,315 @@
+//! What a front accepts, where it puts it, and what it tells the driver.
+
+use super::*;
+use crate::producer::completion::RecordState;
+use crate::producer::outcome::NotWritten;
+use crate::producer::testbed::{CountedMemory, FRONT, append, at, front, now, read, released, stamp, value};
+use milena_wire::records::Record;
+
+fn memory() -> CountedMemory {
+    CountedMemory::new(usize::MAX)
+}
+
+fn config(batch_size: usize) -> FrontConfig {
+    FrontConfig { batch_size, ..FRONT }
+}
+
+/// Everything the front holds, as a broker reads it, batch by batch.
+fn drained(front: &mut PartitionFront) -> Vec<Vec<Record>> {
+    front.drain().map(|batch| read(&batch.stamp(stamp(0))).1).collect()
+}
+
+fn bytes_of(batch: &SealedBatch) -> Vec<(&'static str, usize)> {
+    let piece = |chunk: &Chunk| match chunk {
+        Chunk::Pooled(bytes) => ("pooled", bytes.capacity()),
+        Chunk::Large(bytes) => ("large", bytes.capacity()),
+        Chunk::Linked(bytes) => ("linked", bytes.len()),
+    };
+    batch.body.chunks().iter().map(piece).collect()
+}
+
+#[test]
+fn records_come_out_as_they_went_in() {
+    let memory = memory();
+    let mut front = front();
+    let headers = [
+        RecordHeader { key: "trace", value: Some(b"1") },
+        RecordHeader { key: "trace", value: None },
+        RecordHeader { key: "", value: Some(b"") },
+    ];
+    let records = [
+        RecordRef { key: Some(b"k"), value: Value::Borrowed(b"v"), headers: &headers, timestamp: None },
+        RecordRef { key: None, value: Value::Null, headers: &[], timestamp: Some(5_000_000) },
+        RecordRef { key: Some(b""), value: Value::Borrowed(b""), headers: &[], timestamp: Some(3) },
+        RecordRef { key: None, value: Value::Shared(&Bytes::from_static(b"small")), headers: &[], timestamp: Some(-1) },
+    ];
+    records.iter().for_each(|record| drop(append(&mut front, &memory, 20, *record)));
+    let back = drained(&mut front).concat();
+    let timestamps: Vec<_> = back.iter().map(|record| record.timestamp).collect();
+    assert_eq!(timestamps, [1_000_020, 5_000_000, 3, -1], "the deltas may be negative");
+    for (record, read) in records.iter().zip(&back) {
+        assert_eq!(read.key.as_deref(), record.key);
+        assert_eq!(read.value.as_deref(), record.value.as_slice());
+    }
+    let told: Vec<_> = back[0].headers().map(|header| (header.key_text().into_owned(), header.value)).collect();
+    assert_eq!(told.len(), 3);
+    for (header, (key, value)) in headers.iter().zip(&told) {
+        assert_eq!((header.key, header.value), (key.as_str(), value.as_deref()));
+    }
+}
+
+#[test]
+fn the_smallest_and_the_largest_timestamp_may_share_a_batch() {
+    let memory = memory();
+    let mut front = front();
+    let mut record = value(b"x");
+    for timestamp in [i64::MIN, i64::MAX, 0] {
+        record.timestamp = Some(timestamp);
+        let _ = append(&mut front, &memory, 0, record);
+    }
+    let batch = front.drain().next().expect("one batch").stamp(stamp(0));
+    let (header, records) = read(&batch);
+    assert_eq!((header.base_timestamp, header.max_timestamp), (i64::MIN, i64::MAX));
+    assert_eq!(records.iter().map(|record| record.timestamp).collect::<Vec<_>>(), [i64::MIN, i64::MAX, 0]);
+}
+
+#[test]
+fn chunks_grow_with_the_batch() {
+    let memory = memory();
+    let mut front = PartitionFront::new(PartitionIndex(0), config(200_000));
+    (0..300).for_each(|_| drop(append(&mut front, &memory, 0, value(&[7; 500]))));
+    front.seal(SealReason::Flush);
+    let batch = front.take_sealed().next().expect("one batch");
+    let classes: Vec<_> = bytes_of(&batch).into_iter().map(|(kind, bytes)| (kind, bytes / 1024)).collect();
+    assert_eq!(classes, [("pooled", 1), ("pooled", 4), ("pooled", 16), ("pooled", 64), ("pooled", 64), ("pooled", 64)]);
+    assert_eq!(memory.held(), (1 + 4 + 16 + 3 * 64) * 1024);
+    assert_eq!(read(&batch.stamp(stamp(0))).1.len(), 300);
+}
+
+#[test]
+fn a_shared_value_is_linked_when_it_is_large_and_copied_when_it_is_small() {
+    let memory = memory();
+    let mut front = PartitionFront::new(PartitionIndex(0), config(500_000));
+    let (small, large) = (Bytes::from(vec![1; LINK_BYTES_MIN - 1]), Bytes::from(vec![2; LINK_BYTES_MIN]));
+    let record = |shared| RecordRef { key: Some(b"key"), value: Value::Shared(shared), headers: &[], timestamp: None };
+    let _ = append(&mut front, &memory, 0, record(&large));
+    let _ = append(&mut front, &memory, 0, record(&small));
+    let _ = append(&mut front, &memory, 0, value(b"after"));
+    front.seal(SealReason::Flush);
+    let batch = front.take_sealed().next().expect("one batch");
+    let kinds: Vec<_> = bytes_of(&batch).into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(kinds, ["pooled", "linked", "pooled", "pooled"]);
+    assert!(batch.body.chunks().iter().any(|chunk| chunk.as_slice().as_ptr() == large.as_ptr()), "not copied");
+    let records = read(&batch.stamp(stamp(0))).1;
+    assert_eq!(records[0].value.as_ref(), Some(&large));
+    assert_eq!(records[1].value.as_ref(), Some(&small));
+    assert_eq!(records[2].value.as_deref(), Some(&b"after"[..]));
+}
+
+#[test]
+fn a_record_larger_than_any_chunk_has_memory_of_its_own_and_the_next_one_follows_it() {
+    let memory = memory();
+    let mut front = PartitionFront::new(PartitionIndex(0), config(500_000));
+    let large = vec![3; CHUNK_BYTES_MAX + 1];
+    for bytes in [&b"before"[..], &large, b"after"] {
+        let _ = append(&mut front, &memory, 0, value(bytes));
+    }
+    front.seal(SealReason::Flush);
+    let batch = front.take_sealed().next().expect("one batch");
+    let kinds: Vec<_> = bytes_of(&batch).into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(kinds, ["pooled", "large", "pooled"]);
+    let body = batch.body_len();
+    let records = read(&batch.stamp(stamp(0))).1;
+    assert_eq!(
+        records.iter().map(|record| record.value.as_ref().map_or(0, Bytes::len)).sum::<usize>(),
+        11 + large.len()
+    );
+    assert!(body > large.len());
+}
+
+#[test]
+fn a_batch_seals_before_it_grows_past_its_size_and_records_keep_their_order() {
+    let memory = memory();
+    let mut front = PartitionFront::new(PartitionIndex(0), config(1_000));
+    let values: Vec<[u8; 1]> = (0..200).map(|number| [number]).collect();
+    for number in &values {
+        let _ = append(&mut front, &memory, 0, value(&[number[0]; 100]));
+    }
+    front.seal(SealReason::Flush);
+    let sealed: Vec<_> = front.take_sealed().collect();
+    assert!(sealed.iter().all(|batch| BATCH_HEADER_BYTES + batch.body_len() <= 1_000), "sizes are kept");
+    assert_eq!(sealed.first().map(|batch| batch.reason), Some(SealReason::Size));
+    let read: Vec<u8> = sealed
+        .into_iter()
+        .flat_map(|batch| read(&batch.stamp(stamp(0))).1)
+        .map(|record| record.value.expect("not null")[0])
+        .collect();
+    assert_eq!(read, values.concat());
+}
+
+#[test]
+fn the_driver_is_told_when_a_linger_starts_and_when_a_batch_seals() {
+    let memory = memory();
+    let mut front = PartitionFront::new(PartitionIndex(0), config(300));
+    let mut told = |millis| {
+        let appended = front.append(now(millis), &memory, value(&[0; 100]), Reply::Handle, WhenFull::OpenNext);
+        let appended = appended.expect("there is room");
+        (appended.index, appended.notice, appended.opened)
+    };
+    assert_eq!(told(10), (0, Notice::LingerStarts(at(15)), true));
+    assert_eq!(told(11), (1, Notice::Nothing, false));
+    assert_eq!(told(12), (0, Notice::Sealed, true));
+    assert_eq!(front.linger_ends(), Some(at(17)));
+    assert!(front.has_open() && !front.is_empty());
+}
+
+#[test]
+fn a_full_batch_can_be_refused_so_that_the_caller_goes_elsewhere() {
+    let memory = memory();
+    let mut front = PartitionFront::new(PartitionIndex(0), config(300));
+    let mut refuse = || {
+        let appended = front.append(now(0), &memory, value(&[0; 100]), Reply::Handle, WhenFull::Refuse);
+        appended.map(|appended| (appended.index, appended.opened))
+    };
+    assert_eq!((refuse(), refuse()), (Ok((0, true)), Ok((1, false))));
+    assert_eq!(refuse(), Err(AppendError::BatchFull(Notice::Sealed)));
+    assert_eq!(refuse(), Ok((0, true)), "the full one is sealed, so the next record has room");
+    assert_eq!(drained(&mut front).iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
+}
+
+#[test]
+fn a_record_without_memory_leaves_no_trace_but_the_sealed_batch_it_speaks_of() {
+    let memory = CountedMemory::new(1024);
+    let mut front = PartitionFront::new(PartitionIndex(0), config(300));
+    let full = |notice| Some(AppendError::BufferFull(notice));
+    let mut refused = |bytes: usize| {
+        front.append(now(0), &memory, value(&vec![0; bytes]), Reply::Report(9), WhenFull::OpenNext).err()
+    };
+    assert_eq!(refused(2_000), full(Notice::Nothing));
+    assert_eq!(memory.held(), 0);
+    assert_eq!(refused(200), None);
+    assert_eq!(refused(200), full(Notice::Sealed), "the lane must be woken, or nobody ever makes room");
+    assert_eq!(refused(200), full(Notice::Nothing));
+    assert!(!front.has_open());
+    let batches = drained(&mut front);
+    assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [1]);
+}
+
+#[test]
+fn a_linked_value_without_memory_for_its_neighbours_gives_everything_back() {
+    for limit in [8_000, LINK_BYTES_MIN + 100, LINK_BYTES_MIN + 1024] {
+        let memory = CountedMemory::new(limit);
+        let mut front = front();
+        let shared = Bytes::from(vec![0; LINK_BYTES_MIN]);
+        let record = RecordRef { key: None, value: Value::Shared(&shared), headers: &[], timestamp: None };
+        let refused = front.append(now(0), &memory, record, Reply::Handle, WhenFull::OpenNext);
+        assert_eq!(refused.err(), Some(AppendError::BufferFull(Notice::Nothing)));
+        assert_eq!((memory.held(), front.is_empty()), (0, true), "limit {limit}");
+    }
+}
+
+#[test]
+fn a_record_above_max_request_size_is_refused_with_both_numbers() {
+    let memory = memory();
+    let mut front = PartitionFront::new(PartitionIndex(0), FrontConfig { max_request_size: 200, ..FRONT });
+    let refused = front.append(now(0), &memory, value(&[0; 150]), Reply::Handle, WhenFull::OpenNext);
+    let Err(AppendError::TooLarge { size, limit }) = refused else { panic!("{refused:?}") };
+    assert_eq!((size, limit), (61 + 2 + 4 + 2 + 150 + 1, 200));
+    assert!(front.is_empty() && memory.held() == 0);
+}
+
+/// A record that just fits alone needs a byte or two more behind others, where its deltas are larger; it was refused then.
+#[test]
+fn whether_a_record_is_too_large_does_not_depend_on_the_batch_that_fills() {
+    let memory = memory();
+    let size = 10_000;
+    let alone = BATCH_HEADER_BYTES + RecordLayout::new(0, 0, None, Some(size), &[]).expect("small").total_len();
+    let mut front =
+        PartitionFront::new(PartitionIndex(0), FrontConfig { max_request_size: alone, batch_size: alone, ..FRONT });
+    (0..100).for_each(|_| drop(append(&mut front, &memory, 0, value(b"x"))));
+    let mut record = value(&[]);
+    let bytes = vec![0; size];
+    record.value = Value::Borrowed(&bytes);
+    record.timestamp = Some(2_000_000);
+    let _ = append(&mut front, &memory, 0, record);
+    assert_eq!(drained(&mut front).iter().map(Vec::len).collect::<Vec<_>>(), [100, 1]);
+}
+
+#[test]
+fn each_tick_with_records_makes_one_run_and_its_records_are_released_together() {
+    let memory = memory();
+    let mut front = front();
+    let deliveries: Vec<_> = [1, 2, 15].map(|millis| append(&mut front, &memory, millis, value(b"x"))).into();
+    front.seal(SealReason::Flush);
+    let batch = front.take_sealed().next().expect("one batch");
+    assert_eq!(batch.completion.next_due(), Some(Tick::not_before(at(1_001))));
+    assert_eq!(batch.completion.release_due(released(1_001)).next_due, Some(Tick::not_before(at(1_015))));
+    let released: Vec<_> = deliveries.iter().map(|delivery| delivery.try_outcome().is_some()).collect();
+    assert_eq!(released, [true, true, false]);
+}
+
+/// Clocks are read before the lock. A run that was due before the one in front of it was released too late by a tick, and
+/// the batch asked for a wake-up that had passed.
+#[test]
+fn a_record_with_an_earlier_clock_is_released_with_the_one_before_it() {
+    let memory = memory();
+    let mut front = front();
+    for millis in [25, 15, 40] {
+        let _ = append(&mut front, &memory, millis, value(b"x"));
+    }
+    front.seal(SealReason::Flush);
+    let batch = front.take_sealed().next().expect("one batch");
+    assert_eq!(batch.completion.next_due(), Some(Tick::not_before(at(1_025))));
+    assert_eq!(batch.completion.release_due(released(1_025)).next_due, Some(Tick::not_before(at(1_040))));
+}
+
+#[test]
+fn the_batch_of_a_completion_is_sealed_only_while_it_fills() {
+    let memory = memory();
+    let mut front = front();
+    let _ = append(&mut front, &memory, 0, value(b"one"));
+    let first = Arc::clone(front.completions().next().expect("a batch fills"));
+    assert!(front.seal_batch(&first, SealReason::Deadline));
+    let _ = append(&mut front, &memory, 0, value(b"two"));
+    assert!(!front.seal_batch(&first, SealReason::Deadline), "that one is sealed, and the next one fills on");
+    assert!(front.has_open());
+}
+
+#[test]
+fn batches_that_nobody_wants_leave_from_the_front_and_one_that_is_wanted_keeps_those_behind_it() {
+    let memory = memory();
+    let mut front = front();
+    for millis in [0, 500, 1] {
+        let _ = append(&mut front, &memory, millis, value(b"x"));
+        front.seal(SealReason::Flush);
+    }
+    let batches: Vec<_> = front.completions().cloned().collect();
+    batches.iter().for_each(|batch| drop(batch.release_due(at(1_100))));
+    assert_eq!(front.take_dead().len(), 1);
+    assert_eq!(batches[0].state(0), RecordState::NotWritten(NotWritten::DeadlinePassed));
+    assert_eq!(front.completions().count(), 2);
+}
+
+#[test]
+fn a_closed_front_accepts_nothing_and_keeps_what_it_has() {
+    let memory = memory();
+    let mut front = front();
+    let _ = append(&mut front, &memory, 0, value(b"kept"));
+    front.close();
+    let refused = front.append(now(0), &memory, value(b"late"), Reply::Handle, WhenFull::OpenNext);
+    assert_eq!(refused.err(), Some(AppendError::Closed));
+    assert_eq!(drained(&mut front).iter().map(Vec::len).collect::<Vec<_>>(), [1]);
+}
+
+/// It told the bytes of the records, of which a batch that just opened has next to none in a chunk of a kilobyte; a
+/// caller who waited for room did not see that the batches that fill hold it.
+#[test]
+fn the_batch_that_fills_tells_the_memory_that_it_holds() {
+    let memory = memory();
+    let mut front = front();
+    assert_eq!(front.open_bytes(), 0);
+    let _ = append(&mut front, &memory, 0, value(b"x"));
+    assert_eq!(front.open_bytes(), memory.held());
+    let _ = append(&mut front, &memory, 0, value(&[0; 3_000]));
+    assert_eq!(front.open_bytes(), memory.held());
+}

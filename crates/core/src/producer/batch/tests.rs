@@ -76,7 +76,7 @@ fn records_withdrawn_by_their_deadline_leave_as_a_prefix() {
     let memory = CountedMemory::new(usize::MAX);
     let mut front = crate::producer::testbed::front();
     for (millis, bytes) in [(0, VALUES[0]), (0, VALUES[1]), (30, VALUES[2])] {
-        let _ = crate::producer::testbed::append(&mut front, &memory, millis, crate::producer::testbed::value(bytes));
+        drop(crate::producer::testbed::append(&mut front, &memory, millis, crate::producer::testbed::value(bytes)));
     }
     let mut batch = front.drain().next().expect("one batch");
     batch.completion.release_due(at(1_000));

@@ -65,7 +65,7 @@ fn the_smallest_and_the_largest_timestamp_may_share_a_batch() {
     let mut record = value(b"x");
     for timestamp in [i64::MIN, i64::MAX, 0] {
         record.timestamp = Some(timestamp);
-        let _ = append(&mut front, &memory, 0, record);
+        drop(append(&mut front, &memory, 0, record));
     }
     let batch = front.drain().next().expect("one batch").stamp(stamp(0));
     let (header, records) = read(&batch);
@@ -92,9 +92,9 @@ fn a_shared_value_is_linked_when_it_is_large_and_copied_when_it_is_small() {
     let mut front = PartitionFront::new(PartitionIndex(0), config(500_000));
     let (small, large) = (Bytes::from(vec![1; LINK_BYTES_MIN - 1]), Bytes::from(vec![2; LINK_BYTES_MIN]));
     let record = |shared| RecordRef { key: Some(b"key"), value: Value::Shared(shared), headers: &[], timestamp: None };
-    let _ = append(&mut front, &memory, 0, record(&large));
-    let _ = append(&mut front, &memory, 0, record(&small));
-    let _ = append(&mut front, &memory, 0, value(b"after"));
+    drop(append(&mut front, &memory, 0, record(&large)));
+    drop(append(&mut front, &memory, 0, record(&small)));
+    drop(append(&mut front, &memory, 0, value(b"after")));
     front.seal(SealReason::Flush);
     let batch = front.take_sealed().next().expect("one batch");
     let kinds: Vec<_> = bytes_of(&batch).into_iter().map(|(kind, _)| kind).collect();
@@ -112,7 +112,7 @@ fn a_record_larger_than_any_chunk_has_memory_of_its_own_and_the_next_one_follows
     let mut front = PartitionFront::new(PartitionIndex(0), config(500_000));
     let large = vec![3; CHUNK_BYTES_MAX + 1];
     for bytes in [&b"before"[..], &large, b"after"] {
-        let _ = append(&mut front, &memory, 0, value(bytes));
+        drop(append(&mut front, &memory, 0, value(bytes)));
     }
     front.seal(SealReason::Flush);
     let batch = front.take_sealed().next().expect("one batch");
@@ -231,7 +231,7 @@ fn whether_a_record_is_too_large_does_not_depend_on_the_batch_that_fills() {
     let bytes = vec![0; size];
     record.value = Value::Borrowed(&bytes);
     record.timestamp = Some(2_000_000);
-    let _ = append(&mut front, &memory, 0, record);
+    drop(append(&mut front, &memory, 0, record));
     assert_eq!(drained(&mut front).iter().map(Vec::len).collect::<Vec<_>>(), [100, 1]);
 }
 
@@ -255,7 +255,7 @@ fn a_record_with_an_earlier_clock_is_released_with_the_one_before_it() {
     let memory = memory();
     let mut front = front();
     for millis in [25, 15, 40] {
-        let _ = append(&mut front, &memory, millis, value(b"x"));
+        drop(append(&mut front, &memory, millis, value(b"x")));
     }
     front.seal(SealReason::Flush);
     let batch = front.take_sealed().next().expect("one batch");
@@ -267,10 +267,10 @@ fn a_record_with_an_earlier_clock_is_released_with_the_one_before_it() {
 fn the_batch_of_a_completion_is_sealed_only_while_it_fills() {
     let memory = memory();
     let mut front = front();
-    let _ = append(&mut front, &memory, 0, value(b"one"));
+    drop(append(&mut front, &memory, 0, value(b"one")));
     let first = Arc::clone(front.completions().next().expect("a batch fills"));
     assert!(front.seal_batch(&first, SealReason::Deadline));
-    let _ = append(&mut front, &memory, 0, value(b"two"));
+    drop(append(&mut front, &memory, 0, value(b"two")));
     assert!(!front.seal_batch(&first, SealReason::Deadline), "that one is sealed, and the next one fills on");
     assert!(front.has_open());
 }
@@ -280,7 +280,7 @@ fn batches_that_nobody_wants_leave_from_the_front_and_one_that_is_wanted_keeps_t
     let memory = memory();
     let mut front = front();
     for millis in [0, 500, 1] {
-        let _ = append(&mut front, &memory, millis, value(b"x"));
+        drop(append(&mut front, &memory, millis, value(b"x")));
         front.seal(SealReason::Flush);
     }
     let batches: Vec<_> = front.completions().cloned().collect();
@@ -294,7 +294,7 @@ fn batches_that_nobody_wants_leave_from_the_front_and_one_that_is_wanted_keeps_t
 fn a_closed_front_accepts_nothing_and_keeps_what_it_has() {
     let memory = memory();
     let mut front = front();
-    let _ = append(&mut front, &memory, 0, value(b"kept"));
+    drop(append(&mut front, &memory, 0, value(b"kept")));
     front.close();
     let refused = front.append(now(0), &memory, value(b"late"), Reply::Handle, WhenFull::OpenNext);
     assert_eq!(refused.err(), Some(AppendError::Closed));
@@ -308,7 +308,7 @@ fn the_batch_that_fills_tells_the_memory_that_it_holds() {
     let memory = memory();
     let mut front = front();
     assert_eq!(front.open_bytes(), 0);
-    let _ = append(&mut front, &memory, 0, value(b"x"));
+    drop(append(&mut front, &memory, 0, value(b"x")));
     assert_eq!(front.open_bytes(), memory.held());
     let _ = append(&mut front, &memory, 0, value(&[0; 3_000]));
     assert_eq!(front.open_bytes(), memory.held());

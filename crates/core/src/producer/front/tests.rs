@@ -133,7 +133,7 @@ fn a_batch_seals_before_it_grows_past_its_size_and_records_keep_their_order() {
     let mut front = PartitionFront::new(PartitionIndex(0), config(1_000));
     let values: Vec<[u8; 1]> = (0..200).map(|number| [number]).collect();
     for number in &values {
-        let _ = append(&mut front, &memory, 0, value(&[number[0]; 100]));
+        drop(append(&mut front, &memory, 0, value(&[number[0]; 100])));
     }
     front.seal(SealReason::Flush);
     let sealed: Vec<_> = front.take_sealed().collect();
@@ -310,6 +310,6 @@ fn the_batch_that_fills_tells_the_memory_that_it_holds() {
     assert_eq!(front.open_bytes(), 0);
     drop(append(&mut front, &memory, 0, value(b"x")));
     assert_eq!(front.open_bytes(), memory.held());
-    let _ = append(&mut front, &memory, 0, value(&[0; 3_000]));
+    drop(append(&mut front, &memory, 0, value(&[0; 3_000])));
     assert_eq!(front.open_bytes(), memory.held());
 }

@@ -63,6 +63,8 @@ pub struct Connection<T> {
     bytes_written: u64,
     /// When the oldest unanswered request became that.
     oldest_since: Moment,
+    /// The broker reads nothing before.
+    throttled_until: Moment,
 }
 
 #[derive(Debug)]
@@ -178,6 +180,7 @@ impl<T> Connection<T> {
             bytes_queued: 0,
             bytes_written: 0,
             oldest_since: now,
+            throttled_until: now,
         };
         connection.ask_versions(now, API_VERSIONS_FIRST);
         connection
@@ -336,27 +339,38 @@ impl<T> Connection<T> {
         self.answers.pop_front()
     }
 
+    /// An answer said for how long the broker reads nothing more from this connection (KIP-219). No request's time runs
+    /// meanwhile.
+    pub fn handle_throttle(&mut self, now: Moment, throttle_time_ms: i32) {
+        let pause = Duration::from_millis(u64::try_from(throttle_time_ms).unwrap_or(0));
+        self.throttled_until = self.throttled_until.max(now + pause.min(THROTTLE_MAX));
+    }
+
     /// When [`Self::handle_timeout`] must be called.
     pub fn poll_timeout(&self) -> Option<Moment> {
-        (!self.in_flight.is_empty()).then(|| self.oldest_since + self.config.request_timeout)
+        self.in_flight.front()?;
+        Some(self.oldest_since.max(self.throttled_until) + self.config.request_timeout)
     }
 
     /// On an error the connection must be closed.
     pub fn handle_timeout(&mut self, now: Moment) -> Result<(), ConnectionError> {
-        let Some(oldest) = self.in_flight.front() else { return Ok(()) };
-        if now < self.oldest_since + self.config.request_timeout {
-            return Ok(());
+        match (self.poll_timeout(), self.in_flight.front()) {
+            (Some(due), Some(oldest)) if due <= now => {
+                Err(ConnectionError::TimedOut { key: oldest.key, after: self.config.request_timeout })
+            }
+            _ => Ok(()),
         }
-        Err(ConnectionError::TimedOut { key: oldest.key, after: self.config.request_timeout })
     }
 
-    /// The socket is closed: what will not be answered any more, oldest first.
+    /// The socket is closed: what will not be answered any more, oldest first. An answer that nobody took counts as none.
     pub fn close(self) -> impl Iterator<Item = Unanswered<T>> {
         let written = self.bytes_written;
-        self.in_flight.into_iter().filter_map(move |request| {
+        let untaken =
+            self.answers.into_iter().map(|answer| Unanswered { purpose: answer.purpose, was_all_written: true });
+        untaken.chain(self.in_flight.into_iter().filter_map(move |request| {
             let was_all_written = request.stream_end <= written;
             request.purpose.map(|purpose| Unanswered { purpose, was_all_written })
-        })
+        }))
     }
 }
 
@@ -366,23 +380,8 @@ const API_VERSIONS_FIRST: i16 = 3;
 /// ApiVersions answers always carry response header version 0: the correlation id.
 const RESPONSE_HEADER_BYTES: usize = 4;
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The longest pause that is believed: brokers throttle for at most their quota window, 11 s by default.
+const THROTTLE_MAX: Duration = Duration::from_secs(60);
 
-    /// The request was taken out of the table before its answer was looked at, so it was neither answered nor among the
-    /// unanswered, and its batches waited for ever.
-    #[test]
-    fn the_request_of_an_answer_that_does_not_fit_is_still_unanswered() {
-        let config = ConnectionConfig::new(Arc::from("me"), Duration::from_secs(1));
-        let mut connection = Connection::new(config, Moment::START);
-        connection.in_flight.clear();
-        connection.register(Moment::START, ApiKey::METADATA, 4, 10, "metadata");
-        connection.handle_written(usize::MAX / 2);
-        let wrong = [0, 0, 0, 4, 0, 0, 0, 99];
-        let error = connection.handle_bytes(Moment::START, &wrong).expect_err("99 is nobody's");
-        assert_eq!(error, ConnectionError::WrongCorrelation { expected: 1, found: 99 });
-        let lost: Vec<_> = connection.close().collect();
-        assert_eq!(lost, [Unanswered { purpose: "metadata", was_all_written: true }]);
-    }
-}
+#[cfg(all(test, not(loom)))]
+mod tests;

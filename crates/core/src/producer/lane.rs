@@ -343,6 +343,9 @@ impl Lane {
                 return self.fail(now, error);
             }
         };
+        if let Link::Up(connection) = &mut self.link {
+            connection.handle_throttle(now, response.throttle_time_ms);
+        }
         for attempt in &answer.purpose.attempts {
             self.take_partition_answer(now, attempt, &response, answer.version);
         }

@@ -34,6 +34,10 @@ use crate::time::{Moment, TICK};
 /// Brokers keep the last five batches of a producer per partition to recognise a resent one (Kafka 0.11 and later).
 const UNSETTLED_STAMPS_MAX: u64 = 5;
 
+/// Half of the time after which brokers forget a producer (producer.id.expiration.ms, 24 h): an older acknowledgement does
+/// not say any more that they know this one (rule 17).
+const HORIZON: Duration = Duration::from_secs(12 * 60 * 60);
+
 /// Between two looks at a batch that is past `delivery_timeout` and still wanted.
 const GIVE_UP_AGAIN: Duration = Duration::from_millis(100);
 
@@ -100,8 +104,8 @@ pub struct PartitionBack {
     abandoned: Option<ProducerId>,
     next_sequence: Sequence,
     next_ordinal: u64,
-    /// A batch of this identity was acknowledged (rule 4).
-    is_anchored: bool,
+    /// When a batch of this identity was last acknowledged (rule 4).
+    acknowledged_at: Option<Moment>,
     pending: VecDeque<SealedBatch>,
     /// In the order of their stamps.
     unsettled: VecDeque<StampedBatch>,
@@ -144,7 +148,7 @@ impl PartitionBack {
             abandoned: None,
             next_sequence: Sequence::FIRST,
             next_ordinal: 0,
-            is_anchored: false,
+            acknowledged_at: None,
             pending: VecDeque::new(),
             unsettled: VecDeque::new(),
             mode: Mode::Streaming,
@@ -187,8 +191,8 @@ impl PartitionBack {
     }
 
     /// Whether a batch that is still filling could be claimed right now if it were sealed.
-    pub fn has_room(&self) -> bool {
-        self.identity.is_some() && self.pending.is_empty() && self.mode == Mode::Streaming && self.window_is_open()
+    pub fn has_room(&self, now: Moment) -> bool {
+        self.pending.is_empty() && self.mode == Mode::Streaming && self.window_is_open(now)
     }
 
     /// From now on the partition stamps with this identity. Ignored while another one is in use.
@@ -215,7 +219,7 @@ impl PartitionBack {
         match self.next(now) {
             Next::Nothing => None,
             Next::Resend(place) => Some(self.unsettled[place].wire_len()),
-            Next::Claim => self.pending.front().map(SealedBatch::body_len),
+            Next::Claim => self.pending.front().map(SealedBatch::wire_len),
         }
     }
 
@@ -247,16 +251,16 @@ impl PartitionBack {
             Mode::Recovering { .. } => Next::Resend(0),
             Mode::Streaming => match waiting() {
                 Some(place) => Next::Resend(place),
-                None if !self.pending.is_empty() && self.window_is_open() => Next::Claim,
+                None if !self.pending.is_empty() && self.window_is_open(now) => Next::Claim,
                 None => Next::Nothing,
             },
         }
     }
 
-    fn window_is_open(&self) -> bool {
-        let Some(_) = self.identity else { return false };
-        let Some(head) = self.unsettled.front() else { return true };
-        self.is_anchored && self.next_ordinal - head.stamp.ordinal < self.window()
+    fn window_is_open(&self, now: Moment) -> bool {
+        let Some(head) = self.unsettled.front() else { return self.identity.is_some() };
+        let is_known = self.acknowledged_at.is_some_and(|at| now.since(at) < HORIZON);
+        is_known && self.next_ordinal - head.stamp.ordinal < self.window()
     }
 
     #[cfg(not(feature = "plants"))]
@@ -341,7 +345,7 @@ impl PartitionBack {
         let mut effects = Effects::default();
         match classify(answer, Context { is_head: place == 0 }) {
             Verdict::Written { base_offset, log_append_time } => {
-                self.settle(place, BatchEnd::Written { base_offset, log_append_time }, ended);
+                self.settle(now, place, BatchEnd::Written { base_offset, log_append_time }, ended);
             }
             Verdict::Resend { is_ambiguous, refresh_metadata } => {
                 effects.refresh_metadata = refresh_metadata;
@@ -356,9 +360,9 @@ impl PartitionBack {
         effects
     }
 
-    fn settle(&mut self, place: usize, end: BatchEnd, ended: &mut Vec<Ended>) {
+    fn settle(&mut self, now: Moment, place: usize, end: BatchEnd, ended: &mut Vec<Ended>) {
         let batch = self.unsettled.remove(place).expect("the batch was found at this place");
-        self.is_anchored |= self.identity == Some(batch.stamp.identity);
+        self.acknowledged_at = Some(now);
         ended.push(Ended::Stamped(batch, end));
         if place == 0 && matches!(self.mode, Mode::Recovering { .. }) {
             self.mode = Mode::Streaming;
@@ -428,7 +432,7 @@ impl PartitionBack {
     fn give_up_identity(&mut self) {
         self.abandoned = self.identity.take().map(|identity| identity.producer_id).or(self.abandoned);
         self.next_sequence = Sequence::FIRST;
-        self.is_anchored = false;
+        self.acknowledged_at = None;
         self.mode = Mode::Streaming;
     }
 
@@ -478,6 +482,8 @@ impl PartitionBack {
             ended,
         );
         self.end_pending(BatchEnd::NotWritten(unclaimed), ended);
+        // Its stamps are given up with the batches; what would still be added starts a sequence of its own.
+        self.give_up_identity();
     }
 }
 
@@ -494,3 +500,6 @@ fn recreated(batch: &StampedBatch) -> BatchEnd {
         false => BatchEnd::NotWritten(NotWritten::TopicRecreated),
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -144,6 +144,11 @@ impl SealedBatch {
         self.body.len()
     }
 
+    /// Bytes that it takes in a request if nothing of it was withdrawn.
+    pub(super) fn wire_len(&self) -> usize {
+        records::BATCH_HEADER_BYTES + self.body.len()
+    }
+
     /// Computes what needs every byte, off the write path and outside every lock.
     pub(super) fn pack(&mut self) {
         if self.body_crc.is_none() {

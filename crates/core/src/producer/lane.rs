@@ -197,7 +197,7 @@ impl Lane {
         let Some(held) = self.partitions.get_mut(&partition) else { return };
         held.back_takes(front);
         let ends = front.linger_ends();
-        if ends.is_some_and(|ends| ends <= now + TIMER_SLACK) && held.back.has_room() && !held.is_recalled {
+        if ends.is_some_and(|ends| ends <= now + TIMER_SLACK) && held.back.has_room(now) && !held.is_recalled {
             front.seal(SealReason::Linger);
             held.back_takes(front);
         }
@@ -220,7 +220,7 @@ impl Lane {
             }
             self.arm_linger(partition, None);
             let held = self.partitions.get_mut(&partition).expect("timers belong to partitions of this lane");
-            if held.back.has_room() && !held.is_recalled {
+            if held.back.has_room(now) && !held.is_recalled {
                 return Some(partition);
             }
             held.linger = Some(due);

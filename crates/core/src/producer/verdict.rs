@@ -64,12 +64,13 @@ pub fn classify(answer: Answer, context: Context) -> Verdict {
         return Verdict::Written { base_offset: None, log_append_time: None };
     }
     let is_ambiguous = may_follow_append(code) || answer.base_offset >= 0;
-    if code == ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER && !context.is_head {
-        // Its predecessor was refused first; it is accepted once that one is.
-        return Verdict::Resend { is_ambiguous, refresh_metadata: false };
-    }
     if code.is_retriable() {
         return Verdict::Resend { is_ambiguous, refresh_metadata: code.refreshes_metadata() };
+    }
+    if !context.is_head {
+        // An older batch goes first. OUT_OF_ORDER_SEQUENCE_NUMBER only says that it is missing; any other refusal comes again
+        // when this batch is the head, and must not end the older one with it.
+        return Verdict::Resend { is_ambiguous, refresh_metadata: false };
     }
     Verdict::Stop { is_ambiguous }
 }
@@ -137,9 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn out_of_order_behind_an_unsettled_batch_waits_for_it_and_at_the_head_ends() {
-        assert_eq!(verdict(45, -1, false), Verdict::Resend { is_ambiguous: false, refresh_metadata: false });
-        assert_eq!(verdict(45, -1, true), Verdict::Stop { is_ambiguous: false });
+    fn a_final_refusal_behind_an_unsettled_batch_waits_for_it_and_at_the_head_ends() {
+        for code in [10, 45, 87] {
+            assert_eq!(verdict(code, -1, false), Verdict::Resend { is_ambiguous: false, refresh_metadata: false });
+            assert_eq!(verdict(code, -1, true), Verdict::Stop { is_ambiguous: false });
+        }
+        assert_eq!(verdict(-1, -1, false), Verdict::Resend { is_ambiguous: true, refresh_metadata: false });
     }
 
     #[test]

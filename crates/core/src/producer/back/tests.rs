@@ -1,0 +1,585 @@
+//! A partition whose lane is played by hand: every attempt and every answer is named.
+
+use super::*;
+use crate::ids::Epoch;
+use crate::producer::completion::Delivery;
+use crate::producer::outcome::{Outcome, Settlement};
+use crate::producer::testbed::{CountedMemory, IDENTITY, at, read, sealed};
+
+const RETRY: Backoff = Backoff { initial: Duration::from_millis(100), max: Duration::from_millis(400) };
+/// No wait after a failure is longer.
+const RETRY_MAX: u64 = 480;
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
+const FRESH: Identity = Identity { producer_id: ProducerId(8), epoch: Epoch(0) };
+
+const TIMED_OUT: ErrorCode = ErrorCode::REQUEST_TIMED_OUT;
+const NOT_ENOUGH: ErrorCode = ErrorCode::NOT_ENOUGH_REPLICAS;
+const OUT_OF_ORDER: ErrorCode = ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER;
+const TOO_LARGE: ErrorCode = ErrorCode::MESSAGE_TOO_LARGE;
+
+struct Partition {
+    back: PartitionBack,
+    memory: CountedMemory,
+    chance: Chance,
+    millis: u64,
+    ended: Vec<Ended>,
+}
+
+/// An attempt as it went out.
+#[derive(Debug, PartialEq, Eq)]
+struct Sent {
+    ordinal: u64,
+    sequence: i32,
+    bytes: Vec<u8>,
+}
+
+impl Partition {
+    fn without_identity() -> Self {
+        let topic = TopicRef { name: Arc::from("t"), id: Uuid([1; 16]) };
+        let config = BackConfig::new(DELIVERY_TIMEOUT, RETRY);
+        let back = PartitionBack::new(PartitionId(0), PartitionIndex(0), topic, config);
+        Self { back, memory: CountedMemory::new(usize::MAX), chance: Chance::new(3), millis: 1_000, ended: Vec::new() }
+    }
+
+    fn new() -> Self {
+        let mut partition = Self::without_identity();
+        partition.back.grant(IDENTITY);
+        partition
+    }
+
+    /// One whose first batch was acknowledged; it had the sequence 0.
+    fn anchored() -> Self {
+        let mut partition = Self::new();
+        partition.add(1);
+        partition.send();
+        partition.acknowledge(0, 0);
+        partition.ended.clear();
+        partition
+    }
+
+    fn now(&self) -> Moment {
+        at(self.millis)
+    }
+
+    /// Batches of so many records each.
+    fn add(&mut self, batches: usize) {
+        for _ in 0..batches {
+            self.back.add_sealed(sealed(&self.memory, self.millis, &[b"x", b"y"]));
+        }
+    }
+
+    fn try_send(&mut self) -> Option<Sent> {
+        let now = self.now();
+        let expected = self.back.next_bytes(now);
+        let sent = self.back.take_next(now, &self.memory, &mut self.ended).map(|batch| {
+            let bytes = [&batch.header[..]].into_iter().chain(batch.body.slices()).collect::<Vec<_>>().concat();
+            assert_eq!(read(batch).0.record_count, batch.count as i32);
+            Sent { ordinal: batch.stamp.ordinal, sequence: batch.stamp.sequence.value(), bytes }
+        });
+        assert!(sent.is_none() || expected.is_some(), "what is sent was announced");
+        sent
+    }
+
+    fn send(&mut self) -> Sent {
+        self.try_send().expect("something to send")
+    }
+
+    /// Everything that goes out now; the ordinals.
+    fn send_all(&mut self) -> Vec<u64> {
+        std::iter::from_fn(|| self.try_send()).map(|sent| sent.ordinal).collect()
+    }
+
+    fn answer(&mut self, ordinal: u64, error: ErrorCode, base_offset: i64) -> Effects {
+        let answer = Answer { error, base_offset, log_append_time: -1 };
+        self.back.handle_answer(at(self.millis), ordinal, answer, &mut self.chance, &mut self.ended)
+    }
+
+    fn acknowledge(&mut self, ordinal: u64, base_offset: i64) {
+        assert_eq!(self.answer(ordinal, ErrorCode::NONE, base_offset), Effects::default());
+    }
+
+    fn refuse(&mut self, ordinal: u64, error: ErrorCode) -> Effects {
+        self.answer(ordinal, error, -1)
+    }
+
+    fn lose(&mut self, ordinal: u64, was_all_written: bool) -> Effects {
+        let now = self.now();
+        self.back.handle_attempt_lost(now, ordinal, was_all_written, &mut self.chance, &mut self.ended)
+    }
+
+    fn wait(&mut self, millis: u64) {
+        self.millis += millis;
+    }
+
+    fn time_out(&mut self) {
+        let now = self.now();
+        self.back.handle_timeout(now, &mut self.ended);
+    }
+
+    fn release_everybody(&self) {
+        let unsettled = self.back.unsettled.iter().map(|batch| &batch.completion);
+        unsettled.chain(self.back.pending.iter().map(|batch| &batch.completion)).for_each(|batch| {
+            batch.release_all();
+        });
+    }
+
+    /// How batches ended since the last look, oldest first.
+    fn ends(&mut self) -> Vec<BatchEnd> {
+        let end = |ended: Ended| match ended {
+            Ended::Sealed(_, end) | Ended::Stamped(_, end) => end,
+        };
+        self.ended.drain(..).map(end).collect()
+    }
+}
+
+fn written(offset: i64) -> BatchEnd {
+    BatchEnd::Written { base_offset: Some(offset), log_append_time: None }
+}
+
+fn refused(code: ErrorCode) -> BatchEnd {
+    BatchEnd::NotWritten(NotWritten::Refused(code))
+}
+
+fn stopped(code: ErrorCode) -> BatchEnd {
+    BatchEnd::NotWritten(NotWritten::PartitionStopped(code))
+}
+
+fn in_doubt(code: ErrorCode) -> BatchEnd {
+    BatchEnd::Undetermined(Undetermined::RefusedAfterAmbiguousAttempt(code))
+}
+
+#[test]
+fn nothing_is_sent_without_an_identity() {
+    let mut partition = Partition::without_identity();
+    partition.add(1);
+    assert!(partition.back.needs_identity());
+    assert_eq!((partition.try_send(), partition.back.next_bytes(at(0))), (None, None));
+    partition.back.grant(IDENTITY);
+    assert!(!partition.back.needs_identity());
+    assert_eq!(partition.send().sequence, 0);
+}
+
+/// Rule 4: without state a broker accepts any first sequence.
+#[test]
+fn the_first_batch_of_an_identity_flies_alone_until_it_is_acknowledged() {
+    let mut partition = Partition::new();
+    partition.add(3);
+    assert_eq!(partition.send_all(), [0]);
+    assert!(!partition.back.has_room(partition.now()));
+    partition.refuse(0, TIMED_OUT);
+    partition.wait(RETRY_MAX);
+    assert_eq!(partition.send_all(), [0], "an ambiguous answer does not open the window");
+    partition.acknowledge(0, 10);
+    assert_eq!(partition.send_all(), [1, 2]);
+    assert!(partition.back.has_room(partition.now()));
+}
+
+/// Rule 5: brokers remember five batches.
+#[test]
+fn five_batches_are_unsettled_and_never_a_sixth() {
+    let mut partition = Partition::anchored();
+    partition.add(8);
+    assert_eq!(partition.send_all(), [1, 2, 3, 4, 5]);
+    partition.acknowledge(1, 2);
+    assert_eq!(partition.send_all(), [6]);
+    partition.acknowledge(2, 4);
+    partition.acknowledge(3, 6);
+    assert_eq!(partition.send_all(), [7, 8]);
+}
+
+/// A resend of the head is only recognised while it is among the last five.
+#[test]
+fn the_window_counts_from_the_oldest_unsettled_batch_even_if_later_ones_are_settled() {
+    let mut partition = Partition::anchored();
+    partition.add(7);
+    assert_eq!(partition.send_all(), [1, 2, 3, 4, 5]);
+    partition.refuse(1, TIMED_OUT);
+    for ordinal in [2, 3, 4, 5] {
+        partition.acknowledge(ordinal, 2 * ordinal as i64);
+    }
+    partition.wait(RETRY_MAX);
+    assert_eq!(partition.send_all(), [1], "four places are free, and yet none may be used");
+    partition.acknowledge(1, 2);
+    assert_eq!(partition.send_all(), [6, 7]);
+}
+
+/// Rule 1: a stamp belongs to its bytes for ever.
+#[test]
+fn a_retry_sends_the_same_bytes_under_the_same_stamp() {
+    let mut partition = Partition::anchored();
+    partition.add(1);
+    let first = partition.send();
+    assert_eq!(first.sequence, 2, "after the two records before it");
+    partition.back.pack_next();
+    for failure in 0..6 {
+        match failure % 3 {
+            0 => partition.refuse(1, NOT_ENOUGH),
+            1 => partition.lose(1, true),
+            _ => partition.lose(1, false),
+        };
+        partition.wait(RETRY_MAX);
+        assert_eq!(partition.send(), first);
+    }
+    // Released callers change nothing about the bytes.
+    partition.release_everybody();
+    partition.refuse(1, NOT_ENOUGH);
+    partition.wait(RETRY_MAX);
+    assert_eq!(partition.send(), first);
+}
+
+#[test]
+fn after_a_failure_the_head_goes_first_and_alone_and_then_all_others_in_order() {
+    let mut partition = Partition::anchored();
+    partition.add(6);
+    assert_eq!(partition.send_all(), [1, 2, 3, 4, 5]);
+    assert_eq!(
+        partition.refuse(1, ErrorCode::NOT_LEADER_OR_FOLLOWER),
+        Effects { refresh_metadata: true, stopped: None }
+    );
+    assert_eq!(partition.send_all(), [], "four attempts are not answered");
+    for ordinal in [2, 3, 4, 5] {
+        assert_eq!(partition.refuse(ordinal, OUT_OF_ORDER), Effects::default());
+    }
+    assert_eq!(partition.send_all(), [], "it waits out its back-off");
+    partition.wait(RETRY_MAX);
+    assert_eq!(partition.send_all(), [1]);
+    assert!(!partition.back.has_room(partition.now()));
+    partition.acknowledge(1, 2);
+    assert_eq!(partition.send_all(), [2, 3, 4, 5, 6]);
+    for ordinal in 2..=6 {
+        partition.acknowledge(ordinal, 2 * ordinal as i64);
+    }
+    assert_eq!(partition.ends(), (1..=6).map(|ordinal| written(2 * ordinal)).collect::<Vec<_>>());
+    assert!(partition.back.is_empty());
+}
+
+#[test]
+fn attempts_of_a_lost_connection_are_sent_again_from_the_head_on() {
+    let mut partition = Partition::anchored();
+    partition.add(3);
+    partition.send_all();
+    assert!(partition.back.is_on_wire());
+    for (ordinal, was_all_written) in [(1, true), (2, true), (3, false)] {
+        assert!(partition.lose(ordinal, was_all_written).refresh_metadata);
+    }
+    assert!(!partition.back.is_on_wire());
+    assert_eq!(partition.back.poll_timeout().map(|due| due > partition.now()), Some(true));
+    partition.wait(RETRY_MAX);
+    assert_eq!(partition.send_all(), [1]);
+    partition.acknowledge(1, 2);
+    assert_eq!(partition.send_all(), [2, 3]);
+}
+
+#[test]
+fn sequences_count_records_and_start_over_after_the_largest() {
+    let mut partition = Partition::anchored();
+    partition.back.next_sequence = Sequence::new(i32::MAX).expect("not negative");
+    partition.add(2);
+    assert_eq!([partition.send().sequence, partition.send().sequence], [i32::MAX, 1]);
+}
+
+/// Rule 3: the last look at withdrawn records is the claim.
+#[test]
+fn withdrawn_records_are_not_sent_and_take_no_sequence() {
+    let mut partition = Partition::anchored();
+    partition.add(3);
+    let batches: Vec<_> = partition.back.pending.iter().map(|batch| Arc::clone(&batch.completion)).collect();
+    let cancel = |batch: usize, index| Delivery::new(Arc::clone(&batches[batch]), index).cancel();
+    cancel(0, 1);
+    cancel(1, 0);
+    cancel(1, 1);
+    assert_eq!([partition.send().sequence, partition.send().sequence], [2, 3]);
+    assert_eq!(partition.ends(), [BatchEnd::NotWritten(NotWritten::DeadlinePassed)], "nothing was left of the second");
+    assert_eq!(partition.try_send(), None);
+    partition.acknowledge(1, 40);
+    partition.acknowledge(2, 41);
+    assert_eq!(partition.ends(), [written(40), written(41)]);
+}
+
+#[test]
+fn a_partition_of_which_everything_was_withdrawn_sends_nothing() {
+    let mut partition = Partition::anchored();
+    partition.add(2);
+    partition.release_everybody();
+    assert_eq!(partition.try_send(), None);
+    assert_eq!((partition.ends().len(), partition.back.is_empty()), (2, true));
+}
+
+#[test]
+fn a_batch_refused_for_good_ends_and_takes_what_comes_after_it_along() {
+    let mut partition = Partition::anchored();
+    partition.add(4);
+    assert_eq!((partition.send().ordinal, partition.send().ordinal, partition.send().ordinal), (1, 2, 3));
+    assert_eq!(partition.refuse(1, TOO_LARGE), Effects::default(), "answers are still awaited");
+    assert!(partition.ends().is_empty() && partition.try_send().is_none() && !partition.back.needs_identity());
+    assert_eq!(partition.refuse(2, OUT_OF_ORDER), Effects::default());
+    assert_eq!(partition.refuse(3, OUT_OF_ORDER).stopped, Some(TOO_LARGE));
+    assert_eq!(partition.ends(), [refused(TOO_LARGE), stopped(TOO_LARGE), stopped(TOO_LARGE), stopped(TOO_LARGE)]);
+    assert!(partition.back.needs_identity() && partition.back.is_empty());
+    assert_eq!(partition.back.abandoned(), Some(IDENTITY.producer_id));
+}
+
+/// Rule 10: a refusal speaks for its attempt.
+#[test]
+fn a_refusal_after_an_ambiguous_attempt_leaves_doubt() {
+    for first in [TIMED_OUT, ErrorCode::UNKNOWN_SERVER_ERROR, ErrorCode(30_000)] {
+        let mut partition = Partition::anchored();
+        partition.add(1);
+        partition.send();
+        let effects = partition.refuse(1, first);
+        if effects.stopped.is_none() {
+            partition.wait(RETRY_MAX);
+            partition.send();
+            assert_eq!(partition.refuse(1, TOO_LARGE).stopped, Some(TOO_LARGE));
+            assert_eq!(partition.ends(), [in_doubt(TOO_LARGE)]);
+        } else {
+            assert_eq!(partition.ends(), [in_doubt(first)], "the code itself may follow an append");
+        }
+    }
+}
+
+/// Rule 12: what the kernel never got in full is never executed.
+#[test]
+fn an_attempt_that_was_not_all_written_leaves_no_doubt_and_one_that_was_does() {
+    for (was_all_written, end) in [(false, refused(TOO_LARGE)), (true, in_doubt(TOO_LARGE))] {
+        let mut partition = Partition::anchored();
+        partition.add(1);
+        partition.send();
+        partition.lose(1, was_all_written);
+        partition.wait(RETRY_MAX);
+        partition.send();
+        partition.refuse(1, TOO_LARGE);
+        assert_eq!(partition.ends(), [end]);
+    }
+}
+
+#[test]
+fn a_base_offset_beside_an_error_leaves_doubt() {
+    let mut partition = Partition::anchored();
+    partition.add(1);
+    partition.send();
+    assert_eq!(partition.answer(1, TOO_LARGE, 17).stopped, Some(TOO_LARGE));
+    assert_eq!(partition.ends(), [in_doubt(TOO_LARGE)]);
+}
+
+#[test]
+fn while_it_stops_later_batches_end_as_they_are_answered() {
+    let mut partition = Partition::anchored();
+    partition.add(4);
+    partition.send_all();
+    partition.refuse(1, TIMED_OUT);
+    for ordinal in [2, 3, 4] {
+        partition.lose(ordinal, true);
+    }
+    partition.wait(RETRY_MAX);
+    partition.send();
+    partition.acknowledge(1, 2);
+    partition.ends();
+    assert_eq!(partition.send_all(), [2, 3, 4]);
+    partition.refuse(2, TOO_LARGE);
+    partition.acknowledge(3, 6);
+    assert_eq!(partition.ends(), [written(6)], "its first attempt was appended");
+    assert_eq!(partition.lose(4, true).stopped, Some(TOO_LARGE), "and a connection that is gone answers too");
+    assert_eq!(partition.ends(), [in_doubt(TOO_LARGE), in_doubt(TOO_LARGE)]);
+}
+
+/// The older batch was ended with a code that was never an answer to it, though it only had to be sent again.
+#[test]
+fn a_final_refusal_behind_an_unsettled_batch_waits_for_that_one() {
+    let mut partition = Partition::anchored();
+    partition.add(2);
+    partition.send_all();
+    partition.refuse(1, TIMED_OUT);
+    assert_eq!(partition.refuse(2, TOO_LARGE), Effects::default());
+    partition.wait(RETRY_MAX);
+    assert_eq!(partition.send_all(), [1]);
+    partition.acknowledge(1, 2);
+    assert_eq!(partition.send_all(), [2]);
+    assert_eq!(partition.refuse(2, TOO_LARGE).stopped, Some(TOO_LARGE));
+    assert_eq!(partition.ends(), [written(2), refused(TOO_LARGE)]);
+}
+
+#[test]
+fn a_stopped_partition_goes_on_under_a_fresh_producer_id_from_sequence_0_with_one_batch_alone() {
+    let mut partition = Partition::anchored();
+    partition.add(1);
+    partition.send();
+    partition.refuse(1, TOO_LARGE);
+    partition.add(2);
+    partition.back.grant(IDENTITY);
+    assert_eq!(partition.try_send(), None, "the abandoned id is never used again");
+    partition.back.grant(FRESH);
+    let sent = partition.send();
+    assert_eq!((sent.ordinal, sent.sequence), (2, 0));
+    assert_eq!(partition.try_send(), None);
+    partition.acknowledge(2, 50);
+    assert_eq!(partition.send().sequence, 2);
+}
+
+#[test]
+fn an_identity_in_use_is_not_replaced() {
+    let mut partition = Partition::anchored();
+    partition.back.grant(FRESH);
+    partition.add(1);
+    assert_eq!(partition.send().sequence, 2);
+    assert_eq!(partition.back.unsettled[0].stamp.identity, IDENTITY);
+}
+
+#[test]
+fn a_duplicate_told_by_an_old_broker_is_written_without_an_offset() {
+    let mut partition = Partition::anchored();
+    partition.add(1);
+    partition.send();
+    partition.refuse(1, ErrorCode::DUPLICATE_SEQUENCE_NUMBER);
+    assert_eq!(partition.ends(), [BatchEnd::Written { base_offset: None, log_append_time: None }]);
+}
+
+/// Rule 18: everything that was sent, or nothing.
+#[test]
+fn sent_batches_are_given_up_together_once_the_youngest_is_past_its_time_and_nobody_waits() {
+    let mut partition = Partition::anchored();
+    partition.add(1);
+    partition.wait(3_000);
+    partition.add(2);
+    partition.send_all();
+    partition.lose(1, true);
+    partition.lose(2, true);
+    partition.lose(3, false);
+    partition.wait(2_500);
+    partition.time_out();
+    assert!(partition.ends().is_empty(), "the oldest is past its time, the youngest is not");
+    partition.wait(3_000);
+    partition.time_out();
+    assert!(partition.ends().is_empty(), "everything is past its time, and somebody still waits");
+    partition.release_everybody();
+    partition.add(1);
+    partition.time_out();
+    let no_fence = BatchEnd::Undetermined(Undetermined::NoFence);
+    assert_eq!(partition.ends(), [no_fence, no_fence, BatchEnd::NotWritten(NotWritten::DeadlinePassed)]);
+    assert!(partition.back.needs_identity() && !partition.back.is_empty(), "what was not sent goes on");
+    partition.back.grant(FRESH);
+    assert_eq!(partition.send().sequence, 0);
+}
+
+#[test]
+fn nothing_is_given_up_while_an_answer_may_come() {
+    let mut partition = Partition::anchored();
+    partition.add(1);
+    partition.send();
+    partition.release_everybody();
+    partition.wait(60_000);
+    assert_eq!(partition.back.poll_timeout(), None, "the connection's own timer ends the wait");
+    partition.time_out();
+    assert!(partition.ends().is_empty());
+    partition.lose(1, true);
+    assert!(partition.back.poll_timeout().is_some_and(|due| due <= partition.now()));
+    partition.time_out();
+    assert_eq!(partition.ends(), [BatchEnd::Undetermined(Undetermined::NoFence)]);
+}
+
+#[test]
+fn a_batch_that_is_released_at_its_deadline_is_still_sent_until_it_is_answered() {
+    let mut partition = Partition::anchored();
+    partition.add(1);
+    let completion = Arc::clone(&partition.back.pending[0].completion);
+    partition.send();
+    completion.release_due(at(10_000));
+    let Some(Outcome::Unknown(fate)) = completion.outcome(0) else { panic!("released in doubt") };
+    partition.lose(1, true);
+    partition.wait(RETRY_MAX);
+    partition.send();
+    partition.acknowledge(1, 9);
+    for ended in partition.ended.drain(..) {
+        assert!(matches!(&ended, Ended::Stamped(..)));
+        ended.conclude();
+    }
+    assert!(matches!(fate.try_settlement(), Some(Settlement::Written(at)) if at.offset == Some(9)));
+}
+
+#[test]
+fn batches_that_nobody_wants_leave_the_queue_before_they_are_sent() {
+    let mut partition = Partition::without_identity();
+    partition.add(2);
+    partition.release_everybody();
+    partition.add(1);
+    partition.time_out();
+    assert_eq!(partition.ends(), [BatchEnd::NotWritten(NotWritten::DeadlinePassed); 2]);
+    assert_eq!(partition.back.pending.len(), 1);
+}
+
+/// Rule 25: old stamps are never sent to a new topic.
+#[test]
+fn a_recreated_topic_ends_what_was_sent_and_gets_what_was_not() {
+    let mut partition = Partition::anchored();
+    partition.add(4);
+    partition.send_all();
+    partition.add(1);
+    partition.refuse(1, NOT_ENOUGH);
+    partition.lose(2, true);
+    partition.back.handle_topic_recreated(Uuid([2; 16]), &mut partition.ended);
+    let (refused, doubt) =
+        (BatchEnd::NotWritten(NotWritten::TopicRecreated), BatchEnd::Undetermined(Undetermined::TopicRecreated));
+    assert_eq!(partition.ends(), [refused, doubt, doubt, doubt], "refused, unanswered, and two on the wire");
+    assert!(partition.back.needs_identity() && !partition.back.is_on_wire());
+    assert_eq!(partition.back.topic().id, Uuid([2; 16]));
+    partition.back.grant(FRESH);
+    partition.wait(1);
+    let sent = partition.send();
+    assert_eq!((sent.ordinal, sent.sequence), (5, 0));
+    for late in [3, 4] {
+        assert_eq!(partition.answer(late, ErrorCode::NONE, 70), Effects::default());
+    }
+    assert_eq!(partition.try_send(), None, "late answers of the old topic do not open the window");
+    partition.acknowledge(5, 0);
+    assert_eq!(partition.ends(), [written(0)]);
+}
+
+#[test]
+fn the_end_of_the_producer_tells_sent_and_unsent_apart_and_nothing_is_sent_after_it() {
+    let (unclaimed, doubt) = (NotWritten::Closed, Undetermined::ClosedBeforeProof);
+    let mut partition = Partition::anchored();
+    partition.add(3);
+    partition.send_all();
+    partition.refuse(1, NOT_ENOUGH);
+    partition.lose(2, true);
+    partition.add(1);
+    partition.back.end_all(unclaimed, doubt, &mut partition.ended);
+    let ends = [
+        BatchEnd::NotWritten(unclaimed),
+        BatchEnd::Undetermined(doubt),
+        BatchEnd::Undetermined(doubt),
+        BatchEnd::NotWritten(unclaimed),
+    ];
+    assert_eq!(partition.ends(), ends);
+    assert!(partition.back.is_empty());
+    partition.wait(60_000);
+    assert_eq!(partition.send_all(), [] as [u64; 0]);
+    assert_eq!(partition.back.poll_timeout(), None);
+}
+
+/// Rule 4 with rule 17: after the horizon a broker may have forgotten the producer, and then it accepts any sequence.
+#[test]
+fn after_a_long_pause_one_batch_flies_alone_again() {
+    let mut partition = Partition::anchored();
+    partition.wait(12 * 60 * 60 * 1000);
+    assert!(partition.back.has_room(partition.now()));
+    partition.add(3);
+    assert_eq!(partition.send_all(), [1]);
+    partition.acknowledge(1, 2);
+    assert_eq!(partition.send_all(), [2, 3]);
+}
+
+#[test]
+fn what_is_due_is_looked_at_once_and_then_later() {
+    let mut partition = Partition::anchored();
+    partition.add(1);
+    partition.send();
+    partition.lose(1, true);
+    let retry = partition.back.poll_timeout().expect("a retry waits");
+    assert!(retry > partition.now());
+    assert_eq!(partition.back.poll_timeout_after(partition.now()), Some(retry));
+    let after = partition.back.poll_timeout_after(retry).expect("it is to be given up one day");
+    assert_eq!(after, at(1_000) + DELIVERY_TIMEOUT);
+    let late = at(100_000);
+    assert_eq!(partition.back.poll_timeout_after(late), Some(late + GIVE_UP_AGAIN));
+}

@@ -1,0 +1,594 @@
+//! The producer's machines, wired as the driver of the client wires them, with one difference: no locks and no threads.
+//!
+//! A turn does what the driver's tasks do when they wake: release what is due, let control and lanes do what is due,
+//! carry out what they ask for, write while the kernel takes bytes. What one task tells another travels as mail and
+//! takes time; so does a notice from a caller to a lane, but never longer than the lane may wait by itself.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use milena_core::ids::{NodeId, PartitionId, TopicIndex};
+use milena_core::producer::back::Ended;
+use milena_core::producer::batch::SealReason;
+use milena_core::producer::completion::{BatchCompletion, BatchEnd, Posted};
+use milena_core::producer::control::{Control, ControlEvent, NewPartition};
+use milena_core::producer::expiry::Expiry;
+use milena_core::producer::front::{AppendError, Appended, Notice, PartitionFront, RecordRef, Reply, Value, WhenFull};
+use milena_core::producer::lane::{Lane, LaneEvent};
+use milena_core::producer::outcome::{NotWritten, Undetermined};
+use milena_core::producer::produce_request::Transmit;
+use milena_core::time::Moment;
+use milena_wire::murmur2::partition_for_key;
+use milena_wire::records::RecordHeader;
+
+use crate::dice::Dice;
+use crate::history::{Acceptance, History, Place, RecordId, Via};
+use crate::memory::Memory;
+use crate::network::{Heard, LinkId, Network, Outgoing, Owner};
+use crate::request::attempts_of;
+use crate::stage::{Event, Mail, Stage};
+
+#[derive(Debug)]
+pub(crate) struct Client {
+    control: Control,
+    control_link: Option<LinkId>,
+    lanes: BTreeMap<NodeId, LaneSeat>,
+    fronts: BTreeMap<PartitionId, FrontSeat>,
+    topics: Vec<TopicSeat>,
+    expiry: Expiry<PartitionId>,
+    memory: Memory,
+    /// When the newest mail arrives: from control, and to it. Mail never overtakes mail.
+    mail_from_control: Moment,
+    mail_to_control: Moment,
+    /// Numbers the timers; only the newest counts.
+    wake: u64,
+    dice: Dice,
+    is_closed: bool,
+}
+
+#[derive(Debug)]
+struct LaneSeat {
+    lane: Lane,
+    link: Option<LinkId>,
+}
+
+#[derive(Debug)]
+struct FrontSeat {
+    front: PartitionFront,
+    place: Place,
+    /// Who leads it.
+    node: Option<NodeId>,
+}
+
+#[derive(Debug, Default)]
+struct TopicSeat {
+    partitions: Vec<PartitionId>,
+    /// Where records without a key go until a batch is full.
+    sticky: usize,
+}
+
+/// What became of an offered record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offered {
+    Accepted,
+    /// To be offered again.
+    Later,
+    /// The producer takes nothing any more.
+    Closed,
+}
+
+/// A turn that is not through after so many rounds never will be.
+const ROUNDS_MAX: usize = 10_000;
+
+impl Client {
+    pub(crate) fn new(stage: &Stage) -> Self {
+        let scenario = &stage.scenario;
+        let mut control = Control::new(scenario.control(), scenario.seed);
+        for (number, topic) in scenario.topics.iter().enumerate() {
+            assert_eq!(control.want_topic(&topic.name), TopicIndex(number as u32), "topics are numbered in order");
+        }
+        Self {
+            control,
+            control_link: None,
+            lanes: BTreeMap::new(),
+            fronts: BTreeMap::new(),
+            topics: scenario.topics.iter().map(|_| TopicSeat::default()).collect(),
+            expiry: Expiry::new(),
+            memory: Memory::new(scenario.buffer_memory),
+            mail_from_control: Moment::START,
+            mail_to_control: Moment::START,
+            wake: 0,
+            dice: Dice::new(scenario.seed, 5),
+            is_closed: false,
+        }
+    }
+
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    // The callers' side.
+
+    pub(crate) fn offer(&mut self, stage: &mut Stage, id: RecordId) -> Offered {
+        if self.is_closed {
+            return Offered::Closed;
+        }
+        let record = stage.history.record(id);
+        let topic = &mut self.topics[record.topic];
+        if topic.partitions.is_empty() {
+            return Offered::Later;
+        }
+        let count = topic.partitions.len();
+        let among = NonZeroU32::new(count as u32).expect("the topic was just seen to have partitions");
+        let keyed = record.content.key.as_ref().map(|key| partition_for_key(key, among));
+        let Some(chosen) = keyed else {
+            let partition = topic.partitions[topic.sticky];
+            let when_full = self.dice.pick(&[WhenFull::Refuse, WhenFull::OnlyOpen]);
+            match self.append(stage, id, partition, when_full) {
+                Err(AppendError::BatchFull(_)) => {}
+                other => return self.offered(stage, other),
+            }
+            let topic = &mut self.topics[stage.history.record(id).topic];
+            topic.sticky = self.dice.below(count as u64) as usize;
+            let partition = topic.partitions[topic.sticky];
+            let appended = self.append(stage, id, partition, WhenFull::OpenNext);
+            return self.offered(stage, appended);
+        };
+        let partition = topic.partitions[chosen as usize];
+        let appended = self.append(stage, id, partition, WhenFull::OpenNext);
+        self.offered(stage, appended)
+    }
+
+    fn append(
+        &mut self,
+        stage: &mut Stage,
+        id: RecordId,
+        partition: PartitionId,
+        when_full: WhenFull,
+    ) -> Result<(), AppendError> {
+        let now = stage.clock();
+        let seat = self.fronts.get_mut(&partition).expect("a topic's partitions have fronts");
+        let record = stage.history.record(id);
+        let (via, content) = (record.via, &record.content);
+        let headers: Vec<RecordHeader<'_>> =
+            content.headers.iter().map(|(key, value)| RecordHeader { key, value: value.as_deref() }).collect();
+        let value = match &content.value {
+            None => Value::Null,
+            Some(bytes) if id.0 % 2 == 0 => Value::Shared(bytes),
+            Some(bytes) => Value::Borrowed(bytes),
+        };
+        let timestamp = content.timestamp;
+        let record = RecordRef { key: content.key.as_deref(), value, headers: &headers, timestamp };
+        let reply = if via == Via::Post { Reply::Report(u64::from(id.0)) } else { Reply::Handle };
+        let result = seat.front.append(now, &self.memory, record, reply, when_full).map(|appended| {
+            let delivery = (reply == Reply::Handle).then(|| appended.delivery());
+            let Appended { completion, notice, opened, .. } = appended;
+            (delivery, opened.then(|| Arc::clone(completion)), notice)
+        });
+        let place = seat.place;
+        let (notice, result) = match result {
+            Ok((delivery, opened, notice)) => {
+                let due = due_of(stage);
+                let timestamp = timestamp.unwrap_or(now.wall_millis);
+                let acceptance = Acceptance { place, at: stage.now, due, number: 0, timestamp };
+                stage.note(format_args!("record {} into {place:?}", id.0));
+                stage.history.accepted(id, acceptance, delivery);
+                if let Some(completion) = opened {
+                    self.expiry.register(partition, completion);
+                }
+                (notice, Ok(()))
+            }
+            Err(error @ (AppendError::BatchFull(notice) | AppendError::BufferFull(notice))) => (notice, Err(error)),
+            Err(error) => (Notice::Nothing, Err(error)),
+        };
+        self.pass_on(stage, partition, notice);
+        result
+    }
+
+    fn pass_on(&mut self, stage: &mut Stage, partition: PartitionId, notice: Notice) {
+        match notice {
+            Notice::Nothing => {}
+            Notice::Sealed => {
+                let delay = stage.mail_delay();
+                stage.after(delay, Event::Collect(partition));
+            }
+            Notice::LingerStarts(ends) => {
+                // The lane may sleep until then, but it may also be awake.
+                let wait = self.dice.duration(Duration::ZERO, ends.since(stage.now));
+                stage.after(wait, Event::Collect(partition));
+            }
+        }
+    }
+
+    fn offered(&mut self, stage: &mut Stage, appended: Result<(), AppendError>) -> Offered {
+        match appended {
+            Ok(()) => Offered::Accepted,
+            Err(AppendError::Closed) => Offered::Closed,
+            Err(AppendError::BufferFull(_)) => {
+                stage.history.refused_by_buffer += 1;
+                self.seal_all(stage);
+                Offered::Later
+            }
+            Err(error @ (AppendError::TooLarge { .. } | AppendError::BatchFull(_))) => {
+                stage.history.fault(format!("a record that fits was refused: {error}"));
+                Offered::Closed
+            }
+        }
+    }
+
+    /// A caller waits for room: open batches must not be what holds it.
+    fn seal_all(&mut self, stage: &mut Stage) {
+        for (partition, seat) in &mut self.fronts {
+            if seat.front.seal(SealReason::Memory) {
+                stage.after(Duration::ZERO, Event::Collect(*partition));
+            }
+        }
+    }
+
+    // What the driver does.
+
+    /// The socket of this owner says something. Words of an older socket of the same owner are not heard.
+    pub(crate) fn hear(&mut self, stage: &mut Stage, net: &mut Network, link: LinkId, owner: Owner, heard: Heard) {
+        let now = stage.now;
+        if self.link_of(owner) != Some(link) {
+            return;
+        }
+        match (owner, heard) {
+            (Owner::Control, Heard::Connected) => self.control.handle_connected(now),
+            (Owner::Control, Heard::Written(bytes)) => self.control.handle_written(bytes),
+            (Owner::Control, Heard::Read(bytes)) => {
+                if let Some(buffer) = self.control.read_buffer() {
+                    buffer.extend_from_slice(&bytes);
+                    self.control.handle_read(now);
+                }
+            }
+            (Owner::Control, Heard::Gone(why)) => {
+                self.hang_up(stage, net, owner);
+                self.control.handle_disconnected(now, why);
+            }
+            (Owner::Lane(node), Heard::Gone(why)) => {
+                stage.note(format_args!("{owner} hears: {why}"));
+                self.hang_up(stage, net, owner);
+                self.lane(node).handle_disconnected(now);
+            }
+            (Owner::Lane(node), Heard::Connected) => self.lane(node).handle_connected(now),
+            (Owner::Lane(node), Heard::Written(bytes)) => self.lane(node).handle_written(bytes),
+            (Owner::Lane(node), Heard::Read(bytes)) => {
+                let lane = self.lane(node);
+                if let Some(buffer) = lane.read_buffer() {
+                    buffer.extend_from_slice(&bytes);
+                    lane.handle_read(now);
+                }
+            }
+        }
+    }
+
+    fn link_of(&self, owner: Owner) -> Option<LinkId> {
+        match owner {
+            Owner::Control => self.control_link,
+            Owner::Lane(node) => self.lanes.get(&node)?.link,
+        }
+    }
+
+    fn lane(&mut self, node: NodeId) -> &mut Lane {
+        &mut self.lanes.get_mut(&node).expect("a lane is opened before anything is told to it").lane
+    }
+
+    fn hang_up(&mut self, stage: &mut Stage, net: &mut Network, owner: Owner) {
+        let link = match owner {
+            Owner::Control => self.control_link.take(),
+            Owner::Lane(node) => self.lanes.get_mut(&node).and_then(|seat| seat.link.take()),
+        };
+        if let Some(link) = link {
+            net.hang_up(stage, link, &self.memory);
+        }
+    }
+
+    pub(crate) fn receive(&mut self, stage: &mut Stage, mail: Mail) {
+        match mail {
+            Mail::ToControl(LaneEvent::NeedsMetadata) => self.control.refresh_metadata(),
+            Mail::ToControl(LaneEvent::NeedsIdentity(partition, abandoned)) => {
+                self.control.need_identity(partition, abandoned);
+            }
+            Mail::ToControl(LaneEvent::Released(back)) => self.control.handle_released(back),
+            Mail::ToControl(event) => unreachable!("{event:?} is not for control"),
+            Mail::ToLane(node, order) => match *order {
+                ControlEvent::Move(_, back) => {
+                    let partition = back.id();
+                    self.lane(node).adopt(back);
+                    let seat = self.fronts.get_mut(&partition).expect("partitions have fronts before they move");
+                    seat.node = Some(node);
+                    self.collect(stage, partition);
+                }
+                ControlEvent::Recall(_, partition) => self.lane(node).recall(partition),
+                ControlEvent::Grant(_, partition, identity) => self.lane(node).grant(partition, identity),
+                ControlEvent::TopicRecreated(_, partition, id) => self.lane(node).handle_topic_recreated(partition, id),
+                order => unreachable!("{order:?} is not for a lane"),
+            },
+        }
+    }
+
+    /// A lane looks at a front, if one leads it; otherwise it will when it takes the partition over.
+    pub(crate) fn collect(&mut self, stage: &mut Stage, partition: PartitionId) {
+        let seat = self.fronts.get_mut(&partition).expect("whoever names a partition has seen its front");
+        let lane = seat.node.and_then(|node| self.lanes.get_mut(&node));
+        if let Some(held) = lane {
+            held.lane.collect(partition, &mut seat.front, stage.now);
+        }
+    }
+
+    /// Everything that can be done now; then the next timer is set.
+    pub(crate) fn turn(&mut self, stage: &mut Stage, net: &mut Network) {
+        if !self.is_closed {
+            let nodes: Vec<NodeId> = self.lanes.keys().copied().collect();
+            let mut rounds = 0;
+            loop {
+                let mut moved = self.release(stage);
+                moved |= self.advance_control(stage, net);
+                for node in self.lanes.keys().copied().collect::<Vec<_>>() {
+                    moved |= self.advance_lane(stage, net, node);
+                }
+                rounds += 1;
+                if !moved || rounds == ROUNDS_MAX {
+                    break;
+                }
+            }
+            if rounds == ROUNDS_MAX {
+                stage.history.fault(format!("the client never comes to rest at {} (lanes {nodes:?})", stage.now));
+            }
+            self.set_timer(stage, net);
+        }
+        stage.history.answer_bells(stage.now);
+    }
+
+    pub(crate) fn is_newest_wake(&self, wake: u64) -> bool {
+        self.wake == wake
+    }
+
+    fn set_timer(&mut self, stage: &mut Stage, net: &Network) {
+        // A request that control has ready waits while the kernel takes no bytes.
+        let can_ask = self.control_link.is_none_or(|link| net.can_write(link));
+        let control = self.control.poll_timeout().filter(|due| can_ask || *due > stage.now);
+        let lanes = self.lanes.values().filter_map(|seat| seat.lane.poll_timeout()).min();
+        let next = [control, lanes, self.expiry.poll_timeout()].into_iter().flatten().min();
+        self.wake += 1;
+        let Some(next) = next.filter(|next| *next < Moment::NEVER) else { return };
+        if next <= stage.now {
+            stage.history.fault(format!("a timer that is due at {next} stays due after the turn at {}", stage.now));
+        }
+        stage.at(next, Event::Wake(self.wake));
+    }
+
+    fn release(&mut self, stage: &mut Stage) -> bool {
+        if self.expiry.poll_timeout().is_none_or(|due| due > stage.now) {
+            return false;
+        }
+        let fronts = &mut self.fronts;
+        let mut sealed = Vec::new();
+        let expired = self.expiry.expire(stage.now, |partition, completion| {
+            let seat = fronts.get_mut(partition).expect("batches come from fronts");
+            if seat.front.seal_batch(completion, SealReason::Deadline) {
+                sealed.push(*partition);
+            }
+        });
+        for gone in expired {
+            report(&mut stage.history, &gone.completion, &gone.posted, stage.now);
+            if gone.is_dead {
+                let seat = self.fronts.get_mut(&gone.place).expect("batches come from fronts");
+                for batch in seat.front.take_dead() {
+                    let end = BatchEnd::NotWritten(NotWritten::DeadlinePassed);
+                    conclude(stage, &self.memory, Ended::Sealed(batch, end));
+                }
+                sealed.push(gone.place);
+            }
+        }
+        for partition in sealed {
+            let delay = stage.mail_delay();
+            stage.after(delay, Event::Collect(partition));
+        }
+        true
+    }
+
+    fn advance_control(&mut self, stage: &mut Stage, net: &mut Network) -> bool {
+        let mut moved = false;
+        while let Some(link) = self.control_link.filter(|link| net.can_write(*link)) {
+            let Some(frame) = self.control.poll_transmit(stage.now) else { break };
+            let outgoing = Outgoing { bytes: Bytes::from(frame), transmit: None, attempts: Vec::new() };
+            let written = net.write(stage, link, outgoing, &self.memory);
+            self.control.handle_written(written);
+            moved = true;
+        }
+        self.control.handle_timeout(stage.now);
+        while let Some(event) = self.control.poll_event() {
+            self.obey_control(stage, net, event);
+            moved = true;
+        }
+        moved
+    }
+
+    fn obey_control(&mut self, stage: &mut Stage, net: &mut Network, event: ControlEvent) {
+        match event {
+            ControlEvent::Dial(_) => self.control_link = Some(net.dial(stage, Owner::Control)),
+            ControlEvent::HangUp => self.hang_up(stage, net, Owner::Control),
+            ControlEvent::Reached => {}
+            ControlEvent::TopicMissing(topic, code) => stage.note(format_args!("{topic} is missing: {code}")),
+            ControlEvent::PartitionsAppeared(topic, partitions) => self.add_partitions(stage, topic, &partitions),
+            ControlEvent::LaneNeeded(node, _) => {
+                let scenario = &stage.scenario;
+                self.lanes.entry(node).or_insert_with(|| {
+                    let seed = scenario.seed ^ node.0 as u64;
+                    LaneSeat { lane: Lane::new(node, scenario.lane(), seed), link: None }
+                });
+            }
+            ControlEvent::Ended(_, ended) => conclude(stage, &self.memory, ended),
+            ControlEvent::Move(node, _)
+            | ControlEvent::Recall(node, _)
+            | ControlEvent::Grant(node, ..)
+            | ControlEvent::TopicRecreated(node, ..) => {
+                let arrival = (stage.now + stage.mail_delay()).max(self.mail_from_control);
+                self.mail_from_control = arrival;
+                stage.at(arrival, Event::Mail(Mail::ToLane(node, Box::new(event))));
+            }
+        }
+    }
+
+    fn add_partitions(&mut self, stage: &Stage, topic: TopicIndex, partitions: &[NewPartition]) {
+        let number = topic.0 as usize;
+        for partition in partitions {
+            let front = PartitionFront::new(partition.index, stage.scenario.front);
+            self.fronts.insert(partition.id, FrontSeat { front, place: (number, partition.index.0), node: None });
+            self.topics[number].partitions.push(partition.id);
+        }
+    }
+
+    fn advance_lane(&mut self, stage: &mut Stage, net: &mut Network, node: NodeId) -> bool {
+        let mut moved = self.write_lane(stage, net, node);
+        let now = stage.now;
+        self.lane(node).handle_timeout(now);
+        while let Some(partition) = self.lane(node).poll_collect(now) {
+            self.collect(stage, partition);
+            moved = true;
+        }
+        while let Some(event) = self.lane(node).poll_event() {
+            self.obey_lane(stage, net, node, event);
+            moved = true;
+        }
+        if self.lane(node).poll_dial(now) {
+            let link = net.dial(stage, Owner::Lane(node));
+            self.lanes.get_mut(&node).expect("the lane dials").link = Some(link);
+            moved = true;
+        }
+        moved
+    }
+
+    fn write_lane(&mut self, stage: &mut Stage, net: &mut Network, node: NodeId) -> bool {
+        let mut moved = false;
+        let seat = self.lanes.get_mut(&node).expect("the lane is having its turn");
+        while let Some(link) = seat.link.filter(|link| net.can_write(*link)) {
+            let Some(transmit) = seat.lane.poll_request(stage.now, &self.memory) else { break };
+            let outgoing = hand_over(stage, transmit);
+            stage.note(format_args!(
+                "lane {node} writes {} bytes, attempts {:?}",
+                outgoing.bytes.len(),
+                outgoing.attempts
+            ));
+            let written = net.write(stage, link, outgoing, &self.memory);
+            seat.lane.handle_written(written);
+            moved = true;
+        }
+        moved
+    }
+
+    fn obey_lane(&mut self, stage: &mut Stage, net: &mut Network, node: NodeId, event: LaneEvent) {
+        match event {
+            LaneEvent::Ended(_, ended) => conclude(stage, &self.memory, ended),
+            LaneEvent::Stopped(partition, code) => {
+                stage.note(format_args!("partition {partition} stopped: {code}"));
+                self.end_front(stage, partition, NotWritten::PartitionStopped(code));
+            }
+            LaneEvent::Disconnected(error) => {
+                stage.note(format_args!("lane {node} hangs up: {error}"));
+                self.hang_up(stage, net, Owner::Lane(node));
+            }
+            LaneEvent::Released(_) | LaneEvent::NeedsIdentity(..) | LaneEvent::NeedsMetadata => {
+                if let LaneEvent::Released(back) = &event {
+                    self.fronts.get_mut(&back.id()).expect("led partitions have fronts").node = None;
+                }
+                let arrival = (stage.now + stage.mail_delay()).max(self.mail_to_control);
+                self.mail_to_control = arrival;
+                stage.at(arrival, Event::Mail(Mail::ToControl(event)));
+            }
+        }
+    }
+
+    fn end_front(&mut self, stage: &mut Stage, partition: PartitionId, why: NotWritten) {
+        let seat = self.fronts.get_mut(&partition).expect("whoever names a partition has seen its front");
+        for batch in seat.front.drain() {
+            conclude(stage, &self.memory, Ended::Sealed(batch, BatchEnd::NotWritten(why)));
+        }
+    }
+
+    /// Ends everything without waiting for anything. Sockets first, so that what was not written whole is known.
+    pub(crate) fn close(&mut self, stage: &mut Stage, net: &mut Network) {
+        stage.note(format_args!("the producer is closed"));
+        self.is_closed = true;
+        let (unclaimed, doubt) = (NotWritten::Closed, Undetermined::ClosedBeforeProof);
+        for seat in self.fronts.values_mut() {
+            seat.front.close();
+        }
+        for partition in self.fronts.keys().copied().collect::<Vec<_>>() {
+            self.end_front(stage, partition, unclaimed);
+        }
+        self.hang_up(stage, net, Owner::Control);
+        self.control.end_all(unclaimed, doubt);
+        while let Some(event) = self.control.poll_event() {
+            match event {
+                ControlEvent::Ended(_, ended) => conclude(stage, &self.memory, ended),
+                ControlEvent::Move(_, back) => self.end_back(stage, back),
+                _ => {}
+            }
+        }
+        for node in self.lanes.keys().copied().collect::<Vec<_>>() {
+            self.hang_up(stage, net, Owner::Lane(node));
+            self.lane(node).handle_disconnected(stage.now);
+            self.lane(node).end_all(unclaimed, doubt);
+            while let Some(event) = self.lane(node).poll_event() {
+                match event {
+                    LaneEvent::Ended(_, ended) => conclude(stage, &self.memory, ended),
+                    LaneEvent::Released(back) => self.end_back(stage, back),
+                    _ => {}
+                }
+            }
+        }
+        for mail in stage.take_mail() {
+            match mail {
+                Mail::ToLane(_, order) => {
+                    if let ControlEvent::Move(_, back) = *order {
+                        self.end_back(stage, back);
+                    }
+                }
+                Mail::ToControl(LaneEvent::Released(back)) => self.end_back(stage, back),
+                Mail::ToControl(_) => {}
+            }
+        }
+    }
+
+    fn end_back(&mut self, stage: &mut Stage, mut back: milena_core::producer::back::PartitionBack) {
+        let mut ended = Vec::new();
+        back.end_all(NotWritten::Closed, Undetermined::ClosedBeforeProof, &mut ended);
+        ended.into_iter().for_each(|ended| conclude(stage, &self.memory, ended));
+    }
+}
+
+/// When a record that is accepted now must have its outcome.
+fn due_of(stage: &Stage) -> Moment {
+    milena_core::time::Tick::not_before(stage.now + stage.scenario.front.deadline).moment()
+}
+
+fn conclude(stage: &mut Stage, memory: &Memory, ended: Ended) {
+    let (Ended::Sealed(_, end) | Ended::Stamped(_, end)) = &ended;
+    stage.note(format_args!("batch ended: {end:?}"));
+    let concluded = ended.conclude();
+    if let Some(body) = concluded.memory {
+        body.give_back(memory);
+    }
+    report(&mut stage.history, &concluded.completion, &concluded.posted, stage.now);
+}
+
+fn report(history: &mut History, completion: &Arc<BatchCompletion>, posted: &[Posted], now: Moment) {
+    for posted in posted {
+        history.reported(posted.tag, completion.outcome(posted.index), now);
+    }
+}
+
+/// The bytes of a request, and which records they carry, read as the broker will.
+fn hand_over(stage: &mut Stage, transmit: Transmit) -> Outgoing {
+    let mut bytes = BytesMut::with_capacity(transmit.len());
+    transmit.slices().for_each(|slice| bytes.extend_from_slice(slice));
+    let bytes = bytes.freeze();
+    let attempts = attempts_of(stage, &bytes);
+    Outgoing { bytes, transmit: Some(transmit), attempts }
+}

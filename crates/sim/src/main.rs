@@ -1,0 +1,189 @@
+//! The simulation's command line; see `USAGE`.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::Range;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use milena_sim::{Campaign, Plant, Report, find_plant, run, run_all};
+
+const USAGE: &str = "\
+usage: cargo xtask sim --seed N [--plant NAME] [-v]   one run; -v prints what happened
+       cargo xtask sim --seeds A..B [--plant NAME]     many runs
+       cargo xtask sim --ci                            500 runs, and every plant must be found
+plants: new-stamp-on-resend, window-of-six, answer-to-wrong-request";
+
+/// How many seeds the check in CI runs.
+const CI_SEEDS: Range<u64> = 0..500;
+/// So many of them run twice, and must do the same.
+const CI_REPEATED: u64 = 10;
+/// Every plant must be found within these seeds.
+const PLANT_SEEDS: Range<u64> = 0..200;
+/// Less would not be a simulation of anything.
+const RECORDS_MEDIAN_MIN: u64 = 200;
+const FAULTS_MEDIAN_MIN: u64 = 3;
+
+enum Task {
+    One(u64),
+    Many(Range<u64>),
+    Ci,
+}
+
+struct Arguments {
+    task: Task,
+    plant: Plant,
+    is_verbose: bool,
+}
+
+fn main() -> ExitCode {
+    let Some(arguments) = parse(std::env::args().skip(1)) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let is_good = match arguments.task {
+        Task::One(seed) => one(seed, arguments.plant, arguments.is_verbose),
+        Task::Many(seeds) => many(seeds, arguments.plant),
+        Task::Ci => ci(),
+    };
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
+    let (mut task, mut plant, mut is_verbose) = (None, Plant::Clean, false);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--seed" => task = Some(Task::One(words.next()?.parse().ok()?)),
+            "--seeds" => {
+                let range = words.next()?;
+                let (from, to) = range.split_once("..")?;
+                task = Some(Task::Many(from.parse().ok()?..to.parse().ok()?));
+            }
+            "--ci" => task = Some(Task::Ci),
+            "--plant" => {
+                let name = words.next()?;
+                plant = Plant::ALL.iter().find(|(known, _)| *known == name)?.1;
+            }
+            "-v" => is_verbose = true,
+            _ => return None,
+        }
+    }
+    Some(Arguments { task: task?, plant, is_verbose })
+}
+
+fn one(seed: u64, plant: Plant, is_verbose: bool) -> bool {
+    let report = run(seed, plant, is_verbose);
+    report.trace.iter().for_each(|line| println!("{line}"));
+    println!(
+        "seed {seed}: {} records in {:?} of virtual time, {} attempts",
+        report.records, report.lasted, report.attempts
+    );
+    println!("faults: {}", list(&report.faults));
+    println!("outcomes: {}", list(&report.outcomes));
+    println!("unknown ones settled: {}", list(&report.settlements));
+    println!("trace hash: {:016x}", report.trace_hash);
+    report.violations.iter().for_each(|wrong| println!("WRONG: {wrong}"));
+    println!("{}", if report.violations.is_empty() { "good" } else { "violated" });
+    report.violations.is_empty()
+}
+
+fn list<K: Display>(figures: &BTreeMap<K, u64>) -> String {
+    let named: Vec<String> = figures.iter().map(|(name, count)| format!("{count} {name}")).collect();
+    if named.is_empty() { "none".to_owned() } else { named.join(", ") }
+}
+
+fn many(seeds: Range<u64>, plant: Plant) -> bool {
+    let start = Instant::now();
+    let campaign = run_all(seeds, plant);
+    campaign.failed().for_each(|report| tell_failure(report, plant));
+    tell_figures(&campaign);
+    println!(
+        "{:.1} s, {} of {} runs violated",
+        start.elapsed().as_secs_f64(),
+        campaign.failed().count(),
+        campaign.reports.len()
+    );
+    campaign.failed().next().is_none()
+}
+
+fn tell_failure(report: &Report, plant: Plant) {
+    const SHOWN: usize = 5;
+    for wrong in report.violations.iter().take(SHOWN) {
+        println!("  WRONG: {wrong}");
+    }
+    if report.violations.len() > SHOWN {
+        println!("  … and {} more", report.violations.len() - SHOWN);
+    }
+    println!("{}", replay_line(report.seed, plant));
+}
+
+/// What replays a run.
+fn replay_line(seed: u64, plant: Plant) -> String {
+    match Plant::ALL.iter().find(|(_, known)| *known == plant) {
+        Some((name, _)) => format!("cargo xtask sim --seed {seed} --plant {name}"),
+        None => format!("cargo xtask sim --seed {seed}"),
+    }
+}
+
+fn tell_figures(campaign: &Campaign) {
+    println!(
+        "measured: {} seeds, median {} records and {} faults a seed",
+        campaign.reports.len(),
+        campaign.median(|report| report.records),
+        campaign.median(Report::fault_count),
+    );
+    println!("measured: faults: {}", list(&campaign.sum(|report| &report.faults)));
+    println!("measured: outcomes: {}", list(&campaign.sum(|report| &report.outcomes)));
+    println!("measured: unknown ones settled: {}", list(&campaign.sum(|report| &report.settlements)));
+}
+
+/// Checks of the whole, each passed or failed.
+#[derive(Default)]
+struct Checks {
+    passed: usize,
+    failed: usize,
+}
+
+impl Checks {
+    fn check(&mut self, is_good: bool, what: &str) {
+        if is_good {
+            self.passed += 1;
+        } else {
+            self.failed += 1;
+            println!("FAILED: {what}");
+        }
+    }
+}
+
+fn ci() -> bool {
+    let start = Instant::now();
+    let mut checks = Checks::default();
+    let campaign = run_all(CI_SEEDS, Plant::Clean);
+    for report in &campaign.reports {
+        if !report.violations.is_empty() {
+            tell_failure(report, Plant::Clean);
+        }
+        checks.check(report.violations.is_empty(), "a clean run was violated; the line above replays it");
+    }
+    tell_figures(&campaign);
+    checks.check(campaign.median(|report| report.records) >= RECORDS_MEDIAN_MIN, "too few records a seed");
+    checks.check(campaign.median(Report::fault_count) >= FAULTS_MEDIAN_MIN, "too few faults a seed");
+    let every_kind = campaign.sum(|report| &report.faults).values().all(|count| *count > 0);
+    checks.check(every_kind, "a kind of fault never struck");
+    for report in campaign.reports.iter().take(CI_REPEATED as usize) {
+        let again = run(report.seed, Plant::Clean, false);
+        let what = format!("seed {} does something else the second time", report.seed);
+        checks.check(again.trace_hash == report.trace_hash, &what);
+    }
+    for (name, plant) in Plant::ALL {
+        let found = find_plant(PLANT_SEEDS, plant);
+        match &found {
+            Some(report) => println!("measured: plant {name} found: {}", replay_line(report.seed, plant)),
+            None => println!("plant {name} was not found in the seeds {PLANT_SEEDS:?}"),
+        }
+        checks.check(found.is_some(), "a plant was not found");
+    }
+    println!("measured: {:.1} s in all", start.elapsed().as_secs_f64());
+    println!("{} passed, {} failed, 0 skipped", checks.passed, checks.failed);
+    checks.failed == 0
+}

@@ -1,0 +1,168 @@
+//! What every part of the world shares: the clock, the queue of what comes next, chance, the trace and the history.
+//!
+//! Events at the same time happen in the order in which they were scheduled.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use milena_core::ids::{NodeId, PartitionId};
+use milena_core::producer::control::ControlEvent;
+use milena_core::producer::lane::LaneEvent;
+use milena_core::time::{Moment, Now};
+use milena_wire::Uuid;
+
+use crate::dice::Dice;
+use crate::faults::Faults;
+use crate::history::{History, RecordId};
+use crate::network::{LinkId, Owner, Way};
+use crate::scenario::Scenario;
+use crate::trace::Trace;
+use crate::workload::WALL_START;
+
+/// What happens at some time.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The application makes its next records.
+    Produce,
+    /// The application offers again what the buffer had no room for.
+    Offer,
+    Cancel(RecordId),
+    CreateTopic(usize),
+    CloseProducer,
+    /// The client's earliest timer; void unless it is the newest.
+    Wake(u64),
+    /// A lane looks at a front that somebody put into its gate.
+    Collect(PartitionId),
+    /// From control to a lane, or back.
+    Mail(Mail),
+    Dialed(LinkId),
+    Writable(LinkId),
+    Arrive(LinkId, Way, Bytes),
+    /// One side learns that the connection is gone.
+    End(LinkId, Way),
+    Cut(LinkId),
+    /// The broker has worked long enough on the oldest request of a connection.
+    Serve(LinkId),
+}
+
+#[derive(Debug)]
+pub(crate) enum Mail {
+    ToLane(NodeId, Box<ControlEvent>),
+    ToControl(LaneEvent),
+}
+
+impl Event {
+    /// Whether requests or answers may still move because of it.
+    fn is_traffic(&self) -> bool {
+        matches!(self, Self::Arrive(..) | Self::End(..) | Self::Serve(_) | Self::Writable(_) | Self::Cut(_))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) now: Moment,
+    queue: BTreeMap<(Moment, u64), Event>,
+    scheduled: u64,
+    traffic: u64,
+    /// For the network and the tasks' timing.
+    pub(crate) dice: Dice,
+    pub(crate) faults: Faults,
+    pub(crate) history: History,
+    pub(crate) scenario: Scenario,
+    pub(crate) trace: Trace,
+    /// Topics of the scenario by the id that the broker gave them.
+    pub(crate) topic_ids: BTreeMap<Uuid, usize>,
+}
+
+impl Stage {
+    pub(crate) fn new(scenario: Scenario, trace: Trace) -> Self {
+        Self {
+            now: Moment::START,
+            queue: BTreeMap::new(),
+            scheduled: 0,
+            traffic: 0,
+            dice: Dice::new(scenario.seed, 4),
+            faults: Faults::new(scenario.rates, scenario.faults_end, scenario.seed),
+            history: History::default(),
+            scenario,
+            trace,
+            topic_ids: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn at(&mut self, when: Moment, event: Event) {
+        self.traffic += u64::from(event.is_traffic());
+        self.scheduled += 1;
+        self.queue.insert((when.max(self.now), self.scheduled), event);
+    }
+
+    pub(crate) fn after(&mut self, wait: Duration, event: Event) {
+        self.at(self.now + wait, event);
+    }
+
+    /// Goes on to the next event.
+    pub(crate) fn next(&mut self) -> Option<Event> {
+        let ((when, _), event) = self.queue.pop_first()?;
+        self.now = when;
+        self.traffic -= u64::from(event.is_traffic());
+        Some(event)
+    }
+
+    /// Mail that nobody will read, because its readers end.
+    pub(crate) fn take_mail(&mut self) -> Vec<Mail> {
+        let (mail, rest) =
+            std::mem::take(&mut self.queue).into_iter().partition(|(_, event)| matches!(event, Event::Mail(_)));
+        self.queue = rest;
+        let mail: BTreeMap<(Moment, u64), Event> = mail;
+        mail.into_values().filter_map(|event| if let Event::Mail(mail) = event { Some(mail) } else { None }).collect()
+    }
+
+    /// Whether nothing is on its way between client and broker.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.traffic == 0
+    }
+
+    pub(crate) fn clock(&self) -> Now {
+        Now { moment: self.now, wall_millis: self.wall() }
+    }
+
+    pub(crate) fn wall(&self) -> i64 {
+        WALL_START + (self.now.as_micros() / 1000) as i64
+    }
+
+    pub(crate) fn broker_clock(&self) -> milena_broker::Moment {
+        let elapsed = Duration::from_micros(self.now.as_micros());
+        milena_broker::Moment { elapsed, wall: Duration::from_millis(WALL_START as u64) + elapsed }
+    }
+
+    pub(crate) fn note(&mut self, what: fmt::Arguments<'_>) {
+        self.trace.note(self.now, what);
+    }
+
+    pub(crate) fn latency(&mut self) -> Duration {
+        let (least, most) = self.scenario.latency;
+        self.dice.duration(least, most)
+    }
+
+    pub(crate) fn service(&mut self) -> Duration {
+        let (least, most) = self.scenario.service;
+        self.dice.duration(least, most)
+    }
+
+    /// How long a message between two tasks of the client takes.
+    pub(crate) fn mail_delay(&mut self) -> Duration {
+        let most = self.scenario.mail_max;
+        if self.dice.chance(0.5) { Duration::ZERO } else { self.dice.duration(Duration::ZERO, most) }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Control => f.write_str("control"),
+            Self::Lane(node) => write!(f, "lane {node}"),
+        }
+    }
+}

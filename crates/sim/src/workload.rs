@@ -1,0 +1,156 @@
+//! What the application does: records of all shapes in bursts and trickles, offered first come, first served.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use milena_core::time::Moment;
+use milena_wire::records::Record as LogRecord;
+
+use crate::dice::Dice;
+use crate::history::{Content, RecordId, Via};
+use crate::scenario::Scenario;
+
+#[derive(Debug)]
+pub(crate) struct Workload {
+    dice: Dice,
+    /// What is not made yet.
+    left: u64,
+    /// When the next records are made.
+    pace: Pace,
+    /// The mean pause between two groups.
+    pause: Duration,
+    pub(crate) waiting: VecDeque<RecordId>,
+    topics: u64,
+    wall_start: i64,
+    keys: u64,
+    /// Of records that are larger than a chunk, or nearly.
+    large: f64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Pace {
+    Trickle,
+    Burst(u64),
+}
+
+/// How long the buffer was full, before a record is offered again.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(3);
+
+impl Workload {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        let mut dice = Dice::new(scenario.seed, 3);
+        let pace = if dice.chance(0.5) { Pace::Trickle } else { Pace::Burst(dice.between(5, 80)) };
+        let group = match pace {
+            Pace::Trickle => 1,
+            Pace::Burst(size) => size / 2,
+        };
+        let pause = scenario.workload.mul_f64(group as f64 / scenario.records as f64);
+        Self {
+            left: scenario.records,
+            pace,
+            pause,
+            waiting: VecDeque::new(),
+            topics: scenario.topics.len() as u64,
+            wall_start: WALL_START,
+            keys: dice.between(2, 40),
+            large: dice.pick(&[0.0, 0.0, 0.01, 0.03]),
+            dice,
+        }
+    }
+
+    /// How many records come now, and when the next ones do.
+    pub(crate) fn next_group(&mut self) -> (u64, Option<Duration>) {
+        let size = match self.pace {
+            Pace::Trickle => 1,
+            Pace::Burst(size) => self.dice.between(1, size),
+        };
+        let size = size.min(self.left);
+        self.left -= size;
+        // A quarter of the pauses is very short, so that batches also fill while requests are out.
+        let pause =
+            if self.dice.chance(0.25) { self.pause / 50 } else { self.pause.mul_f64(2.4 * self.dice.fraction()) };
+        (size, (self.left > 0).then_some(pause))
+    }
+
+    pub(crate) fn make(&mut self, id: RecordId, now: Moment) -> (usize, Content, Via) {
+        let topic = self.dice.below(self.topics) as usize;
+        let content = self.content(id, now);
+        let via = match self.dice.below(100) {
+            0..50 => Via::Await,
+            50..60 => Via::Look,
+            60..97 => Via::Post,
+            _ => Via::Nobody,
+        };
+        (topic, content, via)
+    }
+
+    /// The record's number stands in its value, its key or a header, so that every shape can be told apart in the log.
+    fn content(&mut self, id: RecordId, now: Moment) -> Content {
+        let own_time = self.dice.chance(0.15).then(|| self.wall_start + (now.as_micros() / 1000) as i64);
+        let timestamp = own_time.map(|wall| wall + self.dice.below(20_000) as i64 - 10_000);
+        let key = self.dice.chance(0.5).then(|| Bytes::from(format!("key-{}", self.dice.below(self.keys))));
+        let mut headers = Vec::new();
+        for number in 0..if self.dice.chance(0.2) { self.dice.below(3) } else { 0 } {
+            let value = self.dice.chance(0.7).then(|| self.filler(10));
+            headers.push((format!("h{number}"), value));
+        }
+        match self.dice.below(10) {
+            0 => {
+                headers.push((ID_HEADER.to_owned(), Some(mark(id, &[]))));
+                let value = self.dice.chance(0.5).then(|| self.filler(5));
+                Content { key, value, headers, timestamp }
+            }
+            1 => {
+                Content { key: Some(mark(id, &[])), value: self.dice.chance(0.5).then(Bytes::new), headers, timestamp }
+            }
+            _ => {
+                let filler = self.value_filler();
+                Content { key, value: Some(mark(id, &filler)), headers, timestamp }
+            }
+        }
+    }
+
+    fn value_filler(&mut self) -> Bytes {
+        if self.dice.chance(self.large) {
+            let bytes = self.dice.between(7_000, 100_000);
+            return Bytes::from(vec![self.dice.below(256) as u8; bytes as usize]);
+        }
+        let most = self.dice.pick(&[10, 100, 100, 1000]);
+        self.filler(most)
+    }
+
+    fn filler(&mut self, most: u64) -> Bytes {
+        let len = self.dice.below(most + 1);
+        (0..len).map(|_| self.dice.below(256) as u8).collect()
+    }
+}
+
+/// The wall clock at the start of every run.
+pub(crate) const WALL_START: i64 = 1_700_000_000_000;
+
+const ID_HEADER: &str = "id";
+const MARK: &[u8; 4] = b"mil#";
+
+fn mark(id: RecordId, filler: &[u8]) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(8 + filler.len());
+    bytes.put_slice(MARK);
+    bytes.put_u32(id.0);
+    bytes.put_slice(filler);
+    bytes.freeze()
+}
+
+fn read_mark(bytes: &Bytes) -> Option<RecordId> {
+    let (mark, rest) = bytes.split_first_chunk()?;
+    let id = rest.first_chunk().copied().map(u32::from_be_bytes)?;
+    (mark == MARK).then_some(RecordId(id))
+}
+
+/// Which record of the workload this is.
+pub(crate) fn identify(record: &LogRecord) -> Option<RecordId> {
+    let in_header = || {
+        let header = record.headers().find(|header| header.key == ID_HEADER)?;
+        read_mark(&header.value?)
+    };
+    record.value.as_ref().and_then(read_mark).or_else(|| record.key.as_ref().and_then(read_mark)).or_else(in_header)
+}

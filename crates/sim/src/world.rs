@@ -1,0 +1,197 @@
+//! One run: the client, the network and the broker, moved from event to event until everything is settled.
+
+use std::time::Duration;
+
+use milena_broker::Cluster;
+use milena_core::time::Moment;
+
+use crate::broker;
+use crate::client::{Client, Offered};
+use crate::history::{RecordId, Via};
+use crate::network::{LinkId, Network};
+use crate::stage::{Event, Stage};
+use crate::workload::{RETRY_AFTER, Workload};
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) stage: Stage,
+    pub(crate) client: Client,
+    pub(crate) cluster: Cluster,
+    net: Network,
+    workload: Workload,
+    is_producing: bool,
+    /// A full buffer is waited for.
+    is_waiting: bool,
+    last_look: Moment,
+}
+
+/// From the last fault on, everything must be settled within this time.
+const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Far more than any run needs; a run that reaches it goes round in circles.
+const EVENTS_MAX: u64 = 3_000_000;
+
+impl World {
+    pub(crate) fn new(stage: Stage) -> Self {
+        let cluster = broker::open(&stage);
+        let client = Client::new(&stage);
+        let workload = Workload::new(&stage.scenario);
+        let net = Network::default();
+        Self { stage, client, cluster, net, workload, is_producing: true, is_waiting: false, last_look: Moment::START }
+    }
+
+    /// Until everybody was told and nothing moves any more, or until the time is up.
+    pub(crate) fn run(&mut self) {
+        for number in 0..self.stage.scenario.topics.len() {
+            let when = self.stage.scenario.topics[number].created_at;
+            self.stage.at(when, Event::CreateTopic(number));
+        }
+        if let Some(when) = self.stage.scenario.close_at {
+            self.stage.at(when, Event::CloseProducer);
+        }
+        self.stage.at(Moment::START, Event::Produce);
+        let limit = self.stage.faults.end() + SETTLED_WITHIN;
+        let mut events = 0;
+        while !self.is_over() {
+            let Some(event) = self.stage.next() else { break };
+            events += 1;
+            if self.stage.now > limit || events > EVENTS_MAX {
+                self.stage.history.fault(format!("not at rest at {} after {events} events", self.stage.now));
+                break;
+            }
+            if self.happen(event) {
+                self.client.turn(&mut self.stage, &mut self.net);
+            }
+        }
+        self.stage.history.look(self.stage.now);
+    }
+
+    fn is_over(&mut self) -> bool {
+        let has_work = self.is_producing || !self.workload.waiting.is_empty();
+        if has_work || !self.stage.is_silent() || self.stage.now < self.stage.faults.end() {
+            return false;
+        }
+        if self.stage.now.since(self.last_look) > LOOK_EVERY {
+            self.last_look = self.stage.now;
+            self.stage.history.look(self.stage.now);
+        }
+        self.stage.history.is_settled()
+    }
+
+    /// Whether the client has reason for a turn.
+    fn happen(&mut self, event: Event) -> bool {
+        let Self { stage, client, cluster, net, .. } = self;
+        let heard = match event {
+            Event::Produce => return self.produce(),
+            Event::Offer => {
+                self.is_waiting = false;
+                return self.offer();
+            }
+            Event::Cancel(id) => return self.cancel(id),
+            Event::CreateTopic(number) => {
+                broker::create_topic(stage, cluster, number);
+                return false;
+            }
+            Event::CloseProducer => {
+                client.close(stage, net);
+                return true;
+            }
+            Event::Wake(number) => return client.is_newest_wake(number),
+            Event::Collect(partition) => {
+                client.collect(stage, partition);
+                return true;
+            }
+            Event::Mail(mail) => {
+                client.receive(stage, mail);
+                return true;
+            }
+            Event::Dialed(link) => {
+                let dialed = net.dialed(stage, link, || cluster.connect(broker::NODE).expect("the only node is there"));
+                (link, dialed)
+            }
+            Event::Writable(link) => (link, net.writable(stage, link, client.memory())),
+            Event::Arrive(link, way, bytes) => (link, net.arrive(stage, link, way, &bytes)),
+            Event::End(link, way) => (link, net.end(link, way)),
+            Event::Cut(link) => {
+                net.cut(stage, link);
+                return false;
+            }
+            Event::Serve(link) => {
+                broker::serve(stage, net, cluster, link);
+                self.forget(link);
+                return false;
+            }
+        };
+        let (link, heard) = heard;
+        let is_heard = heard.is_some();
+        if let Some((owner, heard)) = heard {
+            client.hear(stage, net, link, owner, heard);
+        }
+        self.forget(link);
+        is_heard
+    }
+
+    /// The broker closes its side of connections that are over.
+    fn forget(&mut self, link: LinkId) {
+        if let Some(connection) = self.net.finished(link) {
+            self.cluster.disconnect(connection);
+        }
+    }
+
+    fn produce(&mut self) -> bool {
+        let (count, pause) = self.workload.next_group();
+        for _ in 0..count {
+            let next = RecordId(self.stage.history.records.len() as u32);
+            let (topic, content, via) = self.workload.make(next, self.stage.now);
+            let id = self.stage.history.plan(topic, content, via);
+            self.workload.waiting.push_back(id);
+        }
+        match pause {
+            Some(pause) => self.stage.after(pause, Event::Produce),
+            None => self.is_producing = false,
+        }
+        self.offer()
+    }
+
+    /// First come, first served: a record that has to wait holds up those behind it.
+    fn offer(&mut self) -> bool {
+        while let Some(id) = self.workload.waiting.front().copied() {
+            match self.client.offer(&mut self.stage, id) {
+                Offered::Accepted => {
+                    self.workload.waiting.pop_front();
+                    self.plan_cancel(id);
+                }
+                Offered::Closed => self.workload.waiting.clear(),
+                Offered::Later => {
+                    if !std::mem::replace(&mut self.is_waiting, true) {
+                        self.stage.after(RETRY_AFTER, Event::Offer);
+                    }
+                    break;
+                }
+            }
+        }
+        true
+    }
+
+    fn plan_cancel(&mut self, id: RecordId) {
+        let via = self.stage.history.record(id).via;
+        if matches!(via, Via::Await | Via::Look) && self.stage.dice.chance(0.1) {
+            let wait = self.stage.dice.spread(Duration::from_micros(50), Duration::from_secs(1));
+            self.stage.after(wait, Event::Cancel(id));
+        }
+    }
+
+    fn cancel(&mut self, id: RecordId) -> bool {
+        let now = self.stage.now;
+        let Some(delivery) = self.stage.history.delivery(id).filter(|delivery| delivery.try_outcome().is_none()) else {
+            return false;
+        };
+        delivery.cancel();
+        self.stage.history.record(id).cancelled_at = Some(now);
+        self.stage.note(format_args!("record {} is cancelled", id.0));
+        true
+    }
+}
+
+/// How often those who only look do so, once the faults are over.
+const LOOK_EVERY: Duration = Duration::from_millis(50);

@@ -152,11 +152,7 @@ impl ProducerConfig {
                 retry: self.retry_backoff,
                 metadata_max_age: self.metadata_max_age,
             },
-            lane: LaneConfig {
-                connection,
-                produce_timeout: self.produce_timeout,
-                reconnect: self.reconnect_backoff,
-            },
+            lane: LaneConfig { connection, produce_timeout: self.produce_timeout, reconnect: self.reconnect_backoff },
             front: FrontConfig {
                 batch_size: self.batch_size,
                 max_request_size: self.max_request_size,
@@ -184,23 +180,14 @@ impl ProducerConfig {
             self.delivery_timeout <= Duration::from_secs(12 * 3600),
             "delivery_timeout must be at most 12 h, half of what brokers remember of a producer (producer.id.expiration.ms)",
         )?;
-        relation(
-            self.max_request_size >= MAX_REQUEST_SIZE_MIN,
-            "max_request_size must be at least 1024 bytes",
-        )?;
+        relation(self.max_request_size >= MAX_REQUEST_SIZE_MIN, "max_request_size must be at least 1024 bytes")?;
         relation(self.batch_size >= 1, "batch_size must be at least 1")?;
-        relation(
-            self.batch_size <= BATCH_SIZE_MAX,
-            "batch_size must be at most 1 GiB",
-        )?;
+        relation(self.batch_size <= BATCH_SIZE_MAX, "batch_size must be at most 1 GiB")?;
         relation(
             self.buffer_memory >= self.max_request_size.saturating_add(BUFFER_SPARE),
             "buffer_memory must hold at least one record of max_request_size and 128 KiB more",
         )?;
-        relation(
-            self.client_id.len() <= i16::MAX as usize,
-            "client_id must be at most 32767 bytes",
-        )
+        relation(self.client_id.len() <= i16::MAX as usize, "client_id must be at most 32767 bytes")
     }
 }
 
@@ -259,7 +246,10 @@ impl fmt::Display for ConfigError {
         match self {
             Self::NoBootstrapServers => f.write_str("no bootstrap server is given: name at least one as host:port"),
             Self::InvalidAddress(address) => {
-                write!(f, "bootstrap server {address:?} is not of the form host:port, as in localhost:9092 or [::1]:9092")
+                write!(
+                    f,
+                    "bootstrap server {address:?} is not of the form host:port, as in localhost:9092 or [::1]:9092"
+                )
             }
             Self::Relation(fix) => f.write_str(fix),
             Self::NoThread(why) => write!(f, "the producer's thread could not be started: {why}"),

@@ -90,7 +90,9 @@ impl fmt::Display for SendError<'_> {
                 write!(f, "record of {size} bytes exceeds max_request_size {limit} for topic {topic}")
             }
             SendRefused::Closed => write!(f, "the producer is closed; topic {topic} takes no more records"),
-            SendRefused::DriverLost => write!(f, "the producer's driver has ended; topic {topic} takes no more records"),
+            SendRefused::DriverLost => {
+                write!(f, "the producer's driver has ended; topic {topic} takes no more records")
+            }
         }
     }
 }

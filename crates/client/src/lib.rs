@@ -29,6 +29,8 @@ mod config;
 mod driver;
 mod error;
 mod gate;
+#[cfg(all(test, loom))]
+mod loom_models;
 mod pool;
 mod producer;
 mod record;

@@ -29,12 +29,7 @@ const FREE_CHUNKS_MAX: usize = 64;
 
 impl ChunkPool {
     pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            held: AtomicUsize::new(0),
-            free: CLASSES.map(|_| Mutex::new(Vec::new())),
-            room: TurnQueue::new(),
-        }
+        Self { limit, held: AtomicUsize::new(0), free: CLASSES.map(|_| Mutex::new(Vec::new())), room: TurnQueue::new() }
     }
 
     /// Bytes that batches hold now.

@@ -91,7 +91,8 @@ impl ReportWork {
     pub(crate) fn run(self) {
         for slice in &self.slices {
             for posted in &slice.posted {
-                let outcome = slice.completion.outcome(posted.index).expect("only released or ended records are reported");
+                let outcome =
+                    slice.completion.outcome(posted.index).expect("only released or ended records are reported");
                 (self.handler)(&DeliveryReport { topic: slice.slot.topic_name(), tag: posted.tag, outcome });
             }
             give_back(&self.pool, slice.memory);

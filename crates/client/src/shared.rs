@@ -26,9 +26,19 @@ use crate::turns::TurnQueue;
 #[derive(Debug)]
 pub(crate) enum Command {
     WantTopic(Arc<TopicShared>),
-    Ready { deadline: Duration, topic: Option<Arc<TopicShared>>, reply: oneshot::Sender<Result<(), ReadyError>> },
-    Flush { deadline: Duration, reply: oneshot::Sender<Tally> },
-    Close { deadline: Duration, reply: oneshot::Sender<Tally> },
+    Ready {
+        deadline: Duration,
+        topic: Option<Arc<TopicShared>>,
+        reply: oneshot::Sender<Result<(), ReadyError>>,
+    },
+    Flush {
+        deadline: Duration,
+        reply: oneshot::Sender<Tally>,
+    },
+    Close {
+        deadline: Duration,
+        reply: oneshot::Sender<Tally>,
+    },
     /// The last handle is gone: deliver until each deadline, then end.
     Finish,
 }

@@ -135,8 +135,7 @@ impl ControlTask {
             self.idle.begin_turn(&mut self.forgotten);
             self.forgotten.clear();
             let moved = self.poll_socket(cx);
-            self.advance();
-            if moved {
+            if self.advance() || moved {
                 continue;
             }
             let waiter = self.waiters.iter().map(|waiter| waiter.due).min();
@@ -298,13 +297,18 @@ impl ControlTask {
         self.outgoing.abandon(&*self.surroundings.shared.pool);
     }
 
-    fn advance(&mut self) {
+    /// Lets the machine do what is due, and does what it asks for. Whether that was anything: the socket must be polled
+    /// again then.
+    fn advance(&mut self) -> bool {
         let now = self.now();
+        let mut advanced = false;
         self.control.handle_timeout(now);
         while let Some(event) = self.control.poll_event() {
             self.handle_event(event);
+            advanced = true;
         }
         self.answer_waiters(now);
+        advanced
     }
 
     fn handle_event(&mut self, event: ControlEvent) {
@@ -350,14 +354,7 @@ impl ControlTask {
         let (orders, order_queue) = mpsc::unbounded_channel();
         let lane = Lane::new(node, self.settings.lane.clone(), seed());
         let gate = Arc::new(Gate::new());
-        let task = LaneTask::new(
-            self.surroundings.clone(),
-            lane,
-            address,
-            gate,
-            order_queue,
-            self.to_control.clone(),
-        );
+        let task = LaneTask::new(self.surroundings.clone(), lane, address, gate, order_queue, self.to_control.clone());
         tokio::spawn(task.run());
         self.lanes.insert(node, LaneHandle { orders });
     }
@@ -436,10 +433,7 @@ impl ControlTask {
     }
 }
 
-async fn wait_for_all(
-    batches: &[Arc<BatchCompletion>],
-    poll: impl Fn(&BatchCompletion, &mut Context<'_>) -> Poll<()>,
-) {
+async fn wait_for_all(batches: &[Arc<BatchCompletion>], poll: impl Fn(&BatchCompletion, &mut Context<'_>) -> Poll<()>) {
     for batch in batches {
         poll_fn(|cx| poll(batch, cx)).await;
     }

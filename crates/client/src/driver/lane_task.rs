@@ -113,8 +113,7 @@ impl LaneTask {
             }
             self.collect_notified();
             let moved = self.poll_socket(cx);
-            self.advance();
-            if moved {
+            if self.advance() || moved {
                 continue;
             }
             let next = self.lane.poll_timeout().unwrap_or(Moment::NEVER);
@@ -225,19 +224,25 @@ impl LaneTask {
         self.outgoing.abandon(&*self.surroundings.shared.pool);
     }
 
-    /// Lets the machine do what is due, and does what it asks for.
-    fn advance(&mut self) {
+    /// Lets the machine do what is due, and does what it asks for. Whether that was anything: the socket must be polled
+    /// again then.
+    fn advance(&mut self) -> bool {
         let now = self.now();
+        let mut advanced = false;
         self.lane.handle_timeout(now);
         while let Some(partition) = self.lane.poll_collect(now) {
             self.collect(partition);
+            advanced = true;
         }
         while let Some(event) = self.lane.poll_event() {
             self.handle_event(event);
+            advanced = true;
         }
         if self.lane.poll_dial(now) {
             self.socket = Socket::dial(&self.address);
+            advanced = true;
         }
+        advanced
     }
 
     fn handle_event(&mut self, event: LaneEvent) {

@@ -45,12 +45,7 @@ impl Socket {
     }
 
     /// Bytes taken by the kernel, from `skip` on.
-    pub(crate) fn poll_write(
-        &self,
-        transmit: &Transmit,
-        skip: usize,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write(&self, transmit: &Transmit, skip: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Self::Open(stream) = self else { return Poll::Pending };
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let count = fill(&mut slices, transmit, skip);

@@ -1,0 +1,226 @@
+//! The brokers of one cluster: whom to ask what, over which link, and when to ask again.
+//!
+//! Always holds: a link that failed is dropped, and what is asked again waits for the metadata's back-off first, so nothing
+//! spins, whatever brokers answer.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use milena_core::backoff::{Backoff, Chance};
+use milena_core::ids::NodeId;
+use milena_core::metadata::{Address, Metadata, TopicMetadata, TopicState};
+use milena_core::time::Moment;
+use milena_wire::messages::metadata::request::MetadataRequest;
+use milena_wire::messages::metadata::response::MetadataResponse;
+use milena_wire::{ErrorCode, Request, Uuid};
+
+use super::error::{ClusterError, Setback};
+use super::link::{Link, LinkError};
+use crate::config::parse_address;
+
+#[derive(Debug)]
+pub(super) struct Cluster {
+    bootstrap: Vec<Address>,
+    client_id: Arc<str>,
+    deadline: Duration,
+    metadata: Metadata,
+    /// As last told; before KRaft only this broker makes topics.
+    controller: Option<NodeId>,
+    links: BTreeMap<Address, Link>,
+    chance: Chance,
+    since: Instant,
+}
+
+/// Whom to ask about a partition.
+#[derive(Clone, Debug)]
+pub(super) struct Leader {
+    pub(super) address: Address,
+    pub(super) epoch: i32,
+    pub(super) topic_id: Uuid,
+}
+
+impl Cluster {
+    /// Reaches one of the brokers, or says of each why not: an address that is wrong now will be wrong in a minute.
+    pub(super) async fn connect(
+        bootstrap: &[String],
+        client_id: &str,
+        deadline: Duration,
+    ) -> Result<Self, ClusterError> {
+        let parsed: Result<Vec<Address>, _> = bootstrap.iter().map(|address| parse_address(address)).collect();
+        let mut cluster = Self {
+            bootstrap: parsed.map_err(ClusterError::Config)?,
+            client_id: Arc::from(client_id),
+            deadline,
+            metadata: Metadata::new(RETRY, METADATA_AGE_MAX),
+            controller: None,
+            links: BTreeMap::new(),
+            chance: Chance::new(RandomState::new().build_hasher().finish()),
+            since: Instant::now(),
+        };
+        let until = cluster.until();
+        if let Some(request) = cluster.metadata.poll_request(Moment::START) {
+            let response = cluster.ask_anybody(&request, until).await?;
+            cluster.take(&response);
+        }
+        Ok(cluster)
+    }
+
+    /// When a call that begins now has to end.
+    pub(super) fn until(&self) -> Instant {
+        Instant::now() + self.deadline
+    }
+
+    /// Asks one broker. `request` is made for the version that is spoken, which is at most `version_max`.
+    pub(super) async fn ask<R: Request>(
+        &mut self,
+        address: &Address,
+        version_max: i16,
+        request: impl FnOnce(i16) -> R,
+        until: Instant,
+    ) -> Result<R::Response, LinkError> {
+        let mut link = match self.links.remove(address) {
+            Some(link) => link,
+            None => Link::open(address, Arc::clone(&self.client_id), until).await?,
+        };
+        let version = link.version_of::<R>()?.min(version_max);
+        let answer = link.ask(version, &request(version), until).await?;
+        self.links.insert(address.clone(), link);
+        Ok(answer)
+    }
+
+    /// What the first broker answers that can be asked: those with a link come first, then all others.
+    async fn ask_anybody(
+        &mut self,
+        request: &MetadataRequest,
+        until: Instant,
+    ) -> Result<MetadataResponse, ClusterError> {
+        let mut tried = Vec::new();
+        for address in self.anybody() {
+            match self.ask(&address, i16::MAX, |_| request.clone(), until).await {
+                Ok(response) => return Ok(response),
+                Err(error) => tried.push((address, error)),
+            }
+        }
+        Err(ClusterError::Unreachable(tried))
+    }
+
+    fn anybody(&self) -> Vec<Address> {
+        let mut order: Vec<Address> = self.links.keys().cloned().collect();
+        for address in self.metadata.brokers().values().chain(&self.bootstrap) {
+            if !order.contains(address) {
+                order.push(address.clone());
+            }
+        }
+        order
+    }
+
+    /// Whom to ask for a change of topics.
+    pub(super) fn controller(&self) -> Address {
+        let known = self.controller.and_then(|node| self.metadata.brokers().get(&node)).cloned();
+        let anybody = || self.anybody().swap_remove(0);
+        known.unwrap_or_else(anybody)
+    }
+
+    /// Gets new metadata after the back-off that is due, from whoever answers first. `why` is told when the time is over.
+    pub(super) async fn refresh(&mut self, mut why: Setback, until: Instant) -> Result<(), ClusterError> {
+        self.metadata.refresh();
+        loop {
+            let wait = self.metadata.poll_timeout().map_or(Duration::ZERO, |due| due.since(self.now()));
+            if Instant::now() + wait >= until {
+                return Err(ClusterError::DeadlinePassed { deadline: self.deadline, last: why });
+            }
+            tokio::time::sleep(wait).await;
+            if let Some(request) = self.metadata.poll_request(self.now()) {
+                match self.ask_anybody(&request, until).await {
+                    Ok(response) if response.error_code == 0 => {
+                        self.take(&response);
+                        return Ok(());
+                    }
+                    Ok(response) => why = Setback::Code(ErrorCode(response.error_code)),
+                    Err(error) => why = passing(error)?,
+                }
+            }
+            // Also of a call that was dropped while it waited and left its question open.
+            let now = self.now();
+            self.metadata.handle_failed(now, &mut self.chance);
+        }
+    }
+
+    fn take(&mut self, response: &MetadataResponse) {
+        self.controller = (response.controller_id >= 0).then_some(NodeId(response.controller_id));
+        let now = self.now();
+        self.metadata.handle_response(now, response, &mut self.chance);
+    }
+
+    /// A topic as it is now, whatever was known before. None: it does not exist.
+    pub(super) async fn topic(&mut self, name: &str, until: Instant) -> Result<Option<TopicMetadata>, ClusterError> {
+        self.metadata.want(Arc::from(name));
+        let mut why = Setback::NothingNew;
+        loop {
+            self.refresh(why, until).await?;
+            match self.metadata.topic(name) {
+                Some(TopicState::Known(known)) => return Ok(Some(known.clone())),
+                Some(TopicState::Missing(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)) => return Ok(None),
+                Some(TopicState::Missing(code)) if !code.is_retriable() => return Err(refused(name, *code)),
+                Some(TopicState::Missing(code)) => why = Setback::Code(*code),
+                Some(TopicState::Wanted) | None => why = Setback::NothingNew,
+            }
+        }
+    }
+
+    /// The leader of a partition, waited for where there is none.
+    pub(super) async fn leader(&mut self, topic: &str, partition: i32, until: Instant) -> Result<Leader, ClusterError> {
+        self.metadata.want(Arc::from(topic));
+        loop {
+            if let Some(leader) = self.known_leader(topic, partition)? {
+                return Ok(leader);
+            }
+            self.refresh(Setback::NoLeader, until).await?;
+        }
+    }
+
+    fn known_leader(&self, topic: &str, partition: i32) -> Result<Option<Leader>, ClusterError> {
+        let known = match self.metadata.topic(topic) {
+            Some(TopicState::Known(known)) => known,
+            Some(TopicState::Missing(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)) => {
+                return Err(ClusterError::TopicMissing { topic: topic.into() });
+            }
+            Some(TopicState::Missing(code)) if !code.is_retriable() => return Err(refused(topic, *code)),
+            Some(TopicState::Missing(_) | TopicState::Wanted) | None => return Ok(None),
+        };
+        let found = usize::try_from(partition).ok().and_then(|index| known.partitions.get(index));
+        let partitions = known.partitions.len();
+        let found =
+            found.ok_or_else(|| ClusterError::PartitionMissing { topic: topic.into(), partition, partitions })?;
+        let address = found.leader.and_then(|node| self.metadata.brokers().get(&node));
+        let epoch = found.epoch.0;
+        Ok(address.map(|address| Leader { address: address.clone(), epoch, topic_id: known.id }))
+    }
+
+    fn now(&self) -> Moment {
+        Moment::START + self.since.elapsed()
+    }
+}
+
+fn refused(topic: &str, code: ErrorCode) -> ClusterError {
+    ClusterError::Refused { topic: topic.into(), code, message: None }
+}
+
+/// Unreachable brokers are a setback while one of them may come back; otherwise the end.
+fn passing(error: ClusterError) -> Result<Setback, ClusterError> {
+    match error {
+        ClusterError::Unreachable(mut tried) if tried.iter().any(|(_, error)| error.is_passing()) => {
+            Ok(tried.pop().map_or(Setback::NothingNew, |(_, error)| Setback::Link(error)))
+        }
+        error => Err(error),
+    }
+}
+
+/// Short at first: a new topic is visible within tens of milliseconds.
+const RETRY: Backoff = Backoff { initial: Duration::from_millis(20), max: Duration::from_secs(1) };
+
+/// Old metadata is replaced when it is found wrong; nothing here lives long enough for more.
+const METADATA_AGE_MAX: Duration = Duration::from_secs(300);

@@ -1,0 +1,22 @@
+//! What the command line needs beyond the public API: topics made and removed, and a partition read from here to there.
+//!
+//! Hidden and without promises: the consumer and the admin client that are to come replace it. Needs a tokio runtime with
+//! I/O and time, unlike the producer, which brings its own. Every call either makes progress within the deadline that was
+//! given to [`Admin::connect`] or says why not.
+//!
+//! Leaves out groups, transactions (records of aborted ones are read), compressed batches (refused by the codec's name)
+//! and log truncation while reading.
+
+mod admin;
+mod cluster;
+mod error;
+mod link;
+mod reader;
+
+pub use admin::{Admin, NewTopic, Probe, TopicDescription};
+pub use error::{AdminError, ClusterError, ReadError, Setback};
+pub use link::LinkError;
+pub use milena_core::metadata::Address;
+pub use milena_wire::records::{Compression, Header as ReadHeader, Record as ReadRecord};
+pub use milena_wire::{ErrorCode, Uuid};
+pub use reader::{Offsets, ReadBatch, Reader};

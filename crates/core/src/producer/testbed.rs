@@ -8,7 +8,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
+use milena_wire::frame::{self, FrameSplitter, RequestHeader};
+use milena_wire::messages::api_versions::response::{ApiVersion, ApiVersionsResponse};
 use milena_wire::records::{self, BatchHeader, Record};
+use milena_wire::{ApiKey, Reader, Request, Response};
 
 use super::batch::{Chunk, ChunkSource, SealReason, SealedBatch, Stamp, StampedBatch};
 use super::completion::Delivery;
@@ -152,3 +156,58 @@ pub(crate) fn stamp(sequence: i32) -> Stamp {
 }
 
 pub(crate) const IDENTITY: Identity = Identity { producer_id: ProducerId(7), epoch: Epoch(0) };
+
+/// The other end of a connection: takes what was written apart and answers it.
+pub(crate) struct Peer {
+    splitter: FrameSplitter,
+}
+
+/// A request as a broker reads it.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) key: ApiKey,
+    pub(crate) version: i16,
+    correlation: i32,
+    frame: Bytes,
+}
+
+impl Peer {
+    pub(crate) fn new() -> Self {
+        Self { splitter: FrameSplitter::new(100_000_000) }
+    }
+
+    /// Bytes came over the wire; gives the requests that they complete.
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Vec<Asked> {
+        self.splitter.push(bytes);
+        let frames = std::iter::from_fn(|| self.splitter.next_frame().expect("our own frames are short"));
+        frames.map(Asked::new).collect()
+    }
+}
+
+impl Asked {
+    fn new(frame: Bytes) -> Self {
+        let header = RequestHeader::read(&mut Reader::new(frame.clone())).expect("our own header");
+        Self { key: header.api_key, version: header.api_version, correlation: header.correlation_id, frame }
+    }
+
+    pub(crate) fn decode<R: Request>(&self) -> R {
+        let mut reader = Reader::new(self.frame.clone());
+        RequestHeader::read(&mut reader).expect("it was read before");
+        frame::decode_request(reader, self.version).expect("our own request")
+    }
+
+    pub(crate) fn answer<R: Response>(&self, response: &R) -> Vec<u8> {
+        frame::encode_response(self.correlation, self.version, response).expect("fits")
+    }
+
+    /// What a broker says that speaks these APIs up to these versions.
+    pub(crate) fn answer_versions(&self, newest: &[(ApiKey, i16)]) -> Vec<u8> {
+        let api = |(key, max_version): &(ApiKey, i16)| ApiVersion {
+            api_key: key.0,
+            max_version: *max_version,
+            ..ApiVersion::default()
+        };
+        let api_keys = newest.iter().map(api).collect();
+        self.answer(&ApiVersionsResponse { api_keys, ..ApiVersionsResponse::default() })
+    }
+}

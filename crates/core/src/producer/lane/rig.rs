@@ -1,0 +1,372 @@
+//! A lane with its fronts, its clock and its socket, played by hand: the driver's turn in virtual time.
+//!
+//! Always holds: a turn ends, and then nothing is due. What the lane says is kept until a test looks at it.
+
+use super::*;
+use crate::ids::TopicIndex;
+use crate::producer::back::BackConfig;
+use crate::producer::completion::{BatchEnd, Delivery};
+use crate::producer::expiry::Expiry;
+use crate::producer::front::{FrontConfig, RecordRef, Reply, WhenFull};
+use crate::producer::testbed::{Asked, CountedMemory, FRONT, Peer};
+use crate::time::Now;
+use milena_wire::messages::produce::response::{PartitionProduceResponse, TopicProduceResponse};
+
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const RETRY: Backoff = Backoff { initial: Duration::from_millis(100), max: Duration::from_millis(400) };
+
+pub(super) struct Rig {
+    pub(super) lane: Lane,
+    pub(super) fronts: BTreeMap<PartitionId, PartitionFront>,
+    pub(super) memory: CountedMemory,
+    pub(super) now: Moment,
+    pub(super) expiry: Expiry<PartitionId>,
+    /// The socket, if it is open.
+    pub(super) peer: Option<Peer>,
+    /// What the peer has read and not answered, oldest first.
+    pub(super) asked: VecDeque<Asked>,
+    /// What it had read when the socket was closed; a broker may still execute it.
+    pub(super) late: Vec<Asked>,
+    /// Whether the socket takes bytes.
+    pub(super) is_writable: bool,
+    outgoing: Option<(Transmit, usize)>,
+    pub(super) is_dialing: bool,
+    /// How batches ended since the last look.
+    pub(super) ends: Vec<(PartitionId, BatchEnd)>,
+    pub(super) faults: Vec<ConnectionError>,
+    pub(super) released: Vec<PartitionBack>,
+    pub(super) needs_identity: Vec<(PartitionId, Option<ProducerId>)>,
+    pub(super) metadata_wanted: u32,
+    /// The newest version of Produce that the peer speaks.
+    pub(super) produce_version: i16,
+    pub(super) stops: Vec<(PartitionId, ErrorCode)>,
+}
+
+pub(super) fn topic(index: TopicIndex) -> TopicRef {
+    TopicRef { name: Arc::from(format!("topic-{index}")), id: Uuid([index.0 as u8 + 1; 16]) }
+}
+
+impl Rig {
+    pub(super) fn new() -> Self {
+        let config = LaneConfig {
+            connection: ConnectionConfig::new(Arc::from("me"), REQUEST_TIMEOUT),
+            produce_timeout: Duration::from_secs(1),
+            reconnect: RETRY,
+        };
+        Self {
+            lane: Lane::new(NodeId(1), config, 5),
+            fronts: BTreeMap::new(),
+            memory: CountedMemory::new(usize::MAX),
+            now: Moment::from_micros(1_000_000),
+            expiry: Expiry::new(),
+            peer: None,
+            asked: VecDeque::new(),
+            late: Vec::new(),
+            is_writable: true,
+            outgoing: None,
+            is_dialing: false,
+            ends: Vec::new(),
+            faults: Vec::new(),
+            released: Vec::new(),
+            needs_identity: Vec::new(),
+            metadata_wanted: 0,
+            produce_version: 13,
+            stops: Vec::new(),
+        }
+    }
+
+    /// A connected lane with so many partitions of one topic, each of which has an acknowledged batch of one record.
+    pub(super) fn anchored(partitions: u32) -> Self {
+        let mut rig = Self::connected(partitions);
+        for id in 0..partitions {
+            rig.append(id, b"first");
+        }
+        rig.wait(FRONT.linger);
+        while !rig.asked.is_empty() {
+            rig.acknowledge();
+        }
+        assert_eq!(rig.ends.len(), partitions as usize);
+        rig.ends.clear();
+        rig
+    }
+
+    /// A connected lane with so many partitions of one topic.
+    pub(super) fn connected(partitions: u32) -> Self {
+        let mut rig = Self::new();
+        for id in 0..partitions {
+            rig.adopt_new(id, TopicIndex(0), FRONT);
+            rig.lane.grant(PartitionId(id), crate::producer::testbed::IDENTITY);
+        }
+        rig.turn();
+        rig.connect();
+        rig
+    }
+
+    pub(super) fn adopt_new(&mut self, id: u32, of: TopicIndex, front: FrontConfig) {
+        let config = BackConfig::new(DELIVERY_TIMEOUT, RETRY);
+        let index = PartitionIndex(id as i32);
+        self.fronts.insert(PartitionId(id), PartitionFront::new(index, front));
+        self.adopt(PartitionBack::new(PartitionId(id), index, topic(of), config));
+    }
+
+    pub(super) fn adopt(&mut self, back: PartitionBack) {
+        let id = back.id();
+        self.lane.adopt(back);
+        self.collect(id);
+    }
+
+    pub(super) fn collect(&mut self, id: PartitionId) {
+        let front = self.fronts.get_mut(&id).expect("every partition has a front");
+        self.lane.collect(id, front, self.now);
+    }
+
+    /// The dial that is due succeeds, and the peer tells its versions.
+    pub(super) fn connect(&mut self) {
+        assert!(std::mem::take(&mut self.is_dialing), "nobody dialed");
+        self.peer = Some(Peer::new());
+        self.lane.handle_connected(self.now);
+        self.turn();
+        let asked = self.asked.pop_front().expect("the first frame");
+        assert_eq!(asked.key, ApiKey::API_VERSIONS);
+        let answer = asked.answer_versions(&[(ApiKey::API_VERSIONS, 4), (ApiKey::PRODUCE, self.produce_version)]);
+        self.receive(&answer);
+    }
+
+    pub(super) fn append_record(&mut self, id: u32, record: RecordRef<'_>) -> Delivery {
+        let id = PartitionId(id);
+        let now = Now { moment: self.now, wall_millis: 1 };
+        let front = self.fronts.get_mut(&id).expect("every partition has a front");
+        let appended = front.append(now, &self.memory, record, Reply::Handle, WhenFull::OpenNext);
+        let appended = appended.expect("there is room");
+        let delivery = appended.delivery();
+        if appended.opened {
+            self.expiry.register(id, Arc::clone(appended.completion));
+        }
+        if appended.notice != crate::producer::front::Notice::Nothing {
+            self.collect(id);
+        }
+        delivery
+    }
+
+    pub(super) fn append(&mut self, id: u32, value: &[u8]) {
+        drop(self.append_record(id, crate::producer::testbed::value(value)));
+        self.turn();
+    }
+
+    /// A batch of one record that does not wait for its linger.
+    pub(super) fn flush(&mut self, id: u32, value: &[u8]) {
+        drop(self.append_record(id, crate::producer::testbed::value(value)));
+        self.fronts.get_mut(&PartitionId(id)).expect("every partition has a front").seal(SealReason::Flush);
+        self.collect(PartitionId(id));
+        self.turn();
+    }
+
+    pub(super) fn wait(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.turn();
+    }
+
+    /// As the driver does it: everything that is due, until nothing is.
+    pub(super) fn turn(&mut self) {
+        for _ in 0..TURNS_MAX {
+            if !self.step() {
+                let due = self.lane.poll_timeout();
+                assert!(due.is_none_or(|due| due > self.now), "quiet at {} and yet due at {due:?}", self.now);
+                return;
+            }
+        }
+        panic!("the lane is never quiet");
+    }
+
+    fn step(&mut self) -> bool {
+        let is_due = |due: Option<Moment>, now| due.is_some_and(|due| due <= now);
+        let mut progressed = false;
+        if is_due(self.expiry.poll_timeout(), self.now) {
+            self.expire();
+            progressed = true;
+        }
+        if is_due(self.lane.poll_timeout(), self.now) {
+            self.lane.handle_timeout(self.now);
+            progressed = true;
+        }
+        while let Some(id) = self.lane.poll_collect(self.now) {
+            self.collect(id);
+            progressed = true;
+        }
+        if self.lane.poll_dial(self.now) {
+            assert!(self.peer.is_none() && !self.is_dialing, "one socket at a time");
+            self.is_dialing = true;
+            progressed = true;
+        }
+        progressed |= self.write();
+        while let Some(event) = self.lane.poll_event() {
+            self.take_event(event);
+            progressed = true;
+        }
+        progressed
+    }
+
+    fn expire(&mut self) {
+        let fronts = &mut self.fronts;
+        let expired = self.expiry.expire(self.now, |id, completion| {
+            fronts.get_mut(id).expect("known").seal_batch(completion, SealReason::Deadline);
+        });
+        for expired in expired.into_iter().filter(|expired| expired.is_dead) {
+            let dead = self.fronts.get_mut(&expired.place).expect("known").take_dead();
+            for batch in dead {
+                let end = BatchEnd::NotWritten(NotWritten::DeadlinePassed);
+                self.conclude(expired.place, Ended::Sealed(batch, end));
+            }
+            self.lane.look_at(expired.place, self.now);
+        }
+    }
+
+    /// Whether bytes moved.
+    fn write(&mut self) -> bool {
+        if self.peer.is_none() || !self.is_writable {
+            return false;
+        }
+        let mut moved = false;
+        loop {
+            if self.outgoing.is_none() {
+                self.outgoing = self.lane.poll_request(self.now, &self.memory).map(|transmit| (transmit, 0));
+            }
+            let Some((transmit, _)) = &self.outgoing else { return moved };
+            let rest = transmit.len();
+            self.write_some(rest);
+            moved = true;
+        }
+    }
+
+    /// The kernel takes so many bytes of the request that is written, or all that is left.
+    pub(super) fn write_some(&mut self, bytes: usize) {
+        if self.outgoing.is_none() {
+            self.outgoing = self.lane.poll_request(self.now, &self.memory).map(|transmit| (transmit, 0));
+        }
+        let Some((transmit, written)) = &mut self.outgoing else { return };
+        let all: Vec<u8> = transmit.slices().collect::<Vec<_>>().concat();
+        assert_eq!(all.len(), transmit.len());
+        let end = (*written + bytes).min(all.len());
+        let read = self.peer.as_mut().expect("the socket is open").read(&all[*written..end]);
+        self.asked.extend(read);
+        self.lane.handle_written(end - *written);
+        *written = end;
+        if end == all.len() {
+            let (transmit, _) = self.outgoing.take().expect("it was just written");
+            transmit.give_back(&self.memory);
+        }
+    }
+
+    fn take_event(&mut self, event: LaneEvent) {
+        match event {
+            LaneEvent::Ended(id, ended) => self.conclude(id, ended),
+            LaneEvent::Stopped(id, code) => {
+                self.stops.push((id, code));
+                let drained: Vec<_> = self.fronts.get_mut(&id).expect("known").drain().collect();
+                for batch in drained {
+                    self.conclude(id, Ended::Sealed(batch, BatchEnd::NotWritten(NotWritten::PartitionStopped(code))));
+                }
+            }
+            LaneEvent::NeedsIdentity(id, abandoned) => self.needs_identity.push((id, abandoned)),
+            LaneEvent::NeedsMetadata => self.metadata_wanted += 1,
+            LaneEvent::Released(back) => self.released.push(back),
+            LaneEvent::Disconnected(error) => {
+                self.faults.push(error);
+                self.close_socket();
+            }
+        }
+    }
+
+    pub(super) fn conclude(&mut self, id: PartitionId, ended: Ended) {
+        let end = match &ended {
+            Ended::Sealed(_, end) | Ended::Stamped(_, end) => *end,
+        };
+        if let Some(memory) = ended.conclude().memory {
+            memory.give_back(&self.memory);
+        }
+        self.ends.push((id, end));
+    }
+
+    fn close_socket(&mut self) {
+        self.peer = None;
+        if let Some((transmit, _)) = self.outgoing.take() {
+            transmit.give_back(&self.memory);
+        }
+        self.late.extend(self.asked.drain(..));
+    }
+
+    /// The peer, or the network, closes the connection.
+    pub(super) fn cut(&mut self) {
+        self.is_dialing = false;
+        self.close_socket();
+        self.lane.handle_disconnected(self.now);
+        self.turn();
+    }
+
+    pub(super) fn receive(&mut self, bytes: &[u8]) {
+        self.receive_quietly(bytes);
+        self.turn();
+    }
+
+    /// As [`Self::receive`], without the turn that follows.
+    pub(super) fn receive_quietly(&mut self, bytes: &[u8]) {
+        self.lane.read_buffer().expect("the socket is open").extend_from_slice(bytes);
+        self.lane.handle_read(self.now);
+    }
+
+    /// The partitions in the oldest request.
+    pub(super) fn partitions_asked(&self) -> Vec<i32> {
+        self.asked.front().map(partitions_of).unwrap_or_default()
+    }
+
+    /// The oldest request is answered: for each partition what `tell` says.
+    pub(super) fn answer_with(&mut self, tell: impl FnMut(i32) -> (ErrorCode, i64)) {
+        let asked = self.asked.pop_front().expect("a request waits");
+        let answer = answer_to(&asked, tell);
+        self.receive(&answer);
+    }
+
+    /// The oldest request is appended, every batch of it at offset 100.
+    pub(super) fn acknowledge(&mut self) {
+        self.answer_with(|_| (ErrorCode::NONE, 100));
+    }
+
+    pub(super) fn refuse(&mut self, code: ErrorCode) {
+        self.answer_with(|_| (code, -1));
+    }
+}
+
+/// The partitions in a request.
+pub(super) fn partitions_of(asked: &Asked) -> Vec<i32> {
+    let request: ProduceRequest = asked.decode();
+    request.topic_data.iter().flat_map(|topic| &topic.partition_data).map(|partition| partition.index).collect()
+}
+
+/// An answer to a Produce request, with what `tell` says for each partition.
+pub(super) fn answer_to(asked: &Asked, mut tell: impl FnMut(i32) -> (ErrorCode, i64)) -> Vec<u8> {
+    let request: ProduceRequest = asked.decode();
+    let responses = request.topic_data.iter().map(|topic| TopicProduceResponse {
+        name: topic.name.clone(),
+        topic_id: topic.topic_id,
+        partition_responses: topic
+            .partition_data
+            .iter()
+            .map(|partition| {
+                let (error, base_offset) = tell(partition.index);
+                PartitionProduceResponse {
+                    index: partition.index,
+                    error_code: error.0,
+                    base_offset,
+                    log_append_time_ms: -1,
+                    ..PartitionProduceResponse::default()
+                }
+            })
+            .collect(),
+        ..TopicProduceResponse::default()
+    });
+    asked.answer(&ProduceResponse { responses: responses.collect(), ..ProduceResponse::default() })
+}
+
+/// Far more steps than any turn has work for.
+const TURNS_MAX: usize = 200;

@@ -29,7 +29,7 @@ pub enum Step {
     Tests { package: &'static str, profile: Profile },
     /// One integration test that its manifest marks `test = false`, because it needs more than cargo brings.
     Target { package: &'static str, target: &'static str },
-    /// Models of threads: the unit tests under a module named `loom`, built with `--cfg loom` in a target folder of
+    /// Models of threads: the unit tests under a module named `loom`, built with `--cfg milena_model` in a target folder of
     /// their own, because that flag changes every crate.
     Models { package: &'static str },
     /// The examples in the documentation of all libraries.
@@ -133,7 +133,7 @@ impl Step {
     pub fn command(&self) -> Command {
         let mut command = workspace::cargo(&self.arguments());
         if let Self::Models { .. } = self {
-            command.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", workspace::target().join("loom"));
+            command.env("RUSTFLAGS", "--cfg milena_model").env("CARGO_TARGET_DIR", workspace::target().join("loom"));
         }
         command
     }

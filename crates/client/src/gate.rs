@@ -49,8 +49,8 @@ impl<T> Gate<T> {
 
     /// The task starts a turn: takes the work into an empty list, whose memory is kept for the next turn.
     pub(crate) fn begin_turn(&self, into: &mut Vec<T>) {
-        self.is_awake.store(true, Ordering::SeqCst);
-        self.next_wake.store(0, Ordering::SeqCst);
+        self.is_awake.swap(true, Ordering::SeqCst);
+        self.next_wake.swap(0, Ordering::SeqCst);
         std::mem::swap(into, &mut self.ready.lock());
     }
 
@@ -59,9 +59,10 @@ impl<T> Gate<T> {
         if self.signal.poll_notified(cx).is_ready() {
             return Poll::Ready(());
         }
-        self.next_wake.store(next.as_micros(), Ordering::SeqCst);
-        self.is_awake.store(false, Ordering::SeqCst);
-        // Whoever pushed before these stores saw an awake task and did not notify: look once more.
+        // Swaps, not stores: whoever pushes later must read these values, not older ones.
+        self.next_wake.swap(next.as_micros(), Ordering::SeqCst);
+        self.is_awake.swap(false, Ordering::SeqCst);
+        // Whoever pushed before these saw an awake task and did not notify: look once more.
         if self.ready.lock().is_empty() { Poll::Pending } else { Poll::Ready(()) }
     }
 }
@@ -79,7 +80,7 @@ impl Signal {
     }
 
     fn notify(&self) {
-        self.is_set.store(true, Ordering::SeqCst);
+        self.is_set.swap(true, Ordering::SeqCst);
         let listener = self.listener.lock().take();
         if let Some(waker) = listener {
             waker.wake();

@@ -29,7 +29,7 @@ mod config;
 mod driver;
 mod error;
 mod gate;
-#[cfg(all(test, loom))]
+#[cfg(all(test, milena_model))]
 mod loom_models;
 mod pool;
 mod producer;

@@ -13,6 +13,14 @@ use crate::gate::Gate;
 use crate::pool::ChunkPool;
 use crate::turns::TurnQueue;
 
+/// Up to three preemptions in a run: nearly every known bug needs two at most, and without a bound these models run for
+/// hours.
+fn model(run: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(run);
+}
+
 /// Takes turns, as the driver's tasks do, until `count` pieces of work were taken.
 fn take_all(gate: &Gate<u32>, count: usize, next_wake: Moment) -> Vec<u32> {
     let (mut taken, mut turn) = (Vec::new(), Vec::new());
@@ -33,7 +41,7 @@ fn take_all(gate: &Gate<u32>, count: usize, next_wake: Moment) -> Vec<u32> {
 
 #[test]
 fn work_for_now_is_never_left_behind() {
-    loom::model(|| {
+    model(|| {
         let gate = Arc::new(Gate::new());
         let pushers = [1, 2].map(|work| {
             let gate = Arc::clone(&gate);
@@ -42,13 +50,13 @@ fn work_for_now_is_never_left_behind() {
         let mut taken = take_all(&gate, 2, Moment::NEVER);
         taken.sort_unstable();
         assert_eq!(taken, [1, 2]);
-        pushers.map(|pusher| pusher.join().expect("no panic"));
+        pushers.into_iter().for_each(|pusher| pusher.join().expect("no panic"));
     });
 }
 
 #[test]
 fn work_with_a_time_before_the_next_wake_up_is_never_left_behind() {
-    loom::model(|| {
+    model(|| {
         let gate = Arc::new(Gate::new());
         let pushers = [(1, 50), (2, 20)].map(|(work, due)| {
             let gate = Arc::clone(&gate);
@@ -57,14 +65,14 @@ fn work_with_a_time_before_the_next_wake_up_is_never_left_behind() {
         let mut taken = take_all(&gate, 2, Moment::from_micros(100));
         taken.sort_unstable();
         assert_eq!(taken, [1, 2]);
-        pushers.map(|pusher| pusher.join().expect("no panic"));
+        pushers.into_iter().for_each(|pusher| pusher.join().expect("no panic"));
     });
 }
 
 /// The one who waits needs the chunk that the other gives back; whenever that happens, it is woken.
 #[test]
 fn memory_given_back_is_never_missed_by_the_one_who_waits() {
-    loom::model(|| {
+    model(|| {
         let pool = Arc::new(ChunkPool::new(1024));
         let held = pool.take(1).expect("the pool is empty");
         let giver = Arc::clone(&pool);
@@ -84,7 +92,7 @@ fn memory_given_back_is_never_missed_by_the_one_who_waits() {
 /// The second in the queue gets its turn when the first leaves, served or given up.
 #[test]
 fn whoever_leaves_lets_the_next_one_try() {
-    loom::model(|| {
+    model(|| {
         let queue = Arc::new(TurnQueue::new());
         let (first, second) = (queue.enqueue(), queue.enqueue());
         let leaver = Arc::clone(&queue);
@@ -99,7 +107,7 @@ fn whoever_leaves_lets_the_next_one_try() {
 /// Two waiters and two chunks given back one after the other: both are served, though each refund wakes only the first.
 #[test]
 fn one_who_is_served_passes_the_wake_up_on() {
-    loom::model(|| {
+    model(|| {
         let pool = Arc::new(ChunkPool::new(2048));
         let held = [pool.take(1).expect("room"), pool.take(1).expect("room")];
         let tickets = [pool.room.enqueue(), pool.room.enqueue()];
@@ -116,6 +124,6 @@ fn one_who_is_served_passes_the_wake_up_on() {
             })
         });
         giving.join().expect("no panic");
-        waiters.map(|waiter| waiter.join().expect("no panic"));
+        waiters.into_iter().for_each(|waiter| waiter.join().expect("no panic"));
     });
 }

@@ -7,7 +7,7 @@
 
 use milena_core::producer::batch::{CHUNK_BYTES_MAX, Chunk, ChunkSource};
 use milena_core::sync::Mutex;
-use milena_core::sync::atomic::{AtomicUsize, Ordering};
+use milena_core::sync::atomic::{AtomicUsize, Ordering, fence};
 
 use crate::turns::TurnQueue;
 
@@ -42,6 +42,8 @@ impl ChunkPool {
         // An eighth of the buffer at once: waking for every chunk would cost more than the chunk is worth.
         let is_worth_it = held == 0 || held + self.limit / 8 <= self.limit;
         if is_worth_it {
+            // Either the one who waits sees this refund in its next try, or this sees that it waits.
+            fence(Ordering::SeqCst);
             self.room.wake_first();
         }
     }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::task::Waker;
 
 use milena_core::sync::Mutex;
-use milena_core::sync::atomic::{AtomicUsize, Ordering};
+use milena_core::sync::atomic::{AtomicUsize, Ordering, fence};
 
 #[derive(Debug)]
 pub(crate) struct TurnQueue {
@@ -60,6 +60,9 @@ impl TurnQueue {
         let place = inner.queue.iter().position(|waiter| waiter.ticket == ticket);
         let place = place.expect("a ticket stays in the queue until its owner leaves");
         inner.queue[place].waker = Some(waker.clone());
+        drop(inner);
+        // What the caller tries next must see everything from before a wake-up that missed this waker.
+        fence(Ordering::SeqCst);
         place == 0
     }
 

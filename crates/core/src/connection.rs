@@ -383,5 +383,5 @@ const RESPONSE_HEADER_BYTES: usize = 4;
 /// The longest pause that is believed: brokers throttle for at most their quota window, 11 s by default.
 const THROTTLE_MAX: Duration = Duration::from_secs(60);
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(milena_model)))]
 mod tests;

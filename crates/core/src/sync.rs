@@ -1,17 +1,18 @@
-//! The few synchronisation types of this crate and of the client, exchanged for loom's when a model runs (`--cfg loom`).
+//! The few synchronisation types of this crate and of the client, exchanged for loom's when a model runs (`--cfg milena_model`; not
+//! `loom`, which would take tokio's sockets away too).
 //!
 //! A poisoned lock is taken as it is: every critical section here only moves values, so a panic elsewhere cannot leave
 //! one half done.
 
 use std::sync::PoisonError;
 
-#[cfg(loom)]
+#[cfg(milena_model)]
 pub use loom::sync::atomic;
-#[cfg(loom)]
+#[cfg(milena_model)]
 use loom::sync::{Mutex as RawMutex, MutexGuard};
-#[cfg(not(loom))]
+#[cfg(not(milena_model))]
 pub use std::sync::atomic;
-#[cfg(not(loom))]
+#[cfg(not(milena_model))]
 use std::sync::{Mutex as RawMutex, MutexGuard};
 
 /// A lock without poisoning.
@@ -31,11 +32,11 @@ impl<T> Mutex<T> {
 }
 
 /// A value that is set at most once; a read is one acquire load.
-#[cfg(not(loom))]
+#[cfg(not(milena_model))]
 #[derive(Debug)]
 pub struct Once<T>(std::sync::OnceLock<T>);
 
-#[cfg(not(loom))]
+#[cfg(not(milena_model))]
 #[allow(clippy::new_without_default)]
 impl<T: Copy> Once<T> {
     /// Not set.
@@ -55,14 +56,14 @@ impl<T: Copy> Once<T> {
 }
 
 /// Loom has no `OnceLock`; the flag carries the ordering that is under test.
-#[cfg(loom)]
+#[cfg(milena_model)]
 #[derive(Debug)]
 pub struct Once<T> {
     is_set: atomic::AtomicBool,
     value: Mutex<Option<T>>,
 }
 
-#[cfg(loom)]
+#[cfg(milena_model)]
 #[allow(clippy::new_without_default)]
 impl<T: Copy> Once<T> {
     /// Not set.

@@ -501,5 +501,5 @@ fn recreated(batch: &StampedBatch) -> BatchEnd {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(milena_model)))]
 mod tests;

@@ -256,5 +256,5 @@ impl StampedBatch {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(milena_model)))]
 mod tests;

@@ -507,7 +507,7 @@ impl Drop for Fate {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, milena_model))]
 mod loom_models;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(milena_model)))]
 mod tests;

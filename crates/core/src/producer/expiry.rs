@@ -99,5 +99,5 @@ impl<S: Clone> Default for Expiry<S> {
 /// Below this many entries a sweep is not worth its walk.
 const SWEEP_MIN: usize = 1024;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(milena_model)))]
 mod tests;

@@ -505,5 +505,5 @@ fn encode(into: &mut Vec<u8>, layout: &RecordLayout<'_>, value: Value<'_>) {
 /// A 1 MB batch: one each of 1, 4 and 16 KiB, then 64 KiB.
 const CHUNKS_EXPECTED: usize = 19;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(milena_model)))]
 mod tests;

@@ -14,7 +14,7 @@ pub mod front;
 pub mod lane;
 pub mod outcome;
 pub mod produce_request;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(milena_model)))]
 mod testbed;
 pub mod verdict;
 mod waiters;

@@ -169,21 +169,21 @@ impl Broker {
 
     /// How many connections are open.
     pub fn connections(&self) -> usize {
-        *self.shared.connections()
+        self.shared.connections().open
     }
 
     /// Blocks until at most so many connections are open, or the time is over; says which. A broker whose thread has ended has none.
     pub fn wait_until_connections(&self, at_most: usize, timeout: Option<Duration>) -> bool {
         let connections = self.shared.connections();
-        let too_many = |count: &mut usize| *count > at_most;
+        let too_many = |connections: &mut Connections| connections.open > at_most;
         match timeout {
             None => {
                 let waited = self.shared.changed.wait_while(connections, too_many);
-                *waited.unwrap_or_else(PoisonError::into_inner) <= at_most
+                waited.unwrap_or_else(PoisonError::into_inner).open <= at_most
             }
             Some(timeout) => {
                 let waited = self.shared.changed.wait_timeout_while(connections, timeout, too_many);
-                *waited.unwrap_or_else(PoisonError::into_inner).0 <= at_most
+                waited.unwrap_or_else(PoisonError::into_inner).0.open <= at_most
             }
         }
     }
@@ -191,6 +191,21 @@ impl Broker {
     /// Closes every connection and gives the data directory free.
     pub fn stop(mut self) {
         self.end();
+    }
+
+    /// Stops if no connection is open, else gives the broker back. Whoever connects at the same moment is either counted, so that
+    /// nothing is stopped, or finds the connection closed before its first answer.
+    pub fn stop_if_idle(mut self) -> Result<(), Broker> {
+        let idle = {
+            let mut connections = self.shared.connections();
+            connections.refused = connections.open == 0;
+            connections.refused
+        };
+        if !idle {
+            return Err(self);
+        }
+        self.end();
+        Ok(())
     }
 
     fn end(&mut self) {
@@ -212,13 +227,20 @@ impl Drop for Broker {
 struct Shared {
     /// Set once by the owner; the thread ends.
     stop: Notify,
-    connections: Mutex<usize>,
+    connections: Mutex<Connections>,
     changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Connections {
+    open: usize,
+    /// Set when an idle broker stops: nobody gets in any more.
+    refused: bool,
 }
 
 impl Shared {
     /// A count is whole whoever panicked beside it.
-    fn connections(&self) -> MutexGuard<'_, usize> {
+    fn connections(&self) -> MutexGuard<'_, Connections> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

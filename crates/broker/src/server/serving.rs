@@ -110,8 +110,9 @@ async fn accept(listener: TcpListener, server: Rc<Server>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let session = Session::begin(&server);
-                tokio::task::spawn_local(session.serve(stream));
+                if let Some(session) = Session::begin(&server) {
+                    tokio::task::spawn_local(session.serve(stream));
+                }
             }
             // Out of file descriptors, or a client that left at once: others are still served.
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -145,12 +146,19 @@ struct Session {
 struct Ended;
 
 impl Session {
-    fn begin(server: &Rc<Server>) -> Session {
+    /// None: an idle server that stops lets nobody in.
+    fn begin(server: &Rc<Server>) -> Option<Session> {
+        {
+            let mut connections = server.shared.connections();
+            if connections.refused {
+                return None;
+            }
+            connections.open += 1;
+        }
         let id = server.drive(|cluster, _| cluster.connect(server.node)).expect("a server's node is in its cluster");
         let mailbox = Rc::new(Mailbox::default());
         server.mailboxes.borrow_mut().insert(id, Rc::clone(&mailbox));
-        *server.shared.connections() += 1;
-        Session { server: Rc::clone(server), id, mailbox }
+        Some(Session { server: Rc::clone(server), id, mailbox })
     }
 
     async fn serve(self, mut stream: TcpStream) {
@@ -209,7 +217,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.server.mailboxes.borrow_mut().remove(&self.id);
         self.server.cluster.borrow_mut().disconnect(self.id);
-        *self.server.shared.connections() -= 1;
+        self.server.shared.connections().open -= 1;
         self.server.shared.changed.notify_all();
     }
 }

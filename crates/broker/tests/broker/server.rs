@@ -184,6 +184,20 @@ fn owner_waits_until_others_are_gone() {
 }
 
 #[test]
+fn an_idle_broker_stops_and_one_with_a_connection_does_not() {
+    let broker = in_memory();
+    let mut socket = Socket::connect(&broker);
+    socket.ask(9, &all_topics());
+    let broker = broker.stop_if_idle().expect_err("somebody is connected");
+    socket.ask(9, &all_topics());
+    drop(socket);
+    assert!(broker.wait_until_connections(0, Some(PATIENCE)));
+    let address = broker.bootstrap().to_owned();
+    assert!(broker.stop_if_idle().is_ok());
+    assert!(std::net::TcpStream::connect(address).is_err(), "a stopped broker listens");
+}
+
+#[test]
 fn garbage_closes_its_connection_and_no_other() {
     let broker = in_memory();
     let mut witness = Socket::connect(&broker);

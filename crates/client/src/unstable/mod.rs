@@ -20,3 +20,10 @@ pub use milena_core::metadata::Address;
 pub use milena_wire::records::{Compression, Header as ReadHeader, Record as ReadRecord};
 pub use milena_wire::{ErrorCode, Uuid};
 pub use reader::{Offsets, ReadBatch, Reader};
+
+use crate::error::InvalidTopic;
+
+/// Whether brokers accept this as a topic's name.
+pub fn check_topic(name: &str) -> Result<(), InvalidTopic> {
+    crate::producer::check_topic_name(name)
+}

@@ -1,0 +1,31 @@
+//! `milena broker`: the embedded broker by itself, until Ctrl-C.
+
+use std::io::Write;
+
+use milena_broker::{Broker, BrokerOptions};
+
+use crate::arguments;
+use crate::exit::{Exit, Failure, tell};
+use crate::interrupts::Interrupts;
+use crate::place::tell_torn_tails;
+
+/// The address is the only line on stdout, so that a script can read it.
+pub async fn run(options: &arguments::Broker, interrupts: &mut Interrupts) -> Result<Exit, Failure> {
+    let start = BrokerOptions {
+        listen: options.listen.clone(),
+        data_dir: options.data_dir.clone(),
+        ..BrokerOptions::default()
+    };
+    let broker = Broker::start(start).map_err(Failure::to_start)?;
+    tell_torn_tails(&broker);
+    match &options.data_dir {
+        Some(directory) => tell(format_args!("a broker runs with its data in {}; Ctrl-C ends it", directory.display())),
+        None => tell("a broker runs with its data in memory; Ctrl-C ends it"),
+    }
+    let mut out = std::io::stdout().lock();
+    let _nobody_reads_it = writeln!(out, "{}", broker.bootstrap()).and_then(|()| out.flush());
+    drop(out);
+    interrupts.pressed().await;
+    broker.stop();
+    Ok(Exit::Done)
+}

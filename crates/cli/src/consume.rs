@@ -1,0 +1,160 @@
+//! `milena consume`: the values of records as lines on stdout.
+//!
+//! Two threads: one asks the brokers, the other prints what came before, at most [`AHEAD`] answers behind. Both ends of a
+//! partition are looked up once, before the first line, so the command ends however fast others write.
+
+use std::io::{self, BufWriter, Write};
+use std::ops::Range;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use milena::unstable::{self, Admin, Offsets, ReadBatch};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::arguments::{Consume, Position};
+use crate::exit::{Exit, Failure};
+use crate::interrupts::Interrupts;
+use crate::place::{Missing, Place};
+
+pub async fn run(options: &Consume, interrupts: &mut Interrupts) -> Result<Exit, Failure> {
+    unstable::check_topic(&options.topic).map_err(Failure::to_start)?;
+    let Ok(place) = interrupts.unless_pressed(Place::open(&options.place, Missing::Refuse)).await else {
+        return Ok(Exit::Interrupted);
+    };
+    let place = place?;
+    let exit = interrupts.unless_pressed(print(&place, options)).await.unwrap_or(Ok(Exit::Interrupted));
+    place.leave(interrupts).await;
+    exit
+}
+
+async fn print(place: &Place, options: &Consume) -> Result<Exit, Failure> {
+    let mut admin = place.admin(DEADLINE).await?;
+    let ranges = ranges(&mut admin, options).await?;
+    let printer = Printer::start().map_err(Failure::to_start)?;
+    let read = read(&mut admin, &options.topic, ranges, &printer.batches).await;
+    let printed = printer.finish().await;
+    read.and(printed).map(|()| Exit::Done)
+}
+
+/// What is to be printed of each partition.
+async fn ranges(admin: &mut Admin, options: &Consume) -> Result<Vec<(i32, Range<i64>)>, Failure> {
+    let topic = &options.topic;
+    let found = admin.topic(topic).await.map_err(Failure::to_start)?;
+    let Some(found) = found else {
+        return Err(Failure::to_start(format!("topic {topic} does not exist; check its name and the cluster")));
+    };
+    let all = 0..found.leaders.len() as i32;
+    let chosen = match options.partition {
+        None => all,
+        Some(one) if all.contains(&one) => one..one + 1,
+        Some(one) => {
+            return Err(Failure::to_start(format!(
+                "topic {topic} has no partition {one}; it has {}, numbered from 0",
+                all.end
+            )));
+        }
+    };
+    let mut ranges = Vec::with_capacity(chosen.len());
+    for partition in chosen {
+        let offsets = admin.reader(topic, partition).offsets().await.map_err(Failure::to_start)?;
+        ranges.push((partition, range(options, partition, offsets)?));
+    }
+    Ok(ranges)
+}
+
+/// An end that lies beyond the log means the end of the log: nothing is waited for.
+fn range(options: &Consume, partition: i32, Offsets { earliest, latest }: Offsets) -> Result<Range<i64>, Failure> {
+    let place = |position| match position {
+        Position::Start => earliest,
+        Position::End => latest,
+        Position::Offset(offset) => offset.min(latest),
+    };
+    let (from, to) = (place(options.from), place(options.to));
+    if from < earliest {
+        return Err(Failure::to_start(format!(
+            "offset {from} of partition {partition} of topic {} is gone; the first one left is {earliest}, use --from start",
+            options.topic
+        )));
+    }
+    Ok(from..to)
+}
+
+async fn read(
+    admin: &mut Admin,
+    topic: &str,
+    ranges: Vec<(i32, Range<i64>)>,
+    batches: &mpsc::Sender<Vec<ReadBatch>>,
+) -> Result<(), Failure> {
+    for (partition, range) in ranges {
+        let mut reader = admin.reader(topic, partition);
+        reader.seek(range.start);
+        while reader.position() < range.end {
+            let read = reader.read(range.end).await.map_err(Failure::midway)?;
+            if batches.send(read).await.is_err() {
+                // The printer says why it ended.
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The thread that writes to stdout.
+struct Printer {
+    batches: mpsc::Sender<Vec<ReadBatch>>,
+    ended: oneshot::Receiver<Result<(), Failure>>,
+    _thread: JoinHandle<()>,
+}
+
+impl Printer {
+    fn start() -> io::Result<Self> {
+        let (batches, mut queue) = mpsc::channel(AHEAD);
+        let (tell_end, ended) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("milena-printer".to_owned()).spawn(move || {
+            let _nobody_waits = tell_end.send(print_all(&mut queue));
+        })?;
+        Ok(Self { batches, ended, _thread: thread })
+    }
+
+    /// Until everything is printed.
+    async fn finish(self) -> Result<(), Failure> {
+        drop(self.batches);
+        self.ended.await.unwrap_or_else(|_| Err(Failure::midway("the thread that prints has ended early")))
+    }
+}
+
+fn print_all(queue: &mut mpsc::Receiver<Vec<ReadBatch>>) -> Result<(), Failure> {
+    let mut out = BufWriter::with_capacity(WRITE_BYTES, io::stdout().lock());
+    while let Some(batches) = queue.blocking_recv() {
+        for record in batches.iter().flat_map(ReadBatch::records) {
+            let record = record.map_err(Failure::midway)?;
+            let written =
+                out.write_all(record.value.as_deref().unwrap_or_default()).and_then(|()| out.write_all(b"\n"));
+            if let Err(error) = written {
+                return no_reader(error);
+            }
+        }
+        // Whoever reads along sees every answer at once, not only every full buffer.
+        if queue.is_empty()
+            && let Err(error) = out.flush()
+        {
+            return no_reader(error);
+        }
+    }
+    out.flush().or_else(no_reader)
+}
+
+/// Whoever reads stdout may have seen enough, as `head` does.
+fn no_reader(error: io::Error) -> Result<(), Failure> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(Failure::midway(format!("stdout cannot be written: {error}"))),
+    }
+}
+
+/// Answers that wait to be printed: the next is fetched while one is printed.
+const AHEAD: usize = 1;
+const WRITE_BYTES: usize = 256 * 1024;
+
+/// Of every question to the cluster.
+const DEADLINE: Duration = Duration::from_secs(30);

@@ -1,0 +1,151 @@
+//! `milena produce`: each line of stdin becomes a record, and each record an outcome.
+//!
+//! Ends in this order: the input (or the first Ctrl-C), the producer, the reports, the summary, and, for the owner of the
+//! embedded broker, the attached processes. A second Ctrl-C ends it where it is; what has no outcome then is unknown.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use milena::unstable::{self, AdminError, NewTopic};
+use milena::{Producer, ProducerConfig, Topic};
+
+use crate::arguments::Produce;
+use crate::exit::{Exit, Failure, tell};
+use crate::intake::{Counts, Ended, Intake};
+use crate::interrupts::{Interrupted, Interrupts};
+use crate::place::{CLIENT_ID, Missing, Place};
+use crate::progress::{self, Progress};
+use crate::results::Results;
+
+pub async fn run(options: &Produce, interrupts: &mut Interrupts) -> Result<Exit, Failure> {
+    let Ok(opened) = interrupts.unless_pressed(open(options)).await else { return Ok(Exit::Interrupted) };
+    let (place, work) = opened?;
+    let end = work.run(options, interrupts).await?;
+    drop(work);
+    if !end.is_abandoned {
+        place.leave(interrupts).await;
+    }
+    Ok(end.exit)
+}
+
+async fn open(options: &Produce) -> Result<(Place, Work), Failure> {
+    unstable::check_topic(&options.topic).map_err(Failure::to_start)?;
+    let place = Place::open(&options.place, Missing::Make).await?;
+    ensure_topic(&place, options).await?;
+    let work = Work::begin(&place, options).await?;
+    Ok((place, work))
+}
+
+/// A cluster of somebody else's gets a new topic only by `--create`.
+async fn ensure_topic(place: &Place, options: &Produce) -> Result<(), Failure> {
+    let mut admin = place.admin(options.deadline).await?;
+    if admin.topic(&options.topic).await.map_err(Failure::to_start)?.is_some() {
+        return Ok(());
+    }
+    let name = options.topic.clone();
+    if !place.is_embedded() && !options.create {
+        return Err(Failure::to_start(format!(
+            "topic {name} does not exist; make it with --create (and --partitions N)"
+        )));
+    }
+    match admin.create_topic(&NewTopic { name, partitions: options.partitions, replication: None }).await {
+        // Somebody else was faster.
+        Ok(_) | Err(AdminError::TopicExists { .. }) => Ok(()),
+        Err(error) => Err(Failure::to_start(error)),
+    }
+}
+
+struct Work {
+    producer: Producer,
+    topic: Topic,
+    results: Arc<Results>,
+}
+
+/// How the records ended.
+struct End {
+    exit: Exit,
+    /// By a second Ctrl-C: nothing is waited for any more.
+    is_abandoned: bool,
+}
+
+impl Work {
+    async fn begin(place: &Place, options: &Produce) -> Result<Self, Failure> {
+        let results = Arc::new(Results::new());
+        let handler = {
+            let results = Arc::clone(&results);
+            move |report: &milena::DeliveryReport<'_>| results.take(report)
+        };
+        let config = ProducerConfig::new(place.bootstrap().join(","))
+            .client_id(CLIENT_ID)
+            .linger(options.linger)
+            .batch_size(BATCH_SIZE)
+            .max_request_size(RECORD_BYTES_MAX)
+            .deadline(options.deadline)
+            .delivery_timeout(options.deadline.max(DELIVERY_TIMEOUT))
+            .on_delivery(handler);
+        let producer = Producer::new(config).map_err(Failure::to_start)?;
+        let topic = producer.topic(&options.topic).map_err(Failure::to_start)?;
+        topic.ready(options.deadline).await.map_err(Failure::to_start)?;
+        Ok(Self { producer, topic, results })
+    }
+
+    async fn run(&self, options: &Produce, interrupts: &mut Interrupts) -> Result<End, Failure> {
+        let progress = Progress::on_terminal(progress::bytes_on_stdin());
+        let started = Intake::start(std::io::stdin(), RECORD_BYTES_MAX, self.topic.clone(), Arc::clone(&self.results));
+        let Intake { counts, ended } = started
+            .map_err(|error| Failure::to_start(format!("the thread that reads stdin cannot be started: {error}")))?;
+        let all = async {
+            let ended = self.showing(&progress, &counts, ended).await.unwrap_or(Ended::Closed);
+            // Each record has its outcome at its own deadline.
+            self.showing(&progress, &counts, self.producer.flush(options.deadline + SLACK)).await;
+            ended
+        };
+        let ended = interrupts.unless_pressed(all).await;
+        let close = self.showing(&progress, &counts, self.producer.close(options.close_timeout));
+        let closed = interrupts.unless_pressed(close).await;
+        counts.settle();
+        let is_abandoned = closed == Err(Interrupted);
+        self.results.finish(counts.accepted(), if is_abandoned { Duration::ZERO } else { SLACK });
+        drop(progress);
+        Ok(End { exit: self.tell_end(&counts, ended), is_abandoned })
+    }
+
+    fn tell_end(&self, counts: &Counts, ended: Result<Ended, Interrupted>) -> Exit {
+        let accepted = counts.accepted();
+        match &ended {
+            Ok(Ended::AtEnd) => {}
+            Ok(Ended::Unreadable(error)) => {
+                tell(format_args!("stdin cannot be read after {accepted} records: {error}"))
+            }
+            Ok(Ended::Closed) => tell(format_args!("the producer took no more than {accepted} records of the input")),
+            Err(Interrupted) => tell(format_args!("Ctrl-C: the input after {accepted} records is not sent")),
+        }
+        let summary = self.results.summary(counts.bytes(), self.producer.stats(), BATCH_SIZE);
+        tell(&summary);
+        match (summary.exit(), ended) {
+            (Exit::Done, Ok(Ended::Unreadable(_) | Ended::Closed)) => Exit::Failed,
+            (exit, _) => exit,
+        }
+    }
+
+    /// Waits, and shows how it goes.
+    async fn showing<T>(&self, progress: &Progress, counts: &Counts, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            match tokio::time::timeout(progress::INTERVAL, work.as_mut()).await {
+                Ok(done) => return done,
+                Err(_) => progress.show(counts.consumed(), self.results.written()),
+            }
+        }
+    }
+}
+
+/// As the library's defaults; named here because the summary and the lines are measured by them.
+const BATCH_SIZE: usize = 1_000_000;
+const RECORD_BYTES_MAX: usize = 1024 * 1024;
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Beyond a deadline: its last tick, and the way of the reports through their thread.
+const SLACK: Duration = Duration::from_secs(2);

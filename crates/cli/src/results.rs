@@ -1,0 +1,189 @@
+//! What became of the records: counts, latencies, reasons.
+//!
+//! Always holds: each record that the producer accepted is reported once; a record is counted as refused when the
+//! producer did not accept it, and then it has no report.
+
+use std::fmt;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use indicatif::{DecimalBytes, HumanCount};
+use milena::{DeliveryReport, Outcome, ProducerStats, Tally};
+
+use crate::exit::Exit;
+
+/// Shared by the thread that reports come on, the one that reads lines, and the one that waits.
+#[derive(Debug)]
+pub struct Results {
+    start: Instant,
+    inner: Mutex<Inner>,
+    reported: Condvar,
+}
+
+#[derive(Debug)]
+struct Inner {
+    tally: Tally,
+    /// Not accepted by the producer, so never sent.
+    refused: u64,
+    latency: Histogram<u64>,
+    /// Every reason why records are not written, with their number; the kinds are few.
+    reasons: Vec<(String, u64)>,
+    /// Set while somebody waits for so many reports.
+    awaited: Option<u64>,
+}
+
+impl Results {
+    pub fn new() -> Self {
+        // Up to an hour, to three digits; what is longer counts as an hour.
+        let latency = Histogram::new_with_bounds(1, LATENCY_MAX_MICROS, 3).expect("bounds and digits are in range");
+        let inner = Inner { tally: Tally::default(), refused: 0, latency, reasons: Vec::new(), awaited: None };
+        Self { start: Instant::now(), inner: Mutex::new(inner), reported: Condvar::new() }
+    }
+
+    /// The tag of a record that is handed over now.
+    pub fn tag(&self) -> u64 {
+        self.start.elapsed().as_micros() as u64
+    }
+
+    /// Takes a report; the tag says since when the record was on its way.
+    pub fn take(&self, report: &DeliveryReport<'_>) {
+        let latency = self.tag().saturating_sub(report.tag());
+        let mut inner = self.lock();
+        inner.latency.saturating_record(latency);
+        match report.outcome() {
+            Outcome::Written(_) => inner.tally.written += 1,
+            Outcome::NotWritten(why) => {
+                inner.tally.not_written += 1;
+                inner.count_reason(&why.to_string());
+            }
+            Outcome::Unknown(_) => inner.tally.unknown += 1,
+        }
+        if inner.awaited == Some(inner.tally.records()) {
+            self.reported.notify_all();
+        }
+    }
+
+    /// Takes a record that the producer did not accept.
+    pub fn refuse(&self, why: impl fmt::Display) {
+        let mut inner = self.lock();
+        inner.refused += 1;
+        inner.count_reason(&format!("not written: {why}"));
+    }
+
+    /// Waits for the reports of this many accepted records. Those that have none in this time count as unknown.
+    pub fn finish(&self, accepted: u64, within: Duration) {
+        let mut inner = self.lock();
+        inner.awaited = Some(accepted);
+        let missing = |inner: &mut Inner| inner.tally.records() < accepted;
+        let waited = self.reported.wait_timeout_while(inner, within, missing);
+        let mut inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+        inner.tally.unknown += accepted.saturating_sub(inner.tally.records());
+    }
+
+    /// Everything so far, for the eyes of the user.
+    pub fn summary(&self, bytes: u64, stats: ProducerStats, batch_size: usize) -> Summary {
+        let inner = self.lock();
+        let at = |quantile| Duration::from_micros(inner.latency.value_at_quantile(quantile));
+        let tally = Tally { not_written: inner.tally.not_written + inner.refused, ..inner.tally };
+        Summary {
+            tally,
+            bytes,
+            elapsed: self.start.elapsed(),
+            latency: (!inner.latency.is_empty())
+                .then(|| [at(0.5), at(0.99), Duration::from_micros(inner.latency.max())]),
+            reasons: inner.reasons.clone(),
+            stats,
+            batch_size,
+        }
+    }
+
+    /// How many are written.
+    pub fn written(&self) -> u64 {
+        self.lock().tally.written
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn count_reason(&mut self, why: &str) {
+        if let Some((_, count)) = self.reasons.iter_mut().find(|(known, _)| known == why) {
+            *count += 1;
+        } else if self.reasons.len() < REASONS_MAX {
+            self.reasons.push((why.to_owned(), 1));
+        }
+    }
+}
+
+/// The last lines of `milena produce`.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    tally: Tally,
+    bytes: u64,
+    elapsed: Duration,
+    /// p50, p99 and the longest.
+    latency: Option<[Duration; 3]>,
+    reasons: Vec<(String, u64)>,
+    stats: ProducerStats,
+    batch_size: usize,
+}
+
+impl Summary {
+    /// A record that may be written or not is worse news than one that is not.
+    pub fn exit(&self) -> Exit {
+        match self.tally {
+            Tally { unknown: 1.., .. } => Exit::Unknown,
+            Tally { not_written: 1.., .. } => Exit::Failed,
+            _ => Exit::Done,
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tally, bytes, elapsed, stats, .. } = self;
+        let seconds = elapsed.as_secs_f64();
+        let per_second = |amount: u64| (amount as f64 / seconds) as u64;
+        writeln!(
+            f,
+            "{} records, {} in {seconds:.2} s: {} records/s, {}/s",
+            tally.records(),
+            DecimalBytes(*bytes),
+            HumanCount(per_second(tally.records())),
+            DecimalBytes(per_second(*bytes)),
+        )?;
+        write!(f, "{} written, {} not written, {} unknown", tally.written, tally.not_written, tally.unknown)?;
+        for (why, count) in &self.reasons {
+            write!(f, "\n{count} {why}")?;
+        }
+        if let Some([p50, p99, max]) = self.latency {
+            write!(f, "\nlatency p50 {}, p99 {}, max {}", Millis(p50), Millis(p99), Millis(max))?;
+        }
+        if let Some(batches) = std::num::NonZeroU64::new(stats.batches) {
+            let fill = stats.batch_bytes as f64 / batches.get() as f64 / self.batch_size as f64;
+            write!(
+                f,
+                "\n{batches} batches, {} records each on average, {:.1} % full",
+                stats.records / batches,
+                fill * 100.0
+            )?;
+        }
+        Ok(())
+    }
+}
+
+struct Millis(Duration);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} ms", self.0.as_secs_f64() * 1000.0)
+    }
+}
+
+const LATENCY_MAX_MICROS: u64 = 3_600_000_000;
+
+/// More kinds of trouble than this at once do not occur; a bound all the same.
+const REASONS_MAX: usize = 20;

@@ -195,9 +195,7 @@ impl Checker<'_> {
         if let Some(confirmed) = self.confirmed_at(record) {
             let known = match (told, record.settlement) {
                 (Told::Written(_), _) => at <= confirmed,
-                (_, Some((settled, Settlement::Written(_)))) => {
-                    settled <= confirmed && (at < confirmed || told != Told::Unknown)
-                }
+                (_, Some((settled, Settlement::Written(_)))) => settled <= confirmed && told == Told::Unknown,
                 (_, settled) => settled.map_or(at, |(settled, _)| settled) < confirmed,
             };
             if !known {
@@ -267,7 +265,7 @@ impl Checker<'_> {
 
     /// Giving up after `delivery_timeout` needs a fault that was still felt: without one the resend would have come through.
     fn check_outage(&mut self, checked: &Checked<'_>) {
-        let Some((settled, _)) = checked.record.settlement else { return };
+        let Some((settled, _)) = checked.record.settlement.filter(|_| checked.record.via != Via::Look) else { return };
         let since_acceptance = settled.since(checked.acceptance.at);
         // The batch opened before the record came; linger and a full window may lie between.
         if since_acceptance + TICK < self.stage.scenario.delivery_timeout / 2 {

@@ -29,6 +29,8 @@ pub(crate) enum Event {
     /// The application offers again what the buffer had no room for.
     Offer,
     Cancel(RecordId),
+    /// The faults are over: those who only look do so.
+    Look,
     CreateTopic(usize),
     CloseProducer,
     /// The client's earliest timer; void unless it is the newest.

@@ -22,7 +22,6 @@ pub(crate) struct World {
     is_producing: bool,
     /// A full buffer is waited for.
     is_waiting: bool,
-    last_look: Moment,
 }
 
 /// From the last fault on, everything must be settled within this time.
@@ -37,7 +36,7 @@ impl World {
         let client = Client::new(&stage);
         let workload = Workload::new(&stage.scenario);
         let net = Network::default();
-        Self { stage, client, cluster, net, workload, is_producing: true, is_waiting: false, last_look: Moment::START }
+        Self { stage, client, cluster, net, workload, is_producing: true, is_waiting: false }
     }
 
     /// Until everybody was told and nothing moves any more, or until the time is up.
@@ -50,6 +49,7 @@ impl World {
             self.stage.at(when, Event::CloseProducer);
         }
         self.stage.at(Moment::START, Event::Produce);
+        self.stage.at(self.stage.faults.end(), Event::Look);
         let limit = self.stage.faults.end() + SETTLED_WITHIN;
         let mut events = 0;
         while !self.is_over() {
@@ -66,16 +66,13 @@ impl World {
         self.stage.history.look(self.stage.now);
     }
 
-    fn is_over(&mut self) -> bool {
+    fn is_over(&self) -> bool {
         let has_work = self.is_producing || !self.workload.waiting.is_empty();
         if has_work || !self.stage.is_silent() || self.stage.now < self.stage.faults.end() {
             return false;
         }
-        if self.stage.now.since(self.last_look) > LOOK_EVERY {
-            self.last_look = self.stage.now;
-            self.stage.history.look(self.stage.now);
-        }
-        self.stage.history.is_settled()
+        // Records that nobody asks about hold memory until they are settled too.
+        self.stage.history.is_settled() && self.client.memory().held() == 0
     }
 
     /// Whether the client has reason for a turn.
@@ -88,6 +85,11 @@ impl World {
                 return self.offer();
             }
             Event::Cancel(id) => return self.cancel(id),
+            Event::Look => {
+                stage.history.look(stage.now);
+                stage.after(LOOK_EVERY, Event::Look);
+                return false;
+            }
             Event::CreateTopic(number) => {
                 broker::create_topic(stage, cluster, number);
                 return false;

@@ -77,6 +77,10 @@ pub struct Metadata {
     next_refresh: Moment,
     not_before: Moment,
     is_asking: bool,
+    /// A topic was wanted after the request that is under way.
+    has_unasked: bool,
+    /// Something did not fit any more after the request that is under way; its answer may be older than that.
+    is_overtaken: bool,
     failures: u32,
 }
 
@@ -92,16 +96,24 @@ impl Metadata {
             next_refresh: Moment::START,
             not_before: Moment::START,
             is_asking: false,
+            has_unasked: false,
+            is_overtaken: false,
             failures: 0,
         }
     }
 
-    /// From now on the topic is asked for.
+    /// From now on the topic is asked for. The first time does not wait: what holds others back says nothing about it.
     pub fn want(&mut self, topic: Arc<str>) {
         if let std::collections::btree_map::Entry::Vacant(entry) = self.topics.entry(topic) {
             entry.insert(TopicState::Wanted);
-            self.next_refresh = Moment::START;
+            self.has_unasked = true;
+            self.ask_at_once();
         }
+    }
+
+    fn ask_at_once(&mut self) {
+        self.next_refresh = Moment::START;
+        self.not_before = Moment::START;
     }
 
     /// The cluster's own id, once told.
@@ -122,6 +134,7 @@ impl Metadata {
     /// Something does not fit any more: ask again soon.
     pub fn refresh(&mut self) {
         self.next_refresh = Moment::START;
+        self.is_overtaken = self.is_asking;
     }
 
     /// When [`Self::poll_request`] has something to ask.
@@ -135,6 +148,8 @@ impl Metadata {
             return None;
         }
         self.is_asking = true;
+        self.has_unasked = false;
+        self.is_overtaken = false;
         let topics = self
             .topics
             .keys()
@@ -156,6 +171,9 @@ impl Metadata {
 
     /// Takes an answer over.
     pub fn handle_response(&mut self, now: Moment, response: &MetadataResponse, chance: &mut Chance) {
+        if !ErrorCode(response.error_code).is_none() {
+            return self.handle_failed(now, chance);
+        }
         self.is_asking = false;
         self.next_refresh = now + self.max_age;
         self.cluster_id = response.cluster_id.as_deref().map(Arc::from).or(self.cluster_id.take());
@@ -168,6 +186,11 @@ impl Metadata {
             self.take_topic(topic);
         }
         self.schedule_retry(now, chance);
+        if self.has_unasked {
+            self.ask_at_once();
+        } else if self.is_overtaken {
+            self.next_refresh = self.not_before;
+        }
     }
 
     fn take_topic(&mut self, told: &MetadataResponseTopic) {
@@ -312,6 +335,70 @@ mod tests {
         metadata.refresh();
         let due = metadata.poll_timeout().expect("not asking");
         assert!(due > Moment::START && due < Moment::START + Duration::from_millis(200), "{due}");
+    }
+
+    /// It waited for the pause between refreshes, a tenth of a second for the first record of every topic but the first.
+    #[test]
+    fn a_topic_that_was_never_asked_for_is_asked_for_at_once() {
+        let (mut metadata, mut chance) = metadata(&["a"]);
+        metadata.poll_request(Moment::START).expect("due");
+        metadata.handle_response(Moment::START, &answer("a", 1, 0, &[(1, 0)]), &mut chance);
+        metadata.want(Arc::from("b"));
+        metadata.poll_request(Moment::START).expect("due at once");
+        metadata.want(Arc::from("c"));
+        assert!(metadata.poll_request(Moment::START).is_none(), "one request at a time");
+        metadata.handle_response(Moment::START, &answer("b", 1, 0, &[(1, 0)]), &mut chance);
+        metadata.poll_request(Moment::START).expect("the answer did not speak of the third");
+        metadata.handle_response(Moment::START, &answer("b", 1, 0, &[(1, 0)]), &mut chance);
+        let due = metadata.poll_timeout().expect("not asking");
+        assert!(due > Moment::START, "a cluster that does not speak of it either is not asked in a loop");
+    }
+
+    /// The answer under way may have left the broker before whatever did not fit; it counted as fresh for five minutes.
+    #[test]
+    fn a_refresh_wanted_while_asking_is_not_lost() {
+        let (mut metadata, mut chance) = metadata(&["a"]);
+        metadata.poll_request(Moment::START).expect("due");
+        metadata.refresh();
+        metadata.handle_response(Moment::START, &answer("a", 1, 0, &[(1, 0)]), &mut chance);
+        let due = metadata.poll_timeout().expect("not asking");
+        assert!(due > Moment::START && due < Moment::START + Duration::from_millis(200), "{due}");
+        metadata.poll_request(due).expect("due");
+        metadata.handle_response(due, &answer("a", 1, 0, &[(1, 0)]), &mut chance);
+        assert_eq!(metadata.poll_timeout(), Some(due + Duration::from_secs(300)));
+    }
+
+    #[test]
+    fn an_answer_that_is_an_error_as_a_whole_changes_nothing_and_is_asked_for_again() {
+        let (mut metadata, mut chance) = metadata(&["a"]);
+        metadata.handle_response(Moment::START, &answer("a", 1, 0, &[(1, 0)]), &mut chance);
+        let error = MetadataResponse { error_code: 129, ..MetadataResponse::default() };
+        metadata.handle_response(Moment::START, &error, &mut chance);
+        assert_eq!((leaders(&metadata, "a"), metadata.brokers().len()), (vec![Some(1)], 1));
+        assert!(metadata.poll_timeout().is_some_and(|due| due < Moment::START + Duration::from_millis(200)));
+    }
+
+    #[test]
+    fn partitions_appear_and_stay_and_those_without_a_leader_are_asked_for_again() {
+        let (mut metadata, mut chance) = metadata(&["a"]);
+        metadata.handle_response(Moment::START, &answer("a", 1, 0, &[(1, 0), (-1, 0)]), &mut chance);
+        assert_eq!(leaders(&metadata, "a"), [Some(1), None]);
+        assert!(metadata.poll_timeout().is_some_and(|due| due < Moment::START + Duration::from_millis(200)));
+        metadata.handle_response(Moment::START, &answer("a", 1, 0, &[(1, 0), (2, 1), (2, 0)]), &mut chance);
+        assert_eq!(leaders(&metadata, "a"), [Some(1), Some(2), Some(2)]);
+        metadata.handle_response(Moment::START, &answer("a", 1, 0, &[(1, 0)]), &mut chance);
+        assert_eq!(leaders(&metadata, "a"), [Some(1), Some(2), Some(2)], "one broker lags");
+    }
+
+    #[test]
+    fn numbers_that_no_cluster_has_are_passed_over() {
+        let (mut metadata, mut chance) = metadata(&["a"]);
+        let mut hostile = answer("a", 1, 0, &[(1, 0), (-7, -9), (1, 0)]);
+        hostile.topics[0].partitions[0].partition_index = -1;
+        hostile.topics[0].partitions[2].partition_index = i32::MAX;
+        hostile.brokers[0].port = 70_000;
+        metadata.handle_response(Moment::START, &hostile, &mut chance);
+        assert_eq!((leaders(&metadata, "a"), metadata.brokers().len()), (vec![None; 3], 0));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use milena_wire::messages::init_producer_id::request::InitProducerIdRequest;
+use milena_wire::messages::init_producer_id::response::InitProducerIdResponse;
 use milena_wire::messages::metadata::request::MetadataRequest;
 use milena_wire::messages::metadata::response::MetadataResponse;
 use milena_wire::{ApiKey, ErrorCode, Request, Uuid};
@@ -211,11 +212,28 @@ impl Control {
     }
 
     /// A lane gave a partition back.
-    pub fn handle_released(&mut self, back: PartitionBack) {
+    pub fn handle_released(&mut self, mut back: PartitionBack) {
         let id = back.id();
-        let place = Place::Here(Box::new(back));
-        self.partition(id).place = place;
+        self.catch_up_with_topic(&mut back);
+        let place = std::mem::replace(&mut self.partition(id).place, Place::Here(Box::new(back)));
         self.place_partition(id);
+        // Without a leader it goes back: a lane sees to its timers, and to memory that nobody wants.
+        if let (Place::Lane { node, .. }, Place::Here(_)) = (place, &self.partition(id).place) {
+            self.hand_over(id, node);
+        }
+    }
+
+    /// A topic may be created anew while a partition is on its way and no lane could be told.
+    fn catch_up_with_topic(&mut self, back: &mut PartitionBack) {
+        let id = back.id();
+        let topic = self.partition(id).topic;
+        let topic_id = self.topics[topic.0 as usize].id;
+        if back.topic().id == Uuid::ZERO || back.topic().id == topic_id {
+            return;
+        }
+        let mut ended = Vec::new();
+        back.handle_topic_recreated(topic_id, &mut ended);
+        self.events.extend(ended.into_iter().map(|ended| ControlEvent::Ended(id, ended)));
     }
 
     /// The control connection's socket is open.
@@ -228,20 +246,28 @@ impl Control {
 
     /// The control connection's socket could not be opened, or is closed, for this reason.
     pub fn handle_disconnected(&mut self, now: Moment, why: impl Into<String>) {
-        self.failures += 1;
-        // The first round through the addresses waits for nobody.
-        let first_round = self.dials < self.candidates().len();
-        let wait = if first_round { Duration::ZERO } else { self.config.retry.after(self.failures, &mut self.chance) };
-        let link = std::mem::replace(&mut self.link, Link::Down { retry_at: now + wait });
-        let (address, connection) = match link {
-            Link::Down { .. } => return,
+        let (address, connection) = match std::mem::replace(&mut self.link, Link::Down { retry_at: now }) {
+            down @ Link::Down { .. } => {
+                self.link = down;
+                return;
+            }
             Link::Dialing { address } => (address, None),
             Link::Up { address, connection } => (address, Some(connection)),
         };
+        self.link = Link::Down { retry_at: now + self.pause_before_dial() };
         self.faults.insert(address, why.into());
         for unanswered in connection.into_iter().flat_map(|connection| connection.close()) {
             self.handle_unanswered(now, unanswered.purpose);
         }
+    }
+
+    fn pause_before_dial(&mut self) -> Duration {
+        self.failures += 1;
+        // The first round through the addresses waits for nobody.
+        if self.dials < self.candidates().len() {
+            return Duration::ZERO;
+        }
+        self.config.retry.after(self.failures, &mut self.chance)
     }
 
     fn handle_unanswered(&mut self, now: Moment, purpose: Purpose) {
@@ -305,28 +331,46 @@ impl Control {
         match answer.purpose {
             Purpose::Metadata => {
                 let response = answer.decode::<MetadataRequest>()?;
+                self.handle_throttle(now, response.throttle_time_ms);
                 self.take_metadata(now, &response);
             }
             Purpose::ProducerId => {
                 let response = answer.decode::<InitProducerIdRequest>()?;
-                self.is_asking_identity = false;
-                if ErrorCode(response.error_code).is_none() {
-                    self.identity_failures = 0;
-                    let producer_id = ProducerId(response.producer_id);
-                    self.identity = Some(Identity { producer_id, epoch: Epoch(response.producer_epoch) });
-                    self.grant_identities();
-                } else {
-                    self.identity_failed(now);
-                }
+                self.handle_throttle(now, response.throttle_time_ms);
+                self.take_identity(now, &response);
             }
         }
         Ok(())
     }
 
+    fn handle_throttle(&mut self, now: Moment, throttle_time_ms: i32) {
+        if let Link::Up { connection, .. } = &mut self.link {
+            connection.handle_throttle(now, throttle_time_ms);
+        }
+    }
+
+    fn take_identity(&mut self, now: Moment, response: &InitProducerIdResponse) {
+        // Negative numbers in a batch mean "not idempotent", so a broker that gives such an id gives none.
+        let is_usable = response.producer_id >= 0 && response.producer_epoch >= 0;
+        if !ErrorCode(response.error_code).is_none() || !is_usable {
+            return self.identity_failed(now);
+        }
+        self.is_asking_identity = false;
+        self.identity_failures = 0;
+        let producer_id = ProducerId(response.producer_id);
+        self.identity = Some(Identity { producer_id, epoch: Epoch(response.producer_epoch) });
+        self.grant_identities();
+    }
+
     fn take_metadata(&mut self, now: Moment, response: &MetadataResponse) {
         self.failures = 0;
         self.faults.clear();
+        let cluster = self.metadata.cluster_id().cloned();
         self.metadata.handle_response(now, response, &mut self.chance);
+        if cluster.is_some() && cluster.as_ref() != self.metadata.cluster_id() {
+            // Another cluster numbers its producers anew; this number may be somebody else's there (rule 25).
+            self.identity = None;
+        }
         self.events.push_back(ControlEvent::Reached);
         for place in 0..self.topics.len() {
             self.take_topic(TopicIndex(place as u32));
@@ -406,19 +450,23 @@ impl Control {
             self.lanes.insert(leader, address.clone());
             self.events.push_back(ControlEvent::LaneNeeded(leader, address));
         }
-        let place = &mut self.partitions[id.0 as usize].place;
-        match place {
+        match &mut self.partition(id).place {
             Place::Lane { node, is_recalled } if *node != leader && !*is_recalled => {
                 *is_recalled = true;
-                self.events.push_back(ControlEvent::Recall(*node, id));
+                let node = *node;
+                self.events.push_back(ControlEvent::Recall(node, id));
             }
             Place::Lane { .. } => {}
-            Place::Here(_) => {
-                let moved = std::mem::replace(place, Place::Lane { node: leader, is_recalled: false });
-                let Place::Here(back) = moved else { unreachable!("the place was just matched") };
-                self.events.push_back(ControlEvent::Move(leader, *back));
-            }
+            Place::Here(_) => self.hand_over(id, leader),
         }
+    }
+
+    fn hand_over(&mut self, id: PartitionId, node: NodeId) {
+        let place = Place::Lane { node, is_recalled: false };
+        let Place::Here(back) = std::mem::replace(&mut self.partition(id).place, place) else {
+            unreachable!("only what is here is handed over")
+        };
+        self.events.push_back(ControlEvent::Move(node, *back));
     }
 
     /// The next bytes for the control connection's socket.
@@ -530,3 +578,6 @@ impl Control {
 
 /// Before this version Metadata creates the topics it is asked for (KIP-204); brokers since 0.11 speak it.
 const METADATA_OLDEST: i16 = 4;
+
+#[cfg(all(test, not(milena_model)))]
+mod tests;

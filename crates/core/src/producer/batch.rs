@@ -85,7 +85,7 @@ impl Body {
         self.chunks.iter().map(Chunk::as_slice)
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(milena_model)))]
     pub(super) fn chunks(&self) -> &[Chunk] {
         &self.chunks
     }

@@ -6,7 +6,7 @@ use loom::thread;
 use std::task::Wake;
 
 use super::*;
-use crate::time::Moment;
+use crate::time::{Moment, TICK};
 
 struct Woken(Flag);
 
@@ -25,7 +25,7 @@ fn sealed() -> Arc<BatchCompletion> {
     batch
 }
 
-const DUE: Moment = Moment::from_micros(10_000);
+const DUE: Moment = Moment::from_micros(TICK.as_micros() as u64);
 const END: BatchEnd = BatchEnd::Written { base_offset: Some(100), log_append_time: None };
 
 fn poll_once(delivery: &mut Delivery, woken: &Arc<Woken>) -> Poll<Outcome> {

@@ -25,6 +25,7 @@ use milena_wire::{ErrorCode, Uuid};
 
 use super::batch::{ChunkSource, Flight, SealedBatch, Stamp, StampedBatch};
 use super::completion::BatchEnd;
+pub use super::ended::Ended;
 use super::outcome::{NotWritten, Undetermined};
 use super::verdict::{Answer, Context, Verdict, classify};
 use crate::backoff::{Backoff, Chance};
@@ -72,15 +73,6 @@ impl BackConfig {
             plant: crate::plant::Plant::Clean,
         }
     }
-}
-
-/// A batch that ended, with its memory.
-#[derive(Debug)]
-pub enum Ended {
-    /// It was never claimed.
-    Sealed(SealedBatch, BatchEnd),
-    /// It was claimed.
-    Stamped(StampedBatch, BatchEnd),
 }
 
 /// What came of an answer, for the lane.

@@ -20,8 +20,7 @@ use milena_wire::messages::produce::response::ProduceResponse;
 use milena_wire::{ApiKey, ErrorCode, Uuid};
 
 use super::back::{Effects, Ended, PartitionBack, TopicRef};
-use super::batch::{Body, ChunkSource, SealReason};
-use super::completion::{BatchCompletion, Posted};
+use super::batch::{ChunkSource, SealReason};
 use super::front::PartitionFront;
 use super::outcome::{NotWritten, Undetermined};
 use super::produce_request::{self, Entry, Envelope, TOPIC_IDS_FROM, Transmit};
@@ -525,49 +524,6 @@ impl Lane {
 impl LanePartition {
     fn back_takes(&mut self, front: &mut PartitionFront) {
         front.take_sealed().for_each(|batch| self.back.add_sealed(batch));
-    }
-}
-
-/// A batch whose end is published and whose memory is back.
-#[derive(Debug)]
-pub struct Concluded {
-    /// The batch.
-    pub completion: Arc<BatchCompletion>,
-    /// Its posted records that are to be reported now.
-    pub posted: Vec<Posted>,
-    /// Its records, those withdrawn not counted if it was sent.
-    pub records: u32,
-    /// Bytes of its body.
-    pub bytes: usize,
-    /// Attempts that were made; 0 if it was never claimed.
-    pub attempts: u32,
-    /// Its memory, unless a request that is still being written holds it; to be given back.
-    pub memory: Option<Body>,
-}
-
-impl Ended {
-    /// Publishes the end.
-    pub fn conclude(self) -> Concluded {
-        match self {
-            Self::Sealed(batch, end) => {
-                let (records, bytes) = (batch.count(), batch.body_len());
-                let posted = batch.completion.settle(end);
-                Concluded {
-                    completion: batch.completion,
-                    posted,
-                    records,
-                    bytes,
-                    attempts: 0,
-                    memory: Some(batch.body),
-                }
-            }
-            Self::Stamped(batch, end) => {
-                let (records, bytes, attempts) = (batch.count, batch.body.len(), batch.attempts);
-                let posted = batch.completion.settle(end);
-                let memory = Arc::into_inner(batch.body);
-                Concluded { completion: batch.completion, posted, records, bytes, attempts, memory }
-            }
-        }
     }
 }
 

@@ -9,6 +9,7 @@ pub mod back;
 pub mod batch;
 pub mod completion;
 pub mod control;
+pub mod ended;
 pub mod expiry;
 pub mod front;
 pub mod lane;

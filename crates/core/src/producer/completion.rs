@@ -394,7 +394,10 @@ impl BatchCompletion {
         }
         let mut inner = self.inner.lock();
         if !locked_ready(&inner) {
-            *key = inner.waiters.register(*key, index, cx.waker());
+            let (held, renewed) = inner.waiters.register(*key, index, cx.waker());
+            *key = held;
+            drop(inner);
+            drop(renewed);
             return Poll::Pending;
         }
         drop(inner);
@@ -409,9 +412,9 @@ impl BatchCompletion {
         }
         let mut inner = self.inner.lock();
         // The end takes all waiters with it; a key is valid only before.
-        if self.end.get().is_none() {
-            inner.waiters.remove(held);
-        }
+        let removed = if self.end.get().is_none() { inner.waiters.remove(held) } else { None };
+        drop(inner);
+        drop(removed);
     }
 }
 

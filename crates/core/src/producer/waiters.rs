@@ -32,16 +32,17 @@ pub(super) struct Waiters {
 }
 
 impl Waiters {
-    /// Registers or renews; gives the key to keep.
-    pub(super) fn register(&mut self, key: WaiterKey, index: u32, waker: &Waker) -> WaiterKey {
+    /// Registers or renews; gives the key to keep, and the waker that was renewed, to be dropped outside the lock.
+    pub(super) fn register(&mut self, key: WaiterKey, index: u32, waker: &Waker) -> (WaiterKey, Option<Waker>) {
         if let Some(held) = self.slot(key) {
-            match &mut held.waker {
-                Some(old) => old.clone_from(waker),
-                none => *none = Some(waker.clone()),
-            }
-            return key;
+            let is_same = held.waker.as_ref().is_some_and(|held| held.will_wake(waker));
+            let renewed = if is_same { None } else { held.waker.replace(waker.clone()) };
+            return (key, renewed);
         }
-        let waiter = Waiter { index, waker: Some(waker.clone()) };
+        (self.add(Waiter { index, waker: Some(waker.clone()) }), None)
+    }
+
+    fn add(&mut self, waiter: Waiter) -> WaiterKey {
         if self.inline.is_none() {
             self.inline = Some(waiter);
             return WaiterKey::INLINE;
@@ -54,17 +55,19 @@ impl Waiters {
         WaiterKey(self.slots.len() as u32 - 1)
     }
 
-    pub(super) fn remove(&mut self, key: WaiterKey) {
-        match key {
-            WaiterKey::NONE => {}
-            WaiterKey::INLINE => self.inline = None,
+    /// Gives the waker, to be dropped outside the lock: the last waker of a task may take its future along, and with it
+    /// another handle of the same batch.
+    pub(super) fn remove(&mut self, key: WaiterKey) -> Option<Waker> {
+        let held = match key {
+            WaiterKey::NONE => None,
+            WaiterKey::INLINE => self.inline.take(),
             WaiterKey(slot) => {
-                if let Some(held) = self.slots.get_mut(slot as usize) {
-                    *held = None;
-                    self.free.push(slot);
-                }
+                let held = self.slots.get_mut(slot as usize)?.take();
+                self.free.push(slot);
+                held
             }
-        }
+        };
+        held?.waker
     }
 
     pub(super) fn register_whole(&mut self, waker: &Waker) {
@@ -111,24 +114,25 @@ mod tests {
     #[test]
     fn a_removed_slot_is_used_again_and_the_first_needs_no_memory() {
         let mut waiters = Waiters::default();
-        let keys = [0, 1, 2].map(|index| waiters.register(WaiterKey::NONE, index, Waker::noop()));
+        let mut register = |index| waiters.register(WaiterKey::NONE, index, Waker::noop()).0;
+        let keys = [register(0), register(1), register(2)];
         assert_eq!(keys, [WaiterKey::INLINE, WaiterKey(0), WaiterKey(1)]);
         waiters.remove(keys[1]);
-        assert_eq!(waiters.register(WaiterKey::NONE, 7, Waker::noop()), keys[1]);
+        assert_eq!(waiters.register(WaiterKey::NONE, 7, Waker::noop()).0, keys[1]);
         waiters.remove(keys[0]);
-        assert_eq!(waiters.register(WaiterKey::NONE, 8, Waker::noop()), WaiterKey::INLINE);
+        assert_eq!(waiters.register(WaiterKey::NONE, 8, Waker::noop()).0, WaiterKey::INLINE);
         assert_eq!(waiters.slots.len(), 2);
     }
 
     #[test]
     fn a_slot_stays_with_its_future_after_its_waker_was_taken() {
         let mut waiters = Waiters::default();
-        let key = waiters.register(WaiterKey::NONE, 0, Waker::noop());
+        let (key, _) = waiters.register(WaiterKey::NONE, 0, Waker::noop());
         assert_eq!(waiters.take_below(1).len(), 1);
         assert_eq!(waiters.take_below(1).len(), 0);
-        let other = waiters.register(WaiterKey::NONE, 1, Waker::noop());
+        let (other, _) = waiters.register(WaiterKey::NONE, 1, Waker::noop());
         assert_ne!(key, other);
-        assert_eq!(waiters.register(key, 0, Waker::noop()), key);
+        assert_eq!(waiters.register(key, 0, Waker::noop()).0, key);
         assert_eq!(waiters.take_one(0).len(), 1);
         assert_eq!(waiters.take_one(1).len(), 1);
     }

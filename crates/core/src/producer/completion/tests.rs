@@ -236,6 +236,33 @@ fn a_dropped_delivery_is_not_woken_and_disturbs_nobody() {
     drop(second);
 }
 
+/// A task whose last waker is dropped may be dropped with it, and may hold another delivery of the same batch. The waker
+/// was dropped under the batch's lock, which that delivery needs.
+#[test]
+fn a_waker_may_take_another_delivery_of_the_batch_along_when_it_is_dropped() {
+    struct Task(Delivery);
+    impl std::task::Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.cancel();
+        }
+    }
+    let batch = sealed(&[(0, 1)], 3);
+    let wakes = Arc::new(Wakes::default());
+    let waker_of = |index| {
+        let mut held = Delivery::new(Arc::clone(&batch), index);
+        assert!(poll(&mut held, &wakes).is_pending());
+        Waker::from(Arc::new(Task(held)))
+    };
+    let mut renewed = Delivery::new(Arc::clone(&batch), 0);
+    assert!(Pin::new(&mut renewed).poll(&mut Context::from_waker(&waker_of(1))).is_pending());
+    assert!(poll(&mut renewed, &wakes).is_pending());
+    let mut dropped = Delivery::new(Arc::clone(&batch), 0);
+    assert!(Pin::new(&mut dropped).poll(&mut Context::from_waker(&waker_of(2))).is_pending());
+    drop(dropped);
+    batch.settle(end_at(5));
+    assert_eq!(wakes.count(), 1, "only the one that is left");
+}
+
 #[test]
 fn a_posted_record_is_reported_once_at_its_release_or_at_the_end() {
     let batch = filling(&[(0, 1), (2, 2)]);

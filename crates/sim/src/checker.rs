@@ -24,6 +24,7 @@ pub(crate) fn check(stage: &Stage, cluster: &Cluster, bytes_held: usize) -> Vec<
             checker.check_told(&checked);
             checker.check_log(&checked);
             checker.check_knowledge(&checked);
+            checker.check_progress(&checked);
         }
     }
     checker.check_order();
@@ -213,6 +214,26 @@ impl Checker<'_> {
             _ => None,
         });
         confirmed.min()
+    }
+
+    /// A client that gives everybody up at the deadline would be right and useless: with time enough and no fault felt,
+    /// a record is written.
+    fn check_progress(&mut self, checked: &Checked<'_>) {
+        let (record, acceptance) = (checked.record, checked.acceptance);
+        let is_given_up = match record.outcome {
+            Some((at, Told::Unknown)) => at >= acceptance.due,
+            Some((_, told)) => told == Told::NotWritten(NotWritten::DeadlinePassed),
+            None => false,
+        };
+        if !is_given_up || record.cancelled_at.is_some() {
+            return;
+        }
+        let strikes = self.stage.faults.strikes().iter().filter(|strike| strike.from < acceptance.due);
+        let quiet_since = strikes.map(|strike| strike.to).max().map_or(acceptance.at, |end| end.max(acceptance.at));
+        let needed = self.stage.scenario.recovery_max() + self.stage.scenario.backlog_max();
+        if quiet_since + needed <= acceptance.due {
+            self.blame(checked, format!("not written by its deadline though no fault was felt since {quiet_since}"));
+        }
     }
 
     fn check_final(&mut self, checked: &Checked<'_>) {

@@ -392,8 +392,10 @@ impl Client {
         true
     }
 
+    /// Time before the socket: what is due now may be sent now. And what was given up is closed before anything is written.
     fn advance_control(&mut self, stage: &mut Stage, net: &mut Network) -> bool {
-        let mut moved = false;
+        self.control.handle_timeout(stage.now);
+        let mut moved = self.obey_control_events(stage, net);
         while let Some(link) = self.control_link.filter(|link| net.can_write(*link)) {
             let Some(frame) = self.control.poll_transmit(stage.now) else { break };
             let outgoing = Outgoing { bytes: Bytes::from(frame), transmit: None, attempts: Vec::new() };
@@ -401,7 +403,11 @@ impl Client {
             self.control.handle_written(written);
             moved = true;
         }
-        self.control.handle_timeout(stage.now);
+        moved | self.obey_control_events(stage, net)
+    }
+
+    fn obey_control_events(&mut self, stage: &mut Stage, net: &mut Network) -> bool {
+        let mut moved = false;
         while let Some(event) = self.control.poll_event() {
             self.obey_control(stage, net, event);
             moved = true;
@@ -444,21 +450,26 @@ impl Client {
         }
     }
 
+    /// As for control.
     fn advance_lane(&mut self, stage: &mut Stage, net: &mut Network, node: NodeId) -> bool {
-        let mut moved = self.write_lane(stage, net, node);
         let now = stage.now;
         self.lane(node).handle_timeout(now);
         while let Some(partition) = self.lane(node).poll_collect(now) {
             self.collect(stage, partition);
-            moved = true;
         }
-        while let Some(event) = self.lane(node).poll_event() {
-            self.obey_lane(stage, net, node, event);
-            moved = true;
-        }
+        let mut moved = self.obey_lane_events(stage, net, node);
         if self.lane(node).poll_dial(now) {
             let link = net.dial(stage, Owner::Lane(node));
             self.lanes.get_mut(&node).expect("the lane dials").link = Some(link);
+        }
+        moved |= self.write_lane(stage, net, node);
+        moved | self.obey_lane_events(stage, net, node)
+    }
+
+    fn obey_lane_events(&mut self, stage: &mut Stage, net: &mut Network, node: NodeId) -> bool {
+        let mut moved = false;
+        while let Some(event) = self.lane(node).poll_event() {
+            self.obey_lane(stage, net, node, event);
             moved = true;
         }
         moved

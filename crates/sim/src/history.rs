@@ -3,6 +3,7 @@
 //! Records are told through the real futures: each is polled once, and again only when its waker was called, so a lost
 //! wake-up shows as a record nobody was told about.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,6 +85,8 @@ pub(crate) struct Attempt {
     pub(crate) place: Place,
     pub(crate) handed_at: Moment,
     pub(crate) state: AttemptState,
+    /// Its connection lives and has not answered.
+    is_on_wire: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +128,9 @@ pub(crate) struct History {
     /// Rules broken in a way that shows at once.
     pub(crate) faults_seen: Vec<String>,
     pub(crate) refused_by_buffer: u64,
+    /// The most batches of one partition that were on the wire at once.
+    pub(crate) deepest: usize,
+    on_wire: BTreeMap<Place, Vec<AttemptId>>,
     acceptances: u64,
     /// Callers that were not told yet.
     waiting: u64,
@@ -263,11 +269,22 @@ impl History {
 
     pub(crate) fn handed(&mut self, now: Moment, place: Place, records: &[RecordId]) -> AttemptId {
         let id = AttemptId(self.attempts.len() as u32);
-        self.attempts.push(Attempt { place, handed_at: now, state: AttemptState::Sent });
+        self.attempts.push(Attempt { place, handed_at: now, state: AttemptState::Sent, is_on_wire: true });
+        let on_wire = self.on_wire.entry(place).or_default();
+        on_wire.push(id);
+        on_wire.retain(|id| self.attempts[id.0 as usize].is_on_wire);
+        self.deepest = self.deepest.max(on_wire.len());
         for record in records {
             self.record(*record).attempts.push(id);
         }
         id
+    }
+
+    /// The client was told, or its connection is gone.
+    pub(crate) fn off_wire(&mut self, id: AttemptId, state: Option<AttemptState>) {
+        let attempt = self.attempt(id);
+        attempt.is_on_wire = false;
+        attempt.state = state.unwrap_or(attempt.state);
     }
 
     pub(crate) fn attempt(&mut self, id: AttemptId) -> &mut Attempt {

@@ -132,6 +132,8 @@ fn tell_figures(campaign: &Campaign) {
         campaign.median(|report| report.records),
         campaign.median(Report::fault_count),
     );
+    let deep = campaign.reports.iter().filter(|report| report.deepest >= 5).count();
+    println!("measured: five batches of a partition were on the wire at once in {deep} seeds");
     println!("measured: faults: {}", list(&campaign.sum(|report| &report.faults)));
     println!("measured: outcomes: {}", list(&campaign.sum(|report| &report.outcomes)));
     println!("measured: unknown ones settled: {}", list(&campaign.sum(|report| &report.settlements)));

@@ -358,11 +358,12 @@ impl Network {
         if let Some((frame, _)) = link.outbox.take() {
             frame.end(memory);
         }
-        let sent = link.up.sent;
-        for asked in link.asked.iter().filter(|asked| asked.end > sent) {
-            for attempt in &asked.attempts {
-                stage.history.attempt(*attempt).state = AttemptState::CutShort;
-            }
+        for asked in &link.asked {
+            let state = (asked.end > link.up.sent).then_some(AttemptState::CutShort);
+            asked.attempts.iter().for_each(|attempt| stage.history.off_wire(*attempt, state));
+        }
+        for (attempt, ..) in link.answered.iter().flat_map(|answered| &answered.verdicts) {
+            stage.history.off_wire(*attempt, None);
         }
     }
 
@@ -431,7 +432,7 @@ impl Link {
             let answer = self.answered.pop_front().expect("the answer was just seen");
             for (attempt, code, base_offset) in answer.verdicts {
                 let at = stage.now;
-                stage.history.attempt(attempt).state = AttemptState::Told { code, base_offset, at };
+                stage.history.off_wire(attempt, Some(AttemptState::Told { code, base_offset, at }));
             }
         }
     }

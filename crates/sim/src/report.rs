@@ -34,6 +34,8 @@ pub struct Report {
     pub refused_by_buffer: u64,
     /// Batches that were handed to a connection, each time they were.
     pub attempts: u64,
+    /// The most batches of one partition that were on the wire at once.
+    pub deepest: u64,
     /// Virtual time from start to rest.
     pub lasted: Duration,
     /// The same seed gives the same number.
@@ -77,6 +79,7 @@ impl Report {
         self.records = history.records.iter().filter(|record| record.acceptance.is_some()).count() as u64;
         self.refused_by_buffer = history.refused_by_buffer;
         self.attempts = history.attempts.len() as u64;
+        self.deepest = history.deepest as u64;
         self.lasted = Duration::from_micros(stage.now.as_micros());
         for kind in FaultKind::ALL {
             let struck = stage.faults.strikes().iter().filter(|strike| strike.kind == kind).count();

@@ -130,6 +130,12 @@ impl Scenario {
         connection
     }
 
+    /// How long the whole workload may take if every record is a batch of one partition and nothing goes wrong.
+    pub(crate) fn backlog_max(&self) -> Duration {
+        let round = (self.latency.1 * 2 + self.service.1 + self.mail_max) / 5;
+        round.max(self.service.1).mul_f64(2.0 * self.records as f64) + self.front.linger
+    }
+
     /// How long after the last trace of a fault a partition may take to settle what it has sent: one timeout to notice,
     /// then reconnecting and two rounds of resending.
     pub(crate) fn recovery_max(&self) -> Duration {

@@ -10,7 +10,8 @@
 //!
 //! Always holds:
 //! - a stamp belongs to its bytes for ever; a retry sends both again (rule 1);
-//! - the first batch of an identity flies alone until it is acknowledged (rule 4);
+//! - the first batch of an identity flies alone until it is acknowledged, and so does the next one after a long pause
+//!   (rules 4 and 17);
 //! - at most five stamps from the oldest unsettled one on (rule 5): brokers remember five;
 //! - after a failure the head goes first and alone until it is settled;
 //! - a sent batch is given up together with everything sent after it, or not at all (rule 18).
@@ -162,7 +163,7 @@ impl PartitionBack {
         &self.topic
     }
 
-    /// Whether something waits that cannot be stamped for want of a producer id.
+    /// Whether it can stamp nothing for want of a producer id.
     pub fn needs_identity(&self) -> bool {
         self.identity.is_none() && !matches!(self.mode, Mode::Stopping { .. })
     }

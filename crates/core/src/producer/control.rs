@@ -184,7 +184,7 @@ impl Control {
         self.metadata.refresh();
     }
 
-    /// A lane's partition has batches but no identity.
+    /// A lane's partition has no identity.
     pub fn need_identity(&mut self, partition: PartitionId, abandoned: Option<ProducerId>) {
         self.waiting_for_identity.insert(partition, abandoned);
         self.grant_identities();

@@ -56,7 +56,7 @@ pub enum LaneEvent {
     Ended(PartitionId, Ended),
     /// A partition stopped: what its front holds ends as `NotWritten(PartitionStopped)`.
     Stopped(PartitionId, ErrorCode),
-    /// A partition has batches but no producer id; the second id must not be used again.
+    /// A partition has no producer id; the one that it names must not be used again.
     NeedsIdentity(PartitionId, Option<ProducerId>),
     /// The cluster may have changed.
     NeedsMetadata,
@@ -271,6 +271,10 @@ impl Lane {
 
     /// The socket is open.
     pub fn handle_connected(&mut self, now: Moment) {
+        assert!(
+            matches!(self.link, Link::Dialing),
+            "a socket opens after a dial, and attempts on another would be lost"
+        );
         self.link = Link::Up(Box::new(Connection::new(self.config.connection.clone(), now)));
     }
 

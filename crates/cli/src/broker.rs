@@ -18,10 +18,11 @@ pub async fn run(options: &arguments::Broker, interrupts: &mut Interrupts) -> Re
     };
     let broker = Broker::start(start).map_err(Failure::to_start)?;
     tell_torn_tails(&broker);
-    match &options.data_dir {
-        Some(directory) => tell(format_args!("a broker runs with its data in {}; Ctrl-C ends it", directory.display())),
-        None => tell("a broker runs with its data in memory; Ctrl-C ends it"),
-    }
+    let place = match &options.data_dir {
+        Some(directory) => directory.display().to_string(),
+        None => "memory".to_owned(),
+    };
+    tell(format_args!("a broker runs at {}, with its data in {place}; Ctrl-C ends it", broker.bootstrap()));
     let mut out = std::io::stdout().lock();
     let _nobody_reads_it = writeln!(out, "{}", broker.bootstrap()).and_then(|()| out.flush());
     drop(out);

@@ -20,22 +20,27 @@ use crate::progress::{self, Progress};
 use crate::results::Results;
 
 pub async fn run(options: &Produce, interrupts: &mut Interrupts) -> Result<Exit, Failure> {
-    let Ok(opened) = interrupts.unless_pressed(open(options)).await else { return Ok(Exit::Interrupted) };
-    let (place, work) = opened?;
-    let end = work.run(options, interrupts).await?;
-    drop(work);
-    if !end.is_abandoned {
+    unstable::check_topic(&options.topic).map_err(Failure::to_start)?;
+    let Ok(place) = interrupts.unless_pressed(Place::open(&options.place, Missing::Make)).await else {
+        return Ok(Exit::Interrupted);
+    };
+    let place = place?;
+    let end = work(&place, options, interrupts).await;
+    if !matches!(end, Ok(End { is_abandoned: true, .. })) {
         place.leave(interrupts).await;
     }
-    Ok(end.exit)
+    end.map(|end| end.exit)
 }
 
-async fn open(options: &Produce) -> Result<(Place, Work), Failure> {
-    unstable::check_topic(&options.topic).map_err(Failure::to_start)?;
-    let place = Place::open(&options.place, Missing::Make).await?;
-    ensure_topic(&place, options).await?;
-    let work = Work::begin(&place, options).await?;
-    Ok((place, work))
+async fn work(place: &Place, options: &Produce, interrupts: &mut Interrupts) -> Result<End, Failure> {
+    let begin = async {
+        ensure_topic(place, options).await?;
+        Work::begin(place, options).await
+    };
+    match interrupts.unless_pressed(begin).await {
+        Ok(work) => work?.run(options, interrupts).await,
+        Err(Interrupted) => Ok(End { exit: Exit::Interrupted, is_abandoned: false }),
+    }
 }
 
 /// A cluster of somebody else's gets a new topic only by `--create`.
@@ -92,7 +97,7 @@ impl Work {
     }
 
     async fn run(&self, options: &Produce, interrupts: &mut Interrupts) -> Result<End, Failure> {
-        let progress = Progress::on_terminal(progress::bytes_on_stdin());
+        let mut progress = Progress::on_terminal(progress::bytes_on_stdin());
         let started = Intake::start(std::io::stdin(), RECORD_BYTES_MAX, self.topic.clone(), Arc::clone(&self.results));
         let Intake { counts, ended } = started
             .map_err(|error| Failure::to_start(format!("the thread that reads stdin cannot be started: {error}")))?;
@@ -103,12 +108,19 @@ impl Work {
             ended
         };
         let ended = interrupts.unless_pressed(all).await;
+        if let Err(Interrupted) = ended {
+            progress.end();
+            tell(format_args!(
+                "Ctrl-C: what was read has {:?} to be sent; Ctrl-C again ends at once",
+                options.close_timeout
+            ));
+        }
         let close = self.showing(&progress, &counts, self.producer.close(options.close_timeout));
         let closed = interrupts.unless_pressed(close).await;
         counts.settle();
         let is_abandoned = closed == Err(Interrupted);
         self.results.finish(counts.accepted(), if is_abandoned { Duration::ZERO } else { SLACK });
-        drop(progress);
+        progress.end();
         Ok(End { exit: self.tell_end(&counts, ended), is_abandoned })
     }
 
@@ -120,7 +132,7 @@ impl Work {
                 tell(format_args!("stdin cannot be read after {accepted} records: {error}"))
             }
             Ok(Ended::Closed) => tell(format_args!("the producer took no more than {accepted} records of the input")),
-            Err(Interrupted) => tell(format_args!("Ctrl-C: the input after {accepted} records is not sent")),
+            Err(Interrupted) => tell(format_args!("the input after {accepted} records is not sent")),
         }
         let summary = self.results.summary(counts.bytes(), self.producer.stats(), BATCH_SIZE);
         tell(&summary);

@@ -28,12 +28,10 @@ impl Progress {
             bar.tick();
         }
     }
-}
 
-impl Drop for Progress {
     /// What is said next starts on an empty line.
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
+    pub fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
     }

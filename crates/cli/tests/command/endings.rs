@@ -1,0 +1,167 @@
+//! Exit codes and the sentences that go with them.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+use crate::process::Folder;
+use crate::round_trip::broker;
+use crate::stubborn::Stubborn;
+
+#[test]
+fn a_mistake_in_the_arguments_is_2_and_help_is_0() {
+    let folder = Folder::new();
+    for arguments in ["", "produce", "consume", "produce orders --linger soon", "sing"] {
+        let ended = folder.run(arguments, b"").with_code(2);
+        assert!(!ended.stderr.is_empty() && ended.stdout.is_empty(), "{arguments}");
+    }
+    for command in ["produce", "consume", "topics", "broker"] {
+        let help = String::from_utf8(folder.run("--help", b"").with_code(0).stdout).expect("is text");
+        assert!(help.contains(command), "{help}");
+    }
+    let version = folder.run("--version", b"").with_code(0).stdout;
+    assert_eq!(version, format!("milena {}\n", env!("CARGO_PKG_VERSION")).as_bytes());
+    assert!(!folder.data().exists());
+}
+
+#[test]
+fn a_missing_topic_on_a_named_cluster_needs_create() {
+    let folder = Folder::new();
+    let (_broker, address) = broker(&folder, "--memory");
+    let server = format!("--bootstrap-server {address}");
+    let refused = folder.run(&format!("produce orders {server}"), b"a\n").with_code(2);
+    assert!(refused.says("topic orders does not exist") && refused.says("--create"), "{}", refused.stderr);
+    folder.run(&format!("produce orders {server} --create --partitions 2"), b"a\n").with_code(0);
+    folder.run(&format!("produce orders {server} --create"), b"b\n").with_code(0);
+    let exists = folder.run(&format!("topics create orders {server}"), b"").with_code(1);
+    assert!(exists.says("topic orders exists already"), "{}", exists.stderr);
+    let consumed = folder.run(&format!("consume orders {server}"), b"").with_code(0).stdout;
+    assert_eq!(consumed.len(), 4);
+    assert!(!folder.data().exists(), "a named cluster needs no data directory");
+}
+
+#[test]
+fn what_cannot_begin_says_why_in_one_line() {
+    let folder = Folder::new();
+    fs::write(folder.path().join("file"), "").expect("is written");
+    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    for (arguments, sentence) in [
+        (format!("produce orders --bootstrap-server {closed}"), format!("no broker can be reached: {closed}: ")),
+        ("produce orders --bootstrap-server nowhere".to_owned(), "not of the form host:port".to_owned()),
+        ("produce sh/eep".to_owned(), "\"sh/eep\" is no topic name".to_owned()),
+        ("consume sh/eep".to_owned(), "is no topic name".to_owned()),
+        ("topics delete sh/eep".to_owned(), "is no topic name".to_owned()),
+        ("produce orders --data-dir file".to_owned(), "file".to_owned()),
+        ("consume orders".to_owned(), "there is no data directory ./milena-data".to_owned()),
+        ("topics delete orders".to_owned(), "there is no data directory ./milena-data".to_owned()),
+        ("broker --memory --listen 127.0.0.1:x".to_owned(), "127.0.0.1:x".to_owned()),
+    ] {
+        let ended = folder.run(&arguments, b"a\n").with_code(2);
+        assert!(ended.says(&sentence), "{arguments}: {}", ended.stderr);
+        assert_eq!(ended.stderr.lines().count(), 1, "{arguments}: {}", ended.stderr);
+    }
+    assert!(!folder.data().exists(), "nothing was begun");
+}
+
+#[test]
+fn a_port_of_another_protocol_is_no_broker() {
+    let folder = Folder::new();
+    let web = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = web.local_addr().expect("bound");
+    let served = std::thread::spawn(move || {
+        let (mut stream, _) = web.accept().expect("it connects");
+        let mut first = [0; 4];
+        stream.read_exact(&mut first).expect("it asks");
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").expect("it listens");
+        // Until the client hangs up, so that the answer is not lost in a reset.
+        let _all = stream.read_to_end(&mut Vec::new());
+    });
+    let ended = folder.run(&format!("consume orders --bootstrap-server {address}"), b"").with_code(2);
+    assert!(ended.says("does not answer like a Kafka broker"), "{}", ended.stderr);
+    served.join().expect("it was asked");
+}
+
+#[test]
+fn a_line_that_no_record_can_hold_is_not_written_and_the_others_are() {
+    let folder = Folder::new();
+    let long = vec![b'x'; 3_000_000];
+    let input = [b"before\n", &long[..], b"\n", &long[..1_048_570], b"\nafter\n"].concat();
+    let produced = folder.run("produce orders", &input).with_code(1);
+    assert!(produced.says("2 written, 2 not written, 0 unknown"), "{}", produced.stderr);
+    assert!(produced.says("2 not written: a line is longer than a record may be"), "{}", produced.stderr);
+    assert_eq!(folder.run("consume orders", b"").with_code(0).stdout, b"before\nafter\n");
+}
+
+#[test]
+fn a_record_that_a_cluster_refuses_is_not_written() {
+    let folder = Folder::new();
+    let stubborn = Stubborn::refusing();
+    let arguments = format!("produce orders --bootstrap-server {}", stubborn.address());
+    let produced = folder.run(&arguments, b"a\nb\n").with_code(1);
+    assert!(produced.says("0 written, 2 not written, 0 unknown"), "{}", produced.stderr);
+    assert!(produced.says("2 not written: the cluster refused its batch with "), "{}", produced.stderr);
+}
+
+#[test]
+fn a_record_that_is_not_answered_is_unknown_at_its_deadline() {
+    let folder = Folder::new();
+    let stubborn = Stubborn::silent();
+    let arguments =
+        format!("produce orders --deadline 300ms --close-timeout 0s --bootstrap-server {}", stubborn.address());
+    let produced = folder.run(&arguments, b"a\nb\nc\n").with_code(3);
+    assert!(produced.says("0 written, 0 not written, 3 unknown"), "{}", produced.stderr);
+}
+
+#[test]
+fn ctrl_c_sends_what_was_read_and_reports() {
+    let folder = Folder::new();
+    let mut produce = folder.start("produce orders");
+    produce.await_line("a broker runs in this process");
+    produce.write(b"a\nb\nhalf a line");
+    while folder.run("consume orders", b"").with_code(0).stdout != b"a\nb\n" {}
+    produce.interrupt();
+    produce.await_line("Ctrl-C: what was read has 5s to be sent");
+    produce.await_line("the input after 2 records is not sent");
+    produce.await_line("2 written, 0 not written, 0 unknown");
+    produce.end().with_code(0);
+    assert_eq!(folder.run("consume orders", b"").with_code(0).stdout, b"a\nb\n");
+}
+
+#[test]
+fn ctrl_c_waits_as_long_as_it_was_told_and_what_is_not_answered_is_unknown() {
+    let folder = Folder::new();
+    let stubborn = Stubborn::silent();
+    let arguments = format!("produce orders --close-timeout 200ms --bootstrap-server {}", stubborn.address());
+    let mut produce = folder.start(&arguments);
+    produce.write(b"a\n");
+    stubborn.await_produce();
+    produce.interrupt();
+    let produced = produce.end().with_code(3);
+    assert!(produced.says("0 written, 0 not written, 1 unknown"), "{}", produced.stderr);
+}
+
+#[test]
+fn a_second_ctrl_c_ends_at_once() {
+    let folder = Folder::new();
+    let stubborn = Stubborn::silent();
+    let arguments = format!("produce orders --close-timeout 10m --bootstrap-server {}", stubborn.address());
+    let mut produce = folder.start(&arguments);
+    produce.write(b"a\n");
+    stubborn.await_produce();
+    produce.interrupt();
+    produce.await_line("Ctrl-C: what was read has 600s to be sent");
+    produce.interrupt();
+    let produced = produce.end().with_code(3);
+    assert!(produced.says("0 written, 0 not written, 1 unknown"), "{}", produced.stderr);
+}
+
+#[test]
+fn ctrl_c_ends_a_consumer() {
+    let folder = Folder::new();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("bound");
+    let consume = folder.start(&format!("consume orders --bootstrap-server {address}"));
+    let _asking = silent.accept().expect("it connects");
+    consume.interrupt();
+    consume.end().with_code(130);
+}

@@ -1,0 +1,178 @@
+//! The binary as a process: run to its end, or talked to while it runs.
+//!
+//! Waiting is always for an event (a line on stderr, the end of the process) and bounded by [`PATIENCE`].
+
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Much longer than anything here takes, so a test that hangs ends with a reason.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder of a test, gone at its end.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("milena-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&path).expect("the target folder can be written");
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.0.join("milena-data")
+    }
+
+    /// Runs the command here to its end.
+    pub fn run(&self, arguments: &str, stdin: &[u8]) -> Ended {
+        let mut running = self.start(arguments);
+        running.write(stdin);
+        running.end()
+    }
+
+    /// Starts the command here.
+    pub fn start(&self, arguments: &str) -> Running {
+        let child = Command::new(env!("CARGO_BIN_EXE_milena"))
+            .args(arguments.split_whitespace())
+            .current_dir(&self.0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        Running::new(child.expect("the binary was built"))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _left_behind = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A process that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+impl Ended {
+    /// Asserts the exit code, and shows what was said if it is another.
+    pub fn with_code(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "it said: {}", self.stderr);
+        self
+    }
+
+    pub fn says(&self, text: &str) -> bool {
+        self.stderr.contains(text)
+    }
+}
+
+/// A process that runs; killed if the test ends first.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    stderr: Receiver<String>,
+    said: String,
+    stdout: Option<JoinHandle<Vec<u8>>>,
+}
+
+impl Running {
+    fn new(mut child: Child) -> Self {
+        let (tell, stderr) = channel();
+        let lines = BufReader::new(child.stderr.take().expect("is piped")).lines();
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        let mut out = child.stdout.take().expect("is piped");
+        let stdout = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            out.read_to_end(&mut all).expect("a pipe can be read");
+            all
+        });
+        Self { child, stderr, said: String::new(), stdout: Some(stdout) }
+    }
+
+    /// To its stdin. A process that has ended does not read it.
+    pub fn write(&mut self, bytes: &[u8]) {
+        let stdin = self.child.stdin.as_mut().expect("is open");
+        let _nobody_reads = stdin.write_all(bytes).and_then(|()| stdin.flush());
+    }
+
+    /// Waits for a line on stderr with this text.
+    pub fn await_line(&mut self, text: &str) -> String {
+        loop {
+            match self.stderr.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    self.said += &line;
+                    self.said.push('\n');
+                    if line.contains(text) {
+                        return line;
+                    }
+                }
+                Err(_) => panic!("no line with {text:?} came; it said: {}", self.said),
+            }
+        }
+    }
+
+    /// Ctrl-C.
+    pub fn interrupt(&self) {
+        let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill is there").success());
+    }
+
+    pub fn close_stdin(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+    }
+
+    /// Closes its stdin and waits for its end.
+    pub fn end(mut self) -> Ended {
+        self.close_stdin();
+        let status = self.await_end();
+        while let Ok(line) = self.stderr.recv_timeout(PATIENCE) {
+            self.said += &line;
+            self.said.push('\n');
+        }
+        let stdout = self.stdout.take().expect("is joined once").join().expect("a pipe can be read");
+        Ended { code: status.code(), stdout, stderr: std::mem::take(&mut self.said) }
+    }
+
+    fn await_end(&mut self) -> ExitStatus {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it is ours") {
+                return status;
+            }
+            if Instant::now() > until {
+                self.child.kill().expect("it runs");
+                panic!("it does not end; it said: {}", self.said);
+            }
+            // The standard library waits for a child without a limit only.
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _has_ended = self.child.kill();
+        let _has_ended = self.child.wait();
+    }
+}

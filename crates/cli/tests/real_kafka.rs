@@ -1,0 +1,326 @@
+//! Library and command against a real Apache Kafka, with Java's own clients as witnesses. Run by
+//! `cargo xtask test kafka`; needs Java and Maven.
+
+#[path = "command/process.rs"]
+mod process;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::process::Stdio;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use kafka_harness::{DumpedRecord, Kafka, Options};
+use milena::unstable::{Admin, NewTopic, ReadRecord};
+use milena::{Delivery, Outcome, Producer, ProducerConfig, Record};
+use process::Folder;
+
+#[test]
+fn a_hundred_thousand_records_are_read_back_by_java_and_by_milena_as_they_were_written() {
+    const RECORDS: usize = 100_000;
+    const PARTITIONS: i32 = 3;
+    let kafka = Kafka::start(Options::default()).unwrap();
+    let servers = kafka.bootstrap_servers();
+    run(create_topic(&servers, "mixed", PARTITIONS));
+
+    let sent = Sample::many(RECORDS);
+    let begun = Instant::now();
+    let before = wall_millis();
+    let written = run(write(&servers, &sent));
+    let after = wall_millis();
+    let bytes: usize = sent.iter().map(Sample::bytes).sum();
+    println!(
+        "measured: {} MB in {RECORDS} records written in {:.2} s",
+        bytes / 1_000_000,
+        begun.elapsed().as_secs_f64()
+    );
+
+    let begun = Instant::now();
+    let by_milena = run(read(&servers, "mixed", PARTITIONS));
+    println!("measured: read by milena in {:.2} s", begun.elapsed().as_secs_f64());
+    let begun = Instant::now();
+    let by_java = by_place(kafka.dump_records("mixed").unwrap());
+    println!("measured: read by Java in {:.2} s", begun.elapsed().as_secs_f64());
+
+    assert_eq!(by_java.len(), RECORDS);
+    assert!(by_java == by_milena, "Java and milena read different records");
+    let mut compared = 0;
+    for (sample, place) in sent.iter().zip(&written) {
+        let found = &by_java[place];
+        assert_eq!(
+            (&sample.key, &sample.headers, &sample.value),
+            (&found.key, &found.headers, &found.value),
+            "{place:?}"
+        );
+        match sample.timestamp {
+            Some(timestamp) => assert_eq!(found.timestamp, timestamp, "{place:?}"),
+            None => assert!((before..=after).contains(&found.timestamp), "{place:?}: {}", found.timestamp),
+        }
+        compared += 1;
+    }
+    assert_eq!(written.iter().collect::<BTreeSet<_>>().len(), RECORDS, "two records have one place");
+    let keys = assert_partitions(&kafka, &by_java, PARTITIONS);
+    println!("measured: {compared} records compared, {keys} keys where Java's partitioner puts them");
+    assert!(compared == RECORDS && keys > 1000, "nothing was compared");
+}
+
+#[test]
+fn the_command_works_on_a_real_cluster() {
+    let kafka = Kafka::start(Options::default()).unwrap();
+    let folder = Folder::new();
+    let server = format!("--bootstrap-server {}", kafka.bootstrap_servers());
+
+    let refused = folder.run(&format!("produce lines {server}"), b"a\n").with_code(2);
+    assert!(refused.says("topic lines does not exist") && refused.says("--create"), "{}", refused.stderr);
+    let refused = folder.run(&format!("consume lines {server}"), b"").with_code(2);
+    assert!(refused.says("topic lines does not exist"), "{}", refused.stderr);
+
+    let input = b"plain\ncarriage\r\n\n\xff\xfe\x00\nlast without lf";
+    folder.run(&format!("produce lines --create --partitions 1 {server}"), input).with_code(0);
+    folder.run(&format!("produce lines {server}"), b"appended\n").with_code(0);
+    let consumed = folder.run(&format!("consume lines --from start --to end {server}"), b"").with_code(0).stdout;
+    assert_eq!(consumed, [&input[..], b"\nappended\n"].concat());
+    let dumped: Vec<Vec<u8>> = kafka.dump_records("lines").unwrap().into_iter().filter_map(|it| it.value).collect();
+    assert_eq!(dumped, consumed.strip_suffix(b"\n").unwrap().split(|byte| *byte == b'\n').collect::<Vec<_>>());
+    let part = folder.run(&format!("consume lines --from 1 --to 3 {server}"), b"").with_code(0).stdout;
+    assert_eq!(part, b"carriage\r\n\n");
+
+    folder.run(&format!("topics create wide --partitions 5 {server}"), b"").with_code(0);
+    let exists = folder.run(&format!("topics create wide {server}"), b"").with_code(1);
+    assert!(exists.says("topic wide exists already"), "{}", exists.stderr);
+    let copies = folder.run(&format!("topics create copied --replication-factor 3 {server}"), b"").with_code(1);
+    assert!(copies.says("INVALID_REPLICATION_FACTOR"), "{}", copies.stderr);
+    folder.run(&format!("topics delete lines {server}"), b"").with_code(0);
+    let gone = folder.run(&format!("topics delete lines {server}"), b"").with_code(1);
+    assert!(gone.says("topic lines does not exist"), "{}", gone.stderr);
+    let gone = folder.run(&format!("consume lines {server}"), b"").with_code(2);
+    assert!(gone.says("topic lines does not exist"), "{}", gone.stderr);
+    assert!(!folder.data().exists(), "a named cluster needs no data directory");
+
+    reads_what_others_wrote(&kafka, &folder, &server);
+    many_lines_are_in_order(&folder, &server);
+}
+
+/// Markers are skipped, a codec is named, what was deleted is not waited for.
+fn reads_what_others_wrote(kafka: &Kafka, folder: &Folder, server: &str) {
+    const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/java/FillOddly.java");
+    let filled = kafka.java().arg(PROGRAM).arg(kafka.bootstrap_servers()).output().unwrap();
+    assert!(filled.status.success(), "{}", String::from_utf8_lossy(&filled.stderr));
+
+    let controlled = folder.run(&format!("consume controlled {server}"), b"").with_code(0).stdout;
+    assert_eq!(controlled, b"committed\naborted\nplain\n");
+    let compressed = folder.run(&format!("consume compressed {server}"), b"").with_code(1);
+    assert_eq!(compressed.stdout, b"readable\n");
+    assert!(
+        compressed.says("compressed with zstd: this version reads uncompressed batches only"),
+        "{}",
+        compressed.stderr
+    );
+    let trimmed = folder.run(&format!("consume trimmed {server}"), b"").with_code(0).stdout;
+    assert_eq!(trimmed, b"3\n4\n");
+    let gone = folder.run(&format!("consume trimmed --from 1 {server}"), b"").with_code(2);
+    assert!(gone.says("offset 1 of partition 0 of topic trimmed is gone; the first one left is 3"), "{}", gone.stderr);
+}
+
+fn many_lines_are_in_order(folder: &Folder, server: &str) {
+    let mut lines = Vec::new();
+    (0..500_000).for_each(|number| writeln!(lines, "{number} {}", "x".repeat(number % 150)).unwrap());
+    let produced = folder.run(&format!("produce many --create --partitions 1 {server}"), &lines).with_code(0);
+    println!(
+        "measured: {} MB of lines: {}",
+        lines.len() / 1_000_000,
+        produced.stderr.lines().collect::<Vec<_>>().join("; ")
+    );
+    let begun = Instant::now();
+    let consumed = folder.run(&format!("consume many {server}"), b"").with_code(0).stdout;
+    println!("measured: consumed in {:.2} s", begun.elapsed().as_secs_f64());
+    assert!(consumed == lines, "{} bytes came back of {}", consumed.len(), lines.len());
+}
+
+/// Partition and offset.
+type Place = (i32, i64);
+
+fn by_place(records: Vec<DumpedRecord>) -> BTreeMap<Place, DumpedRecord> {
+    let count = records.len();
+    let map: BTreeMap<_, _> = records.into_iter().map(|record| ((record.partition, record.offset), record)).collect();
+    assert_eq!(map.len(), count, "an offset was read twice");
+    map
+}
+
+/// What is sent.
+struct Sample {
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    timestamp: Option<i64>,
+}
+
+impl Sample {
+    /// Always the same, whatever the day.
+    fn many(count: usize) -> Vec<Self> {
+        let mut dice = Dice(0x6d69_6c65_6e61);
+        let now = wall_millis();
+        (0..count).map(|_| Self::one(&mut dice, now)).collect()
+    }
+
+    fn one(dice: &mut Dice, now: i64) -> Self {
+        let key = match dice.below(4) {
+            0 => None,
+            1 => Some(Vec::new()),
+            _ => Some(dice.bytes(40)),
+        };
+        let value = match dice.below(1000) {
+            0..50 => None,
+            50..100 => Some(Vec::new()),
+            100 => Some(dice.bytes(200_000)),
+            101..111 => Some(dice.bytes(20_000)),
+            _ => Some(dice.bytes(400)),
+        };
+        let headers = (0..dice.below(4)).map(|_| Self::header(dice)).collect();
+        let timestamp = (dice.below(10) > 0).then(|| now - dice.below(3_600_000) as i64);
+        Self { key, value, headers, timestamp }
+    }
+
+    /// Names repeat, within a record too.
+    fn header(dice: &mut Dice) -> (Vec<u8>, Option<Vec<u8>>) {
+        let key = ["", "h", "trace-id", "schlüssel"][dice.below(4)].as_bytes().to_vec();
+        let value = match dice.below(4) {
+            0 => None,
+            1 => Some(Vec::new()),
+            _ => Some(dice.bytes(30)),
+        };
+        (key, value)
+    }
+
+    fn record(&self) -> Record<'_> {
+        let mut record = match &self.value {
+            Some(value) => Record::value(value),
+            None => Record::tombstone(),
+        };
+        if let Some(key) = &self.key {
+            record = record.key(key);
+        }
+        if let Some(timestamp) = self.timestamp {
+            record = record.timestamp(timestamp);
+        }
+        for (key, value) in &self.headers {
+            record = record.header(std::str::from_utf8(key).unwrap(), value.as_deref());
+        }
+        record
+    }
+
+    fn bytes(&self) -> usize {
+        self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len)
+    }
+}
+
+/// SplitMix64.
+struct Dice(u64);
+
+impl Dice {
+    fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.bits() % end as u64) as usize
+    }
+
+    fn bytes(&mut self, below: usize) -> Vec<u8> {
+        let length = self.below(below);
+        (0..length.div_ceil(8)).flat_map(|_| self.bits().to_le_bytes()).take(length).collect()
+    }
+}
+
+async fn create_topic(servers: &str, name: &str, partitions: i32) {
+    let mut admin = admin(servers).await;
+    let topic = NewTopic { name: name.to_owned(), partitions: Some(partitions), replication: None };
+    assert_eq!(admin.create_topic(&topic).await.unwrap().leaders.len(), partitions as usize);
+}
+
+/// Where each of the records is.
+async fn write(servers: &str, records: &[Sample]) -> Vec<Place> {
+    let producer = Producer::new(ProducerConfig::new(servers)).unwrap();
+    let topic = producer.topic("mixed").unwrap();
+    let mut deliveries: Vec<Delivery> = Vec::with_capacity(records.len());
+    for record in records {
+        deliveries.push(topic.send(record.record()).await.unwrap());
+    }
+    let mut places = Vec::with_capacity(records.len());
+    for delivery in deliveries {
+        match delivery.await {
+            Outcome::Written(at) => places.push((at.partition, at.offset.unwrap())),
+            other => panic!("{other:?}"),
+        }
+    }
+    producer.close(PATIENCE).await;
+    places
+}
+
+async fn read(servers: &str, topic: &str, partitions: i32) -> BTreeMap<Place, DumpedRecord> {
+    let mut admin = admin(servers).await;
+    let mut records = Vec::new();
+    for partition in 0..partitions {
+        let mut reader = admin.reader(topic, partition);
+        let offsets = reader.offsets().await.unwrap();
+        reader.seek(offsets.earliest);
+        while reader.position() < offsets.latest {
+            for batch in reader.read(offsets.latest).await.unwrap() {
+                records.extend(batch.records().map(|record| dumped(partition, &record.unwrap())));
+            }
+        }
+    }
+    by_place(records)
+}
+
+fn dumped(partition: i32, record: &ReadRecord) -> DumpedRecord {
+    let headers = record.headers().map(|header| (header.key.to_vec(), header.value.map(|value| value.to_vec())));
+    DumpedRecord {
+        partition,
+        offset: record.offset,
+        timestamp: record.timestamp,
+        key: record.key.as_ref().map(|key| key.to_vec()),
+        headers: headers.collect(),
+        value: record.value.as_ref().map(|value| value.to_vec()),
+    }
+}
+
+/// How many different keys are where Java's producer puts them: all.
+fn assert_partitions(kafka: &Kafka, records: &BTreeMap<Place, DumpedRecord>, partitions: i32) -> usize {
+    const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/java/Partitions.java");
+    let keys: BTreeSet<(&[u8], i32)> =
+        records.values().filter_map(|record| Some((record.key.as_deref()?, record.partition))).collect();
+    let mut command = kafka.java();
+    command.arg(PROGRAM).arg(partitions.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut java = command.spawn().unwrap();
+    let mut stdin = java.stdin.take().unwrap();
+    let lines: Vec<String> =
+        keys.iter().map(|(key, _)| key.iter().map(|byte| format!("{byte:02x}")).collect()).collect();
+    let feeding = std::thread::spawn(move || stdin.write_all((lines.join("\n") + "\n").as_bytes()));
+    let output = java.wait_with_output().unwrap();
+    feeding.join().unwrap().unwrap();
+    assert!(output.status.success());
+    let told = String::from_utf8(output.stdout).unwrap();
+    let told: Vec<i32> = told.lines().map(|line| line.parse().unwrap()).collect();
+    let found: Vec<i32> = keys.iter().map(|(_, partition)| *partition).collect();
+    assert_eq!(found, told, "a key is where Java would not put it");
+    keys.len()
+}
+
+async fn admin(servers: &str) -> Admin {
+    let servers: Vec<String> = servers.split(',').map(str::to_owned).collect();
+    Admin::connect(&servers, "test", PATIENCE).await.unwrap()
+}
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+fn wall_millis() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -128,7 +128,8 @@ impl ProducerConfig {
 
     /// Called once for every record that was posted ([`crate::Topic::post`]), with its tag and outcome. The handler runs
     /// on a thread of its own, so a slow one delays no deadline; but memory is given back only after the reports of its
-    /// batch, so it slows down who posts. It must not wait for room in this producer.
+    /// batch, so it slows down who posts. It must not wait for room in
+    /// this producer. A handler that panics loses its own report and no other.
     #[must_use]
     pub fn on_delivery(mut self, handler: impl Fn(&DeliveryReport<'_>) + Send + Sync + 'static) -> Self {
         self.handler = Some(Arc::new(handler));

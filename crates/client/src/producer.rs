@@ -22,7 +22,7 @@ use crate::topic::Topic;
 /// deadline; use [`Producer::close`] to wait for it.
 #[derive(Clone, Debug)]
 pub struct Producer {
-    handle: Arc<Handle>,
+    pub(crate) handle: Arc<Handle>,
 }
 
 /// Shared by all handles of a producer.
@@ -92,8 +92,8 @@ impl Producer {
 
     /// Accepts nothing more, sends what is accepted, and ends the producer at the latest after `deadline`. Every record
     /// has its outcome then: what was not sent is `NotWritten(Closed)`, what was sent and not answered is `Unknown`, and
-    /// its fate `Undetermined(ClosedBeforeProof)`. Gives the counts of the records that had no outcome when it was
-    /// called. Dropping this future before it resolves lets the close go on.
+    /// its fate `Undetermined(ClosedBeforeProof)`. Gives the counts of the records whose batches had not ended when it
+    /// was called. Dropping this future before it resolves lets the close go on.
     pub async fn close(&self, deadline: Duration) -> Tally {
         self.ask(|reply| Command::Close { deadline, reply }).await
     }

@@ -69,7 +69,7 @@ impl Reporter {
     pub(crate) fn report(&self, slice: ReportSlice) {
         match &self.slices {
             Some(slices) if !slice.posted.is_empty() => {
-                // The thread ends only after every reporter is gone, or with a panic of the handler.
+                // The thread ends only after every reporter is gone.
                 if let Err(returned) = slices.send(slice) {
                     give_back(&self.pool, returned.0.memory);
                 }
@@ -91,12 +91,17 @@ impl ReportWork {
     pub(crate) fn run(self) {
         for slice in &self.slices {
             for posted in &slice.posted {
-                let outcome =
-                    slice.completion.outcome(posted.index).expect("only released or ended records are reported");
-                (self.handler)(&DeliveryReport { topic: slice.slot.topic_name(), tag: posted.tag, outcome });
+                self.report(&slice, *posted);
             }
             give_back(&self.pool, slice.memory);
         }
+    }
+
+    /// A handler that panics loses its own report and no other; the panic hook has told of it.
+    fn report(&self, slice: &ReportSlice, posted: Posted) {
+        let outcome = slice.completion.outcome(posted.index).expect("only released or ended records are reported");
+        let report = DeliveryReport { topic: slice.slot.topic_name(), tag: posted.tag, outcome };
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (self.handler)(&report)));
     }
 }
 

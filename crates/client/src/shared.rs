@@ -7,6 +7,7 @@ use std::time::Duration;
 use milena_core::ids::PartitionId;
 use milena_core::producer::batch::SealReason;
 use milena_core::producer::completion::BatchEnd;
+use milena_core::producer::ended::EndedSize;
 use milena_core::producer::front::FrontConfig;
 use milena_core::producer::outcome::{NotWritten, Tally};
 use milena_core::sync::Mutex;
@@ -41,6 +42,9 @@ pub(crate) enum Command {
     },
     /// The last handle is gone: deliver until each deadline, then end.
     Finish,
+    /// The driver panics.
+    #[cfg(test)]
+    Panic,
 }
 
 #[derive(Debug)]
@@ -166,7 +170,6 @@ impl Shared {
         self.closed.lock().get_or_insert(why);
         for slot in self.slots() {
             slot.with_front(|front| front.close());
-            slot.collect_now();
         }
         self.pool.room.wake_all();
         self.wake_arrivals();
@@ -191,10 +194,9 @@ impl Shared {
         ended: milena_core::producer::back::Ended,
         reporter: &Reporter,
     ) {
+        // Counted first: whoever learns the outcome finds it counted.
+        self.counters.count(ended.size());
         let concluded = ended.conclude();
-        if concluded.attempts > 0 {
-            self.counters.count(u64::from(concluded.records), concluded.bytes as u64, u64::from(concluded.attempts));
-        }
         reporter.report(ReportSlice {
             slot: Arc::clone(slot),
             completion: concluded.completion,
@@ -205,11 +207,13 @@ impl Shared {
 }
 
 impl Counters {
-    fn count(&self, records: u64, bytes: u64, attempts: u64) {
-        self.batches.fetch_add(1, Ordering::Relaxed);
-        self.records.fetch_add(records, Ordering::Relaxed);
-        self.batch_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.attempts.fetch_add(attempts, Ordering::Relaxed);
+    fn count(&self, size: EndedSize) {
+        if size.attempts > 0 {
+            self.batches.fetch_add(1, Ordering::Relaxed);
+            self.records.fetch_add(u64::from(size.records), Ordering::Relaxed);
+            self.batch_bytes.fetch_add(size.bytes as u64, Ordering::Relaxed);
+            self.attempts.fetch_add(u64::from(size.attempts), Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn read(&self) -> ProducerStats {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use milena_core::ids::{NodeId, PartitionId, TopicIndex};
+use milena_core::producer::back::PartitionBack;
 use milena_core::producer::batch::SealReason;
 use milena_core::producer::completion::BatchCompletion;
 use milena_core::producer::control::{Control, ControlEvent, NewPartition};
@@ -121,23 +122,30 @@ impl ControlTask {
 
     fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<NotWritten> {
         loop {
-            if let Some(closing) = &mut self.closing
-                && std::pin::Pin::new(closing).poll(cx).is_ready()
-            {
-                return Poll::Ready(NotWritten::Closed);
-            }
             if self.take_lane_events(cx).is_ready() {
                 return Poll::Ready(NotWritten::DriverLost);
             }
             while let Poll::Ready(Some(command)) = self.commands.poll_recv(cx) {
                 self.obey(command);
             }
+            // After the commands: one of them may have begun it, and it must be polled to be heard.
+            if let Some(closing) = &mut self.closing
+                && std::pin::Pin::new(closing).poll(cx).is_ready()
+            {
+                return Poll::Ready(NotWritten::Closed);
+            }
             self.idle.begin_turn(&mut self.forgotten);
             self.forgotten.clear();
+            // Time before the socket: what is due now may be asked now.
+            let now = self.now();
+            self.control.handle_timeout(now);
+            // A connection that was given up is closed before another byte goes out on it.
+            let drained = self.drain_events();
             let moved = self.poll_socket(cx);
-            if self.advance() || moved {
+            if self.drain_events() || drained || moved {
                 continue;
             }
+            self.answer_waiters(now);
             let waiter = self.waiters.iter().map(|waiter| waiter.due).min();
             let next = self.control.poll_timeout().into_iter().chain(waiter).min().unwrap_or(Moment::NEVER);
             if self.timer.poll_due(next, &self.surroundings.shared.clock, cx).is_ready() {
@@ -179,6 +187,8 @@ impl ControlTask {
             Command::Flush { deadline, reply } => self.flush(deadline, reply),
             Command::Close { deadline, reply } => self.close(deadline, reply),
             Command::Finish => self.finish(),
+            #[cfg(test)]
+            Command::Panic => panic!("this panic is part of a test"),
         }
     }
 
@@ -189,10 +199,9 @@ impl ControlTask {
     }
 
     fn flush(&mut self, deadline: std::time::Duration, reply: oneshot::Sender<Tally>) {
-        self.surroundings.shared.seal_all(SealReason::Flush);
-        let live = self.ask_live();
+        let sealed = self.seal_live();
         self.answer_by(async move {
-            let batches = live.await.unwrap_or_default();
+            let batches = sealed.await;
             let concluded = wait_for_all(&batches, BatchCompletion::poll_concluded);
             // At the deadline what has no outcome yet is not counted.
             let _ = tokio::time::timeout(deadline, concluded).await;
@@ -203,9 +212,9 @@ impl ControlTask {
     fn close(&mut self, deadline: std::time::Duration, reply: oneshot::Sender<Tally>) {
         self.surroundings.shared.stop_accepting(NotWritten::Closed);
         let (done, closing) = oneshot::channel();
-        let live = self.ask_live();
+        let sealed = self.seal_live();
         self.answer_by(async move {
-            let batches = live.await.unwrap_or_default();
+            let batches = sealed.await;
             let ended = wait_for_all(&batches, BatchCompletion::poll_ended);
             let _ = tokio::time::timeout(deadline, ended).await;
             let _ = done.send(());
@@ -223,20 +232,27 @@ impl ControlTask {
         }
         self.surroundings.shared.stop_accepting(NotWritten::Closed);
         let (done, closing) = oneshot::channel();
-        let live = self.ask_live();
+        let sealed = self.seal_live();
         self.answer_by(async move {
-            let batches = live.await.unwrap_or_default();
+            let batches = sealed.await;
             wait_for_all(&batches, BatchCompletion::poll_concluded).await;
             let _ = done.send(());
         });
         self.closing = Some(closing);
     }
 
-    fn ask_live(&self) -> oneshot::Receiver<Vec<Arc<BatchCompletion>>> {
+    /// Every batch that has not ended, all sealed. They are looked up before they are sealed: one that is sent and
+    /// answered at once must be among them.
+    fn seal_live(&self) -> impl Future<Output = Vec<Arc<BatchCompletion>>> + Send + 'static {
         let (reply, live) = oneshot::channel();
         // Without the clock's task the producer ends, and nothing is live any more.
         let _ = self.live.send(reply);
-        live
+        let shared = Arc::clone(&self.surroundings.shared);
+        async move {
+            let batches = live.await.unwrap_or_default();
+            shared.seal_all(SealReason::Flush);
+            batches
+        }
     }
 
     /// Whether bytes moved, so that another look makes sense.
@@ -297,18 +313,14 @@ impl ControlTask {
         self.outgoing.abandon(&*self.surroundings.shared.pool);
     }
 
-    /// Lets the machine do what is due, and does what it asks for. Whether that was anything: the socket must be polled
-    /// again then.
-    fn advance(&mut self) -> bool {
-        let now = self.now();
-        let mut advanced = false;
-        self.control.handle_timeout(now);
+    /// Does what the machine asks for; whether that was anything.
+    fn drain_events(&mut self) -> bool {
+        let mut drained = false;
         while let Some(event) = self.control.poll_event() {
             self.handle_event(event);
-            advanced = true;
+            drained = true;
         }
-        self.answer_waiters(now);
-        advanced
+        drained
     }
 
     fn handle_event(&mut self, event: ControlEvent) {
@@ -365,7 +377,7 @@ impl ControlTask {
             && let ToLane::Adopt(back) = returned.0
         {
             // The lane was lost; its last word, which ends the producer, is on its way.
-            end_back(*back, NotWritten::DriverLost, &self.surroundings.shared, &self.surroundings.reporter);
+            self.end_back(*back, NotWritten::DriverLost);
         }
     }
 
@@ -402,33 +414,55 @@ impl ControlTask {
 
     /// Stops every task; each ends what it holds, for this reason.
     async fn end(mut self, why: NotWritten, stop: watch::Sender<Option<NotWritten>>) {
-        let Surroundings { shared, reporter, .. } = self.surroundings.clone();
-        shared.stop_accepting(why);
+        self.surroundings.shared.stop_accepting(why);
         stop.send_replace(Some(why));
+        self.end_held(why);
+        let mut running = self.lanes.len();
+        while running > 0 {
+            // Never none: this task holds a sender.
+            match self.from_lanes.recv().await {
+                Some(FromLane::Released(back)) => self.end_back(*back, why),
+                Some(FromLane::Ended) | None => running -= 1,
+                Some(_) => {}
+            }
+        }
+        // They wait for batches to end, and all have ended now.
+        for answer in std::mem::take(&mut self.answers) {
+            // One that panicked has no answer to give.
+            let _ = answer.await;
+        }
+    }
+
+    /// Ends what waits in the fronts and what is here or on its way here.
+    fn end_held(&mut self, why: NotWritten) {
+        let Surroundings { shared, reporter, .. } = self.surroundings.clone();
         shared.end_fronts(why, &reporter);
         self.control.end_all(why, doubt_for(why));
         while let Some(event) = self.control.poll_event() {
             match event {
                 ControlEvent::Ended(partition, ended) => shared.conclude(&shared.slot(partition), ended, &reporter),
-                ControlEvent::Move(_, back) => end_back(back, why, &shared, &reporter),
+                ControlEvent::Move(_, back) => self.end_back(back, why),
                 _ => {}
             }
         }
-        let mut running = self.lanes.len();
-        self.lanes.clear();
-        drop(self.to_control);
-        while running > 0 {
-            match self.from_lanes.recv().await {
-                Some(FromLane::Released(back)) => end_back(*back, why, &shared, &reporter),
-                Some(FromLane::Ended) => running -= 1,
-                Some(_) => {}
-                None => break,
+    }
+
+    fn end_back(&self, back: PartitionBack, why: NotWritten) {
+        end_back(back, why, &self.surroundings.shared, &self.surroundings.reporter);
+    }
+}
+
+impl Drop for ControlTask {
+    /// After an orderly end there is nothing left to do; after a panic this is the end.
+    fn drop(&mut self) {
+        let shared = Arc::clone(&self.surroundings.shared);
+        shared.stop_accepting(NotWritten::DriverLost);
+        let why = shared.closed().unwrap_or(NotWritten::DriverLost);
+        self.end_held(why);
+        while let Ok(told) = self.from_lanes.try_recv() {
+            if let FromLane::Released(back) = told {
+                self.end_back(*back, why);
             }
-        }
-        // They wait for batches to end, and all have ended now.
-        for answer in self.answers {
-            // One that panicked has no answer to give.
-            let _ = answer.await;
         }
     }
 }

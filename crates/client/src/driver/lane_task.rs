@@ -11,13 +11,13 @@ use milena_core::ids::{Identity, PartitionId};
 use milena_core::metadata::Address;
 use milena_core::producer::back::PartitionBack;
 use milena_core::producer::lane::{Lane, LaneEvent};
-use milena_core::producer::outcome::{NotWritten, Undetermined};
+use milena_core::producer::outcome::NotWritten;
 use milena_core::time::Moment;
 use milena_wire::{ErrorCode, Uuid};
 use tokio::sync::mpsc;
 
 use super::Surroundings;
-use super::drain::doubt_for;
+use super::drain::{doubt_for, end_back};
 use super::socket::{Outgoing, Socket};
 use super::timer::Timer;
 use crate::gate::Gate;
@@ -112,8 +112,10 @@ impl LaneTask {
                 }
             }
             self.collect_notified();
+            // Time before the socket: what is due now may be sent now.
+            self.pass_time();
             let moved = self.poll_socket(cx);
-            if self.advance() || moved {
+            if self.drain_events() || moved {
                 continue;
             }
             let next = self.lane.poll_timeout().unwrap_or(Moment::NEVER);
@@ -224,25 +226,29 @@ impl LaneTask {
         self.outgoing.abandon(&*self.surroundings.shared.pool);
     }
 
-    /// Lets the machine do what is due, and does what it asks for. Whether that was anything: the socket must be polled
-    /// again then.
-    fn advance(&mut self) -> bool {
+    /// Lets the machine do what is due.
+    fn pass_time(&mut self) {
         let now = self.now();
-        let mut advanced = false;
         self.lane.handle_timeout(now);
         while let Some(partition) = self.lane.poll_collect(now) {
             self.collect(partition);
-            advanced = true;
         }
-        while let Some(event) = self.lane.poll_event() {
-            self.handle_event(event);
-            advanced = true;
-        }
+        // A connection that was given up is closed before another byte goes out, because a request that was not handed
+        // over whole counts as never executed (rule 12); and before the next dial, which must not be closed instead.
+        self.drain_events();
         if self.lane.poll_dial(now) {
             self.socket = Socket::dial(&self.address);
-            advanced = true;
         }
-        advanced
+    }
+
+    /// Does what the machine asks for; whether that was anything.
+    fn drain_events(&mut self) -> bool {
+        let mut drained = false;
+        while let Some(event) = self.lane.poll_event() {
+            self.handle_event(event);
+            drained = true;
+        }
+        drained
     }
 
     fn handle_event(&mut self, event: LaneEvent) {
@@ -261,33 +267,50 @@ impl LaneTask {
                 FromLane::Released(Box::new(back))
             }
         };
-        // Without a control task everything ends; the next turn sees that.
-        let _ = self.control.send(told);
+        // Without a control task everything ends; the next turn sees that, but a partition must not get lost on the way.
+        if let Err(returned) = self.control.send(told)
+            && let FromLane::Released(back) = returned.0
+        {
+            self.end_back(*back);
+        }
     }
 
     fn end_front(&self, partition: PartitionId, code: ErrorCode) {
         let shared = &self.surroundings.shared;
         shared.end_front(&shared.slot(partition), NotWritten::PartitionStopped(code), &self.surroundings.reporter);
     }
+
+    /// Why everything ends, when it does.
+    fn last_reason(&self) -> NotWritten {
+        (*self.surroundings.stop.borrow()).unwrap_or(NotWritten::DriverLost)
+    }
+
+    fn end_back(&self, back: PartitionBack) {
+        end_back(back, self.last_reason(), &self.surroundings.shared, &self.surroundings.reporter);
+    }
 }
 
 impl Drop for LaneTask {
     fn drop(&mut self) {
-        let Surroundings { shared, reporter, stop } = &self.surroundings;
-        let unclaimed = (*stop.borrow()).unwrap_or(NotWritten::DriverLost);
-        let doubt: Undetermined = doubt_for(unclaimed);
-        self.lane.end_all(unclaimed, doubt);
+        let why = self.last_reason();
+        self.lane.end_all(why, doubt_for(why));
         while let Some(event) = self.lane.poll_event() {
-            if let LaneEvent::Ended(partition, ended) = event {
-                shared.conclude(&shared.slot(partition), ended, reporter);
+            match event {
+                LaneEvent::Ended(partition, ended) => {
+                    let Surroundings { shared, reporter, .. } = &self.surroundings;
+                    shared.conclude(&shared.slot(partition), ended, reporter);
+                }
+                LaneEvent::Released(back) => self.end_back(back),
+                _ => {}
             }
         }
         while let Ok(order) = self.orders.try_recv() {
             if let ToLane::Adopt(back) = order {
-                super::drain::end_back(*back, unclaimed, shared, reporter);
+                self.end_back(*back);
             }
         }
-        self.outgoing.abandon(&*shared.pool);
+        self.outgoing.abandon(&*self.surroundings.shared.pool);
+        // Whoever listened may be gone.
         let _ = self.control.send(FromLane::Ended);
     }
 }

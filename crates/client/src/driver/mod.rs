@@ -79,3 +79,47 @@ impl Drop for Guard {
         shared.end_fronts(shared.closed().unwrap_or(NotWritten::DriverLost), reporter);
     }
 }
+
+#[cfg(all(test, not(milena_model)))]
+#[path = "../../tests/tight_lipped/mod.rs"]
+mod tight_lipped;
+
+#[cfg(all(test, not(milena_model)))]
+mod tests {
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    use super::tight_lipped::TightLipped;
+    use crate::shared::Command;
+    use crate::{NotWritten, Outcome, Producer, ProducerConfig, Record, SendRefused, Settlement, Undetermined};
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+    }
+
+    /// The driver panics while one record is sent and not answered, one waits in its lane and one still fills a batch.
+    #[test]
+    fn a_lost_driver_settles_every_record() {
+        let broker = TightLipped::start();
+        let producer = Producer::new(ProducerConfig::new(&broker.address)).expect("is built");
+        let orders = producer.topic("orders").expect("a name");
+        run(async {
+            orders.ready(Duration::from_secs(10)).await.expect("is there");
+            broker.keeps_back.store(true, Ordering::SeqCst);
+            let sent = orders.try_send(Record::value("sent")).expect("accepted");
+            while broker.records() == 0 {
+                std::thread::yield_now();
+            }
+            let sealed = orders.try_send(Record::value("sealed")).expect("accepted");
+            producer.flush(Duration::ZERO).await;
+            let filling = orders.try_send(Record::value("filling")).expect("accepted");
+            producer.handle.shared().commands.send(Command::Panic).expect("the driver runs");
+            assert!(matches!(sealed.await, Outcome::NotWritten(NotWritten::DriverLost)));
+            assert!(matches!(filling.await, Outcome::NotWritten(NotWritten::DriverLost)));
+            let Outcome::Unknown(fate) = sent.await else { panic!("it was sent and not answered") };
+            assert_eq!(fate.await, Settlement::Undetermined(Undetermined::DriverLost));
+            let refused = orders.try_send(Record::value("late")).expect_err("nobody delivers it");
+            assert_eq!(refused.reason(), &SendRefused::DriverLost);
+        });
+    }
+}

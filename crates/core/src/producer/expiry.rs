@@ -16,6 +16,8 @@ use crate::time::{Moment, Tick};
 pub struct Expiry<S> {
     due: BTreeMap<(Tick, u64), (S, Arc<BatchCompletion>)>,
     next_number: u64,
+    /// Nobody waits for their outcomes any more, but their fates are open.
+    unsettled: Vec<(S, Arc<BatchCompletion>)>,
     /// Ended batches are swept out when this many entries are held.
     sweep_at: usize,
 }
@@ -36,7 +38,7 @@ pub struct Expired<S> {
 impl<S: Clone> Expiry<S> {
     /// Watches nothing yet.
     pub fn new() -> Self {
-        Self { due: BTreeMap::new(), next_number: 0, sweep_at: SWEEP_MIN }
+        Self { due: BTreeMap::new(), next_number: 0, unsettled: Vec::new(), sweep_at: SWEEP_MIN }
     }
 
     /// Watches a batch from its first record on.
@@ -44,9 +46,10 @@ impl<S: Clone> Expiry<S> {
         if let Some(tick) = completion.next_due() {
             self.insert(tick, place, completion);
         }
-        if self.due.len() >= self.sweep_at {
+        if self.due.len() + self.unsettled.len() >= self.sweep_at {
             self.due.retain(|_, (_, completion)| completion.end().is_none());
-            self.sweep_at = (2 * self.due.len()).max(SWEEP_MIN);
+            self.unsettled.retain(|(_, completion)| completion.end().is_none());
+            self.sweep_at = (2 * (self.due.len() + self.unsettled.len())).max(SWEEP_MIN);
         }
     }
 
@@ -74,8 +77,10 @@ impl<S: Clone> Expiry<S> {
                 release = completion.release_due(now);
                 assert!(!release.needs_seal, "the owner of a front seals the batch that it is asked to seal");
             }
-            if let Some(tick) = release.next_due {
-                self.insert(tick, place.clone(), Arc::clone(&completion));
+            match release.next_due {
+                Some(tick) => self.insert(tick, place.clone(), Arc::clone(&completion)),
+                None if completion.end().is_none() => self.unsettled.push((place.clone(), Arc::clone(&completion))),
+                None => {}
             }
             if release.is_dead || !release.posted.is_empty() {
                 expired.push(Expired { place, completion, posted: release.posted, is_dead: release.is_dead });
@@ -84,9 +89,10 @@ impl<S: Clone> Expiry<S> {
         expired
     }
 
-    /// Every batch watched that has not ended, oldest deadline first.
+    /// Every batch that has not ended, those first whose callers have all left.
     pub fn live(&self) -> impl Iterator<Item = (&S, &Arc<BatchCompletion>)> {
-        self.due.values().map(|(place, completion)| (place, completion)).filter(|(_, batch)| batch.end().is_none())
+        let all = self.unsettled.iter().chain(self.due.values());
+        all.map(|(place, completion)| (place, completion)).filter(|(_, batch)| batch.end().is_none())
     }
 }
 

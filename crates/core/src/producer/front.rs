@@ -316,9 +316,8 @@ impl PartitionFront {
         self.sealed.drain(..)
     }
 
-    /// Accepts nothing from now on; what was accepted stays.
+    /// Accepts nothing from now on; what was accepted stays, and fills on until it is sealed.
     pub fn close(&mut self) {
-        self.seal(SealReason::Flush);
         self.is_closed = true;
     }
 

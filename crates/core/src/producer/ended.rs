@@ -23,37 +23,42 @@ pub struct Concluded {
     pub completion: Arc<BatchCompletion>,
     /// Its posted records that are to be reported now.
     pub posted: Vec<Posted>,
+    /// Its memory, unless a request that is still being written holds it; to be given back.
+    pub memory: Option<Body>,
+}
+
+/// What a batch amounted to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndedSize {
     /// Its records, those withdrawn not counted if it was sent.
     pub records: u32,
     /// Bytes of its body.
     pub bytes: usize,
     /// Attempts that were made; 0 if it was never claimed.
     pub attempts: u32,
-    /// Its memory, unless a request that is still being written holds it; to be given back.
-    pub memory: Option<Body>,
 }
 
 impl Ended {
+    /// To be counted before the end is published.
+    pub fn size(&self) -> EndedSize {
+        match self {
+            Self::Sealed(batch, _) => EndedSize { records: batch.count(), bytes: batch.body_len(), attempts: 0 },
+            Self::Stamped(batch, _) => {
+                EndedSize { records: batch.count, bytes: batch.body.len(), attempts: batch.attempts }
+            }
+        }
+    }
+
     /// Publishes the end.
     pub fn conclude(self) -> Concluded {
         match self {
             Self::Sealed(batch, end) => {
-                let (records, bytes) = (batch.count(), batch.body_len());
                 let posted = batch.completion.settle(end);
-                Concluded {
-                    completion: batch.completion,
-                    posted,
-                    records,
-                    bytes,
-                    attempts: 0,
-                    memory: Some(batch.body),
-                }
+                Concluded { completion: batch.completion, posted, memory: Some(batch.body) }
             }
             Self::Stamped(batch, end) => {
-                let (records, bytes, attempts) = (batch.count, batch.body.len(), batch.attempts);
                 let posted = batch.completion.settle(end);
-                let memory = Arc::into_inner(batch.body);
-                Concluded { completion: batch.completion, posted, records, bytes, attempts, memory }
+                Concluded { completion: batch.completion, posted, memory: Arc::into_inner(batch.body) }
             }
         }
     }

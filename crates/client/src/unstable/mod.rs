@@ -12,6 +12,8 @@ mod cluster;
 mod error;
 mod link;
 mod reader;
+#[cfg(test)]
+mod tests;
 
 pub use admin::{Admin, NewTopic, Probe, TopicDescription};
 pub use error::{AdminError, ClusterError, ReadError, Setback};

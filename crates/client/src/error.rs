@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use milena_wire::ErrorCode;
+use milena_core::producer::outcome::KafkaError;
 
 use crate::record::Record;
 
@@ -37,23 +37,6 @@ pub enum SendRefused {
     Closed,
     /// The producer's driver has ended, by a panic: a bug, please report it.
     DriverLost,
-}
-
-/// An error code of Kafka's, with its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KafkaError(pub(crate) ErrorCode);
-
-impl KafkaError {
-    /// The number on the wire.
-    pub fn code(self) -> i16 {
-        self.0.0
-    }
-}
-
-impl fmt::Display for KafkaError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
 }
 
 impl<'a> SendError<'a> {

@@ -41,9 +41,9 @@ mod topic;
 mod turns;
 
 pub use config::{ConfigError, ProducerConfig};
-pub use error::{InvalidTopic, KafkaError, ReadyError, SendError, SendRefused};
+pub use error::{InvalidTopic, ReadyError, SendError, SendRefused};
 pub use milena_core::producer::completion::{Delivery, Fate};
-pub use milena_core::producer::outcome::{NotWritten, Outcome, Settlement, Tally, Undetermined, Written};
+pub use milena_core::producer::outcome::{KafkaError, NotWritten, Outcome, Settlement, Tally, Undetermined, Written};
 pub use producer::Producer;
 pub use record::Record;
 pub use report::DeliveryReport;

@@ -14,7 +14,7 @@ use milena_core::time::{Moment, Now};
 use milena_wire::murmur2;
 use tokio::sync::oneshot;
 
-use crate::error::{KafkaError, ReadyError, SendError, SendRefused};
+use crate::error::{ReadyError, SendError, SendRefused};
 use crate::producer::Handle;
 use crate::record::Record;
 use crate::shared::{Command, Shared, TopicShared};
@@ -226,7 +226,7 @@ impl Topic {
         if let Some(why) = self.shared().closed() {
             return refused_by_close(why);
         }
-        self.shared.missing().map_or(SendRefused::MetadataPending, |code| SendRefused::TopicMissing(KafkaError(code)))
+        self.shared.missing().map_or(SendRefused::MetadataPending, |code| SendRefused::TopicMissing(code.into()))
     }
 
     #[cold]

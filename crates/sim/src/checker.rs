@@ -241,7 +241,7 @@ impl Checker<'_> {
         let is_closed = self.stage.scenario.close_at.is_some();
         match checked.last_word() {
             Some(Final::NotWritten(NotWritten::Refused(code) | NotWritten::PartitionStopped(code))) => {
-                self.check_refused(checked, code);
+                self.check_refused(checked, ErrorCode(code.code()));
             }
             Some(Final::NotWritten(NotWritten::Closed)) if !is_closed => self.blame(checked, "nobody closed"),
             Some(Final::NotWritten(why @ (NotWritten::TopicRecreated | NotWritten::DriverLost))) => {
@@ -257,7 +257,9 @@ impl Checker<'_> {
                     self.blame(checked, format!("{why}, though every attempt was answered or cut short"));
                 }
                 match why {
-                    Undetermined::RefusedAfterAmbiguousAttempt(code) => self.check_refused(checked, code),
+                    Undetermined::RefusedAfterAmbiguousAttempt(code) => {
+                        self.check_refused(checked, ErrorCode(code.code()))
+                    }
                     Undetermined::NoFence => self.check_outage(checked),
                     Undetermined::ClosedBeforeProof if is_closed => {}
                     _ => self.blame(checked, format!("{why} at {place:?}, which did not happen")),

@@ -498,7 +498,7 @@ impl Client {
             LaneEvent::Ended(_, ended) => conclude(stage, &self.memory, ended),
             LaneEvent::Stopped(partition, code) => {
                 stage.note(format_args!("partition {partition} stopped: {code}"));
-                self.end_front(stage, partition, NotWritten::PartitionStopped(code));
+                self.end_front(stage, partition, NotWritten::PartitionStopped(code.into()));
             }
             LaneEvent::Disconnected(error) => {
                 stage.note(format_args!("lane {node} hangs up: {error}"));

@@ -26,7 +26,7 @@ use super::socket::{Outgoing, Socket};
 use super::timer::Timer;
 use super::watch_task::{AskLive, WatchTask};
 use crate::config::Settings;
-use crate::error::{KafkaError, ReadyError};
+use crate::error::ReadyError;
 use crate::gate::Gate;
 use crate::shared::{Command, TopicShared};
 use crate::slot::PartitionSlot;
@@ -407,7 +407,7 @@ impl ControlTask {
         };
         let name = topic.name.to_string();
         Some(Err(match topic.missing() {
-            Some(code) => ReadyError::TopicMissing { topic: name, code: KafkaError(code) },
+            Some(code) => ReadyError::TopicMissing { topic: name, code: code.into() },
             None => ReadyError::TopicPending { topic: name, within },
         }))
     }

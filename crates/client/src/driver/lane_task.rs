@@ -277,7 +277,11 @@ impl LaneTask {
 
     fn end_front(&self, partition: PartitionId, code: ErrorCode) {
         let shared = &self.surroundings.shared;
-        shared.end_front(&shared.slot(partition), NotWritten::PartitionStopped(code), &self.surroundings.reporter);
+        shared.end_front(
+            &shared.slot(partition),
+            NotWritten::PartitionStopped(code.into()),
+            &self.surroundings.reporter,
+        );
     }
 
     /// Why everything ends, when it does.

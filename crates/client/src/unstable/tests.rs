@@ -78,7 +78,7 @@ impl Peer {
     }
 
     async fn admin(&self, deadline: Duration) -> Admin {
-        Admin::connect(&[self.address.clone()], "test", deadline).await.unwrap()
+        Admin::connect(std::slice::from_ref(&self.address), "test", deadline).await.unwrap()
     }
 }
 

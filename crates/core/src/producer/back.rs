@@ -399,12 +399,14 @@ impl PartitionBack {
             return None;
         }
         let end = |batch: &StampedBatch| match batch {
-            batch if batch.is_ambiguous => BatchEnd::Undetermined(Undetermined::RefusedAfterAmbiguousAttempt(code)),
-            batch if batch.stamp.ordinal == refused => BatchEnd::NotWritten(NotWritten::Refused(code)),
-            _ => BatchEnd::NotWritten(NotWritten::PartitionStopped(code)),
+            batch if batch.is_ambiguous => {
+                BatchEnd::Undetermined(Undetermined::RefusedAfterAmbiguousAttempt(code.into()))
+            }
+            batch if batch.stamp.ordinal == refused => BatchEnd::NotWritten(NotWritten::Refused(code.into())),
+            _ => BatchEnd::NotWritten(NotWritten::PartitionStopped(code.into())),
         };
         self.end_unsettled(end, ended);
-        self.end_pending(BatchEnd::NotWritten(NotWritten::PartitionStopped(code)), ended);
+        self.end_pending(BatchEnd::NotWritten(NotWritten::PartitionStopped(code.into())), ended);
         self.give_up_identity();
         Some(code)
     }

@@ -49,9 +49,9 @@ pub enum NotWritten {
     /// The caller cancelled it before a connection claimed its batch.
     Cancelled,
     /// The cluster refused its batch with this code, and no attempt could have been appended.
-    Refused(ErrorCode),
+    Refused(KafkaError),
     /// A batch before it on the same partition was refused with this code; nothing behind it was sent, to keep the order.
-    PartitionStopped(ErrorCode),
+    PartitionStopped(KafkaError),
     /// The topic was deleted and created again while the record's batch waited for another attempt.
     TopicRecreated,
     /// The producer was closed before a connection claimed its batch.
@@ -66,7 +66,7 @@ pub enum NotWritten {
 pub enum Undetermined {
     /// An attempt went unanswered or was answered ambiguously, and a later one was refused with this code.
     /// Advice: read the partition before sending again.
-    RefusedAfterAmbiguousAttempt(ErrorCode),
+    RefusedAfterAmbiguousAttempt(KafkaError),
     /// No conclusive answer came before `delivery_timeout`, and no fence was written that could prove absence.
     /// Advice: a late copy is possible until the broker closes the old connection; raise `delivery_timeout` to outlast outages.
     NoFence,
@@ -114,6 +114,34 @@ impl fmt::Display for Undetermined {
 
 impl std::error::Error for NotWritten {}
 impl std::error::Error for Undetermined {}
+
+/// What a broker said instead of yes: an error code of Kafka's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KafkaError(ErrorCode);
+
+impl KafkaError {
+    /// The number on the wire.
+    pub fn code(self) -> i16 {
+        self.0.0
+    }
+
+    /// Kafka's name for it; none if this client does not know the number.
+    pub fn name(self) -> Option<&'static str> {
+        self.0.name()
+    }
+}
+
+impl From<ErrorCode> for KafkaError {
+    fn from(code: ErrorCode) -> Self {
+        Self(code)
+    }
+}
+
+impl fmt::Display for KafkaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// How many records ended in which way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

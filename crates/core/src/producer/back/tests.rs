@@ -137,15 +137,15 @@ fn written(offset: i64) -> BatchEnd {
 }
 
 fn refused(code: ErrorCode) -> BatchEnd {
-    BatchEnd::NotWritten(NotWritten::Refused(code))
+    BatchEnd::NotWritten(NotWritten::Refused(code.into()))
 }
 
 fn stopped(code: ErrorCode) -> BatchEnd {
-    BatchEnd::NotWritten(NotWritten::PartitionStopped(code))
+    BatchEnd::NotWritten(NotWritten::PartitionStopped(code.into()))
 }
 
 fn in_doubt(code: ErrorCode) -> BatchEnd {
-    BatchEnd::Undetermined(Undetermined::RefusedAfterAmbiguousAttempt(code))
+    BatchEnd::Undetermined(Undetermined::RefusedAfterAmbiguousAttempt(code.into()))
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn a_record_released_after_the_claim_is_unknown_and_its_fate_learns_the_end() {
 
 #[test]
 fn each_end_reaches_the_fate_as_it_is() {
-    let refused = NotWritten::Refused(ErrorCode::MESSAGE_TOO_LARGE);
+    let refused = NotWritten::Refused(ErrorCode::MESSAGE_TOO_LARGE.into());
     let ends = [
         (BatchEnd::NotWritten(refused), Settlement::NotWritten(refused)),
         (BatchEnd::Undetermined(Undetermined::NoFence), Settlement::Undetermined(Undetermined::NoFence)),

@@ -265,7 +265,10 @@ impl Rig {
                 self.stops.push((id, code));
                 let drained: Vec<_> = self.fronts.get_mut(&id).expect("known").drain().collect();
                 for batch in drained {
-                    self.conclude(id, Ended::Sealed(batch, BatchEnd::NotWritten(NotWritten::PartitionStopped(code))));
+                    self.conclude(
+                        id,
+                        Ended::Sealed(batch, BatchEnd::NotWritten(NotWritten::PartitionStopped(code.into()))),
+                    );
                 }
             }
             LaneEvent::NeedsIdentity(id, abandoned) => self.needs_identity.push((id, abandoned)),

@@ -262,7 +262,7 @@ fn a_partition_stops_at_a_final_refusal_and_goes_on_with_a_fresh_producer_id() {
     rig.append(0, b"still fills");
     rig.refuse(ErrorCode::MESSAGE_TOO_LARGE);
     let code = ErrorCode::MESSAGE_TOO_LARGE;
-    let ends = [NotWritten::Refused(code), NotWritten::PartitionStopped(code)].map(BatchEnd::NotWritten);
+    let ends = [NotWritten::Refused(code.into()), NotWritten::PartitionStopped(code.into())].map(BatchEnd::NotWritten);
     assert_eq!(rig.ends, ends.map(|end| (PartitionId(0), end)));
     assert_eq!(rig.stops, [(PartitionId(0), code)]);
     assert_eq!(rig.needs_identity, [(PartitionId(0), Some(IDENTITY.producer_id))]);
@@ -288,8 +288,8 @@ fn a_cut_connection_leaves_doubt_only_where_every_byte_was_written() {
         rig.refuse(code);
     }
     rig.ends.sort_by_key(|(id, _)| *id);
-    let doubt = BatchEnd::Undetermined(Undetermined::RefusedAfterAmbiguousAttempt(code));
-    let certain = BatchEnd::NotWritten(NotWritten::Refused(code));
+    let doubt = BatchEnd::Undetermined(Undetermined::RefusedAfterAmbiguousAttempt(code.into()));
+    let certain = BatchEnd::NotWritten(NotWritten::Refused(code.into()));
     assert_eq!(rig.ends, [(PartitionId(0), doubt), (PartitionId(1), certain)]);
     assert_eq!(rig.memory.held(), 0);
 }
@@ -367,7 +367,7 @@ fn a_partition_that_the_answer_leaves_out_is_sent_again_in_doubt() {
     rig.wait(RETRY_MAX);
     rig.refuse(ErrorCode::INVALID_RECORD);
     let code = ErrorCode::INVALID_RECORD;
-    assert_eq!(rig.ends[1].1, BatchEnd::Undetermined(Undetermined::RefusedAfterAmbiguousAttempt(code)));
+    assert_eq!(rig.ends[1].1, BatchEnd::Undetermined(Undetermined::RefusedAfterAmbiguousAttempt(code.into())));
 }
 
 /// Answers that came with the garbage, before it and after it: the first counts, the third was lost and its partition

@@ -45,7 +45,7 @@ async fn work(place: &Place, options: &Produce, interrupts: &mut Interrupts) -> 
 
 /// A cluster of somebody else's gets a new topic only by `--create`.
 async fn ensure_topic(place: &Place, options: &Produce) -> Result<(), Failure> {
-    let mut admin = place.admin(options.deadline).await?;
+    let mut admin = place.admin(START_TIME).await?;
     if admin.topic(&options.topic).await.map_err(Failure::to_start)?.is_some() {
         return Ok(());
     }
@@ -92,7 +92,7 @@ impl Work {
             .on_delivery(handler);
         let producer = Producer::new(config).map_err(Failure::to_start)?;
         let topic = producer.topic(&options.topic).map_err(Failure::to_start)?;
-        topic.ready(options.deadline).await.map_err(Failure::to_start)?;
+        topic.ready(START_TIME).await.map_err(Failure::to_start)?;
         Ok(Self { producer, topic, results })
     }
 
@@ -158,6 +158,9 @@ impl Work {
 const BATCH_SIZE: usize = 1_000_000;
 const RECORD_BYTES_MAX: usize = 1024 * 1024;
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// For finding brokers and topic, before the first record has a deadline.
+const START_TIME: Duration = Duration::from_secs(30);
 
 /// Beyond a deadline: its last tick, and the way of the reports through their thread.
 const SLACK: Duration = Duration::from_secs(2);

@@ -1,7 +1,8 @@
 //! What became of the records: counts, latencies, reasons.
 //!
 //! Always holds: each record that the producer accepted is reported once; a record is counted as refused when the
-//! producer did not accept it, and then it has no report.
+//! producer did not accept it, and then it has no report. A record that was unknown at its deadline counts as what it
+//! turns out to be before the command ends.
 
 use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use indicatif::{DecimalBytes, HumanCount};
-use milena::{DeliveryReport, Outcome, ProducerStats, Tally};
+use milena::{DeliveryReport, Fate, Outcome, ProducerStats, Settlement, Tally};
 
 use crate::exit::Exit;
 
@@ -27,8 +28,10 @@ struct Inner {
     /// Not accepted by the producer, so never sent.
     refused: u64,
     latency: Histogram<u64>,
-    /// Every reason why records are not written, with their number; the kinds are few.
+    /// Every reason why records are not written or stay unknown, with their number; the kinds are few.
     reasons: Vec<(String, u64)>,
+    /// Of those that count as unknown; some may be settled by now.
+    fates: Vec<Fate>,
     /// Set while somebody waits for so many reports.
     awaited: Option<u64>,
 }
@@ -37,7 +40,14 @@ impl Results {
     pub fn new() -> Self {
         // Up to an hour, to three digits; what is longer counts as an hour.
         let latency = Histogram::new_with_bounds(1, LATENCY_MAX_MICROS, 3).expect("bounds and digits are in range");
-        let inner = Inner { tally: Tally::default(), refused: 0, latency, reasons: Vec::new(), awaited: None };
+        let inner = Inner {
+            tally: Tally::default(),
+            refused: 0,
+            latency,
+            reasons: Vec::new(),
+            fates: Vec::new(),
+            awaited: None,
+        };
         Self { start: Instant::now(), inner: Mutex::new(inner), reported: Condvar::new() }
     }
 
@@ -57,7 +67,10 @@ impl Results {
                 inner.tally.not_written += 1;
                 inner.count_reason(&why.to_string());
             }
-            Outcome::Unknown(_) => inner.tally.unknown += 1,
+            Outcome::Unknown(fate) => {
+                inner.tally.unknown += 1;
+                inner.keep_fate(fate.clone());
+            }
         }
         if inner.awaited == Some(inner.tally.records()) {
             self.reported.notify_all();
@@ -79,6 +92,7 @@ impl Results {
         let waited = self.reported.wait_timeout_while(inner, within, missing);
         let mut inner = waited.unwrap_or_else(PoisonError::into_inner).0;
         inner.tally.unknown += accepted.saturating_sub(inner.tally.records());
+        inner.take_settled();
     }
 
     /// Everything so far, for the eyes of the user.
@@ -109,6 +123,35 @@ impl Results {
 }
 
 impl Inner {
+    /// Fates that are settled are let go now and then, so that a long outage does not pile them up.
+    fn keep_fate(&mut self, fate: Fate) {
+        if self.fates.len() == self.fates.capacity() {
+            self.take_settled();
+        }
+        self.fates.push(fate);
+    }
+
+    fn take_settled(&mut self) {
+        let (settled, open) =
+            std::mem::take(&mut self.fates).into_iter().partition(|fate| fate.try_settlement().is_some());
+        self.fates = open;
+        let settled: Vec<Fate> = settled;
+        for settlement in settled.iter().filter_map(Fate::try_settlement) {
+            match settlement {
+                Settlement::Written(_) => {
+                    self.tally.unknown -= 1;
+                    self.tally.written += 1;
+                }
+                Settlement::NotWritten(why) => {
+                    self.tally.unknown -= 1;
+                    self.tally.not_written += 1;
+                    self.count_reason(&why.to_string());
+                }
+                Settlement::Undetermined(why) => self.count_reason(&why.to_string()),
+            }
+        }
+    }
+
     fn count_reason(&mut self, why: &str) {
         if let Some((_, count)) = self.reasons.iter_mut().find(|(known, _)| known == why) {
             *count += 1;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::time::Duration;
 
 use crate::process::Folder;
 use crate::round_trip::broker;
@@ -110,6 +111,17 @@ fn a_record_that_is_not_answered_is_unknown_at_its_deadline() {
         format!("produce orders --deadline 300ms --close-timeout 0s --bootstrap-server {}", stubborn.address());
     let produced = folder.run(&arguments, b"a\nb\nc\n").with_code(3);
     assert!(produced.says("0 written, 0 not written, 3 unknown"), "{}", produced.stderr);
+    assert!(produced.says("3 undetermined: the producer was closed before a conclusive answer"), "{}", produced.stderr);
+}
+
+#[test]
+fn a_record_that_is_answered_after_its_deadline_and_before_the_end_is_written() {
+    let folder = Folder::new();
+    let stubborn = Stubborn::late(Duration::from_millis(500));
+    let produced =
+        folder.run(&format!("produce orders --deadline 100ms --bootstrap-server {}", stubborn.address()), b"a\n");
+    let produced = produced.with_code(0);
+    assert!(produced.says("1 written, 0 not written, 0 unknown"), "{}", produced.stderr);
 }
 
 #[test]

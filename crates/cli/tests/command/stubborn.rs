@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use milena::unstable::ErrorCode;
 use milena_broker::{Cluster, ClusterConfig, Event, Memory, Moment, Node, NodeId, PartitionIndex, ProduceFault};
@@ -26,6 +26,11 @@ impl Stubborn {
     /// It gives nobody the permission to write.
     pub fn refusing() -> Self {
         Self::start(Manner::Refusing)
+    }
+
+    /// It answers Produce requests so much later.
+    pub fn late(delay: Duration) -> Self {
+        Self::start(Manner::Late(delay))
     }
 
     fn start(manner: Manner) -> Self {
@@ -60,6 +65,7 @@ impl Stubborn {
 enum Manner {
     Silent,
     Refusing,
+    Late(Duration),
 }
 
 struct Session {
@@ -82,12 +88,14 @@ impl Session {
             let is_produce = frame[..2] == [0, 0];
             if is_produce {
                 let _nobody_waits = self.tell.send(());
-                if self.manner == Manner::Silent {
-                    continue;
+                match self.manner {
+                    Manner::Silent => continue,
+                    Manner::Late(delay) => std::thread::sleep(delay),
+                    Manner::Refusing => {}
                 }
             }
             let mut cluster = self.cluster.lock().expect("no panic");
-            if is_produce {
+            if is_produce && self.manner == Manner::Refusing {
                 let refuse = ProduceFault { code: ErrorCode::TOPIC_AUTHORIZATION_FAILED, appended: false, times: 1 };
                 assert!(cluster.plant("orders", PartitionIndex(0), refuse));
             }

@@ -1,6 +1,8 @@
 //! What goes in comes out again.
 
-use crate::process::{Folder, Running};
+use milena::{Producer, ProducerConfig, Record};
+
+use crate::process::{Folder, PATIENCE, Running};
 
 #[test]
 fn every_byte_of_a_line_comes_back_and_each_line_gets_an_lf() {
@@ -136,6 +138,24 @@ fn a_torn_tail_is_cut_and_told() {
     assert!(consumed.says("17 bytes that a crash left unfinished were cut off"), "{}", consumed.stderr);
     assert_eq!(consumed.stdout, b"whole\n");
     assert!(!folder.run("consume orders", b"").with_code(0).says("cut off"));
+}
+
+#[test]
+fn a_record_without_a_value_is_an_empty_line() {
+    let folder = Folder::new();
+    let (_broker, address) = broker(&folder, "--memory");
+    let server = format!("--bootstrap-server {address}");
+    folder.run(&format!("topics create orders {server}"), b"").with_code(0);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async {
+        let producer = Producer::new(ProducerConfig::new(&address)).expect("is built");
+        let orders = producer.topic("orders").expect("is a name");
+        for record in [Record::value("a"), Record::tombstone().key("k"), Record::value("b").key("k")] {
+            orders.send(record).await.expect("is accepted");
+        }
+        assert_eq!(producer.close(PATIENCE).await.written, 3);
+    });
+    assert_eq!(folder.run(&format!("consume orders {server}"), b"").with_code(0).stdout, b"a\n\nb\n");
 }
 
 /// A broker on a free port, and its address.

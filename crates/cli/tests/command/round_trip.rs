@@ -151,7 +151,7 @@ fn a_record_without_a_value_is_an_empty_line() {
         let producer = Producer::new(ProducerConfig::new(&address)).expect("is built");
         let orders = producer.topic("orders").expect("is a name");
         for record in [Record::value("a"), Record::tombstone().key("k"), Record::value("b").key("k")] {
-            orders.send(record).await.expect("is accepted");
+            drop(orders.send(record).await.expect("is accepted"));
         }
         assert_eq!(producer.close(PATIENCE).await.written, 3);
     });

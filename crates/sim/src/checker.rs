@@ -158,10 +158,10 @@ impl Checker<'_> {
         let place = checked.acceptance.place;
         match (checked.last_word(), found) {
             (Some(Final::Written(_)), None) => self.blame(checked, "told to be written, and is not in the log"),
-            (Some(Final::Written(at)), Some((there, offset))) => {
-                if there != place || at.partition != place.1 || at.offset != Some(offset) {
-                    self.blame(checked, format!("told to be at {at:?}, is at offset {offset} of {there:?}"));
-                }
+            (Some(Final::Written(at)), Some((there, offset)))
+                if there != place || at.partition != place.1 || at.offset != Some(offset) =>
+            {
+                self.blame(checked, format!("told to be at {at:?}, is at offset {offset} of {there:?}"));
             }
             (Some(Final::NotWritten(why)), Some((_, offset))) => {
                 self.blame(checked, format!("told not to be written ({why}), is at offset {offset}"));
@@ -221,7 +221,7 @@ impl Checker<'_> {
     fn check_progress(&mut self, checked: &Checked<'_>) {
         let (record, acceptance) = (checked.record, checked.acceptance);
         let is_given_up = match record.outcome {
-            Some((at, Told::Unknown)) => at >= acceptance.due,
+            Some((at, Told::Unknown)) => at >= acceptance.due && record.via != Via::Look,
             Some((_, told)) => told == Told::NotWritten(NotWritten::DeadlinePassed),
             None => false,
         };

@@ -157,7 +157,7 @@ impl Client {
             content.headers.iter().map(|(key, value)| RecordHeader { key, value: value.as_deref() }).collect();
         let value = match &content.value {
             None => Value::Null,
-            Some(bytes) if id.0 % 2 == 0 => Value::Shared(bytes),
+            Some(bytes) if id.0.is_multiple_of(2) => Value::Shared(bytes),
             Some(bytes) => Value::Borrowed(bytes),
         };
         let timestamp = content.timestamp;
@@ -289,12 +289,12 @@ impl Client {
 
     pub(crate) fn receive(&mut self, stage: &mut Stage, mail: Mail) {
         match mail {
-            Mail::ToControl(LaneEvent::NeedsMetadata) => self.control.refresh_metadata(),
-            Mail::ToControl(LaneEvent::NeedsIdentity(partition, abandoned)) => {
-                self.control.need_identity(partition, abandoned);
-            }
-            Mail::ToControl(LaneEvent::Released(back)) => self.control.handle_released(back),
-            Mail::ToControl(event) => unreachable!("{event:?} is not for control"),
+            Mail::ToControl(told) => match *told {
+                LaneEvent::NeedsMetadata => self.control.refresh_metadata(),
+                LaneEvent::NeedsIdentity(partition, abandoned) => self.control.need_identity(partition, abandoned),
+                LaneEvent::Released(back) => self.control.handle_released(back),
+                told => unreachable!("{told:?} is not for control"),
+            },
             Mail::ToLane(node, order) => match *order {
                 ControlEvent::Move(_, back) => {
                     let partition = back.id();
@@ -337,7 +337,7 @@ impl Client {
                 }
             }
             if rounds == ROUNDS_MAX {
-                stage.history.fault(format!("the client never comes to rest at {} (lanes {nodes:?})", stage.now));
+                stage.history.give_up(format!("the client never comes to rest at {} (lanes {nodes:?})", stage.now));
             }
             self.set_timer(stage, net);
         }
@@ -357,7 +357,7 @@ impl Client {
         self.wake += 1;
         let Some(next) = next.filter(|next| *next < Moment::NEVER) else { return };
         if next <= stage.now {
-            stage.history.fault(format!("a timer that is due at {next} stays due after the turn at {}", stage.now));
+            stage.history.give_up(format!("a timer that is due at {next} stays due after the turn at {}", stage.now));
         }
         stage.at(next, Event::Wake(self.wake));
     }
@@ -510,7 +510,7 @@ impl Client {
                 }
                 let arrival = (stage.now + stage.mail_delay()).max(self.mail_to_control);
                 self.mail_to_control = arrival;
-                stage.at(arrival, Event::Mail(Mail::ToControl(event)));
+                stage.at(arrival, Event::Mail(Mail::ToControl(Box::new(event))));
             }
         }
     }
@@ -561,8 +561,11 @@ impl Client {
                         self.end_back(stage, back);
                     }
                 }
-                Mail::ToControl(LaneEvent::Released(back)) => self.end_back(stage, back),
-                Mail::ToControl(_) => {}
+                Mail::ToControl(told) => {
+                    if let LaneEvent::Released(back) = *told {
+                        self.end_back(stage, back);
+                    }
+                }
             }
         }
     }

@@ -4,14 +4,14 @@
 //! given by the broker, a refusal answers an attempt. What each one touched is kept with its time, so that the checker
 //! can ask whether a doubt was forced.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use milena_core::time::Moment;
 use milena_wire::ErrorCode;
 
 use crate::dice::Dice;
-use crate::history::Place;
+use crate::history::{Place, RecordId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum FaultKind {
@@ -57,6 +57,10 @@ impl FaultRates {
     pub(crate) const NONE: Self =
         Self { answer_lost: 0.0, cut: 0.0, outage: 0.0, delay: 0.0, refused: 0.0, is_final: 0.0 };
 
+    /// Attempts are refused again and again, mostly after the append, and little else goes wrong.
+    pub(crate) const SLOW_FOLLOWERS: Self =
+        Self { answer_lost: 0.01, cut: 0.01, outage: 0.0, delay: 0.01, refused: 0.4, is_final: 0.0 };
+
     /// Mixed, or one kind so often that it meets itself while the last one is still being repaired.
     pub(crate) fn draw(dice: &mut Dice) -> Self {
         const SOME: [f64; 5] = [0.0, 0.01, 0.02, 0.04, 0.1];
@@ -85,6 +89,8 @@ impl FaultRates {
 pub(crate) struct Refusal {
     pub(crate) code: ErrorCode,
     pub(crate) is_appended: bool,
+    /// The answer does not tell the offset of the append.
+    pub(crate) is_silent: bool,
 }
 
 /// Refusals that Kafka's brokers give and that pass, with their weights; `true`: after the append.
@@ -132,11 +138,23 @@ pub(crate) struct Faults {
     dice: Dice,
     strikes: Vec<Strike>,
     refused: BTreeSet<(Place, ErrorCode)>,
+    /// What the batch that starts with this record was last refused with.
+    stubborn: BTreeMap<RecordId, Refusal>,
 }
+
+/// How often a batch that was refused is refused again.
+const AGAIN: f64 = 0.5;
 
 impl Faults {
     pub(crate) fn new(rates: FaultRates, end: Moment, seed: u64) -> Self {
-        Self { rates, end, dice: Dice::new(seed, 2), strikes: Vec::new(), refused: BTreeSet::new() }
+        Self {
+            rates,
+            end,
+            dice: Dice::new(seed, 2),
+            strikes: Vec::new(),
+            refused: BTreeSet::new(),
+            stubborn: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn dice(&mut self) -> &mut Dice {
@@ -167,12 +185,19 @@ impl Faults {
         self.is_due(now, self.rates.delay)
     }
 
-    pub(crate) fn refuses(&mut self, now: Moment) -> Option<Refusal> {
-        if !self.is_due(now, self.rates.refused) {
-            return None;
-        }
-        let is_final = self.dice.chance(self.rates.is_final);
-        Some(draw(&mut self.dice, if is_final { &FINAL } else { &PASSING }))
+    /// A batch that was refused and is sent again often meets the same trouble again: a follower that is slow stays slow.
+    pub(crate) fn refuses(&mut self, now: Moment, first: Option<RecordId>) -> Option<Refusal> {
+        let again = first.and_then(|first| self.stubborn.remove(&first));
+        let refusal = match again {
+            Some(again) if now < self.end && self.dice.chance(AGAIN) => again,
+            _ if self.is_due(now, self.rates.refused) => {
+                let is_final = self.dice.chance(self.rates.is_final);
+                draw(&mut self.dice, if is_final { &FINAL } else { &PASSING })
+            }
+            _ => return None,
+        };
+        self.stubborn.extend(first.map(|first| (first, refusal)));
+        Some(refusal)
     }
 
     pub(crate) fn strike(&mut self, kind: FaultKind, from: Moment, to: Moment) {
@@ -197,7 +222,7 @@ fn draw(dice: &mut Dice, from: &[(u64, ErrorCode, bool)]) -> Refusal {
     let mut left = dice.below(from.iter().map(|(weight, ..)| weight).sum());
     for (weight, code, is_appended) in from {
         if left < *weight {
-            return Refusal { code: *code, is_appended: *is_appended };
+            return Refusal { code: *code, is_appended: *is_appended, is_silent: dice.chance(0.5) };
         }
         left -= weight;
     }

@@ -83,6 +83,8 @@ pub(crate) struct Acceptance {
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(crate) place: Place,
+    /// Its first record, by which a resent batch is known again.
+    pub(crate) first: Option<RecordId>,
     pub(crate) handed_at: Moment,
     pub(crate) state: AttemptState,
     /// Its connection lives and has not answered.
@@ -127,6 +129,8 @@ pub(crate) struct History {
     pub(crate) attempts: Vec<Attempt>,
     /// Rules broken in a way that shows at once.
     pub(crate) faults_seen: Vec<String>,
+    /// Going on makes no sense.
+    pub(crate) is_hopeless: bool,
     pub(crate) refused_by_buffer: u64,
     /// The most batches of one partition that were on the wire at once.
     pub(crate) deepest: usize,
@@ -267,9 +271,21 @@ impl History {
         self.faults_seen.push(what);
     }
 
+    /// A fault after which the run ends at once.
+    pub(crate) fn give_up(&mut self, what: String) {
+        self.is_hopeless = true;
+        self.fault(what);
+    }
+
     pub(crate) fn handed(&mut self, now: Moment, place: Place, records: &[RecordId]) -> AttemptId {
         let id = AttemptId(self.attempts.len() as u32);
-        self.attempts.push(Attempt { place, handed_at: now, state: AttemptState::Sent, is_on_wire: true });
+        self.attempts.push(Attempt {
+            place,
+            first: records.first().copied(),
+            handed_at: now,
+            state: AttemptState::Sent,
+            is_on_wire: true,
+        });
         let on_wire = self.on_wire.entry(place).or_default();
         on_wire.push(id);
         on_wire.retain(|id| self.attempts[id.0 as usize].is_on_wire);

@@ -1,7 +1,7 @@
 //! What requests and answers carry, read from their bytes: the truth about attempts does not come from the client.
 
 use bytes::Bytes;
-use milena_wire::frame::{RequestHeader, decode_request, decode_response};
+use milena_wire::frame::{RequestHeader, decode_request, decode_response, encode_response};
 use milena_wire::messages::produce::request::ProduceRequest;
 use milena_wire::records;
 use milena_wire::{ApiKey, DecodeError, ErrorCode, Reader};
@@ -63,6 +63,22 @@ fn place_of(stage: &Stage, name: &str, id: milena_wire::Uuid) -> Option<usize> {
 /// The version of a request frame without its length.
 pub(crate) fn version_of(frame: &Bytes) -> Option<i16> {
     RequestHeader::read(&mut Reader::new(frame.clone())).ok().map(|header| header.api_version)
+}
+
+/// The same answer without the offsets beside the errors of these partitions. The frame has its length.
+pub(crate) fn hide_offsets(stage: &Stage, frame: &Bytes, version: i16, places: &[Place]) -> Bytes {
+    let (header, mut response) = decode_response::<ProduceRequest>(frame.slice(4..), version)
+        .expect("the broker answers in the version that it was asked in");
+    for topic in &mut response.responses {
+        let number = place_of(stage, &topic.name, topic.topic_id);
+        for partition in &mut topic.partition_responses {
+            if number.is_some_and(|number| places.contains(&(number, partition.index))) && partition.error_code != 0 {
+                partition.base_offset = -1;
+            }
+        }
+    }
+    let frame = encode_response(header.correlation_id, version, &response);
+    Bytes::from(frame.expect("what was decoded can be encoded"))
 }
 
 /// What a Produce answer says about each attempt. The frame has its length.

@@ -64,7 +64,7 @@ impl Scenario {
     pub(crate) fn draw(seed: u64, plant: Plant) -> Self {
         let mut dice = Dice::new(seed, 1);
         let dice = &mut dice;
-        let topics = (0..dice.between(1, 3)).map(|number| topic(dice, number)).collect();
+        let topics = (0..dice.pick(&[1, 1, 2, 3])).map(|number| topic(dice, number)).collect();
         let latency = dice.spread(millis(1), millis(20));
         let service = dice.spread(micros(50), millis(8));
         let request_timeout = dice.spread(millis(200), secs(2));
@@ -80,7 +80,8 @@ impl Scenario {
         let faults_end = Moment::START + workload.mul_f64(1.0 + dice.fraction());
         let is_closed = dice.chance(0.08);
         let close_at = is_closed.then(|| Moment::START + workload.mul_f64(0.3 + 0.8 * dice.fraction()));
-        Self {
+        let rates = if is_calm { FaultRates::NONE } else { FaultRates::draw(dice) };
+        let mut scenario = Self {
             seed,
             plant,
             topics,
@@ -101,10 +102,25 @@ impl Scenario {
             mail_max: dice.pick(&[Duration::ZERO, Duration::ZERO, millis(1), millis(5)]),
             records: dice.between(220, 600),
             workload,
-            rates: if is_calm { FaultRates::NONE } else { FaultRates::draw(dice) },
+            rates,
             faults_end,
             close_at,
+        };
+        if dice.chance(0.15) {
+            scenario.fill_windows(dice);
         }
+        scenario
+    }
+
+    /// Batches of a few records at a rate that keeps every window full, answered by brokers whose followers are slow.
+    fn fill_windows(&mut self, dice: &mut Dice) {
+        self.front.batch_size = dice.pick(&[200, 400]);
+        self.front.linger = Duration::ZERO;
+        self.front.deadline = secs(10);
+        self.delivery_timeout = self.delivery_timeout.max(secs(10));
+        self.workload = millis(500);
+        self.faults_end = Moment::START + secs(4);
+        self.rates = FaultRates::SLOW_FOLLOWERS;
     }
 
     pub(crate) fn control(&self) -> ControlConfig {
@@ -147,7 +163,7 @@ impl Scenario {
 fn topic(dice: &mut Dice, number: u64) -> TopicPlan {
     let created_at =
         if dice.chance(0.1) { Moment::START + dice.duration(millis(1), millis(700)) } else { Moment::START };
-    TopicPlan { name: format!("topic-{number}"), partitions: dice.between(1, 4) as i32, created_at }
+    TopicPlan { name: format!("topic-{number}"), partitions: dice.pick(&[1, 1, 2, 3, 4]), created_at }
 }
 
 const fn micros(n: u64) -> Duration {

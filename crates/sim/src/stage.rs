@@ -52,7 +52,7 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) enum Mail {
     ToLane(NodeId, Box<ControlEvent>),
-    ToControl(LaneEvent),
+    ToControl(Box<LaneEvent>),
 }
 
 impl Event {

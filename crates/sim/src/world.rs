@@ -52,7 +52,7 @@ impl World {
         self.stage.at(self.stage.faults.end(), Event::Look);
         let limit = self.stage.faults.end() + SETTLED_WITHIN;
         let mut events = 0;
-        while !self.is_over() {
+        while !self.is_over() && !self.stage.history.is_hopeless {
             let Some(event) = self.stage.next() else { break };
             events += 1;
             if self.stage.now > limit || events > EVENTS_MAX {

@@ -8,6 +8,12 @@
 //! as possible and there is no queue between stamp and socket; a partition's attempts travel on one connection, in
 //! order; a partition leaves only with nothing of it unanswered.
 //!
+//! A turn of its owner: `handle_timeout`, `poll_collect`, `poll_event`, `poll_dial`, then the socket (`poll_request`,
+//! `handle_written`, `handle_read`), then `poll_event` again. Time comes before the socket, because what has become due is
+//! found by the next `poll_request` and nothing wakes the lane for it a second time. Events come before the socket,
+//! because a connection that was given up must be closed before another byte goes out: a request that was not written
+//! whole counts as never executed (rule 12).
+//!
 //! Left out: what leads where (`control.rs`), stamps and retries (`back.rs`), the socket.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

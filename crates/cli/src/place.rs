@@ -18,7 +18,7 @@ use crate::interrupts::{Interrupted, Interrupts};
 pub enum Place {
     Named(Vec<String>),
     Owner { broker: Broker },
-    Attached { address: String, _probe: Probe },
+    Attached { address: String, _probe: Box<Probe> },
 }
 
 /// Whether a data directory is made where there is none.
@@ -84,7 +84,7 @@ impl Place {
             "attached to the broker at {address}, another process that has its data in {}",
             directory.display()
         ));
-        Self::Attached { address, _probe: probe }
+        Self::Attached { address, _probe: Box::new(probe) }
     }
 
     /// Whom clients connect to first.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use milena_core::producer::outcome::KafkaError;
@@ -11,7 +12,7 @@ use crate::record::Record;
 /// Why a record was not accepted. Nothing of it was written, and the record is given back.
 #[derive(Debug)]
 pub struct SendError<'a> {
-    topic: String,
+    topic: Arc<str>,
     reason: SendRefused,
     record: Record<'a>,
 }
@@ -40,8 +41,8 @@ pub enum SendRefused {
 }
 
 impl<'a> SendError<'a> {
-    pub(crate) fn new(topic: &str, reason: SendRefused, record: Record<'a>) -> Self {
-        Self { topic: topic.to_owned(), reason, record }
+    pub(crate) fn new(topic: &Arc<str>, reason: SendRefused, record: Record<'a>) -> Self {
+        Self { topic: Arc::clone(topic), reason, record }
     }
 
     /// Why.

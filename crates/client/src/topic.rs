@@ -76,6 +76,10 @@ impl Topic {
     /// Refuses with `BufferFull` when memory is used up or others wait for it, and with `MetadataPending` before the
     /// topic's partitions are known; the error gives the record back. The outcome comes through the [`Delivery`], at most
     /// the configured deadline after this call.
+    #[allow(
+        clippy::result_large_err,
+        reason = "the error gives the record back; a box would cost an allocation each time"
+    )]
     pub fn try_send<'a>(&self, record: Record<'a>) -> Result<Delivery, SendError<'a>> {
         let now = self.shared().clock.now();
         self.accept(now, &record, Reply::Handle, Rights::None, |appended| appended.delivery())
@@ -93,6 +97,10 @@ impl Topic {
 
     /// As [`Self::try_send`], without a handle: the outcome is reported with the record's tag to the handler that was set
     /// with [`crate::ProducerConfig::on_delivery`]; without a handler nobody learns it.
+    #[allow(
+        clippy::result_large_err,
+        reason = "the error gives the record back; a box would cost an allocation each time"
+    )]
     pub fn post<'a>(&self, record: Record<'a>) -> Result<(), SendError<'a>> {
         let now = self.shared().clock.now();
         let reply = self.reply_for(&record);

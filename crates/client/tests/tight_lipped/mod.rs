@@ -19,7 +19,7 @@ impl TightLipped {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
-        let node = Node { id: NodeId(1), host: address.ip().to_string(), port: address.port().into() };
+        let node = Node { id: NodeId(1), host: address.ip().to_string(), port: address.port() };
         let start = Instant::now();
         let cluster = Cluster::open(ClusterConfig::with_node(node), Box::new(Memory), moment(start)).expect("opens");
         let cluster = Arc::new(Mutex::new(cluster));

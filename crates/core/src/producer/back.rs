@@ -216,7 +216,7 @@ impl PartitionBack {
         }
     }
 
-    /// When [`Self::next_bytes`] may change its answer without anything else happening.
+    /// When the partition may have something to send, or to give up, without anything else happening.
     pub fn poll_timeout(&self) -> Option<Moment> {
         let retry = match self.mode {
             Mode::Recovering { not_before } if !self.is_on_wire() && !self.unsettled.is_empty() => Some(not_before),

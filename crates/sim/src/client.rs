@@ -3,11 +3,13 @@
 //! A turn does what the driver's tasks do when they wake: release what is due, let control and lanes do what is due,
 //! carry out what they ask for, write while the kernel takes bytes. What one task tells another travels as mail and
 //! takes time; so does a notice from a caller to a lane, but never longer than the lane may wait by itself.
+//!
+//! Left out: partitioning and appending (`client/callers.rs`).
+
+mod callers;
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use milena_core::ids::{NodeId, PartitionId, TopicIndex};
@@ -16,20 +18,20 @@ use milena_core::producer::batch::SealReason;
 use milena_core::producer::completion::{BatchCompletion, BatchEnd, Posted};
 use milena_core::producer::control::{Control, ControlEvent, NewPartition};
 use milena_core::producer::expiry::Expiry;
-use milena_core::producer::front::{AppendError, Appended, Notice, PartitionFront, RecordRef, Reply, Value, WhenFull};
+use milena_core::producer::front::PartitionFront;
 use milena_core::producer::lane::{Lane, LaneEvent};
 use milena_core::producer::outcome::{NotWritten, Undetermined};
 use milena_core::producer::produce_request::Transmit;
 use milena_core::time::Moment;
-use milena_wire::murmur2::partition_for_key;
-use milena_wire::records::RecordHeader;
 
 use crate::dice::Dice;
-use crate::history::{Acceptance, History, Place, RecordId, Via};
+use crate::history::{History, Place};
 use crate::memory::Memory;
 use crate::network::{Heard, LinkId, Network, Outgoing, Owner};
 use crate::request::attempts_of;
 use crate::stage::{Event, Mail, Stage};
+
+pub(crate) use callers::Offered;
 
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -70,16 +72,6 @@ struct TopicSeat {
     sticky: usize,
 }
 
-/// What became of an offered record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Offered {
-    Accepted,
-    /// To be offered again.
-    Later,
-    /// The producer takes nothing any more.
-    Closed,
-}
-
 /// A turn that is not through after so many rounds never will be.
 const ROUNDS_MAX: usize = 10_000;
 
@@ -109,126 +101,6 @@ impl Client {
     pub(crate) fn memory(&self) -> &Memory {
         &self.memory
     }
-
-    // The callers' side.
-
-    pub(crate) fn offer(&mut self, stage: &mut Stage, id: RecordId) -> Offered {
-        if self.is_closed {
-            return Offered::Closed;
-        }
-        let record = stage.history.record(id);
-        let topic = &mut self.topics[record.topic];
-        if topic.partitions.is_empty() {
-            return Offered::Later;
-        }
-        let count = topic.partitions.len();
-        let among = NonZeroU32::new(count as u32).expect("the topic was just seen to have partitions");
-        let keyed = record.content.key.as_ref().map(|key| partition_for_key(key, among));
-        let Some(chosen) = keyed else {
-            let partition = topic.partitions[topic.sticky];
-            let when_full = self.dice.pick(&[WhenFull::Refuse, WhenFull::OnlyOpen]);
-            match self.append(stage, id, partition, when_full) {
-                Err(AppendError::BatchFull(_)) => {}
-                other => return self.offered(stage, other),
-            }
-            let topic = &mut self.topics[stage.history.record(id).topic];
-            topic.sticky = self.dice.below(count as u64) as usize;
-            let partition = topic.partitions[topic.sticky];
-            let appended = self.append(stage, id, partition, WhenFull::OpenNext);
-            return self.offered(stage, appended);
-        };
-        let partition = topic.partitions[chosen as usize];
-        let appended = self.append(stage, id, partition, WhenFull::OpenNext);
-        self.offered(stage, appended)
-    }
-
-    fn append(
-        &mut self,
-        stage: &mut Stage,
-        id: RecordId,
-        partition: PartitionId,
-        when_full: WhenFull,
-    ) -> Result<(), AppendError> {
-        let now = stage.clock();
-        let seat = self.fronts.get_mut(&partition).expect("a topic's partitions have fronts");
-        let record = stage.history.record(id);
-        let (via, content) = (record.via, &record.content);
-        let headers: Vec<RecordHeader<'_>> =
-            content.headers.iter().map(|(key, value)| RecordHeader { key, value: value.as_deref() }).collect();
-        let value = match &content.value {
-            None => Value::Null,
-            Some(bytes) if id.0.is_multiple_of(2) => Value::Shared(bytes),
-            Some(bytes) => Value::Borrowed(bytes),
-        };
-        let timestamp = content.timestamp;
-        let record = RecordRef { key: content.key.as_deref(), value, headers: &headers, timestamp };
-        let reply = if via == Via::Post { Reply::Report(u64::from(id.0)) } else { Reply::Handle };
-        let result = seat.front.append(now, &self.memory, record, reply, when_full).map(|appended| {
-            let delivery = (reply == Reply::Handle).then(|| appended.delivery());
-            let Appended { completion, notice, opened, .. } = appended;
-            (delivery, opened.then(|| Arc::clone(completion)), notice)
-        });
-        let place = seat.place;
-        let (notice, result) = match result {
-            Ok((delivery, opened, notice)) => {
-                let due = due_of(stage);
-                let timestamp = timestamp.unwrap_or(now.wall_millis);
-                let acceptance = Acceptance { place, at: stage.now, due, number: 0, timestamp };
-                stage.note(format_args!("record {} into {place:?}", id.0));
-                stage.history.accepted(id, acceptance, delivery);
-                if let Some(completion) = opened {
-                    self.expiry.register(partition, completion);
-                }
-                (notice, Ok(()))
-            }
-            Err(error @ (AppendError::BatchFull(notice) | AppendError::BufferFull(notice))) => (notice, Err(error)),
-            Err(error) => (Notice::Nothing, Err(error)),
-        };
-        self.pass_on(stage, partition, notice);
-        result
-    }
-
-    fn pass_on(&mut self, stage: &mut Stage, partition: PartitionId, notice: Notice) {
-        match notice {
-            Notice::Nothing => {}
-            Notice::Sealed => {
-                let delay = stage.mail_delay();
-                stage.after(delay, Event::Collect(partition));
-            }
-            Notice::LingerStarts(ends) => {
-                // The lane may sleep until then, but it may also be awake.
-                let wait = self.dice.duration(Duration::ZERO, ends.since(stage.now));
-                stage.after(wait, Event::Collect(partition));
-            }
-        }
-    }
-
-    fn offered(&mut self, stage: &mut Stage, appended: Result<(), AppendError>) -> Offered {
-        match appended {
-            Ok(()) => Offered::Accepted,
-            Err(AppendError::Closed) => Offered::Closed,
-            Err(AppendError::BufferFull(_)) => {
-                stage.history.refused_by_buffer += 1;
-                self.seal_all(stage);
-                Offered::Later
-            }
-            Err(error @ (AppendError::TooLarge { .. } | AppendError::BatchFull(_))) => {
-                stage.history.fault(format!("a record that fits was refused: {error}"));
-                Offered::Closed
-            }
-        }
-    }
-
-    /// A caller waits for room: open batches must not be what holds it.
-    fn seal_all(&mut self, stage: &mut Stage) {
-        for (partition, seat) in &mut self.fronts {
-            if seat.front.seal(SealReason::Memory) {
-                stage.after(Duration::ZERO, Event::Collect(*partition));
-            }
-        }
-    }
-
-    // What the driver does.
 
     /// The socket of this owner says something. Words of an older socket of the same owner are not heard.
     pub(crate) fn hear(&mut self, stage: &mut Stage, net: &mut Network, link: LinkId, owner: Owner, heard: Heard) {
@@ -575,11 +447,6 @@ impl Client {
         back.end_all(NotWritten::Closed, Undetermined::ClosedBeforeProof, &mut ended);
         ended.into_iter().for_each(|ended| conclude(stage, &self.memory, ended));
     }
-}
-
-/// When a record that is accepted now must have its outcome.
-fn due_of(stage: &Stage) -> Moment {
-    milena_core::time::Tick::not_before(stage.now + stage.scenario.front.deadline).moment()
 }
 
 fn conclude(stage: &mut Stage, memory: &Memory, ended: Ended) {

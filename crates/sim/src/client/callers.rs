@@ -1,0 +1,149 @@
+//! The application's side of the producer: partitioning and appending, with the notices that appending gives.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use milena_core::ids::PartitionId;
+use milena_core::producer::batch::SealReason;
+use milena_core::producer::front::{AppendError, Appended, Notice, RecordRef, Reply, Value, WhenFull};
+use milena_core::time::{Moment, Tick};
+use milena_wire::murmur2::partition_for_key;
+use milena_wire::records::RecordHeader;
+
+use super::Client;
+use crate::history::{Acceptance, RecordId, Via};
+use crate::stage::{Event, Stage};
+
+/// What became of an offered record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offered {
+    Accepted,
+    /// To be offered again.
+    Later,
+    /// The producer takes nothing any more.
+    Closed,
+}
+
+impl Client {
+    pub(crate) fn offer(&mut self, stage: &mut Stage, id: RecordId) -> Offered {
+        if self.is_closed {
+            return Offered::Closed;
+        }
+        let record = stage.history.record(id);
+        let topic = &mut self.topics[record.topic];
+        if topic.partitions.is_empty() {
+            return Offered::Later;
+        }
+        let count = topic.partitions.len();
+        let among = NonZeroU32::new(count as u32).expect("the topic was just seen to have partitions");
+        let keyed = record.content.key.as_ref().map(|key| partition_for_key(key, among));
+        let Some(chosen) = keyed else {
+            let partition = topic.partitions[topic.sticky];
+            let when_full = self.dice.pick(&[WhenFull::Refuse, WhenFull::OnlyOpen]);
+            match self.append(stage, id, partition, when_full) {
+                Err(AppendError::BatchFull(_)) => {}
+                other => return self.offered(stage, other),
+            }
+            let topic = &mut self.topics[stage.history.record(id).topic];
+            topic.sticky = self.dice.below(count as u64) as usize;
+            let partition = topic.partitions[topic.sticky];
+            let appended = self.append(stage, id, partition, WhenFull::OpenNext);
+            return self.offered(stage, appended);
+        };
+        let partition = topic.partitions[chosen as usize];
+        let appended = self.append(stage, id, partition, WhenFull::OpenNext);
+        self.offered(stage, appended)
+    }
+
+    fn append(
+        &mut self,
+        stage: &mut Stage,
+        id: RecordId,
+        partition: PartitionId,
+        when_full: WhenFull,
+    ) -> Result<(), AppendError> {
+        let now = stage.clock();
+        let seat = self.fronts.get_mut(&partition).expect("a topic's partitions have fronts");
+        let record = stage.history.record(id);
+        let (via, content) = (record.via, &record.content);
+        let headers: Vec<RecordHeader<'_>> =
+            content.headers.iter().map(|(key, value)| RecordHeader { key, value: value.as_deref() }).collect();
+        let value = match &content.value {
+            None => Value::Null,
+            Some(bytes) if id.0.is_multiple_of(2) => Value::Shared(bytes),
+            Some(bytes) => Value::Borrowed(bytes),
+        };
+        let timestamp = content.timestamp;
+        let record = RecordRef { key: content.key.as_deref(), value, headers: &headers, timestamp };
+        let reply = if via == Via::Post { Reply::Report(u64::from(id.0)) } else { Reply::Handle };
+        let result = seat.front.append(now, &self.memory, record, reply, when_full).map(|appended| {
+            let delivery = (reply == Reply::Handle).then(|| appended.delivery());
+            let Appended { completion, notice, opened, .. } = appended;
+            (delivery, opened.then(|| Arc::clone(completion)), notice)
+        });
+        let place = seat.place;
+        let (notice, result) = match result {
+            Ok((delivery, opened, notice)) => {
+                let due = due_of(stage);
+                let timestamp = timestamp.unwrap_or(now.wall_millis);
+                let acceptance = Acceptance { place, at: stage.now, due, number: 0, timestamp };
+                stage.note(format_args!("record {} into {place:?}", id.0));
+                stage.history.accepted(id, acceptance, delivery);
+                if let Some(completion) = opened {
+                    self.expiry.register(partition, completion);
+                }
+                (notice, Ok(()))
+            }
+            Err(error @ (AppendError::BatchFull(notice) | AppendError::BufferFull(notice))) => (notice, Err(error)),
+            Err(error) => (Notice::Nothing, Err(error)),
+        };
+        self.pass_on(stage, partition, notice);
+        result
+    }
+
+    fn pass_on(&mut self, stage: &mut Stage, partition: PartitionId, notice: Notice) {
+        match notice {
+            Notice::Nothing => {}
+            Notice::Sealed => {
+                let delay = stage.mail_delay();
+                stage.after(delay, Event::Collect(partition));
+            }
+            Notice::LingerStarts(ends) => {
+                // The lane may sleep until then, but it may also be awake.
+                let wait = self.dice.duration(Duration::ZERO, ends.since(stage.now));
+                stage.after(wait, Event::Collect(partition));
+            }
+        }
+    }
+
+    fn offered(&mut self, stage: &mut Stage, appended: Result<(), AppendError>) -> Offered {
+        match appended {
+            Ok(()) => Offered::Accepted,
+            Err(AppendError::Closed) => Offered::Closed,
+            Err(AppendError::BufferFull(_)) => {
+                stage.history.refused_by_buffer += 1;
+                self.seal_all(stage);
+                Offered::Later
+            }
+            Err(error @ (AppendError::TooLarge { .. } | AppendError::BatchFull(_))) => {
+                stage.history.fault(format!("a record that fits was refused: {error}"));
+                Offered::Closed
+            }
+        }
+    }
+
+    /// A caller waits for room: open batches must not be what holds it.
+    fn seal_all(&mut self, stage: &mut Stage) {
+        for (partition, seat) in &mut self.fronts {
+            if seat.front.seal(SealReason::Memory) {
+                stage.after(Duration::ZERO, Event::Collect(*partition));
+            }
+        }
+    }
+}
+
+/// When a record that is accepted now must have its outcome.
+fn due_of(stage: &Stage) -> Moment {
+    Tick::not_before(stage.now + stage.scenario.front.deadline).moment()
+}

@@ -218,9 +218,10 @@ impl PartitionFront {
         if BATCH_HEADER_BYTES + layout.total_len() > self.config.max_request_size {
             self.check_alone(&record)?;
         }
-        let in_place = self.open.as_mut().is_some_and(|open| {
-            open.fits(layout.total_len(), self.config.batch_size) && open.encode_in_tail(&layout, record.value)
-        });
+        let in_place = !self.is_closed
+            && self.open.as_mut().is_some_and(|open| {
+                open.fits(layout.total_len(), self.config.batch_size) && open.encode_in_tail(&layout, record.value)
+            });
         let mut notice = Notice::Nothing;
         let mut opened = false;
         let mut total_len = layout.total_len();

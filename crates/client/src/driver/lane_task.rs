@@ -297,6 +297,8 @@ impl LaneTask {
 impl Drop for LaneTask {
     fn drop(&mut self) {
         let why = self.last_reason();
+        // Closed first: a request that was not written whole is not executed, and leaves no doubt (rule 12).
+        self.disconnect();
         self.lane.end_all(why, doubt_for(why));
         while let Some(event) = self.lane.poll_event() {
             match event {
@@ -313,7 +315,6 @@ impl Drop for LaneTask {
                 self.end_back(*back);
             }
         }
-        self.outgoing.abandon(&*self.surroundings.shared.pool);
         // Whoever listened may be gone.
         let _ = self.control.send(FromLane::Ended);
     }

@@ -119,6 +119,9 @@ pub struct Lane {
     /// Connections that failed in a row.
     failures: u32,
     chance: Chance,
+    /// Empty between calls; kept for their memory.
+    ended: Vec<Ended>,
+    turn: Vec<PartitionId>,
 }
 
 impl Lane {
@@ -136,6 +139,8 @@ impl Lane {
             events: VecDeque::new(),
             failures: 0,
             chance: Chance::new(seed),
+            ended: Vec::new(),
+            turn: Vec::new(),
         }
     }
 
@@ -371,9 +376,10 @@ impl Lane {
             return self.lose_attempt(now, attempt, true);
         };
         let Some(held) = self.partitions.get_mut(&attempt.partition) else { return };
-        let mut ended = Vec::new();
+        let mut ended = std::mem::take(&mut self.ended);
         let effects = held.back.handle_answer(now, attempt.ordinal, told, &mut self.chance, &mut ended);
-        self.publish(attempt.partition, ended);
+        self.publish(attempt.partition, ended.drain(..));
+        self.ended = ended;
         self.act(attempt.partition, effects);
     }
 
@@ -427,11 +433,11 @@ impl Lane {
 
     /// Takes one batch of each partition that has one, in turn.
     fn gather(&mut self, now: Moment, chunks: &(impl ChunkSource + ?Sized)) -> (Vec<Attempt>, Vec<Entry>) {
-        let (mut attempts, mut entries, mut ended) = (Vec::new(), Vec::new(), Vec::new());
-        let mut bytes = 0;
+        let (mut attempts, mut entries, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut ended, mut turn) = (std::mem::take(&mut self.ended), std::mem::take(&mut self.turn));
         let after = self.ready.range((std::ops::Bound::Excluded(self.last_served), std::ops::Bound::Unbounded));
-        let turn: Vec<PartitionId> = after.chain(self.ready.range(..=self.last_served)).copied().collect();
-        for id in turn {
+        turn.extend(after.chain(self.ready.range(..=self.last_served)));
+        for id in turn.drain(..) {
             let held = self.partitions.get_mut(&id).expect("ready partitions belong to this lane");
             let next = if held.is_recalled { None } else { held.back.next_bytes(now) };
             let Some(next) = next else {
@@ -453,6 +459,7 @@ impl Lane {
             // A claim makes room too: a batch whose linger is over meanwhile goes along with the next request.
             self.touch(id);
         }
+        (self.ended, self.turn) = (ended, turn);
         (attempts, entries)
     }
 
@@ -468,7 +475,7 @@ impl Lane {
             version,
             timeout: self.config.produce_timeout,
         };
-        let transmit = produce_request::encode(envelope, entries).expect("topic names came from this broker and fit");
+        let transmit = produce_request::encode(envelope, &entries).expect("topic names came from this broker and fit");
         connection.register(now, ApiKey::PRODUCE, version, transmit.len(), Flight { attempts });
         transmit
     }

@@ -90,14 +90,11 @@ pub(super) struct Envelope<'a> {
 }
 
 /// Encodes a request with acks=all. Entries of one topic must be neighbours.
-pub(super) fn encode(envelope: Envelope<'_>, entries: Vec<Entry>) -> Result<Transmit, EncodeError> {
+pub(super) fn encode(envelope: Envelope<'_>, entries: &[Entry]) -> Result<Transmit, EncodeError> {
+    let topics = || entries.chunk_by(|a, b| a.topic == b.topic);
     let mut writer = PiecewiseWriter::begin(envelope)?;
-    let topics = entries.chunk_by(|a, b| a.topic == b.topic).map(<[Entry]>::len).collect::<Vec<_>>();
-    writer.w.array_length(topics.len())?;
-    let mut entries = entries.into_iter();
-    for partitions in topics {
-        writer.topic(entries.by_ref().take(partitions), partitions)?;
-    }
+    writer.w.array_length(topics().count())?;
+    topics().try_for_each(|entries| writer.topic(entries))?;
     writer.tags()?;
     writer.finish()
 }
@@ -129,15 +126,10 @@ impl PiecewiseWriter {
         Ok(Self { version: envelope.version, w, pieces: Vec::with_capacity(8), piece_start: 0, body_bytes: 0 })
     }
 
-    fn topic(&mut self, entries: impl Iterator<Item = Entry>, count: usize) -> Result<(), EncodeError> {
-        let mut is_first = true;
-        for entry in entries {
-            if std::mem::take(&mut is_first) {
-                self.topic_key(&entry.topic)?;
-                self.w.array_length(count)?;
-            }
-            self.partition(entry)?;
-        }
+    fn topic(&mut self, entries: &[Entry]) -> Result<(), EncodeError> {
+        self.topic_key(&entries[0].topic)?;
+        self.w.array_length(entries.len())?;
+        entries.iter().try_for_each(|entry| self.partition(entry))?;
         self.tags()
     }
 
@@ -149,13 +141,13 @@ impl PiecewiseWriter {
         self.w.string(&topic.name)
     }
 
-    fn partition(&mut self, entry: Entry) -> Result<(), EncodeError> {
+    fn partition(&mut self, entry: &Entry) -> Result<(), EncodeError> {
         self.w.int32(entry.index.0);
         self.w.bytes_length(BATCH_HEADER_BYTES + entry.body.len())?;
         self.w.raw(&entry.header);
         self.body_bytes += entry.body.len();
         self.end_piece();
-        self.pieces.push(Piece::Body(entry.body));
+        self.pieces.push(Piece::Body(Arc::clone(&entry.body)));
         self.tags()
     }
 
@@ -246,7 +238,7 @@ mod tests {
                 vec![entry("a", 0, &[b"one", b"two"]), entry("a", 3, &[b"three"]), entry("topic-b", 1, &[&[7; 300]])]
             };
             let envelope = Envelope { client_id: "me", correlation: 7, version, timeout: Duration::from_secs(2) };
-            let transmit = encode(envelope, entries()).expect("fits");
+            let transmit = encode(envelope, &entries()).expect("fits");
             let bytes: Vec<u8> = transmit.slices().collect::<Vec<_>>().concat();
             assert_eq!(bytes.len(), transmit.len());
             assert_eq!(bytes, generated(version, &entries()), "version {version}");

@@ -45,6 +45,9 @@ pub(crate) enum Command {
     /// The driver panics.
     #[cfg(test)]
     Panic,
+    /// Every lane panics.
+    #[cfg(test)]
+    PanicInLanes,
 }
 
 #[derive(Debug)]

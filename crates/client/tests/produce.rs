@@ -398,3 +398,33 @@ fn a_large_shared_value_is_linked_and_arrives_whole() {
         assert!(found == value, "bytes differ");
     }
 }
+
+/// The later one took the place of the earlier one, whose deadline was forgotten.
+#[test]
+fn of_two_closes_the_earlier_deadline_counts() {
+    let broker = TightLipped::start();
+    let producer = Producer::new(ProducerConfig::new(&broker.address)).expect("is built");
+    let orders = producer.topic("orders").expect("a name");
+    run(async {
+        orders.ready(SOON).await.expect("is there");
+        broker.keeps_back.store(true, Ordering::SeqCst);
+        let delivery = orders.try_send(Record::value("v")).expect("accepted");
+        while broker.records() == 0 {
+            std::thread::yield_now();
+        }
+        let start = Instant::now();
+        let (soon, late) = (Duration::from_millis(100), Duration::from_secs(9));
+        let closes = [soon, late].map(|deadline| {
+            let producer = producer.clone();
+            tokio::spawn(async move { producer.close(deadline).await })
+        });
+        let mut tallies = Vec::new();
+        for close in closes {
+            tallies.push(close.await.expect("no panic"));
+        }
+        assert!(start.elapsed() < late, "{:?}", start.elapsed());
+        let in_doubt = Tally { unknown: 1, ..Tally::default() };
+        assert_eq!(tallies, [in_doubt, in_doubt]);
+        assert!(matches!(delivery.await, Outcome::Unknown(_)));
+    });
+}

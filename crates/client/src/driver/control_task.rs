@@ -63,8 +63,10 @@ struct ControlTask {
     timer: Timer,
     /// Answers to flushes and closes; awaited before the runtime ends.
     answers: Vec<tokio::task::JoinHandle<()>>,
-    /// A close or the end of the last handle is being carried out.
-    closing: Option<oneshot::Receiver<()>>,
+    /// Closes, or the end of the last handle, that are being carried out; the first to be through ends the producer.
+    closings: Vec<oneshot::Receiver<()>>,
+    /// Lanes that have ended though nobody told them to.
+    lanes_lost: usize,
 }
 
 /// Runs the producer until it is closed, its last handle is gone and all is delivered, or a task was lost.
@@ -95,7 +97,8 @@ pub(super) async fn run(
         outgoing: Outgoing::default(),
         timer: Timer::new(),
         answers: Vec::new(),
-        closing: None,
+        closings: Vec::new(),
+        lanes_lost: 0,
     };
     let mut watch = watch;
     let why = poll_fn(|cx| {
@@ -129,9 +132,7 @@ impl ControlTask {
                 self.obey(command);
             }
             // After the commands: one of them may have begun it, and it must be polled to be heard.
-            if let Some(closing) = &mut self.closing
-                && std::pin::Pin::new(closing).poll(cx).is_ready()
-            {
+            if self.closings.iter_mut().any(|closing| std::pin::Pin::new(closing).poll(cx).is_ready()) {
                 return Poll::Ready(NotWritten::Closed);
             }
             self.idle.begin_turn(&mut self.forgotten);
@@ -167,7 +168,10 @@ impl ControlTask {
                     self.surroundings.shared.slot(back.id()).move_to(Arc::clone(&self.idle));
                     self.control.handle_released(*back);
                 }
-                FromLane::Ended => return Poll::Ready(()),
+                FromLane::Ended => {
+                    self.lanes_lost += 1;
+                    return Poll::Ready(());
+                }
             }
         }
         Poll::Pending
@@ -189,6 +193,8 @@ impl ControlTask {
             Command::Finish => self.finish(),
             #[cfg(test)]
             Command::Panic => panic!("this panic is part of a test"),
+            #[cfg(test)]
+            Command::PanicInLanes => self.lanes.keys().for_each(|node| self.tell_lane(*node, ToLane::Panic)),
         }
     }
 
@@ -222,12 +228,12 @@ impl ControlTask {
             wait_for_all(&batches, BatchCompletion::poll_ended).await;
             let _ = reply.send(tally(&batches));
         });
-        self.closing = Some(closing);
+        self.closings.push(closing);
     }
 
     /// No handle is left: every record still gets its outcome by its deadline.
     fn finish(&mut self) {
-        if self.closing.is_some() {
+        if !self.closings.is_empty() {
             return;
         }
         self.surroundings.shared.stop_accepting(NotWritten::Closed);
@@ -238,7 +244,7 @@ impl ControlTask {
             wait_for_all(&batches, BatchCompletion::poll_concluded).await;
             let _ = done.send(());
         });
-        self.closing = Some(closing);
+        self.closings.push(closing);
     }
 
     /// Every batch that has not ended, all sealed. They are looked up before they are sealed: one that is sent and
@@ -417,7 +423,7 @@ impl ControlTask {
         self.surroundings.shared.stop_accepting(why);
         stop.send_replace(Some(why));
         self.end_held(why);
-        let mut running = self.lanes.len();
+        let mut running = self.lanes.len() - self.lanes_lost;
         while running > 0 {
             // Never none: this task holds a sender.
             match self.from_lanes.recv().await {

@@ -31,6 +31,8 @@ pub(crate) enum ToLane {
     Grant(PartitionId, Identity),
     TopicRecreated(PartitionId, Uuid),
     Address(Address),
+    #[cfg(test)]
+    Panic,
 }
 
 /// What a lane tells the control task.
@@ -141,6 +143,8 @@ impl LaneTask {
             ToLane::Grant(partition, identity) => self.lane.grant(partition, identity),
             ToLane::TopicRecreated(partition, id) => self.lane.handle_topic_recreated(partition, id),
             ToLane::Address(address) => self.address = address,
+            #[cfg(test)]
+            ToLane::Panic => panic!("this panic is part of a test"),
         }
     }
 

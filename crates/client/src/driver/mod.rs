@@ -122,4 +122,25 @@ mod tests {
             assert_eq!(refused.reason(), &SendRefused::DriverLost);
         });
     }
+
+    /// The driver waited for the word of a lane that had spoken its last, and every call to it waited for ever.
+    #[test]
+    fn a_lost_lane_ends_the_producer_and_nobody_waits_for_it() {
+        let broker = TightLipped::start();
+        let producer = Producer::new(ProducerConfig::new(&broker.address)).expect("is built");
+        let orders = producer.topic("orders").expect("a name");
+        run(async {
+            orders.ready(Duration::from_secs(10)).await.expect("is there");
+            broker.keeps_back.store(true, Ordering::SeqCst);
+            let sent = orders.try_send(Record::value("sent")).expect("accepted");
+            while broker.records() == 0 {
+                std::thread::yield_now();
+            }
+            producer.handle.shared().commands.send(Command::PanicInLanes).expect("the driver runs");
+            let Outcome::Unknown(fate) = sent.await else { panic!("it was sent and not answered") };
+            assert_eq!(fate.await, Settlement::Undetermined(Undetermined::DriverLost));
+            let closed = tokio::time::timeout(Duration::from_secs(10), producer.close(Duration::from_secs(1)));
+            closed.await.expect("a producer that has lost a lane can be closed");
+        });
+    }
 }

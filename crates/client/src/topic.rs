@@ -135,7 +135,9 @@ impl Topic {
         let due = now.moment + shared.front.deadline;
         let mut decided = self.accept(now, record, reply, Rights::None, &take);
         // Partitions come first: who waits for a topic must not hold up those who wait for room.
-        let arrival = if is_pending(&decided) {
+        // Those who have waited for it stand before whoever comes when it is just known.
+        let stands_behind = is_full(&decided) && self.shared.arrivals.has_waiters();
+        let arrival = if is_pending(&decided) || stands_behind {
             let mut arrival = Turn::join(shared, &self.shared.arrivals, due);
             decided = arrival.wait(|now| self.accept(now, record, reply, Rights::Arrival, &take), is_pending).await;
             Some(arrival)

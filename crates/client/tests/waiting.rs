@@ -1,0 +1,42 @@
+//! Callers who wait: for a topic, for room, until their deadlines.
+
+use std::pin::pin;
+
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use milena::{Outcome, Producer, ProducerConfig, Record};
+use tight_lipped::TightLipped;
+
+#[allow(dead_code, reason = "shared with tests that keep answers back")]
+mod tight_lipped;
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+}
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn poll_once<F: Future>(future: std::pin::Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(waker))
+}
+
+/// The one who came when the partitions were just known found nobody waiting for room and went first.
+#[test]
+fn who_waits_for_a_topic_is_not_overtaken_when_it_arrives() {
+    let broker = TightLipped::start();
+    let producer = Producer::new(ProducerConfig::new(&broker.address)).expect("is built");
+    let orders = producer.topic("orders").expect("a name");
+    let mut first = pin!(orders.send(Record::value("first")));
+    assert!(poll_once(first.as_mut(), Waker::noop()).is_pending(), "no partitions are known yet");
+    run(orders.ready(SOON)).expect("is there");
+    let mut second = pin!(orders.send(Record::value("second")));
+    assert!(poll_once(second.as_mut(), Waker::noop()).is_pending(), "the first is served first");
+    let (first, second) = run(async { (first.await.expect("accepted"), second.await.expect("accepted")) });
+    let offset = |outcome| match outcome {
+        Outcome::Written(at) => at.offset,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(offset(run(first)), Some(0));
+    assert_eq!(offset(run(second)), Some(1));
+}

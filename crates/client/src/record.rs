@@ -75,10 +75,6 @@ impl<'a> Record<'a> {
         self
     }
 
-    pub(crate) fn key_bytes(&self) -> Option<&'a [u8]> {
-        self.key
-    }
-
     pub(crate) fn tag_number(&self) -> u64 {
         self.tag
     }
@@ -94,6 +90,7 @@ impl<'a> Record<'a> {
             },
             headers: &self.headers,
             timestamp: self.timestamp,
+            due: None,
         }
     }
 }

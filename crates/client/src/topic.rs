@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use milena_core::producer::completion::Delivery;
-use milena_core::producer::front::{AppendError, Appended, Reply, WhenFull};
+use milena_core::producer::front::{AppendError, Appended, RecordRef, Reply, WhenFull};
 use milena_core::producer::outcome::NotWritten;
 use milena_core::time::{Moment, Now};
 use milena_wire::murmur2;
@@ -82,7 +82,7 @@ impl Topic {
     )]
     pub fn try_send<'a>(&self, record: Record<'a>) -> Result<Delivery, SendError<'a>> {
         let now = self.shared().clock.now();
-        self.accept(now, &record, Reply::Handle, Rights::None, |appended| appended.delivery())
+        self.accept(now, record.as_ref(), Reply::Handle, Rights::None, |appended| appended.delivery())
             .map_err(|reason| SendError::new(&self.shared.name, reason, record))
     }
 
@@ -104,7 +104,7 @@ impl Topic {
     pub fn post<'a>(&self, record: Record<'a>) -> Result<(), SendError<'a>> {
         let now = self.shared().clock.now();
         let reply = self.reply_for(&record);
-        self.accept(now, &record, reply, Rights::None, |_| ())
+        self.accept(now, record.as_ref(), reply, Rights::None, |_| ())
             .map_err(|reason| SendError::new(&self.shared.name, reason, record))
     }
 
@@ -133,6 +133,8 @@ impl Topic {
         let shared = self.shared();
         let now = shared.clock.now();
         let due = now.moment + shared.front.deadline;
+        // A deadline counts from this call, not from the end of the wait.
+        let record = RecordRef { due: Some(due), ..record.as_ref() };
         let mut decided = self.accept(now, record, reply, Rights::None, &take);
         // Partitions come first: who waits for a topic must not hold up those who wait for room.
         // Those who have waited for it stand before whoever comes when it is just known.
@@ -156,7 +158,7 @@ impl Topic {
     fn accept_with_room<T>(
         &self,
         now: Now,
-        record: &Record<'_>,
+        record: RecordRef<'_>,
         reply: Reply,
         take: impl Fn(&Appended<'_>) -> T,
     ) -> Result<T, SendRefused> {
@@ -171,7 +173,7 @@ impl Topic {
     fn accept<T>(
         &self,
         now: Now,
-        record: &Record<'_>,
+        record: RecordRef<'_>,
         reply: Reply,
         rights: Rights,
         take: impl FnOnce(&Appended<'_>) -> T,
@@ -186,10 +188,10 @@ impl Topic {
         if must_queue {
             return Err(self.shared().closed().map_or(SendRefused::BufferFull, refused_by_close));
         }
-        let appended = match record.key_bytes() {
+        let appended = match record.key {
             Some(key) => {
                 let slot = &partitions[murmur2::partition_for_key(key, count) as usize];
-                slot.append(now, &self.shared().pool, record.as_ref(), reply, WhenFull::OpenNext, take)
+                slot.append(now, &self.shared().pool, record, reply, WhenFull::OpenNext, take)
             }
             None => self.append_sticky(now, partitions, record, reply, take),
         };
@@ -203,7 +205,7 @@ impl Topic {
         &self,
         now: Now,
         partitions: &[Arc<PartitionSlot>],
-        record: &Record<'_>,
+        record: RecordRef<'_>,
         reply: Reply,
         take: impl FnOnce(&Appended<'_>) -> T,
     ) -> Result<T, AppendError> {
@@ -211,12 +213,12 @@ impl Topic {
         let count = partitions.len() as u32;
         let place = self.sticky.load(Ordering::Relaxed) % count;
         if count == 1 {
-            return partitions[0].append(now, pool, record.as_ref(), reply, WhenFull::OpenNext, take);
+            return partitions[0].append(now, pool, record, reply, WhenFull::OpenNext, take);
         }
         let when_full = if self.sticky_used.load(Ordering::Relaxed) { WhenFull::OnlyOpen } else { WhenFull::Refuse };
         let mut take = Some(take);
         let once = |appended: &Appended<'_>| (take.take().expect("a record is accepted once"))(appended);
-        match partitions[place as usize].append(now, pool, record.as_ref(), reply, when_full, once) {
+        match partitions[place as usize].append(now, pool, record, reply, when_full, once) {
             Err(AppendError::BatchFull(_)) => {}
             Err(error) => return Err(error),
             Ok(taken) => {
@@ -229,7 +231,7 @@ impl Topic {
         let next = (place + 1) % count;
         self.sticky.store(next, Ordering::Relaxed);
         let take = take.take().expect("the record was not accepted yet");
-        partitions[next as usize].append(now, pool, record.as_ref(), reply, WhenFull::OpenNext, take)
+        partitions[next as usize].append(now, pool, record, reply, WhenFull::OpenNext, take)
     }
 
     fn why_pending(&self) -> SendRefused {

@@ -3,9 +3,9 @@
 use std::pin::pin;
 
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use milena::{Outcome, Producer, ProducerConfig, Record};
+use milena::{NotWritten, Outcome, Producer, ProducerConfig, Record};
 use tight_lipped::TightLipped;
 
 #[allow(dead_code, reason = "shared with tests that keep answers back")]
@@ -39,4 +39,26 @@ fn who_waits_for_a_topic_is_not_overtaken_when_it_arrives() {
     };
     assert_eq!(offset(run(first)), Some(0));
     assert_eq!(offset(run(second)), Some(1));
+}
+
+/// The deadline counted from the end of the wait, so that an outcome could take twice as long as promised.
+#[test]
+fn a_deadline_counts_from_the_call_and_not_from_the_end_of_the_wait() {
+    let broker = TightLipped::start();
+    let deadline = Duration::from_millis(400);
+    let config = ProducerConfig::new(&broker.address).deadline(deadline).linger(Duration::from_secs(3600));
+    let producer = Producer::new(config).expect("is built");
+    let orders = producer.topic("orders").expect("a name");
+    let start = Instant::now();
+    let mut send = pin!(orders.send(Record::value("v")));
+    assert!(poll_once(send.as_mut(), Waker::noop()).is_pending(), "no partitions are known yet");
+    run(async {
+        orders.ready(SOON).await.expect("is there");
+        // Nobody polls the call for most of its deadline.
+        tokio::time::sleep_until((start + deadline * 3 / 4).into()).await;
+        let delivery = send.await.expect("accepted");
+        let accepted = Instant::now();
+        assert!(matches!(delivery.await, Outcome::NotWritten(NotWritten::DeadlinePassed)));
+        assert!(accepted.elapsed() < deadline, "{:?} after the end of the wait", accepted.elapsed());
+    });
 }

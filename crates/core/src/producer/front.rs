@@ -42,6 +42,8 @@ pub struct RecordRef<'a> {
     pub headers: &'a [RecordHeader<'a>],
     /// `CreateTime` in milliseconds since the epoch; the clock's if absent.
     pub timestamp: Option<i64>,
+    /// When its caller must have its outcome; the configured deadline from now on if absent. For callers who have waited.
+    pub due: Option<Moment>,
 }
 
 /// A payload, copied or linked.
@@ -229,10 +231,15 @@ impl PartitionFront {
             let placed = self.append_with_new_memory(now, chunks, timestamp, &record, when_full)?;
             (notice, opened, total_len) = placed;
         }
-        let due = Tick::not_before(now.moment + self.config.deadline);
+        let due = self.due(now, &record);
         let open = self.open.as_mut().expect("the record lies in the open batch");
         let index = open.take_in(timestamp, total_len, reply, due);
         Ok(Appended { completion: &open.completion, index, notice, opened })
+    }
+
+    #[inline]
+    fn due(&self, now: Now, record: &RecordRef<'_>) -> Tick {
+        Tick::not_before(record.due.unwrap_or(now.moment + self.config.deadline))
     }
 
     #[inline]
@@ -288,13 +295,13 @@ impl PartitionFront {
         let filled = self.open.as_ref().map_or(0, |open| open.bytes);
         let room = Room::take(chunks, &layout, record.value, filled).ok_or(AppendError::BufferFull(notice))?;
         let opened = self.open.is_none();
+        let due = self.due(now, record);
         if opened && notice == Notice::Nothing {
             notice = Notice::LingerStarts(now.moment + self.config.linger);
         }
-        let open = self.open.get_or_insert_with(|| {
-            let due = Tick::not_before(now.moment + self.config.deadline);
-            OpenBatch::new(self.partition, now.moment, timestamp, due, self.posted_expected)
-        });
+        let open = self
+            .open
+            .get_or_insert_with(|| OpenBatch::new(self.partition, now.moment, timestamp, due, self.posted_expected));
         open.encode_in_room(room, &layout, record.value);
         Ok((notice, opened, layout.total_len()))
     }

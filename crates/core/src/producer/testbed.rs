@@ -117,7 +117,7 @@ pub(crate) const FRONT: FrontConfig = FrontConfig {
 
 /// A record with nothing but a value.
 pub(crate) fn value(bytes: &[u8]) -> RecordRef<'_> {
-    RecordRef { key: None, value: Value::Borrowed(bytes), headers: &[], timestamp: None }
+    RecordRef { key: None, value: Value::Borrowed(bytes), headers: &[], timestamp: None, due: None }
 }
 
 /// Appends, and gives the record's handle.

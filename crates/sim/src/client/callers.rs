@@ -75,7 +75,7 @@ impl Client {
             Some(bytes) => Value::Borrowed(bytes),
         };
         let timestamp = content.timestamp;
-        let record = RecordRef { key: content.key.as_deref(), value, headers: &headers, timestamp };
+        let record = RecordRef { key: content.key.as_deref(), value, headers: &headers, timestamp, due: None };
         let reply = if via == Via::Post { Reply::Report(u64::from(id.0)) } else { Reply::Handle };
         let result = seat.front.append(now, &self.memory, record, reply, when_full).map(|appended| {
             let delivery = (reply == Reply::Handle).then(|| appended.delivery());

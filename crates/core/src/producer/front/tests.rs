@@ -38,10 +38,16 @@ fn records_come_out_as_they_went_in() {
         RecordHeader { key: "", value: Some(b"") },
     ];
     let records = [
-        RecordRef { key: Some(b"k"), value: Value::Borrowed(b"v"), headers: &headers, timestamp: None },
-        RecordRef { key: None, value: Value::Null, headers: &[], timestamp: Some(5_000_000) },
-        RecordRef { key: Some(b""), value: Value::Borrowed(b""), headers: &[], timestamp: Some(3) },
-        RecordRef { key: None, value: Value::Shared(&Bytes::from_static(b"small")), headers: &[], timestamp: Some(-1) },
+        RecordRef { key: Some(b"k"), value: Value::Borrowed(b"v"), headers: &headers, timestamp: None, due: None },
+        RecordRef { key: None, value: Value::Null, headers: &[], timestamp: Some(5_000_000), due: None },
+        RecordRef { key: Some(b""), value: Value::Borrowed(b""), headers: &[], timestamp: Some(3), due: None },
+        RecordRef {
+            key: None,
+            value: Value::Shared(&Bytes::from_static(b"small")),
+            headers: &[],
+            timestamp: Some(-1),
+            due: None,
+        },
     ];
     records.iter().for_each(|record| drop(append(&mut front, &memory, 20, *record)));
     let back = drained(&mut front).concat();
@@ -91,7 +97,13 @@ fn a_shared_value_is_linked_when_it_is_large_and_copied_when_it_is_small() {
     let memory = memory();
     let mut front = PartitionFront::new(PartitionIndex(0), config(500_000));
     let (small, large) = (Bytes::from(vec![1; LINK_BYTES_MIN - 1]), Bytes::from(vec![2; LINK_BYTES_MIN]));
-    let record = |shared| RecordRef { key: Some(b"key"), value: Value::Shared(shared), headers: &[], timestamp: None };
+    let record = |shared| RecordRef {
+        key: Some(b"key"),
+        value: Value::Shared(shared),
+        headers: &[],
+        timestamp: None,
+        due: None,
+    };
     drop(append(&mut front, &memory, 0, record(&large)));
     drop(append(&mut front, &memory, 0, record(&small)));
     drop(append(&mut front, &memory, 0, value(b"after")));
@@ -201,7 +213,7 @@ fn a_linked_value_without_memory_for_its_neighbours_gives_everything_back() {
         let memory = CountedMemory::new(limit);
         let mut front = front();
         let shared = Bytes::from(vec![0; LINK_BYTES_MIN]);
-        let record = RecordRef { key: None, value: Value::Shared(&shared), headers: &[], timestamp: None };
+        let record = RecordRef { key: None, value: Value::Shared(&shared), headers: &[], timestamp: None, due: None };
         let refused = front.append(now(0), &memory, record, Reply::Handle, WhenFull::OpenNext);
         assert_eq!(refused.err(), Some(AppendError::BufferFull(Notice::Nothing)));
         assert_eq!((memory.held(), front.is_empty()), (0, true), "limit {limit}");

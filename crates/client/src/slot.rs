@@ -1,6 +1,7 @@
 //! The callers' side of a partition as threads share it: the front behind its lock, and whom to wake.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::task::Waker;
 
 use milena_core::ids::PartitionId;
 use milena_core::producer::completion::BatchCompletion;
@@ -29,8 +30,11 @@ pub(crate) enum Watch {
     /// A batch whose records have deadlines.
     Batch(Arc<PartitionSlot>, Arc<BatchCompletion>),
     /// A caller who waits for room or metadata until its deadline.
-    Caller(milena_core::time::Moment, std::task::Waker),
+    Caller(milena_core::time::Moment, Weak<CallerWaker>),
 }
+
+/// Whom to wake for a caller who waits; gone when the caller is.
+pub(crate) type CallerWaker = Mutex<Waker>;
 
 impl PartitionSlot {
     pub(crate) fn new(

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use milena_core::producer::completion::Delivery;
@@ -18,7 +18,7 @@ use crate::error::{ReadyError, SendError, SendRefused};
 use crate::producer::Handle;
 use crate::record::Record;
 use crate::shared::{Command, Shared, TopicShared};
-use crate::slot::{PartitionSlot, Watch};
+use crate::slot::{CallerWaker, PartitionSlot, Watch};
 use crate::turns::{Ticket, TurnQueue};
 
 /// Sends records to one topic; from [`crate::Producer::topic`].
@@ -280,8 +280,8 @@ struct Turn<'a> {
     queue: &'a TurnQueue,
     ticket: Ticket,
     due: Moment,
-    /// The waker that the driver's clock knows.
-    watched: Option<Waker>,
+    /// What the driver's clock knows of this caller.
+    watched: Option<Arc<CallerWaker>>,
 }
 
 impl<'a> Turn<'a> {
@@ -318,9 +318,22 @@ impl<'a> Turn<'a> {
     }
 
     fn watch_deadline(&mut self, cx: &mut Context<'_>) {
-        if self.watched.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
-            self.watched = Some(cx.waker().clone());
-            self.shared.watch.push_for(Watch::Caller(self.due, cx.waker().clone()), self.due);
+        let Some(watched) = &self.watched else {
+            let watched = Arc::new(CallerWaker::new(cx.waker().clone()));
+            self.shared.watch.push_for(Watch::Caller(self.due, Arc::downgrade(&watched)), self.due);
+            self.watched = Some(watched);
+            return;
+        };
+        let mut known = watched.lock();
+        if known.will_wake(cx.waker()) {
+            return;
+        }
+        let old = std::mem::replace(&mut *known, cx.waker().clone());
+        drop(known);
+        drop(old);
+        // The clock may have woken the old one in between; it does so only once.
+        if self.due <= self.shared.clock.moment() {
+            cx.waker().wake_by_ref();
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::pin::pin;
 
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use milena::{NotWritten, Outcome, Producer, ProducerConfig, Record};
@@ -61,4 +62,28 @@ fn a_deadline_counts_from_the_call_and_not_from_the_end_of_the_wait() {
         assert!(matches!(delivery.await, Outcome::NotWritten(NotWritten::DeadlinePassed)));
         assert!(accepted.elapsed() < deadline, "{:?} after the end of the wait", accepted.elapsed());
     });
+}
+
+struct Sleeper;
+
+impl Wake for Sleeper {
+    fn wake(self: Arc<Self>) {}
+}
+
+/// The driver's clock kept the waker, and with it the task, until the deadline: seconds of calls under pressure.
+#[test]
+fn a_call_that_was_served_leaves_no_waker_behind() {
+    let broker = TightLipped::start();
+    let producer = Producer::new(ProducerConfig::new(&broker.address)).expect("is built");
+    let orders = producer.topic("orders").expect("a name");
+    let sleeper = Arc::new(Sleeper);
+    let waker = Waker::from(Arc::clone(&sleeper));
+    {
+        let mut send = pin!(orders.send(Record::value("v")));
+        assert!(poll_once(send.as_mut(), &waker).is_pending(), "no partitions are known yet");
+        run(orders.ready(SOON)).expect("is there");
+        assert!(poll_once(send.as_mut(), &waker).is_ready());
+    }
+    drop(waker);
+    assert_eq!(Arc::strong_count(&sleeper), 1);
 }

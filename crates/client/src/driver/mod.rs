@@ -13,6 +13,7 @@
 //!
 //! Left out: every decision; those are `milena-core`'s.
 
+mod callers;
 mod control_task;
 mod drain;
 mod lane_task;

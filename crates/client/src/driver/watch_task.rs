@@ -2,10 +2,9 @@
 //!
 //! Always holds: nothing here waits for a lane, a socket or a handler (rule 16).
 
-use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use milena_core::producer::batch::SealReason;
@@ -15,6 +14,7 @@ use milena_core::time::Moment;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Surroundings;
+use super::callers::Callers;
 use super::timer::Timer;
 use crate::report::ReportSlice;
 use crate::slot::{PartitionSlot, Watch};
@@ -29,8 +29,7 @@ pub(crate) struct WatchTask {
     surroundings: Surroundings,
     questions: mpsc::UnboundedReceiver<AskLive>,
     expiry: Expiry<Arc<PartitionSlot>>,
-    callers: BTreeMap<(Moment, u64), Waker>,
-    next_caller: u64,
+    callers: Callers,
     arrivals: Vec<Watch>,
     wall_clock_due: Moment,
     timer: Timer,
@@ -42,8 +41,7 @@ impl WatchTask {
             surroundings,
             questions,
             expiry: Expiry::new(),
-            callers: BTreeMap::new(),
-            next_caller: 0,
+            callers: Callers::new(),
             arrivals: Vec::new(),
             wall_clock_due: Moment::START,
             timer: Timer::new(),
@@ -81,8 +79,7 @@ impl WatchTask {
     }
 
     fn next_due(&self) -> Moment {
-        let caller = self.callers.first_key_value().map(|((due, _), _)| *due);
-        self.expiry.poll_timeout().into_iter().chain(caller).min().unwrap_or(Moment::NEVER)
+        self.expiry.poll_timeout().into_iter().chain(self.callers.next_due()).min().unwrap_or(Moment::NEVER)
     }
 
     fn turn(&mut self) {
@@ -91,10 +88,7 @@ impl WatchTask {
         for arrival in self.arrivals.drain(..) {
             match arrival {
                 Watch::Batch(slot, completion) => self.expiry.register(slot, completion),
-                Watch::Caller(due, waker) => {
-                    self.callers.insert((due, self.next_caller), waker);
-                    self.next_caller += 1;
-                }
+                Watch::Caller(due, waker) => self.callers.insert(due, waker),
             }
         }
         let now = shared.clock.moment();
@@ -102,9 +96,7 @@ impl WatchTask {
             shared.clock.follow_wall();
             self.wall_clock_due = now + WALL_CLOCK_EVERY;
         }
-        while let Some(entry) = self.callers.first_entry().filter(|entry| entry.key().0 <= now) {
-            entry.remove().wake();
-        }
+        self.callers.wake_due(now);
         for expired in self.expiry.expire(now, seal) {
             self.report(expired);
         }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use milena_core::ids::{Identity, PartitionId};
 use milena_core::metadata::Address;
@@ -44,6 +45,9 @@ pub(crate) enum FromLane {
     /// The task has ended.
     Ended,
 }
+
+/// A lane that has more to do goes to the end of the line after this time.
+const TURN_MAX: Duration = Duration::from_millis(1);
 
 pub(crate) struct LaneTask {
     surroundings: Surroundings,
@@ -105,6 +109,7 @@ impl LaneTask {
     }
 
     fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let yield_at = self.now() + TURN_MAX;
         loop {
             loop {
                 match self.orders.poll_recv(cx) {
@@ -118,7 +123,12 @@ impl LaneTask {
             self.pass_time();
             let moved = self.poll_socket(cx);
             if self.drain_events() || moved {
-                continue;
+                if self.now() < yield_at {
+                    continue;
+                }
+                // The clock's task runs on this thread too, and no deadline waits for a busy lane (rule 16).
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             let next = self.lane.poll_timeout().unwrap_or(Moment::NEVER);
             if self.timer.poll_due(next, &self.surroundings.shared.clock, cx).is_ready() {

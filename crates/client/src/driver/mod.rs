@@ -39,6 +39,10 @@ pub(crate) struct Surroundings {
     pub(crate) stop: watch::Receiver<Option<NotWritten>>,
 }
 
+/// Turns of tasks between two looks at the clock and the sockets. With tokio's 61 a busy lane stands between a deadline
+/// and its caller; a look costs about a microsecond, a turn of a busy lane up to a thousand.
+const TURNS_PER_LOOK: u32 = 1;
+
 pub(crate) struct Driver {
     surroundings: Surroundings,
     settings: Settings,
@@ -60,7 +64,11 @@ impl Driver {
     /// Runs until the producer is closed or its last handle is gone.
     pub(crate) fn run(self) {
         let _guard = Guard { surroundings: self.surroundings.clone() };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .event_interval(TURNS_PER_LOOK)
+            .build();
         // Without a runtime the guard ends everything.
         let Ok(runtime) = runtime else { return };
         runtime.block_on(control_task::run(self.surroundings, self.settings, self.commands, self.stop));

@@ -101,6 +101,7 @@ impl PartitionLog {
                     on_batch(&header);
                 }
                 Err(why) => {
+                    log.refuse_damage(&mut window, &why)?;
                     let torn = log.cut(why)?;
                     return Ok((log, Some(torn)));
                 }
@@ -271,6 +272,26 @@ impl PartitionLog {
             return Ok(Err(BatchError::Offsets { base_offset, last_offset_delta }));
         }
         Ok(Ok(batch))
+    }
+
+    /// A crash leaves nothing whole behind the batch that it interrupted. Where a whole batch follows, the file was damaged
+    /// by something else, and cutting would throw away what can still be read.
+    fn refuse_damage(&self, window: &mut Window, why: &BatchError) -> Result<(), StorageError> {
+        let at = self.position();
+        let header = window.at(&*self.segment, at, BATCH_HEADER_BYTES)?;
+        let Ok(header) = BatchHeader::read(&header) else { return Ok(()) };
+        let next = at + header.total_bytes() as u64;
+        if next >= self.segment.len() {
+            return Ok(());
+        }
+        let rest = window.at(&*self.segment, next, BATCH_HEADER_BYTES)?;
+        let Ok(following) = BatchHeader::read(&rest) else { return Ok(()) };
+        let bytes = window.at(&*self.segment, next, following.total_bytes())?;
+        let is_whole = matches!(records::batches(bytes).next(), Some(Ok(_)));
+        match self.segment.path().filter(|_| is_whole) {
+            Some(path) => Err(StorageError::Damaged { path: PathBuf::from(path), at, why: why.to_string() }),
+            None => Ok(()),
+        }
     }
 
     fn cut(&mut self, why: BatchError) -> Result<TornTail, StorageError> {

@@ -91,6 +91,15 @@ pub enum StorageError {
         /// The data directory.
         path: PathBuf,
     },
+    /// A batch in the middle of a log is damaged: no crash leaves that behind.
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the batch starts.
+        at: u64,
+        /// What is wrong with it.
+        why: String,
+    },
     /// An earlier write failed and could not be undone, so the end of the file is unknown.
     SegmentBroken {
         /// The file.
@@ -108,6 +117,12 @@ impl fmt::Display for StorageError {
             StorageError::CatalogueMissing { path } => write!(
                 f,
                 "{} holds partitions but no catalogue file; restore it or use another data directory",
+                path.display()
+            ),
+            StorageError::Damaged { path, at, why } => write!(
+                f,
+                "{} is damaged at position {at}, with whole batches behind it: {why}; nothing was changed. Restore the file, or \
+                 cut it there to lose what follows",
                 path.display()
             ),
             StorageError::SegmentBroken { path } => write!(

@@ -530,9 +530,10 @@ impl Control {
             Link::Down { retry_at } => Some(*retry_at),
             Link::Dialing { .. } => None,
             Link::Up { connection, .. } => {
-                let metadata = self.metadata.poll_timeout().filter(|_| connection.is_ready());
-                let wants_identity =
-                    connection.is_ready() && !self.is_asking_identity && !self.waiting_for_identity.is_empty();
+                // Nothing is asked while the request before is not written; what frees the socket comes by itself.
+                let may_ask = connection.is_ready() && !connection.has_unsent();
+                let metadata = self.metadata.poll_timeout().filter(|_| may_ask);
+                let wants_identity = may_ask && !self.is_asking_identity && !self.waiting_for_identity.is_empty();
                 let identity = wants_identity.then_some(self.identity_not_before);
                 [connection.poll_timeout(), metadata, identity].into_iter().flatten().min()
             }

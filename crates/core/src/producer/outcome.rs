@@ -54,7 +54,7 @@ pub enum NotWritten {
     PartitionStopped(KafkaError),
     /// The topic was deleted and created again while the record's batch waited for another attempt.
     TopicRecreated,
-    /// The producer was closed before a connection claimed its batch.
+    /// The producer was closed, and no attempt of its batch was appended: none was made, or each was refused.
     Closed,
     /// The producer's driver ended (a panic, or its runtime was shut down) before a connection claimed its batch.
     DriverLost,
@@ -88,7 +88,7 @@ impl fmt::Display for NotWritten {
                 write!(f, "not written: an earlier batch of its partition was refused with {code}")
             }
             Self::TopicRecreated => f.write_str("not written: the topic was deleted and created again"),
-            Self::Closed => f.write_str("not written: the producer was closed before it was sent"),
+            Self::Closed => f.write_str("not written: the producer was closed before it could be appended"),
             Self::DriverLost => f.write_str("not written: the producer's driver ended before it was sent"),
         }
     }

@@ -68,7 +68,7 @@ impl Producer {
     }
 
     /// Waits until a broker has answered, at most `deadline`; the error says which addresses were tried and why each
-    /// failed. Optional: sending needs no call of this. Dropping this future before it resolves changes nothing.
+    /// failed. It speaks of the start: once a broker has answered it stays so. Optional: sending needs no call of this. Dropping this future before it resolves changes nothing.
     pub async fn ready(&self, deadline: Duration) -> Result<(), ReadyError> {
         let (reply, answer) = oneshot::channel();
         self.command(Command::Ready { deadline, topic: None, reply }).map_err(|_| ReadyError::Closed)?;

@@ -1,8 +1,9 @@
 //! Reports of posted records, on a thread of their own: no handler stands between a deadline and a caller (rule 16 of
 //! the design: a blocking handler must not delay a release).
 //!
-//! Always holds: every posted record is reported exactly once; the memory of a batch goes back after its reports, so
-//! unread reports slow down who posts instead of piling up.
+//! Always holds: every posted record is reported exactly once; the memory of a batch goes back after the
+//! reports of its end, so unread reports slow down who posts. Reports of records that were released at their deadline hold
+//! no memory back.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};

@@ -89,7 +89,7 @@ impl Topic {
     /// Accepts the record, waiting for room and for the topic's partitions if need be, at most until its deadline.
     ///
     /// Dropping this future before it resolves sends nothing; once it has resolved, dropping the `Delivery` cancels
-    /// nothing.
+    /// nothing. While it waits it has a place in a queue, and those behind it wait until it is polled: drop it or poll it.
     pub async fn send<'a>(&self, record: Record<'a>) -> Result<Delivery, SendError<'a>> {
         let accepted = self.accept_in_turn(&record, Reply::Handle, |appended| appended.delivery()).await;
         accepted.map_err(|reason| SendError::new(&self.shared.name, reason, record))

@@ -55,6 +55,9 @@ pub fn judge(steps: &[(String, StepEnd)], skips: Skips) -> GroupEnd {
         tally.failed += 1;
         failures.push("it has no steps".to_owned());
     }
+    // Steps that could not run for the same reason say it once.
+    failures.dedup();
+    skipped.dedup();
     let verdict = if !failures.is_empty() {
         Verdict::Failed(failures.join("; "))
     } else if !skipped.is_empty() {

@@ -117,6 +117,9 @@ fn show_log(group: &str, log: &Path) {
     let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     let shown = &lines[lines.len().saturating_sub(LOG_LINES_MAX)..];
+    if lines.is_empty() {
+        return;
+    }
     println!("\n---- {group}: the last {} of {} lines of {}", shown.len(), lines.len(), log.display());
     for line in shown {
         println!("{line}");

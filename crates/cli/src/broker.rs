@@ -1,13 +1,14 @@
-//! `milena broker`: the embedded broker by itself, until Ctrl-C.
+//! `milena broker`: the embedded broker by itself, until Ctrl-C and, unless it is pressed again, until nobody is connected.
 
 use std::io::Write;
+use std::time::Duration;
 
 use milena_broker::{Broker, BrokerOptions};
 
 use crate::arguments;
 use crate::exit::{Exit, Failure, tell};
 use crate::interrupts::Interrupts;
-use crate::place::tell_torn_tails;
+use crate::place::{serve_out, tell_torn_tails};
 
 /// The address is the only line on stdout, so that a script can read it.
 pub async fn run(options: &arguments::Broker, interrupts: &mut Interrupts) -> Result<Exit, Failure> {
@@ -27,6 +28,10 @@ pub async fn run(options: &arguments::Broker, interrupts: &mut Interrupts) -> Re
     let _nobody_reads_it = writeln!(out, "{}", broker.bootstrap()).and_then(|()| out.flush());
     drop(out);
     interrupts.pressed().await;
-    broker.stop();
+    let say = |connections| {
+        let plural = if connections == 1 { "" } else { "s" };
+        tell(format_args!("Ctrl-C: it serves {connections} connection{plural} until done; Ctrl-C again ends at once"));
+    };
+    serve_out(broker, Duration::ZERO, say, interrupts).await;
     Ok(Exit::Done)
 }

@@ -108,19 +108,26 @@ impl Place {
     /// The command's own work is done and its connections are closed. An owner serves on until nobody is attached.
     pub async fn leave(self, interrupts: &mut Interrupts) {
         let Self::Owner { broker } = self else { return };
-        let mut broker = broker;
-        let quiet_until = Instant::now() + OWN_CONNECTIONS_TIME;
-        let mut is_told = false;
-        while let Err(busy) = broker.stop_if_idle() {
-            broker = busy;
-            if !is_told && Instant::now() >= quiet_until {
-                is_told = true;
-                tell("other processes use the broker; it is served until they are done, or until Ctrl-C");
-            }
-            if let Err(Interrupted) = interrupts.unless_pressed(tokio::time::sleep(LEAVE_PAUSE)).await {
-                broker.stop();
-                return;
-            }
+        let say = |_| tell("other processes use the broker; it is served until they are done, or until Ctrl-C");
+        serve_out(broker, OWN_CONNECTIONS_TIME, say, interrupts).await;
+    }
+}
+
+/// Stops the broker once nobody is connected, or at a Ctrl-C. What goes on is said once, with the number of connections,
+/// when some are left after the quiet time.
+pub async fn serve_out(mut broker: Broker, quiet: Duration, say: impl Fn(usize), interrupts: &mut Interrupts) {
+    let quiet_until = Instant::now() + quiet;
+    let mut is_told = false;
+    while let Err(busy) = broker.stop_if_idle() {
+        broker = busy;
+        let connections = broker.connections();
+        if !is_told && connections > 0 && Instant::now() >= quiet_until {
+            is_told = true;
+            say(connections);
+        }
+        if let Err(Interrupted) = interrupts.unless_pressed(tokio::time::sleep(LEAVE_PAUSE)).await {
+            broker.stop();
+            return;
         }
     }
 }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 /// A command with its options.
@@ -78,7 +79,7 @@ pub struct Broker {
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
     let matches = command().try_get_matches_from(arguments)?;
     Ok(match matches.subcommand() {
-        Some(("produce", matches)) => Command::Produce(produce(matches)),
+        Some(("produce", matches)) => Command::Produce(may_create(produce(matches))?),
         Some(("consume", matches)) => Command::Consume(consume(matches)),
         Some(("topics", matches)) => topics(matches),
         Some(("broker", matches)) => Command::Broker(broker(matches)),
@@ -114,7 +115,7 @@ fn produce_command() -> clap::Command {
         .arg(topic())
         .args(place())
         .arg(flag("create").help("Makes the topic if it is missing; the embedded broker always does"))
-        .arg(partitions().requires("create"))
+        .arg(partitions())
         .arg(duration("linger", "5ms").help("How long a batch may fill before it is sent"))
         .arg(duration("deadline", "30s").help("When the outcome of a record is told at the latest"))
         .arg(duration("close-timeout", "5s").help("How long Ctrl-C waits for what was read to be sent and answered"))
@@ -160,6 +161,7 @@ fn topics_command() -> clap::Command {
 fn broker_command() -> clap::Command {
     clap::Command::new("broker")
         .about("Runs a broker until Ctrl-C; its address is printed on stdout")
+        .after_help("Ctrl-C serves those that are connected until they are done; a second one ends at once.")
         .arg(
             Arg::new("listen")
                 .long("listen")
@@ -224,6 +226,16 @@ fn produce(matches: &ArgMatches) -> Produce {
         linger: required(matches, "linger"),
         deadline: required(matches, "deadline"),
         close_timeout: required(matches, "close-timeout"),
+    }
+}
+
+/// A topic of a named cluster is made only if that is asked for, so a number of partitions alone is a mistake there.
+fn may_create(produce: Produce) -> Result<Produce, clap::Error> {
+    match produce {
+        Produce { place: Where::Named(_), create: false, partitions: Some(_), .. } => Err(produce_command()
+            .bin_name("milena produce")
+            .error(ErrorKind::MissingRequiredArgument, "with --bootstrap-server, --partitions needs --create")),
+        produce => Ok(produce),
     }
 }
 
@@ -330,7 +342,7 @@ mod tests {
         for line in [
             "milena produce",
             "milena produce t --linger 5",
-            "milena produce t --partitions 3",
+            "milena produce t --partitions 3 --bootstrap-server a:1",
             "milena produce t --bootstrap-server a:1 --data-dir d",
             "milena consume t --from -1",
             "milena consume t --to later",

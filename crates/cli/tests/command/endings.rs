@@ -42,6 +42,16 @@ fn a_missing_topic_on_a_named_cluster_needs_create() {
 }
 
 #[test]
+fn partitions_of_a_named_cluster_need_create_and_the_embedded_broker_does_not() {
+    let folder = Folder::new();
+    folder.run("produce orders --partitions 3", b"a\n").with_code(0);
+    let absent = folder.run("consume orders --partition 3", b"").with_code(2);
+    assert!(absent.says("it has 3, numbered from 0"), "{}", absent.stderr);
+    let refused = folder.run("produce orders --partitions 3 --bootstrap-server 127.0.0.1:1", b"").with_code(2);
+    assert!(refused.says("--partitions needs --create"), "{}", refused.stderr);
+}
+
+#[test]
 fn what_cannot_begin_says_why_in_one_line() {
     let folder = Folder::new();
     fs::write(folder.path().join("file"), "").expect("is written");

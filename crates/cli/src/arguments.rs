@@ -1,6 +1,7 @@
 //! What the user asks for: the arguments, checked, as one value per command.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -54,6 +55,16 @@ pub enum Position {
     Offset(i64),
 }
 
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start => f.write_str("start"),
+            Self::End => f.write_str("end"),
+            Self::Offset(offset) => offset.fmt(f),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateTopic {
     pub place: Where,
@@ -94,7 +105,8 @@ fn command() -> clap::Command {
         .after_help(
             "Without --bootstrap-server a broker runs inside the command, with its data in ./milena-data; other \
              commands that start meanwhile use the same one.\n\nExit codes: 0 done; 1 failed midway, or some records not \
-             written; 2 usage, or not started; 3 some records may be written or not; 130 ended by Ctrl-C.",
+             written; 2 usage, or not started; 3 some records may be written or not; 130 Ctrl-C before it began, for consume also before \
+             its end. Interrupted later, produce gives 0, 1 or 3.",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -110,7 +122,8 @@ fn produce_command() -> clap::Command {
         .after_help(
             "A record's value is the line without its LF; CR and bytes that are not UTF-8 stay, and an empty line is a \
              record with an empty value. Ctrl-C sends what was read, within --close-timeout, and reports; a second one \
-             ends at once.",
+             ends at once. Either way the exit code speaks of the records read so far; it is 130 only before the \
+             first could be read.",
         )
         .arg(topic())
         .args(place())

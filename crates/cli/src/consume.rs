@@ -12,28 +12,52 @@ use milena::unstable::{self, Admin, Offsets, ReadBatch};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::arguments::{Consume, Position};
-use crate::exit::{Exit, Failure};
-use crate::interrupts::Interrupts;
+use crate::exit::{Exit, Failure, interrupted, tell};
+use crate::interrupts::{Interrupted, Interrupts};
 use crate::place::{Missing, Place};
 
 pub async fn run(options: &Consume, interrupts: &mut Interrupts) -> Result<Exit, Failure> {
     unstable::check_topic(&options.topic).map_err(Failure::to_start)?;
     let Ok(place) = interrupts.unless_pressed(Place::open(&options.place, Missing::Refuse)).await else {
-        return Ok(Exit::Interrupted);
+        return Ok(interrupted("before a broker was there: nothing was printed"));
     };
     let place = place?;
-    let exit = interrupts.unless_pressed(print(&place, options)).await.unwrap_or(Ok(Exit::Interrupted));
+    let exit = find_and_print(&place, options, interrupts).await;
     place.leave(interrupts).await;
     exit
 }
 
-async fn print(place: &Place, options: &Consume) -> Result<Exit, Failure> {
-    let mut admin = place.admin(DEADLINE).await?;
-    let ranges = ranges(&mut admin, options).await?;
+async fn find_and_print(place: &Place, options: &Consume, interrupts: &mut Interrupts) -> Result<Exit, Failure> {
+    let find = async {
+        let mut admin = place.admin(DEADLINE).await?;
+        let ranges = ranges(&mut admin, options).await?;
+        Ok((admin, ranges))
+    };
+    let Ok(found) = interrupts.unless_pressed(find).await else {
+        return Ok(interrupted(format_args!("before topic {} was found: nothing was printed", options.topic)));
+    };
+    let (admin, ranges) = found?;
+    match interrupts.unless_pressed(print(admin, ranges, options)).await {
+        Ok(end) => end,
+        Err(Interrupted) => Ok(interrupted("before the end: what was printed is not all")),
+    }
+}
+
+async fn print(mut admin: Admin, ranges: Vec<(i32, Range<i64>)>, options: &Consume) -> Result<Exit, Failure> {
+    tell_if_nothing(&ranges, options);
     let printer = Printer::start().map_err(Failure::to_start)?;
     let read = read(&mut admin, &options.topic, ranges, &printer.batches).await;
     let printed = printer.finish().await;
     read.and(printed).map(|()| Exit::Done)
+}
+
+/// Places that were named and have nothing between them are more likely a mistake than a wish.
+fn tell_if_nothing(ranges: &[(i32, Range<i64>)], options: &Consume) {
+    let Consume { topic, from, to, .. } = options;
+    let is_all = (*from, *to) == (Position::Start, Position::End);
+    if !is_all && ranges.iter().all(|(_, range)| range.is_empty()) {
+        tell(format_args!("no record of topic {topic} lies between --from {from} and --to {to}; nothing is printed"));
+    }
 }
 
 /// What is to be printed of each partition.

@@ -15,7 +15,7 @@ pub enum Exit {
     NotStarted,
     /// Some records may be written or not. Tells more than `Failed`, and goes before it.
     Unknown,
-    /// Ended by Ctrl-C before its end.
+    /// Ended by Ctrl-C before it began; for `consume` also before its end.
     Interrupted,
 }
 
@@ -55,6 +55,12 @@ impl Failure {
         tell(&self.sentence);
         self.exit
     }
+}
+
+/// Says what Ctrl-C came before and what that means, and gives the exit code.
+pub fn interrupted(what: impl fmt::Display) -> Exit {
+    tell(format_args!("interrupted {what}"));
+    Exit::Interrupted
 }
 
 /// One line on stderr. A stderr that is closed is no reason to stop.

@@ -12,7 +12,7 @@ use milena::unstable::{self, AdminError, NewTopic};
 use milena::{Producer, ProducerConfig, Topic};
 
 use crate::arguments::Produce;
-use crate::exit::{Exit, Failure, tell};
+use crate::exit::{Exit, Failure, interrupted, tell};
 use crate::intake::{Counts, Ended, Intake};
 use crate::interrupts::{Interrupted, Interrupts};
 use crate::place::{CLIENT_ID, Missing, Place};
@@ -22,7 +22,7 @@ use crate::results::Results;
 pub async fn run(options: &Produce, interrupts: &mut Interrupts) -> Result<Exit, Failure> {
     unstable::check_topic(&options.topic).map_err(Failure::to_start)?;
     let Ok(place) = interrupts.unless_pressed(Place::open(&options.place, Missing::Make)).await else {
-        return Ok(Exit::Interrupted);
+        return Ok(interrupted("before a broker was there: nothing was sent"));
     };
     let place = place?;
     let end = work(&place, options, interrupts).await;
@@ -39,7 +39,11 @@ async fn work(place: &Place, options: &Produce, interrupts: &mut Interrupts) -> 
     };
     match interrupts.unless_pressed(begin).await {
         Ok(work) => work?.run(options, interrupts).await,
-        Err(Interrupted) => Ok(End { exit: Exit::Interrupted, is_abandoned: false }),
+        Err(Interrupted) => {
+            let exit =
+                interrupted(format_args!("before topic {} was ready: nothing of the input was sent", options.topic));
+            Ok(End { exit, is_abandoned: false })
+        }
     }
 }
 

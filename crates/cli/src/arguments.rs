@@ -130,7 +130,11 @@ fn produce_command() -> clap::Command {
         .arg(flag("create").help("Makes the topic if it is missing; the embedded broker always does"))
         .arg(partitions())
         .arg(duration("linger", "5ms").help("How long a batch may fill before it is sent"))
-        .arg(duration("deadline", "30s").help("When the outcome of a record is told at the latest"))
+        .arg(
+            duration("deadline", "30s")
+                .value_parser(parse_deadline)
+                .help("When the outcome of a record is told at the latest; at most 720m"),
+        )
         .arg(duration("close-timeout", "5s").help("How long Ctrl-C waits for what was read to be sent and answered"))
 }
 
@@ -307,6 +311,17 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     milliseconds.map(Duration::from_millis).ok_or_else(|| NOT_A_DURATION.to_owned())
 }
 
+fn parse_deadline(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        deadline if deadline <= DEADLINE_MAX => Ok(deadline),
+        _ => Err("at most 720m, 12 hours".to_owned()),
+    }
+}
+
+/// The library retries a record at least until its deadline, and no longer than this: half of what brokers remember of a
+/// producer.
+const DEADLINE_MAX: Duration = Duration::from_secs(12 * 3600);
+
 const NOT_A_DURATION: &str = "a whole number and ms, s or m, as in 500ms or 5s";
 
 fn parse_position(text: &str) -> Result<Position, String> {
@@ -355,6 +370,7 @@ mod tests {
         for line in [
             "milena produce",
             "milena produce t --linger 5",
+            "milena produce t --deadline 721m",
             "milena produce t --partitions 3 --bootstrap-server a:1",
             "milena produce t --bootstrap-server a:1 --data-dir d",
             "milena consume t --from -1",

@@ -78,7 +78,7 @@ impl Intake {
     ) -> io::Result<Self> {
         let counts = Arc::new(Counts::default());
         let (tell_end, ended) = oneshot::channel();
-        let work = Work { topic, results, counts: Arc::clone(&counts), waits: Handle::current() };
+        let work = Work { topic, results, counts: Arc::clone(&counts), waits: Handle::current(), line_bytes_max };
         std::thread::Builder::new().name("milena-intake".to_owned()).spawn(move || {
             let _nobody_waits = tell_end.send(work.run(Lines::new(input, line_bytes_max)));
         })?;
@@ -91,12 +91,14 @@ struct Work {
     results: Arc<Results>,
     counts: Arc<Counts>,
     waits: Handle,
+    line_bytes_max: usize,
 }
 
 struct Closed;
 
 impl Work {
     fn run(&self, mut lines: Lines<impl Read>) -> Ended {
+        let mut number = 0;
         loop {
             match lines.fill() {
                 Ok(true) => {}
@@ -105,29 +107,30 @@ impl Work {
             }
             let _busy = self.counts.hand_over();
             while let Some(line) = lines.next_line() {
-                if let Err(Closed) = self.take(line) {
+                number += 1;
+                if let Err(Closed) = self.take(line, number) {
                     return Ended::Closed;
                 }
             }
         }
     }
 
-    fn take(&self, line: Line<'_>) -> Result<(), Closed> {
-        let bytes = match line {
+    /// The line counts as seen before it can be written, so that progress never shows the two the other way round.
+    fn take(&self, line: Line<'_>, number: u64) -> Result<(), Closed> {
+        match line {
             Line::Whole(value) => {
-                self.send(value)?;
-                value.len() as u64
+                add(&self.counts.consumed, value.len() as u64 + 1);
+                self.send(value, number)
             }
             Line::TooLong { bytes } => {
-                self.results.refuse("a line is longer than a record may be");
-                bytes
+                add(&self.counts.consumed, bytes + 1);
+                self.results.refuse_too_long(number, self.line_bytes_max);
+                Ok(())
             }
-        };
-        add(&self.counts.consumed, bytes + 1);
-        Ok(())
+        }
     }
 
-    fn send(&self, value: &[u8]) -> Result<(), Closed> {
+    fn send(&self, value: &[u8], number: u64) -> Result<(), Closed> {
         let record = Record::value(value).tag(self.results.tag());
         let posted = match self.topic.post(record) {
             Err(error) if error.is_retriable() => self.waits.block_on(self.topic.post_wait(error.into_record())),
@@ -139,15 +142,15 @@ impl Work {
                 add(&self.counts.bytes, value.len() as u64);
                 Ok(())
             }
-            Err(error) => self.refused(&error),
+            Err(error) => self.refused(&error, number),
         }
     }
 
     #[cold]
-    fn refused(&self, error: &SendError<'_>) -> Result<(), Closed> {
+    fn refused(&self, error: &SendError<'_>, number: u64) -> Result<(), Closed> {
         match error.reason() {
             SendRefused::Closed => return Err(Closed),
-            SendRefused::RecordTooLarge { .. } => self.results.refuse("a line is longer than a record may be"),
+            SendRefused::RecordTooLarge { limit, .. } => self.results.refuse_too_long(number, *limit),
             _ => self.results.refuse(error),
         }
         Ok(())

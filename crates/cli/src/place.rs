@@ -33,6 +33,9 @@ impl Place {
     pub async fn open(choice: &Where, missing: Missing) -> Result<Self, Failure> {
         match choice {
             Where::Named(servers) => Ok(Self::Named(servers.clone())),
+            Where::Embedded(directory) if directory.exists() && !directory.is_dir() => {
+                Err(Failure::to_start(format!("--data-dir {} is not a directory; name another", directory.display())))
+            }
             Where::Embedded(directory) if missing == Missing::Refuse && !directory.is_dir() => {
                 Err(Failure::to_start(format!(
                     "there is no data directory {}; produce something first, or name a cluster with --bootstrap-server",

@@ -17,7 +17,7 @@ use crate::intake::{Counts, Ended, Intake};
 use crate::interrupts::{Interrupted, Interrupts};
 use crate::place::{CLIENT_ID, Missing, Place};
 use crate::progress::{self, Progress};
-use crate::results::Results;
+use crate::results::{Count, Results};
 
 pub async fn run(options: &Produce, interrupts: &mut Interrupts) -> Result<Exit, Failure> {
     unstable::check_topic(&options.topic).map_err(Failure::to_start)?;
@@ -129,14 +129,12 @@ impl Work {
     }
 
     fn tell_end(&self, counts: &Counts, ended: Result<Ended, Interrupted>) -> Exit {
-        let accepted = counts.accepted();
+        let accepted = Count(counts.accepted(), ["record", "records"]);
         match &ended {
             Ok(Ended::AtEnd) => {}
-            Ok(Ended::Unreadable(error)) => {
-                tell(format_args!("stdin cannot be read after {accepted} records: {error}"))
-            }
-            Ok(Ended::Closed) => tell(format_args!("the producer took no more than {accepted} records of the input")),
-            Err(Interrupted) => tell(format_args!("the input after {accepted} records is not sent")),
+            Ok(Ended::Unreadable(error)) => tell(format_args!("stdin cannot be read after {accepted}: {error}")),
+            Ok(Ended::Closed) => tell(format_args!("the producer took no more than {accepted} of the input")),
+            Err(Interrupted) => tell(format_args!("the input after {accepted} is not sent")),
         }
         let summary = self.results.summary(counts.bytes(), self.producer.stats(), BATCH_SIZE);
         tell(&summary);
@@ -152,7 +150,11 @@ impl Work {
         loop {
             match tokio::time::timeout(progress::INTERVAL, work.as_mut()).await {
                 Ok(done) => return done,
-                Err(_) => progress.show(counts.consumed(), self.results.written()),
+                Err(_) => {
+                    // In this order: what is written was read before.
+                    let written = self.results.written();
+                    progress.show(counts.consumed(), written);
+                }
             }
         }
     }

@@ -30,6 +30,8 @@ struct Inner {
     latency: Histogram<u64>,
     /// Every reason why records are not written or stay unknown, with their number; the kinds are few.
     reasons: Vec<(String, u64)>,
+    /// Set by the first line that no record can hold.
+    too_long: Option<TooLong>,
     /// Of those that count as unknown; some may be settled by now.
     fates: Vec<Fate>,
     /// Set while somebody waits for so many reports.
@@ -45,6 +47,7 @@ impl Results {
             refused: 0,
             latency,
             reasons: Vec::new(),
+            too_long: None,
             fates: Vec::new(),
             awaited: None,
         };
@@ -84,6 +87,13 @@ impl Results {
         inner.count_reason(&format!("not written: {why}"));
     }
 
+    /// Takes a line that no record can hold.
+    pub fn refuse_too_long(&self, line: u64, limit: usize) {
+        let mut inner = self.lock();
+        inner.refused += 1;
+        inner.too_long.get_or_insert(TooLong { first: line, lines: 0, limit }).lines += 1;
+    }
+
     /// Waits for the reports of this many accepted records. Those that have none in this time count as unknown.
     pub fn finish(&self, accepted: u64, within: Duration) {
         let mut inner = self.lock();
@@ -107,6 +117,7 @@ impl Results {
             latency: (!inner.latency.is_empty())
                 .then(|| [at(0.5), at(0.99), Duration::from_micros(inner.latency.max())]),
             reasons: inner.reasons.clone(),
+            too_long: inner.too_long,
             stats,
             batch_size,
         }
@@ -161,6 +172,16 @@ impl Inner {
     }
 }
 
+/// Lines that no record can hold.
+#[derive(Clone, Copy, Debug)]
+struct TooLong {
+    /// The number of the first one, counted from 1.
+    first: u64,
+    lines: u64,
+    /// Bytes of a record with the batch around it.
+    limit: usize,
+}
+
 /// The last lines of `milena produce`.
 #[derive(Clone, Debug)]
 pub struct Summary {
@@ -170,6 +191,7 @@ pub struct Summary {
     /// p50, p99 and the longest.
     latency: Option<[Duration; 3]>,
     reasons: Vec<(String, u64)>,
+    too_long: Option<TooLong>,
     stats: ProducerStats,
     batch_size: usize,
 }
@@ -192,9 +214,10 @@ impl fmt::Display for Summary {
         let per_second = |amount: u64| (amount as f64 / seconds) as u64;
         writeln!(
             f,
-            "{} records, {} in {seconds:.2} s: {} records/s, {}/s",
-            tally.records(),
+            "{}, {} in {}: {} records/s, {}/s",
+            Count(tally.records(), ["record", "records"]),
             DecimalBytes(*bytes),
+            Rounded(*elapsed),
             HumanCount(per_second(tally.records())),
             DecimalBytes(per_second(*bytes)),
         )?;
@@ -202,15 +225,23 @@ impl fmt::Display for Summary {
         for (why, count) in &self.reasons {
             write!(f, "\n{count} {why}")?;
         }
+        if let Some(TooLong { first, lines, limit }) = self.too_long {
+            write!(
+                f,
+                "\n{lines} not written: a line is longer than a record may be, {limit} bytes with the batch around it; \
+                 the first is line {first}"
+            )?;
+        }
         if let Some([p50, p99, max]) = self.latency {
-            write!(f, "\nlatency p50 {}, p99 {}, max {}", Millis(p50), Millis(p99), Millis(max))?;
+            write!(f, "\nlatency p50 {}, p99 {}, max {}", Rounded(p50), Rounded(p99), Rounded(max))?;
         }
         if let Some(batches) = std::num::NonZeroU64::new(stats.batches) {
             let fill = stats.batch_bytes as f64 / batches.get() as f64 / self.batch_size as f64;
             write!(
                 f,
-                "\n{batches} batches, {} records each on average, {:.1} % full",
-                stats.records / batches,
+                "\n{}, {} each on average, {:.1} % full",
+                Count(batches.get(), ["batch", "batches"]),
+                Count(stats.records / batches, ["record", "records"]),
                 fill * 100.0
             )?;
         }
@@ -218,11 +249,28 @@ impl fmt::Display for Summary {
     }
 }
 
-struct Millis(Duration);
+/// A number and what is counted, as one and as many.
+pub struct Count(pub u64, pub [&'static str; 2]);
 
-impl fmt::Display for Millis {
+impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2} ms", self.0.as_secs_f64() * 1000.0)
+        let Self(number, [one, many]) = self;
+        write!(f, "{number} {}", if *number == 1 { one } else { many })
+    }
+}
+
+/// A time in the unit that leaves few digits.
+struct Rounded(Duration);
+
+impl fmt::Display for Rounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs_f64();
+        match self.0.as_micros() {
+            micros @ ..1000 => write!(f, "{micros} µs"),
+            // What would be rounded to 1000.0 ms is a second.
+            ..999_950 => write!(f, "{:.1} ms", seconds * 1000.0),
+            _ => write!(f, "{seconds:.1} s"),
+        }
     }
 }
 
@@ -230,3 +278,22 @@ const LATENCY_MAX_MICROS: u64 = 3_600_000_000;
 
 /// More kinds of trouble than this at once do not occur; a bound all the same.
 const REASONS_MAX: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_the_unit_that_leaves_few_digits() {
+        for (micros, text) in [
+            (0, "0 µs"),
+            (812, "812 µs"),
+            (2_349, "2.3 ms"),
+            (999_949, "999.9 ms"),
+            (999_950, "1.0 s"),
+            (30_015_000, "30.0 s"),
+        ] {
+            assert_eq!(Rounded(Duration::from_micros(micros)).to_string(), text);
+        }
+    }
+}

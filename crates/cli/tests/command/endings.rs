@@ -62,7 +62,8 @@ fn what_cannot_begin_says_why_in_one_line() {
         ("produce sh/eep".to_owned(), "\"sh/eep\" is no topic name".to_owned()),
         ("consume sh/eep".to_owned(), "is no topic name".to_owned()),
         ("topics delete sh/eep".to_owned(), "is no topic name".to_owned()),
-        ("produce orders --data-dir file".to_owned(), "file".to_owned()),
+        ("produce orders --data-dir file".to_owned(), "--data-dir file is not a directory".to_owned()),
+        ("consume orders --data-dir file".to_owned(), "--data-dir file is not a directory".to_owned()),
         ("consume orders".to_owned(), "there is no data directory ./milena-data".to_owned()),
         ("topics delete orders".to_owned(), "there is no data directory ./milena-data".to_owned()),
         ("broker --memory --listen 127.0.0.1:x".to_owned(), "127.0.0.1:x".to_owned()),
@@ -99,7 +100,12 @@ fn a_line_that_no_record_can_hold_is_not_written_and_the_others_are() {
     let input = [b"before\n", &long[..], b"\n", &long[..1_048_570], b"\nafter\n"].concat();
     let produced = folder.run("produce orders", &input).with_code(1);
     assert!(produced.says("2 written, 2 not written, 0 unknown"), "{}", produced.stderr);
-    assert!(produced.says("2 not written: a line is longer than a record may be"), "{}", produced.stderr);
+    assert!(
+        produced.says("2 not written: a line is longer than a record may be, 1048576 bytes"),
+        "{}",
+        produced.stderr
+    );
+    assert!(produced.says("the first is line 2"), "{}", produced.stderr);
     assert_eq!(folder.run("consume orders", b"").with_code(0).stdout, b"before\nafter\n");
 }
 

@@ -23,8 +23,8 @@ fn the_embedded_broker_is_announced_in_one_line_and_the_summary_tells_all() {
     assert!(lines[0].contains("a broker runs in this process") && lines[0].contains("./milena-data"), "{lines:?}");
     assert!(lines[1].starts_with("milena: 2 records, 2 B in "), "{lines:?}");
     assert_eq!(lines[2], "2 written, 0 not written, 0 unknown");
-    assert!(lines[3].starts_with("latency p50 ") && lines[3].contains(" ms, p99 ") && lines[3].contains(", max "));
-    assert!(lines[4].starts_with("1 batches, 2 records each on average, ") && lines[4].ends_with(" % full"));
+    assert!(lines[3].starts_with("latency p50 ") && lines[3].contains(", p99 ") && lines[3].contains(", max "));
+    assert!(lines[4].starts_with("1 batch, 2 records each on average, ") && lines[4].ends_with(" % full"));
     assert_eq!(lines.len(), 5, "{lines:?}");
     assert!(folder.data().is_dir());
 }

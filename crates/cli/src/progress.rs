@@ -78,3 +78,65 @@ pub const INTERVAL: Duration = Duration::from_millis(100);
 const KNOWN: &str =
     "{bar:8} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left, {written} written";
 const OPEN: &str = "{spinner} {decimal_bytes}, {decimal_bytes_per_sec}, {written} written";
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Mutex;
+
+    use indicatif::TermLike;
+
+    use super::*;
+
+    /// A terminal that keeps what is drawn; shared with the test.
+    #[derive(Clone, Debug, Default)]
+    struct Screen(Arc<Mutex<Vec<String>>>);
+
+    impl TermLike for Screen {
+        // Wider than what is promised, so that a longer line would be seen as it is.
+        fn width(&self) -> u16 {
+            200
+        }
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, line: &str) -> io::Result<()> {
+            self.write_str(line)
+        }
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.0.lock().expect("no panic").push(text.trim_end().to_owned());
+            Ok(())
+        }
+        fn clear_line(&self) -> io::Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_with_long_numbers_fits_eighty_columns() {
+        for (template, total) in [(KNOWN, Some(999_990_000_000)), (OPEN, None)] {
+            let screen = Screen::default();
+            let written = Arc::new(AtomicU64::new(0));
+            let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
+            let bar = ProgressBar::with_draw_target(total, target).with_style(style(template, &written));
+            let progress = Progress { bar: Some(bar), written };
+            progress.show(888_880_000_000, 8_888_888_888);
+            let drawn = screen.0.lock().expect("no panic").clone();
+            let line = drawn.iter().find(|line| line.contains("8,888,888,888 written")).expect("it is drawn");
+            assert!(line.contains("888.88 GB"), "{line}");
+            assert!(line.chars().count() <= 79, "{line}");
+        }
+    }
+}

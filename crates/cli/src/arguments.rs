@@ -105,7 +105,7 @@ fn command() -> clap::Command {
         .after_help(
             "Without --bootstrap-server a broker runs inside the command, with its data in ./milena-data; other \
              commands that start meanwhile use the same one.\n\nExit codes: 0 done; 1 failed midway, or some records not \
-             written; 2 usage, or not started; 3 some records may be written or not; 130 Ctrl-C before it began, for consume also before \
+             written; 2 usage, or not started; 3 some records may be written or not; 130 Ctrl-C before it began, for consume and topics also before \
              its end. Interrupted later, produce gives 0, 1 or 3.",
         )
         .subcommand_required(true)

@@ -15,7 +15,7 @@ pub enum Exit {
     NotStarted,
     /// Some records may be written or not. Tells more than `Failed`, and goes before it.
     Unknown,
-    /// Ended by Ctrl-C before it began; for `consume` also before its end.
+    /// Ended by Ctrl-C before it began; for `consume` and `topics` also before its end.
     Interrupted,
 }
 

@@ -180,7 +180,8 @@ fn damage_before_a_whole_batch_is_refused_and_nothing_is_cut() {
     let before = fs::read(folder.log()).expect("the log is there");
     let storage = Box::new(Directory::open(folder.path()).expect("nobody else has it"));
     let now = Moment { elapsed: Duration::ZERO, wall: Duration::from_secs(1_700_000_000) };
-    let error = Cluster::open(config(), storage, now).err().expect("it is refused").to_string();
+    let Err(error) = Cluster::open(config(), storage, now) else { panic!("it is refused") };
+    let error = error.to_string();
     assert!(error.contains("is damaged at position") && error.contains("nothing was changed"), "{error}");
     assert_eq!(fs::read(folder.log()).expect("the log is there"), before);
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use indicatif::{DecimalBytes, HumanCount};
-use milena::{DeliveryReport, Fate, Outcome, ProducerStats, Settlement, Tally};
+use milena::{Because, DeliveryReport, Fate, Outcome, ProducerStats, Settlement, Tally};
 
 use crate::exit::Exit;
 
@@ -68,7 +68,7 @@ impl Results {
             Outcome::Written(_) => inner.tally.written += 1,
             Outcome::NotWritten(why) => {
                 inner.tally.not_written += 1;
-                inner.count_reason(&why.to_string());
+                inner.count_reason(&kind_of(why));
             }
             Outcome::Unknown(fate) => {
                 inner.tally.unknown += 1;
@@ -156,9 +156,9 @@ impl Inner {
                 Settlement::NotWritten(why) => {
                     self.tally.unknown -= 1;
                     self.tally.not_written += 1;
-                    self.count_reason(&why.to_string());
+                    self.count_reason(&kind_of(&why));
                 }
-                Settlement::Undetermined(why) => self.count_reason(&why.to_string()),
+                Settlement::Undetermined(why) => self.count_reason(&kind_of(&why)),
             }
         }
     }
@@ -169,6 +169,14 @@ impl Inner {
         } else if self.reasons.len() < REASONS_MAX {
             self.reasons.push((why.to_owned(), 1));
         }
+    }
+}
+
+/// The reason and the last error: a line for each number of attempts would say less.
+fn kind_of<R: fmt::Display>(why: &Because<R>) -> String {
+    match why.cause.last_error {
+        Some(error) => format!("{}: {error}", why.reason),
+        None => why.reason.to_string(),
     }
 }
 

@@ -43,7 +43,9 @@ mod turns;
 pub use config::{ConfigError, ProducerConfig};
 pub use error::{InvalidTopic, ReadyError, SendError, SendRefused};
 pub use milena_core::producer::completion::{Delivery, Fate};
-pub use milena_core::producer::outcome::{KafkaError, NotWritten, Outcome, Settlement, Tally, Undetermined, Written};
+pub use milena_core::producer::outcome::{
+    AttemptError, Because, Cause, KafkaError, NotWritten, Outcome, Settlement, Tally, Undetermined, Written,
+};
 pub use producer::Producer;
 pub use record::Record;
 pub use report::DeliveryReport;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use milena::unstable::{Admin, NewTopic};
 use milena::{
-    Delivery, NotWritten, Outcome, Producer, ProducerConfig, ReadyError, Record, SendRefused, Settlement, Tally,
-    Undetermined, Written,
+    Because, Delivery, NotWritten, Outcome, Producer, ProducerConfig, ReadyError, Record, SendRefused, Settlement,
+    Tally, Undetermined, Written,
 };
 use milena_broker::{Broker, BrokerOptions};
 use tight_lipped::TightLipped;
@@ -183,7 +183,10 @@ fn a_record_cancelled_before_it_is_claimed_is_not_sent() {
             outcomes.push(delivery.await);
         }
         assert!(matches!(outcomes[0], Outcome::Written(Written { offset: Some(0), .. })), "{outcomes:?}");
-        assert!(matches!(outcomes[1], Outcome::NotWritten(NotWritten::Cancelled)), "{outcomes:?}");
+        assert!(
+            matches!(outcomes[1], Outcome::NotWritten(Because { reason: NotWritten::Cancelled, .. })),
+            "{outcomes:?}"
+        );
         assert!(matches!(outcomes[2], Outcome::Written(Written { offset: Some(1), .. })), "{outcomes:?}");
     });
     assert_eq!(log(&broker, 0), [(0, b"a".to_vec()), (1, b"c".to_vec())]);
@@ -285,10 +288,12 @@ fn close_gives_up_what_is_not_answered_in_doubt_and_what_was_not_sent_without() 
         let unsent = orders.try_send(Record::value("unsent")).expect("accepted");
         let tally = producer.close(Duration::from_millis(100)).await;
         assert_eq!(tally, Tally { written: 0, not_written: 1, unknown: 1 });
-        assert!(matches!(unsent.await, Outcome::NotWritten(NotWritten::Closed)));
+        assert!(matches!(unsent.await, Outcome::NotWritten(Because { reason: NotWritten::Closed, .. })));
         match sent.await {
             Outcome::Unknown(fate) => {
-                assert_eq!(fate.await, Settlement::Undetermined(Undetermined::ClosedBeforeProof));
+                let Settlement::Undetermined(why) = fate.await else { panic!("it was not answered") };
+                assert_eq!(why.reason, Undetermined::ClosedBeforeProof);
+                assert_eq!((why.cause.attempts, why.cause.node), (1, Some(1)), "{why}");
             }
             other => panic!("{other:?}"),
         }

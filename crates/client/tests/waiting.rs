@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use milena::{NotWritten, Outcome, Producer, ProducerConfig, Record};
+use milena::{Because, NotWritten, Outcome, Producer, ProducerConfig, Record};
 use tight_lipped::TightLipped;
 
 #[allow(dead_code, reason = "shared with tests that keep answers back")]
@@ -59,7 +59,7 @@ fn a_deadline_counts_from_the_call_and_not_from_the_end_of_the_wait() {
         tokio::time::sleep_until((start + deadline * 3 / 4).into()).await;
         let delivery = send.await.expect("accepted");
         let accepted = Instant::now();
-        assert!(matches!(delivery.await, Outcome::NotWritten(NotWritten::DeadlinePassed)));
+        assert!(matches!(delivery.await, Outcome::NotWritten(Because { reason: NotWritten::DeadlinePassed, .. })));
         assert!(accepted.elapsed() < deadline, "{:?} after the end of the wait", accepted.elapsed());
     });
 }

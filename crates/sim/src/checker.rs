@@ -68,8 +68,8 @@ impl Checked<'_> {
             (Told::Written(at), _) => Some(Final::Written(at)),
             (Told::NotWritten(why), _) => Some(Final::NotWritten(why)),
             (Told::Unknown, Some((_, Settlement::Written(at)))) => Some(Final::Written(at)),
-            (Told::Unknown, Some((_, Settlement::NotWritten(why)))) => Some(Final::NotWritten(why)),
-            (Told::Unknown, Some((_, Settlement::Undetermined(why)))) => Some(Final::Undetermined(why)),
+            (Told::Unknown, Some((_, Settlement::NotWritten(why)))) => Some(Final::NotWritten(why.reason)),
+            (Told::Unknown, Some((_, Settlement::Undetermined(why)))) => Some(Final::Undetermined(why.reason)),
             (Told::Unknown, None) => None,
         }
     }

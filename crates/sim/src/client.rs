@@ -316,7 +316,7 @@ impl Client {
     fn add_partitions(&mut self, stage: &Stage, topic: TopicIndex, partitions: &[NewPartition]) {
         let number = topic.0 as usize;
         for partition in partitions {
-            let front = PartitionFront::new(partition.index, stage.scenario.front);
+            let front = PartitionFront::new(partition.index, Arc::clone(&partition.trouble), stage.scenario.front);
             self.fronts.insert(partition.id, FrontSeat { front, place: (number, partition.index.0), node: None });
             self.topics[number].partitions.push(partition.id);
         }

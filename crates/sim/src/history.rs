@@ -204,7 +204,7 @@ impl History {
     fn told(&mut self, id: RecordId, outcome: Outcome, now: Moment) {
         let told = match outcome {
             Outcome::Written(at) => Told::Written(at),
-            Outcome::NotWritten(why) => Told::NotWritten(why),
+            Outcome::NotWritten(why) => Told::NotWritten(why.reason),
             Outcome::Unknown(fate) => {
                 self.fates[id.0 as usize] = Some(fate);
                 Told::Unknown

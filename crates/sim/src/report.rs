@@ -93,7 +93,7 @@ impl Report {
                 let name = match settlement {
                     Settlement::Written(_) => "written".to_owned(),
                     Settlement::NotWritten(_) => "not written".to_owned(),
-                    Settlement::Undetermined(why) => why.to_string(),
+                    Settlement::Undetermined(why) => why.reason.to_string(),
                 };
                 *self.settlements.entry(name).or_default() += 1;
             }

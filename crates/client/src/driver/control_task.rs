@@ -356,7 +356,7 @@ impl ControlTask {
         let slots: Vec<Arc<PartitionSlot>> = partitions
             .iter()
             .map(|partition| {
-                let front = PartitionFront::new(partition.index, self.settings.front);
+                let front = PartitionFront::new(partition.index, Arc::clone(&partition.trouble), self.settings.front);
                 let (name, idle) = (Arc::clone(&topic.name), Arc::clone(&self.idle));
                 Arc::new(PartitionSlot::new(partition.id, name, front, idle, Arc::clone(&shared.watch)))
             })

@@ -100,7 +100,9 @@ mod tests {
 
     use super::tight_lipped::TightLipped;
     use crate::shared::Command;
-    use crate::{NotWritten, Outcome, Producer, ProducerConfig, Record, SendRefused, Settlement, Undetermined};
+    use crate::{
+        Because, NotWritten, Outcome, Producer, ProducerConfig, Record, SendRefused, Settlement, Undetermined,
+    };
 
     fn run<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
@@ -123,10 +125,11 @@ mod tests {
             producer.flush(Duration::ZERO).await;
             let filling = orders.try_send(Record::value("filling")).expect("accepted");
             producer.handle.shared().commands.send(Command::Panic).expect("the driver runs");
-            assert!(matches!(sealed.await, Outcome::NotWritten(NotWritten::DriverLost)));
-            assert!(matches!(filling.await, Outcome::NotWritten(NotWritten::DriverLost)));
+            assert!(matches!(sealed.await, Outcome::NotWritten(Because { reason: NotWritten::DriverLost, .. })));
+            assert!(matches!(filling.await, Outcome::NotWritten(Because { reason: NotWritten::DriverLost, .. })));
             let Outcome::Unknown(fate) = sent.await else { panic!("it was sent and not answered") };
-            assert_eq!(fate.await, Settlement::Undetermined(Undetermined::DriverLost));
+            let Settlement::Undetermined(why) = fate.await else { panic!("nobody answered") };
+            assert_eq!(why.reason, Undetermined::DriverLost);
             let refused = orders.try_send(Record::value("late")).expect_err("nobody delivers it");
             assert_eq!(refused.reason(), &SendRefused::DriverLost);
         });
@@ -147,7 +150,8 @@ mod tests {
             }
             producer.handle.shared().commands.send(Command::PanicInLanes).expect("the driver runs");
             let Outcome::Unknown(fate) = sent.await else { panic!("it was sent and not answered") };
-            assert_eq!(fate.await, Settlement::Undetermined(Undetermined::DriverLost));
+            let Settlement::Undetermined(why) = fate.await else { panic!("nobody answered") };
+            assert_eq!(why.reason, Undetermined::DriverLost);
             let closed = tokio::time::timeout(Duration::from_secs(10), producer.close(Duration::from_secs(1)));
             closed.await.expect("a producer that has lost a lane can be closed");
         });

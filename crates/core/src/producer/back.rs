@@ -26,8 +26,10 @@ use milena_wire::{ErrorCode, Uuid};
 
 use super::batch::{ChunkSource, Flight, SealedBatch, Stamp, StampedBatch};
 use super::completion::BatchEnd;
+use super::control::NewPartition;
 pub use super::ended::Ended;
 use super::outcome::{NotWritten, Undetermined};
+use super::trouble::Trouble;
 use super::verdict::{Answer, Context, Verdict, classify};
 use crate::backoff::{Backoff, Chance};
 use crate::ids::{Identity, PartitionId, PartitionIndex, ProducerId, Sequence};
@@ -92,6 +94,8 @@ pub struct PartitionBack {
     id: PartitionId,
     index: PartitionIndex,
     topic: TopicRef,
+    /// Told of every failed attempt, cleared by every success.
+    trouble: Arc<Trouble>,
     identity: Option<Identity>,
     /// The producer id that must not be used here again.
     abandoned: Option<ProducerId>,
@@ -131,12 +135,13 @@ enum Next {
 
 impl PartitionBack {
     /// A partition of which nothing was sent yet.
-    pub fn new(id: PartitionId, index: PartitionIndex, topic: TopicRef, config: BackConfig) -> Self {
+    pub fn new(partition: &NewPartition, topic: TopicRef, config: BackConfig) -> Self {
         Self {
             config,
-            id,
-            index,
+            id: partition.id,
+            index: partition.index,
             topic,
+            trouble: Arc::clone(&partition.trouble),
             identity: None,
             abandoned: None,
             next_sequence: Sequence::FIRST,
@@ -156,6 +161,11 @@ impl PartitionBack {
     /// Its number within the topic.
     pub fn index(&self) -> PartitionIndex {
         self.index
+    }
+
+    /// What last went wrong here.
+    pub fn trouble(&self) -> &Trouble {
+        &self.trouble
     }
 
     /// Its topic.
@@ -286,6 +296,7 @@ impl PartitionBack {
         self.replant_stamp(place);
         let batch = &mut self.unsettled[place];
         batch.attempts += 1;
+        batch.completion.count_attempt();
         batch.flight = Flight::OnWire;
         Some(batch)
     }

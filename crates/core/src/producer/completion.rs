@@ -17,7 +17,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::outcome::{NotWritten, Outcome, Settlement, Tally, Undetermined, Written};
+use super::outcome::{Because, Cause, NotWritten, Outcome, Settlement, Tally, Undetermined, Written};
+use super::trouble::Trouble;
 use super::waiters::{WaiterKey, Waiters};
 use crate::ids::PartitionIndex;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -109,7 +110,11 @@ impl Dropped {
 #[derive(Debug)]
 pub struct BatchCompletion {
     partition: PartitionIndex,
-    end: Once<BatchEnd>,
+    /// Of the partition; told with every end and release that is not a success.
+    trouble: Arc<Trouble>,
+    /// Counted by whoever sends the batch. Informs and orders nothing.
+    attempts: std::sync::atomic::AtomicU32,
+    end: Once<Ended>,
     /// Default deadlines end as a prefix. Released before the claim: `NotWritten`, and not sent.
     withdrawn_below: AtomicU32,
     /// Released after the claim: `Unknown`.
@@ -119,6 +124,13 @@ pub struct BatchCompletion {
     inner: Mutex<Inner>,
 }
 
+/// The end, with what led to it.
+#[derive(Clone, Copy, Debug)]
+struct Ended {
+    end: BatchEnd,
+    cause: Cause,
+}
+
 #[derive(Debug)]
 struct Inner {
     is_claimed: bool,
@@ -126,7 +138,9 @@ struct Inner {
     count: Option<u32>,
     /// One entry per tick in which records with the same deadline arrived, ascending.
     runs: VecDeque<DeadlineRun>,
-    cancelled: BTreeMap<u32, RecordState>,
+    cancelled: BTreeMap<u32, (RecordState, Cause)>,
+    /// Why those below these indexes were released, ascending. A new entry only where the cause has changed.
+    released: Vec<(u32, Cause)>,
     /// Set at the claim.
     dropped: Dropped,
     /// Set when the batch is sealed, taken when it is reported.
@@ -142,9 +156,11 @@ struct DeadlineRun {
 
 impl BatchCompletion {
     /// For a batch that starts to fill.
-    pub fn new(partition: PartitionIndex) -> Arc<Self> {
+    pub fn new(partition: PartitionIndex, trouble: Arc<Trouble>) -> Arc<Self> {
         Arc::new(Self {
             partition,
+            trouble,
+            attempts: std::sync::atomic::AtomicU32::new(0),
             end: Once::new(),
             withdrawn_below: AtomicU32::new(0),
             unknown_below: AtomicU32::new(0),
@@ -154,6 +170,7 @@ impl BatchCompletion {
                 count: None,
                 runs: VecDeque::new(),
                 cancelled: BTreeMap::new(),
+                released: Vec::new(),
                 dropped: Dropped::default(),
                 posted: Vec::new(),
                 waiters: Waiters::default(),
@@ -168,7 +185,18 @@ impl BatchCompletion {
 
     /// How the batch ended, if it did.
     pub fn end(&self) -> Option<BatchEnd> {
-        self.end.get()
+        self.end.get().map(|ended| ended.end)
+    }
+
+    /// The batch is handed to a connection once more.
+    pub fn count_attempt(&self) {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What was tried so far, and what went wrong last.
+    fn cause(&self) -> Cause {
+        let (node, last_error) = self.trouble.last();
+        Cause { attempts: self.attempts.load(Ordering::Relaxed), node: node.map(|node| node.0), last_error }
     }
 
     /// From `first_index` on, records are due at `due`.
@@ -205,7 +233,7 @@ impl BatchCompletion {
     /// The first end stands.
     pub fn settle(&self, end: BatchEnd) -> Vec<Posted> {
         let mut inner = self.inner.lock();
-        if !self.end.set(end) {
+        if !self.end.set(Ended { end, cause: self.cause() }) {
             return Vec::new();
         }
         let waiters = std::mem::take(&mut inner.waiters);
@@ -242,6 +270,7 @@ impl BatchCompletion {
         let next = inner.runs.front().copied();
         let below = next.map_or(count, |run| run.first_index);
         let released = if inner.is_claimed { &self.unknown_below } else { &self.withdrawn_below };
+        inner.note_released(below, self.cause());
         released.store(below, Ordering::Release);
         let posted = inner.take_posted_below(below);
         let is_dead = !inner.is_claimed && below == count;
@@ -259,7 +288,7 @@ impl BatchCompletion {
         }
         let state =
             if inner.is_claimed { RecordState::Unknown } else { RecordState::NotWritten(NotWritten::Cancelled) };
-        inner.cancelled.insert(index, state);
+        inner.cancelled.insert(index, (state, self.cause()));
         self.is_irregular.store(true, Ordering::Release);
         let woken = inner.waiters.take_one(index);
         drop(inner);
@@ -270,7 +299,7 @@ impl BatchCompletion {
     pub fn state(&self, index: u32) -> RecordState {
         // Releases come before the end, and cancelling and dropping before the release or end that they bear on. Reading the
         // other way round, no answer misses what came before it.
-        let regular = self.regular_state(index, self.end.get(), index);
+        let regular = self.regular_state(index, self.end(), index);
         if self.is_irregular.load(Ordering::Acquire) {
             return self.state_locked(&self.inner.lock(), index);
         }
@@ -278,11 +307,11 @@ impl BatchCompletion {
     }
 
     fn state_locked(&self, inner: &Inner, index: u32) -> RecordState {
-        if let Some(state) = inner.cancelled.get(&index) {
+        if let Some((state, _)) = inner.cancelled.get(&index) {
             return *state;
         }
         let rank = if inner.dropped.contains(index) { index } else { inner.dropped.rank(index) };
-        self.regular_state(index, self.end.get(), rank)
+        self.regular_state(index, self.end(), rank)
     }
 
     fn regular_state(&self, index: u32, end: Option<BatchEnd>, rank: u32) -> RecordState {
@@ -310,14 +339,26 @@ impl BatchCompletion {
 
     /// What became of a record that was sent, once its batch has ended.
     fn settlement(&self, index: u32) -> Option<Settlement> {
-        Some(match self.end.get()? {
+        let Ended { end, cause } = self.end.get()?;
+        Some(match end {
             BatchEnd::Written { base_offset, log_append_time } => {
                 let rank = self.inner.lock().dropped.rank(index);
                 Settlement::Written(self.written(base_offset, log_append_time, rank))
             }
-            BatchEnd::NotWritten(why) => Settlement::NotWritten(why),
-            BatchEnd::Undetermined(why) => Settlement::Undetermined(why),
+            BatchEnd::NotWritten(reason) => Settlement::NotWritten(Because { reason, cause }),
+            BatchEnd::Undetermined(reason) => Settlement::Undetermined(Because { reason, cause }),
         })
+    }
+
+    /// What led to the outcome that a record was given, or to the end of its batch.
+    fn cause_of(&self, index: u32) -> Cause {
+        let inner = self.inner.lock();
+        if let Some((_, cause)) = inner.cancelled.get(&index) {
+            return *cause;
+        }
+        let place = inner.released.partition_point(|(below, _)| *below <= index);
+        let released = inner.released.get(place).map(|(_, cause)| *cause);
+        released.or_else(|| self.end.get().map(|ended| ended.cause)).unwrap_or_else(|| self.cause())
     }
 
     /// The outcome of a record that has one.
@@ -325,7 +366,7 @@ impl BatchCompletion {
         Some(match self.state(index) {
             RecordState::Waiting => return None,
             RecordState::Written(at) => Outcome::Written(at),
-            RecordState::NotWritten(why) => Outcome::NotWritten(why),
+            RecordState::NotWritten(reason) => Outcome::NotWritten(Because { reason, cause: self.cause_of(index) }),
             RecordState::Unknown => Outcome::Unknown(Fate { batch: Arc::clone(self), index, waiter: WaiterKey::NONE }),
         })
     }
@@ -419,6 +460,13 @@ impl BatchCompletion {
 }
 
 impl Inner {
+    fn note_released(&mut self, below: u32, cause: Cause) {
+        match self.released.last_mut() {
+            Some((last, known)) if *known == cause => *last = below,
+            _ => self.released.push((below, cause)),
+        }
+    }
+
     fn take_posted_below(&mut self, below: u32) -> Vec<Posted> {
         let released = self.posted.partition_point(|posted| posted.index < below);
         self.posted.drain(..released).collect()
@@ -484,6 +532,11 @@ impl Fate {
     /// The settlement, if there is one already.
     pub fn try_settlement(&self) -> Option<Settlement> {
         self.batch.settlement(self.index)
+    }
+
+    /// What was tried and what went wrong last: until the fate is settled as of now, then as of its end.
+    pub fn cause(&self) -> Cause {
+        self.batch.end.get().map_or_else(|| self.batch.cause(), |ended| ended.cause)
     }
 }
 

@@ -18,6 +18,7 @@ use milena_wire::{ApiKey, ErrorCode, Request, Uuid};
 
 use super::back::{BackConfig, Ended, PartitionBack, TopicRef};
 use super::outcome::{NotWritten, Undetermined};
+use super::trouble::Trouble;
 use crate::backoff::{Backoff, Chance};
 use crate::connection::{Answer, Connection, ConnectionConfig, ConnectionError};
 use crate::ids::{Epoch, Identity, NodeId, PartitionId, PartitionIndex, ProducerId, TopicIndex};
@@ -40,12 +41,14 @@ pub struct ControlConfig {
 }
 
 /// A partition that appeared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct NewPartition {
     /// The client's number for it.
     pub id: PartitionId,
     /// Its number within the topic.
     pub index: PartitionIndex,
+    /// Shared by its front and its back.
+    pub trouble: Arc<Trouble>,
 }
 
 /// What the surroundings must do or may want to know.
@@ -423,10 +426,11 @@ impl Control {
         for number in topic.partitions.len()..known.partitions.len() {
             let id = PartitionId(self.partitions.len() as u32);
             let partition = PartitionIndex(number as i32);
-            let back = PartitionBack::new(id, partition, topic_ref.clone(), self.config.back);
+            let new = NewPartition { id, index: partition, trouble: Trouble::new() };
+            let back = PartitionBack::new(&new, topic_ref.clone(), self.config.back);
             let place = Place::Here(Box::new(back));
             self.partitions.push(ControlPartition { topic: index, index: partition, place });
-            appeared.push(NewPartition { id, index: partition });
+            appeared.push(new);
         }
         if !appeared.is_empty() {
             self.topics[index.0 as usize].partitions.extend(appeared.iter().map(|partition| partition.id));

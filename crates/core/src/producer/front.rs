@@ -15,6 +15,7 @@ use milena_wire::records::{BATCH_HEADER_BYTES, RecordHeader, RecordLayout};
 
 use super::batch::{Body, CHUNK_BYTES_MAX, Chunk, ChunkSource, SealReason, SealedBatch};
 use super::completion::{BatchCompletion, Delivery, Posted};
+use super::trouble::Trouble;
 use crate::ids::PartitionIndex;
 use crate::time::{Moment, Now, Tick};
 
@@ -160,6 +161,8 @@ pub const LINK_BYTES_MIN: usize = 8 * 1024;
 pub struct PartitionFront {
     config: FrontConfig,
     partition: PartitionIndex,
+    /// For the completions of its batches.
+    trouble: Arc<Trouble>,
     open: Option<OpenBatch>,
     sealed: VecDeque<SealedBatch>,
     /// The producer ends: nothing is accepted any more.
@@ -185,8 +188,9 @@ struct OpenBatch {
 
 impl PartitionFront {
     /// An empty partition.
-    pub fn new(partition: PartitionIndex, config: FrontConfig) -> Self {
-        Self { config, partition, open: None, sealed: VecDeque::new(), is_closed: false, posted_expected: 0 }
+    pub fn new(partition: PartitionIndex, trouble: Arc<Trouble>, config: FrontConfig) -> Self {
+        let sealed = VecDeque::new();
+        Self { config, partition, trouble, open: None, sealed, is_closed: false, posted_expected: 0 }
     }
 
     /// Whether a batch fills.
@@ -299,9 +303,10 @@ impl PartitionFront {
         if opened && notice == Notice::Nothing {
             notice = Notice::LingerStarts(now.moment + self.config.linger);
         }
-        let open = self
-            .open
-            .get_or_insert_with(|| OpenBatch::new(self.partition, now.moment, timestamp, due, self.posted_expected));
+        let open = self.open.get_or_insert_with(|| {
+            let completion = BatchCompletion::new(self.partition, Arc::clone(&self.trouble));
+            OpenBatch::new(completion, now.moment, timestamp, due, self.posted_expected)
+        });
         open.encode_in_room(room, &layout, record.value);
         Ok((notice, opened, layout.total_len()))
     }
@@ -353,8 +358,7 @@ impl PartitionFront {
 }
 
 impl OpenBatch {
-    fn new(partition: PartitionIndex, now: Moment, timestamp: i64, due: Tick, posted_expected: usize) -> Self {
-        let completion = BatchCompletion::new(partition);
+    fn new(completion: Arc<BatchCompletion>, now: Moment, timestamp: i64, due: Tick, posted_expected: usize) -> Self {
         completion.start_deadline_run(0, due);
         Self {
             completion,

@@ -157,6 +157,7 @@ impl Lane {
     /// Takes a partition over. Its front should be collected next.
     pub fn adopt(&mut self, back: PartitionBack) {
         let id = back.id();
+        back.trouble().led_by(self.node);
         if back.needs_identity() {
             self.events.push_back(LaneEvent::NeedsIdentity(id, back.abandoned()));
         }

@@ -17,5 +17,6 @@ pub mod outcome;
 pub mod produce_request;
 #[cfg(all(test, not(milena_model)))]
 mod testbed;
+pub mod trouble;
 pub mod verdict;
 mod waiters;

@@ -12,7 +12,7 @@ pub enum Outcome {
     /// In the log, committed.
     Written(Written),
     /// Not in the log, and never will be: safe to send again.
-    NotWritten(NotWritten),
+    NotWritten(Because<NotWritten>),
     /// It was sent and no conclusive answer has come. The fate goes on until it is settled; to send the record again
     /// before that may write it twice.
     Unknown(Fate),
@@ -24,9 +24,9 @@ pub enum Settlement {
     /// In the log, committed.
     Written(Written),
     /// Not in the log, and never will be.
-    NotWritten(NotWritten),
+    NotWritten(Because<NotWritten>),
     /// It cannot be told, for this reason. A copy may be in the log, or still arrive.
-    Undetermined(Undetermined),
+    Undetermined(Because<Undetermined>),
 }
 
 /// Where a written record is.
@@ -38,6 +38,49 @@ pub struct Written {
     pub offset: Option<i64>,
     /// The broker's clock at the append, in milliseconds since the epoch, on topics with `LogAppendTime`.
     pub timestamp: Option<i64>,
+}
+
+/// A reason, and what led to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Because<R> {
+    /// Why the record ended so: [`NotWritten`] or [`Undetermined`].
+    pub reason: R,
+    /// What was tried, and what went wrong.
+    pub cause: Cause,
+}
+
+/// What was tried for a record, and what went wrong last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cause {
+    /// How often the record's batch was handed to a connection.
+    pub attempts: u32,
+    /// The broker that the last error is about; without an error the partition's leader. Absent before a leader is known.
+    pub node: Option<i32>,
+    /// What went wrong on the record's partition since the last success there; for a record that was never sent, what it
+    /// waited for. Absent if nothing did: then the record waited for its turn, or for an answer.
+    pub last_error: Option<AttemptError>,
+}
+
+/// What kept a record from being written, or from being known to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AttemptError {
+    /// The broker answered with this code.
+    Kafka(KafkaError),
+    /// The connection ended before an answer came.
+    ConnectionLost,
+    /// No answer came within `request_timeout`.
+    RequestTimedOut,
+    /// The broker's answer broke the protocol; its connection was closed.
+    InvalidAnswer,
+    /// No connection to the broker could be opened.
+    NotConnected,
+    /// The cluster names no leader for the partition.
+    NoLeader,
+    /// No broker has given a producer id yet.
+    NoProducerId,
+    /// A broker was asked for a producer id and answered with this code.
+    ProducerIdRefused(KafkaError),
 }
 
 /// Why a record is certainly not in the log. As long as committed data is not lost, it never will be.
@@ -70,8 +113,30 @@ pub enum Undetermined {
     /// No conclusive answer came before `delivery_timeout`, and no fence was written that could prove absence.
     /// Advice: a late copy is possible until the broker closes the old connection; raise `delivery_timeout` to outlast outages.
     NoFence,
+    /// The brokers no longer know what this producer wrote to the partition, so a resend proves nothing: after a restart
+    /// only the last batch of each producer is remembered. Advice: read the partition before sending again.
+    StateLost,
+    /// The record's timestamp is older than half of what brokers remember of a producer (12 h by default), so its batch is
+    /// not sent again after an unanswered attempt: a copy might not be recognised. Advice: read the partition before
+    /// sending again; send old timestamps to a topic with `message.timestamp.type=LogAppendTime`.
+    StaleTimestamps,
+    /// So much time passed since the last acknowledgement that brokers may have forgotten the producer, and a copy might
+    /// not be recognised. Advice: read the partition before sending again.
+    ProducerStateExpired,
     /// The topic was deleted and created again after an unanswered attempt; old stamps are never sent to a new topic.
+    /// Advice: a written copy went with the old topic; send again if the new one should have it.
     TopicRecreated,
+    /// The brokers at the same addresses now belong to another cluster. Advice: read the old cluster's partition; check
+    /// the addresses in `bootstrap_servers`.
+    ClusterChanged,
+    /// Another producer uses this producer's id with a higher epoch, and the brokers refuse what this one sends.
+    /// Advice: find who copied the id, such as a virtual machine resumed from a snapshot; read the partition before sending again.
+    ProducerIdUsedElsewhere,
+    /// No acknowledgement was asked for (`acks=0`): no broker ever tells. Advice: use `acks=all` where it matters.
+    NoAcknowledgementAsked,
+    /// Without idempotence an unanswered attempt cannot be asked about: a resend would be a second copy.
+    /// Advice: use `acks=all` with idempotence where it matters; read the partition before sending again.
+    LeaderOnly,
     /// The producer was closed before a conclusive answer came. Advice: give `close` more time.
     ClosedBeforeProof,
     /// The producer's driver ended (a panic, or its runtime was shut down) before a conclusive answer came.
@@ -103,8 +168,23 @@ impl fmt::Display for Undetermined {
             Self::NoFence => {
                 f.write_str("undetermined: no conclusive answer before delivery_timeout, and no fence to prove absence")
             }
+            Self::StateLost => {
+                f.write_str("undetermined: the brokers no longer know what this producer wrote to the partition")
+            }
+            Self::StaleTimestamps => f.write_str(
+                "undetermined: a record with so old a timestamp is not sent again after an unanswered attempt",
+            ),
+            Self::ProducerStateExpired => {
+                f.write_str("undetermined: the brokers may have forgotten the producer since the last acknowledgement")
+            }
             Self::TopicRecreated => {
                 f.write_str("undetermined: the topic was deleted and created again after an unanswered attempt")
+            }
+            Self::ClusterChanged => f.write_str("undetermined: the brokers now belong to another cluster"),
+            Self::ProducerIdUsedElsewhere => f.write_str("undetermined: somebody else uses this producer's id"),
+            Self::NoAcknowledgementAsked => f.write_str("undetermined: no acknowledgement was asked for (acks=0)"),
+            Self::LeaderOnly => {
+                f.write_str("undetermined: an attempt went unanswered, and without idempotence it cannot be sent again")
             }
             Self::ClosedBeforeProof => f.write_str("undetermined: the producer was closed before a conclusive answer"),
             Self::DriverLost => f.write_str("undetermined: the producer's driver ended before a conclusive answer"),
@@ -112,8 +192,79 @@ impl fmt::Display for Undetermined {
     }
 }
 
+impl<R: fmt::Display> fmt::Display for Because<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.reason, self.cause)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.attempts {
+            0 => f.write_str("no attempt was made")?,
+            1 => f.write_str("1 attempt")?,
+            attempts => write!(f, "{attempts} attempts")?,
+        }
+        match (self.last_error, self.node) {
+            (Some(error), node) => {
+                f.write_str("; ")?;
+                error.tell(node, f)
+            }
+            (None, Some(node)) => write!(f, "; the partition's leader is node {node}"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+impl AttemptError {
+    fn tell(self, node: Option<i32>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let broker = Broker(node);
+        match self {
+            Self::Kafka(code) => write!(f, "{broker} last answered {}", Named(code)),
+            Self::ConnectionLost => write!(f, "the connection to {broker} was lost"),
+            Self::RequestTimedOut => write!(f, "{broker} did not answer within request_timeout"),
+            Self::InvalidAnswer => write!(f, "the answer of {broker} could not be read"),
+            Self::NotConnected => write!(f, "no connection to {broker} could be opened"),
+            Self::NoLeader => f.write_str("the partition has no leader"),
+            Self::NoProducerId => f.write_str("no broker has given a producer id"),
+            Self::ProducerIdRefused(code) => write!(f, "a producer id was refused with {}", Named(code)),
+        }
+    }
+}
+
+impl fmt::Display for AttemptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tell(None, f)
+    }
+}
+
+struct Broker(Option<i32>);
+
+impl fmt::Display for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(node) => write!(f, "node {node}"),
+            None => f.write_str("the broker"),
+        }
+    }
+}
+
+/// The name alone, inside brackets; the number where there is no name.
+struct Named(KafkaError);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "error code {}", self.0.code()),
+        }
+    }
+}
+
 impl std::error::Error for NotWritten {}
 impl std::error::Error for Undetermined {}
+impl std::error::Error for AttemptError {}
+impl<R: std::error::Error> std::error::Error for Because<R> {}
 
 /// What a broker said instead of yes: an error code of Kafka's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,5 +317,38 @@ impl std::ops::AddAssign for Tally {
         self.written += other.written;
         self.not_written += other.not_written;
         self.unknown += other.unknown;
+    }
+}
+
+#[cfg(all(test, not(milena_model)))]
+mod tests {
+    use super::*;
+
+    fn because<R>(reason: R, attempts: u32, node: Option<i32>, last_error: Option<AttemptError>) -> Because<R> {
+        Because { reason, cause: Cause { attempts, node, last_error } }
+    }
+
+    #[test]
+    fn an_end_reads_as_one_sentence_with_its_cause() {
+        let few_replicas = AttemptError::Kafka(ErrorCode::NOT_ENOUGH_REPLICAS.into());
+        let deadline = NotWritten::DeadlinePassed;
+        for (attempts, node, error, cause) in [
+            (2, Some(3), Some(few_replicas), "2 attempts; node 3 last answered NOT_ENOUGH_REPLICAS"),
+            (1, Some(3), Some(AttemptError::ConnectionLost), "1 attempt; the connection to node 3 was lost"),
+            (
+                0,
+                Some(3),
+                Some(AttemptError::NotConnected),
+                "no attempt was made; no connection to node 3 could be opened",
+            ),
+            (0, None, Some(AttemptError::NoLeader), "no attempt was made; the partition has no leader"),
+            (1, Some(3), None, "1 attempt; the partition's leader is node 3"),
+            (0, None, None, "no attempt was made"),
+        ] {
+            let text = because(deadline, attempts, node, error).to_string();
+            assert_eq!(text, format!("not written: its deadline ended before it could be appended ({cause})"));
+        }
+        let unanswered = because(Undetermined::NoFence, 4, Some(1), Some(AttemptError::RequestTimedOut)).to_string();
+        assert!(unanswered.ends_with("(4 attempts; node 1 did not answer within request_timeout)"), "{unanswered}");
     }
 }

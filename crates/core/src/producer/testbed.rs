@@ -16,8 +16,10 @@ use milena_wire::{ApiKey, Reader, Request, Response};
 
 use super::batch::{Chunk, ChunkSource, SealReason, SealedBatch, Stamp, StampedBatch};
 use super::completion::Delivery;
+use super::control::NewPartition;
 use super::front::{FrontConfig, PartitionFront, RecordRef, Reply, Value, WhenFull};
-use crate::ids::{Epoch, Identity, PartitionIndex, ProducerId, Sequence};
+use super::trouble::Trouble;
+use crate::ids::{Epoch, Identity, PartitionId, PartitionIndex, ProducerId, Sequence};
 use crate::time::{Moment, Now, TICK, Tick};
 
 /// Chunks in the classes of the client's pool; every byte that is held is counted.
@@ -105,7 +107,17 @@ pub(crate) fn now(millis: u64) -> Now {
 
 /// A front whose batches hold 10 kB, linger 5 ms and end their wait after 1 s.
 pub(crate) fn front() -> PartitionFront {
-    PartitionFront::new(PartitionIndex(0), FRONT)
+    front_with(FRONT)
+}
+
+/// A front with these limits.
+pub(crate) fn front_with(config: FrontConfig) -> PartitionFront {
+    PartitionFront::new(PartitionIndex(0), Trouble::new(), config)
+}
+
+/// Partition 0 of its topic, with this number.
+pub(crate) fn new_partition(id: u32) -> NewPartition {
+    NewPartition { id: PartitionId(id), index: PartitionIndex(0), trouble: Trouble::new() }
 }
 
 pub(crate) const FRONT: FrontConfig = FrontConfig {

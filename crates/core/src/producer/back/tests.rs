@@ -4,7 +4,7 @@ use super::*;
 use crate::ids::Epoch;
 use crate::producer::completion::Delivery;
 use crate::producer::outcome::{Outcome, Settlement};
-use crate::producer::testbed::{CountedMemory, IDENTITY, at, read, sealed};
+use crate::producer::testbed::{CountedMemory, IDENTITY, at, new_partition, read, sealed};
 
 const RETRY: Backoff = Backoff { initial: Duration::from_millis(100), max: Duration::from_millis(400) };
 /// No wait after a failure is longer.
@@ -37,7 +37,7 @@ impl Partition {
     fn without_identity() -> Self {
         let topic = TopicRef { name: Arc::from("t"), id: Uuid([1; 16]) };
         let config = BackConfig::new(DELIVERY_TIMEOUT, RETRY);
-        let back = PartitionBack::new(PartitionId(0), PartitionIndex(0), topic, config);
+        let back = PartitionBack::new(&new_partition(0), topic, config);
         Self { back, memory: CountedMemory::new(usize::MAX), chance: Chance::new(3), millis: 1_000, ended: Vec::new() }
     }
 

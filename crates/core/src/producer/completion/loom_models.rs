@@ -18,7 +18,7 @@ impl Wake for Woken {
 
 /// Two records due at the first tick, one far later.
 fn sealed() -> Arc<BatchCompletion> {
-    let batch = BatchCompletion::new(PartitionIndex(0));
+    let batch = BatchCompletion::new(PartitionIndex(0), Trouble::new());
     batch.start_deadline_run(0, Tick::not_before(DUE));
     batch.start_deadline_run(2, Tick::not_before(Moment::from_micros(1_000_000_000)));
     batch.seal(3, Vec::new());
@@ -151,7 +151,10 @@ fn loom_a_record_that_was_told_to_be_cancelled_is_never_sent() {
             thread::spawn(move || {
                 let delivery = Delivery::new(batch, 0);
                 delivery.cancel();
-                let cancelled = matches!(delivery.try_outcome(), Some(Outcome::NotWritten(NotWritten::Cancelled)));
+                let cancelled = matches!(
+                    delivery.try_outcome(),
+                    Some(Outcome::NotWritten(Because { reason: NotWritten::Cancelled, .. }))
+                );
                 told.store(cancelled, Ordering::SeqCst);
             })
         };

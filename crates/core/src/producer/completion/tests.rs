@@ -1,6 +1,8 @@
 //! One batch seen by its callers, from every side of the claim and of the end.
 
 use super::*;
+use crate::ids::NodeId;
+use crate::producer::outcome::AttemptError;
 use crate::producer::testbed::{Wakes, poll, ticks};
 use milena_wire::ErrorCode;
 
@@ -12,7 +14,7 @@ fn sealed(runs: &[(u32, u32)], count: u32) -> Arc<BatchCompletion> {
 }
 
 fn filling(runs: &[(u32, u32)]) -> Arc<BatchCompletion> {
-    let batch = BatchCompletion::new(PartitionIndex(3));
+    let batch = BatchCompletion::new(PartitionIndex(3), Trouble::new());
     for (first_index, due) in runs {
         batch.start_deadline_run(*first_index, Tick::not_before(ticks(*due)));
     }
@@ -32,6 +34,24 @@ fn fate_of(batch: &Arc<BatchCompletion>, index: u32) -> Fate {
         Some(Outcome::Unknown(fate)) => fate,
         other => panic!("record {index} is {other:?}"),
     }
+}
+
+/// A reason without a cause.
+fn untold<R>(reason: R) -> Because<R> {
+    Because { reason, cause: Cause::default() }
+}
+
+/// What the record's outcome or settlement says.
+fn cause_of(batch: &Arc<BatchCompletion>, index: u32) -> Cause {
+    match batch.outcome(index) {
+        Some(Outcome::NotWritten(why)) => why.cause,
+        Some(Outcome::Unknown(fate)) => fate.cause(),
+        other => panic!("record {index} is {other:?}"),
+    }
+}
+
+fn after(attempts: u32, last_error: Option<AttemptError>) -> Cause {
+    Cause { attempts, node: Some(3), last_error }
 }
 
 const DEADLINE: RecordState = RecordState::NotWritten(NotWritten::DeadlinePassed);
@@ -70,8 +90,8 @@ fn a_record_released_after_the_claim_is_unknown_and_its_fate_learns_the_end() {
 fn each_end_reaches_the_fate_as_it_is() {
     let refused = NotWritten::Refused(ErrorCode::MESSAGE_TOO_LARGE.into());
     let ends = [
-        (BatchEnd::NotWritten(refused), Settlement::NotWritten(refused)),
-        (BatchEnd::Undetermined(Undetermined::NoFence), Settlement::Undetermined(Undetermined::NoFence)),
+        (BatchEnd::NotWritten(refused), Settlement::NotWritten(untold(refused))),
+        (BatchEnd::Undetermined(Undetermined::NoFence), Settlement::Undetermined(untold(Undetermined::NoFence))),
     ];
     for (end, settlement) in ends {
         let batch = sealed(&[(0, 1)], 1);
@@ -89,7 +109,7 @@ fn an_undetermined_end_releases_in_doubt_and_its_fate_is_settled_at_once() {
     batch.claim();
     batch.settle(BatchEnd::Undetermined(Undetermined::DriverLost));
     let settlement = fate_of(&batch, 0).try_settlement();
-    assert_eq!(settlement, Some(Settlement::Undetermined(Undetermined::DriverLost)));
+    assert_eq!(settlement, Some(Settlement::Undetermined(untold(Undetermined::DriverLost))));
 }
 
 #[test]
@@ -149,6 +169,54 @@ fn a_record_cancelled_before_its_deadline_stays_cancelled() {
     batch.release_due(ticks(1));
     assert_eq!([batch.state(0), batch.state(1)], [CANCELLED, DEADLINE]);
     assert_eq!(batch.claim().len(), 2);
+}
+
+/// Trouble comes and goes while a batch waits; each caller is told what it was when it left.
+#[test]
+fn an_outcome_keeps_the_cause_that_it_was_given_with() {
+    let trouble = Trouble::new();
+    let batch = BatchCompletion::new(PartitionIndex(0), Arc::clone(&trouble));
+    for (first_index, due) in [(0, 1), (1, 2), (2, 3), (4, 9)] {
+        batch.start_deadline_run(first_index, Tick::not_before(ticks(due)));
+    }
+    batch.seal(5, Vec::new());
+    let node = Some(NodeId(3));
+    trouble.note(node, AttemptError::NotConnected);
+    batch.release_due(ticks(1));
+    batch.release_due(ticks(2));
+    trouble.note(node, AttemptError::NoProducerId);
+    batch.release_due(ticks(3));
+    trouble.clear();
+    Delivery::new(Arc::clone(&batch), 4).cancel();
+    trouble.note(node, AttemptError::ConnectionLost);
+    batch.settle(BatchEnd::NotWritten(NotWritten::Closed));
+    let causes = [0, 1, 2, 3, 4].map(|index| cause_of(&batch, index));
+    let gone = after(0, Some(AttemptError::NotConnected));
+    let idle = after(0, Some(AttemptError::NoProducerId));
+    assert_eq!(causes, [gone, gone, idle, idle, after(0, None)]);
+}
+
+#[test]
+fn a_fate_tells_the_cause_as_it_is_and_from_the_end_on_as_it_was_then() {
+    let trouble = Trouble::new();
+    let batch = BatchCompletion::new(PartitionIndex(0), Arc::clone(&trouble));
+    batch.start_deadline_run(0, Tick::not_before(ticks(1)));
+    batch.seal(1, Vec::new());
+    batch.claim();
+    trouble.led_by(NodeId(3));
+    batch.count_attempt();
+    batch.release_due(ticks(1));
+    let fate = fate_of(&batch, 0);
+    assert_eq!(fate.cause(), after(1, None));
+    trouble.note(None, AttemptError::RequestTimedOut);
+    batch.count_attempt();
+    assert_eq!(fate.cause(), after(2, Some(AttemptError::RequestTimedOut)));
+    batch.settle(BatchEnd::Undetermined(Undetermined::NoFence));
+    trouble.clear();
+    let cause = after(2, Some(AttemptError::RequestTimedOut));
+    assert_eq!(fate.cause(), cause);
+    let reason = Undetermined::NoFence;
+    assert_eq!(fate.try_settlement(), Some(Settlement::Undetermined(Because { reason, cause })));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::producer::completion::{BatchEnd, Delivery, RecordState};
-use crate::producer::front::{PartitionFront, Reply, WhenFull};
+use crate::producer::front::{Reply, WhenFull};
 use crate::producer::outcome::{NotWritten, Undetermined};
 use crate::producer::testbed::{CountedMemory, append, at, front, now, released, sealed, value};
 
@@ -109,7 +109,7 @@ fn every_record_is_released_within_a_tick_of_its_deadline() {
     let mut chance = crate::backoff::Chance::new(1);
     for _ in 0..200 {
         let memory = CountedMemory::new(MEMORY);
-        let mut front = PartitionFront::new(crate::ids::PartitionIndex(0), crate::producer::testbed::FRONT);
+        let mut front = front();
         let mut expiry = Expiry::new();
         let mut waiting: Vec<(Delivery, Moment)> = Vec::new();
         let mut micros = 0;

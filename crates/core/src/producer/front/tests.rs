@@ -3,7 +3,9 @@
 use super::*;
 use crate::producer::completion::RecordState;
 use crate::producer::outcome::NotWritten;
-use crate::producer::testbed::{CountedMemory, FRONT, append, at, front, now, read, released, stamp, value};
+use crate::producer::testbed::{
+    CountedMemory, FRONT, append, at, front, front_with, now, read, released, stamp, value,
+};
 use milena_wire::records::Record;
 
 fn memory() -> CountedMemory {
@@ -82,7 +84,7 @@ fn the_smallest_and_the_largest_timestamp_may_share_a_batch() {
 #[test]
 fn chunks_grow_with_the_batch() {
     let memory = memory();
-    let mut front = PartitionFront::new(PartitionIndex(0), config(200_000));
+    let mut front = front_with(config(200_000));
     (0..300).for_each(|_| drop(append(&mut front, &memory, 0, value(&[7; 500]))));
     front.seal(SealReason::Flush);
     let batch = front.take_sealed().next().expect("one batch");
@@ -95,7 +97,7 @@ fn chunks_grow_with_the_batch() {
 #[test]
 fn a_shared_value_is_linked_when_it_is_large_and_copied_when_it_is_small() {
     let memory = memory();
-    let mut front = PartitionFront::new(PartitionIndex(0), config(500_000));
+    let mut front = front_with(config(500_000));
     let (small, large) = (Bytes::from(vec![1; LINK_BYTES_MIN - 1]), Bytes::from(vec![2; LINK_BYTES_MIN]));
     let record = |shared| RecordRef {
         key: Some(b"key"),
@@ -121,7 +123,7 @@ fn a_shared_value_is_linked_when_it_is_large_and_copied_when_it_is_small() {
 #[test]
 fn a_record_larger_than_any_chunk_has_memory_of_its_own_and_the_next_one_follows_it() {
     let memory = memory();
-    let mut front = PartitionFront::new(PartitionIndex(0), config(500_000));
+    let mut front = front_with(config(500_000));
     let large = vec![3; CHUNK_BYTES_MAX + 1];
     for bytes in [&b"before"[..], &large, b"after"] {
         drop(append(&mut front, &memory, 0, value(bytes)));
@@ -142,7 +144,7 @@ fn a_record_larger_than_any_chunk_has_memory_of_its_own_and_the_next_one_follows
 #[test]
 fn a_batch_seals_before_it_grows_past_its_size_and_records_keep_their_order() {
     let memory = memory();
-    let mut front = PartitionFront::new(PartitionIndex(0), config(1_000));
+    let mut front = front_with(config(1_000));
     let values: Vec<[u8; 1]> = (0..200).map(|number| [number]).collect();
     for number in &values {
         drop(append(&mut front, &memory, 0, value(&[number[0]; 100])));
@@ -162,7 +164,7 @@ fn a_batch_seals_before_it_grows_past_its_size_and_records_keep_their_order() {
 #[test]
 fn the_driver_is_told_when_a_linger_starts_and_when_a_batch_seals() {
     let memory = memory();
-    let mut front = PartitionFront::new(PartitionIndex(0), config(300));
+    let mut front = front_with(config(300));
     let mut told = |millis| {
         let appended = front.append(now(millis), &memory, value(&[0; 100]), Reply::Handle, WhenFull::OpenNext);
         let appended = appended.expect("there is room");
@@ -178,7 +180,7 @@ fn the_driver_is_told_when_a_linger_starts_and_when_a_batch_seals() {
 #[test]
 fn a_full_batch_can_be_refused_so_that_the_caller_goes_elsewhere() {
     let memory = memory();
-    let mut front = PartitionFront::new(PartitionIndex(0), config(300));
+    let mut front = front_with(config(300));
     let mut refuse = || {
         let appended = front.append(now(0), &memory, value(&[0; 100]), Reply::Handle, WhenFull::Refuse);
         appended.map(|appended| (appended.index, appended.opened))
@@ -192,7 +194,7 @@ fn a_full_batch_can_be_refused_so_that_the_caller_goes_elsewhere() {
 #[test]
 fn a_record_without_memory_leaves_no_trace_but_the_sealed_batch_it_speaks_of() {
     let memory = CountedMemory::new(1024);
-    let mut front = PartitionFront::new(PartitionIndex(0), config(300));
+    let mut front = front_with(config(300));
     let full = |notice| Some(AppendError::BufferFull(notice));
     let mut refused = |bytes: usize| {
         front.append(now(0), &memory, value(&vec![0; bytes]), Reply::Report(9), WhenFull::OpenNext).err()
@@ -223,7 +225,7 @@ fn a_linked_value_without_memory_for_its_neighbours_gives_everything_back() {
 #[test]
 fn a_record_above_max_request_size_is_refused_with_both_numbers() {
     let memory = memory();
-    let mut front = PartitionFront::new(PartitionIndex(0), FrontConfig { max_request_size: 200, ..FRONT });
+    let mut front = front_with(FrontConfig { max_request_size: 200, ..FRONT });
     let refused = front.append(now(0), &memory, value(&[0; 150]), Reply::Handle, WhenFull::OpenNext);
     let Err(AppendError::TooLarge { size, limit }) = refused else { panic!("{refused:?}") };
     assert_eq!((size, limit), (61 + 2 + 4 + 2 + 150 + 1, 200));
@@ -236,8 +238,7 @@ fn whether_a_record_is_too_large_does_not_depend_on_the_batch_that_fills() {
     let memory = memory();
     let size = 10_000;
     let alone = BATCH_HEADER_BYTES + RecordLayout::new(0, 0, None, Some(size), &[]).expect("small").total_len();
-    let mut front =
-        PartitionFront::new(PartitionIndex(0), FrontConfig { max_request_size: alone, batch_size: alone, ..FRONT });
+    let mut front = front_with(FrontConfig { max_request_size: alone, batch_size: alone, ..FRONT });
     (0..100).for_each(|_| drop(append(&mut front, &memory, 0, value(b"x"))));
     let mut record = value(&[]);
     let bytes = vec![0; size];

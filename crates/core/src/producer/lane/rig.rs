@@ -6,9 +6,11 @@ use super::*;
 use crate::ids::TopicIndex;
 use crate::producer::back::BackConfig;
 use crate::producer::completion::{BatchEnd, Delivery};
+use crate::producer::control::NewPartition;
 use crate::producer::expiry::Expiry;
 use crate::producer::front::{FrontConfig, RecordRef, Reply, WhenFull};
 use crate::producer::testbed::{Asked, CountedMemory, FRONT, Peer};
+use crate::producer::trouble::Trouble;
 use crate::time::Now;
 use milena_wire::messages::produce::response::{PartitionProduceResponse, TopicProduceResponse};
 
@@ -106,8 +108,9 @@ impl Rig {
     pub(super) fn adopt_new(&mut self, id: u32, of: TopicIndex, front: FrontConfig) {
         let config = BackConfig::new(DELIVERY_TIMEOUT, RETRY);
         let index = PartitionIndex(id as i32);
-        self.fronts.insert(PartitionId(id), PartitionFront::new(index, front));
-        self.adopt(PartitionBack::new(PartitionId(id), index, topic(of), config));
+        let new = NewPartition { id: PartitionId(id), index, trouble: Trouble::new() };
+        self.fronts.insert(PartitionId(id), PartitionFront::new(index, Arc::clone(&new.trouble), front));
+        self.adopt(PartitionBack::new(&new, topic(of), config));
     }
 
     pub(super) fn adopt(&mut self, back: PartitionBack) {

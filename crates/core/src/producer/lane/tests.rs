@@ -5,7 +5,7 @@ use super::*;
 use crate::ids::TopicIndex;
 use crate::producer::completion::BatchEnd;
 use crate::producer::front::FrontConfig;
-use crate::producer::outcome::Outcome;
+use crate::producer::outcome::{Because, Outcome};
 use crate::producer::testbed::{FRONT, IDENTITY, value};
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -137,7 +137,7 @@ fn nothing_is_claimed_while_bytes_are_unsent() {
     first.cancel();
     second.cancel();
     assert!(matches!(first.try_outcome(), Some(Outcome::Unknown(_))), "claimed with the bytes before it");
-    assert!(matches!(second.try_outcome(), Some(Outcome::NotWritten(NotWritten::Cancelled))));
+    assert!(matches!(second.try_outcome(), Some(Outcome::NotWritten(Because { reason: NotWritten::Cancelled, .. }))));
     rig.is_writable = true;
     rig.turn();
     assert_eq!(rig.asked.len(), 1, "nothing is left of the second");

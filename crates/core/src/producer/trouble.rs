@@ -1,0 +1,129 @@
+//! What went wrong last on a partition: written by whoever leads it, read when a record ends.
+//!
+//! Always holds: one per partition, shared by its front, its back and its batches, so that a record that was never
+//! claimed has a cause too. One word, so that noting and reading it cost nothing and wait for nobody.
+//!
+//! Left out: what is done about it; see `back.rs` and `control.rs`.
+
+// Not `crate::sync`: the word informs and orders nothing, so the models need not try every order of it.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use milena_wire::ErrorCode;
+
+use super::outcome::{AttemptError, KafkaError};
+use crate::ids::NodeId;
+
+/// One partition's last trouble.
+#[derive(Debug)]
+pub struct Trouble(AtomicU64);
+
+impl Trouble {
+    /// Of a partition that just appeared: no broker, no error.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicU64::new(pack(None, None))))
+    }
+
+    /// The partition is led by this broker from now on; the last error stays until an attempt succeeds.
+    pub fn led_by(&self, node: NodeId) {
+        let (_, error) = self.last();
+        self.0.store(pack(Some(node), error), Ordering::Relaxed);
+    }
+
+    /// This went wrong, at this broker; without a broker the one that is known stays.
+    pub fn note(&self, node: Option<NodeId>, error: AttemptError) {
+        let node = node.or(self.last().0);
+        self.0.store(pack(node, Some(error)), Ordering::Relaxed);
+    }
+
+    /// An attempt succeeded: what went wrong before explains nothing any more.
+    pub fn clear(&self) {
+        let (node, _) = self.last();
+        self.0.store(pack(node, None), Ordering::Relaxed);
+    }
+
+    /// The broker, and what went wrong since the last success.
+    pub fn last(&self) -> (Option<NodeId>, Option<AttemptError>) {
+        unpack(self.0.load(Ordering::Relaxed))
+    }
+}
+
+const HAS_NODE: u64 = 1 << 63;
+
+/// Node in the low half; above it an error code, then the kind of trouble.
+fn pack(node: Option<NodeId>, error: Option<AttemptError>) -> u64 {
+    let (kind, code) = match error {
+        None => (0, ErrorCode::NONE),
+        Some(AttemptError::ConnectionLost) => (1, ErrorCode::NONE),
+        Some(AttemptError::RequestTimedOut) => (2, ErrorCode::NONE),
+        Some(AttemptError::InvalidAnswer) => (3, ErrorCode::NONE),
+        Some(AttemptError::NotConnected) => (4, ErrorCode::NONE),
+        Some(AttemptError::NoLeader) => (5, ErrorCode::NONE),
+        Some(AttemptError::NoProducerId) => (6, ErrorCode::NONE),
+        Some(AttemptError::ProducerIdRefused(code)) => (7, ErrorCode(code.code())),
+        Some(AttemptError::Kafka(code)) => (8, ErrorCode(code.code())),
+    };
+    let node = node.map_or(0, |node| HAS_NODE | u64::from(node.0 as u32));
+    node | u64::from(code.0 as u16) << 32 | kind << 48
+}
+
+fn unpack(word: u64) -> (Option<NodeId>, Option<AttemptError>) {
+    let node = (word & HAS_NODE != 0).then_some(NodeId(word as u32 as i32));
+    let code = KafkaError::from(ErrorCode((word >> 32) as u16 as i16));
+    let error = match (word & !HAS_NODE) >> 48 {
+        0 => None,
+        1 => Some(AttemptError::ConnectionLost),
+        2 => Some(AttemptError::RequestTimedOut),
+        3 => Some(AttemptError::InvalidAnswer),
+        4 => Some(AttemptError::NotConnected),
+        5 => Some(AttemptError::NoLeader),
+        6 => Some(AttemptError::NoProducerId),
+        7 => Some(AttemptError::ProducerIdRefused(code)),
+        8 => Some(AttemptError::Kafka(code)),
+        kind => unreachable!("kind {kind} is never packed"),
+    };
+    (node, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_trouble_is_read_as_it_was_noted() {
+        let codes =
+            [ErrorCode::NONE, ErrorCode::NOT_ENOUGH_REPLICAS, ErrorCode::UNKNOWN_SERVER_ERROR, ErrorCode(i16::MIN)];
+        let coded = codes.map(KafkaError::from);
+        let plain = [
+            AttemptError::ConnectionLost,
+            AttemptError::RequestTimedOut,
+            AttemptError::InvalidAnswer,
+            AttemptError::NotConnected,
+            AttemptError::NoLeader,
+            AttemptError::NoProducerId,
+        ];
+        let errors =
+            plain.into_iter().chain(coded.map(AttemptError::Kafka)).chain(coded.map(AttemptError::ProducerIdRefused));
+        for error in errors {
+            for node in [0, 1, i32::MAX, -1, i32::MIN].map(NodeId) {
+                let trouble = Trouble::new();
+                trouble.note(None, error);
+                assert_eq!(trouble.last(), (None, Some(error)));
+                trouble.note(Some(node), error);
+                assert_eq!(trouble.last(), (Some(node), Some(error)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_success_clears_the_error_and_a_new_leader_does_not() {
+        let trouble = Trouble::new();
+        assert_eq!(trouble.last(), (None, None));
+        trouble.led_by(NodeId(3));
+        trouble.note(None, AttemptError::ConnectionLost);
+        trouble.led_by(NodeId(4));
+        assert_eq!(trouble.last(), (Some(NodeId(4)), Some(AttemptError::ConnectionLost)));
+        trouble.clear();
+        assert_eq!(trouble.last(), (Some(NodeId(4)), None));
+    }
+}

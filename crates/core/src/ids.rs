@@ -85,6 +85,33 @@ pub struct Identity {
     pub epoch: Epoch,
 }
 
+/// One road to a broker: the fast one, or the slow one for partitions whose answers are late (rule 27).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneId {
+    /// The broker.
+    pub node: NodeId,
+    /// Brokers serve one request per connection at a time, so who is slow has a connection of its own.
+    pub is_slow: bool,
+}
+
+impl LaneId {
+    /// The broker's lane for partitions that are answered in time.
+    pub const fn fast(node: NodeId) -> Self {
+        Self { node, is_slow: false }
+    }
+
+    /// The broker's lane for partitions that are not.
+    pub const fn slow(node: NodeId) -> Self {
+        Self { node, is_slow: true }
+    }
+}
+
+impl fmt::Display for LaneId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.node, if self.is_slow { " slow" } else { "" })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,5 +123,11 @@ mod tests {
         assert_eq!(last.next(11), Sequence(10));
         assert_eq!(Sequence::FIRST.next(7), Sequence(7));
         assert_eq!(Sequence::new(-1), None);
+    }
+
+    #[test]
+    fn a_slow_lane_says_so() {
+        let lanes = [LaneId::fast(NodeId(3)), LaneId::slow(NodeId(3))];
+        assert_eq!(lanes.map(|lane| lane.to_string()), ["3", "3 slow"]);
     }
 }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use milena_core::ids::{NodeId, PartitionId, TopicIndex};
+use milena_core::ids::{LaneId, PartitionId, TopicIndex};
 use milena_core::producer::back::Ended;
 use milena_core::producer::batch::SealReason;
 use milena_core::producer::completion::{BatchCompletion, BatchEnd, Posted};
@@ -37,7 +37,7 @@ pub(crate) use callers::Offered;
 pub(crate) struct Client {
     control: Control,
     control_link: Option<LinkId>,
-    lanes: BTreeMap<NodeId, LaneSeat>,
+    lanes: BTreeMap<LaneId, LaneSeat>,
     fronts: BTreeMap<PartitionId, FrontSeat>,
     topics: Vec<TopicSeat>,
     expiry: Expiry<PartitionId>,
@@ -62,7 +62,7 @@ struct FrontSeat {
     front: PartitionFront,
     place: Place,
     /// Who leads it.
-    node: Option<NodeId>,
+    lane: Option<LaneId>,
 }
 
 #[derive(Debug, Default)]
@@ -121,15 +121,15 @@ impl Client {
                 self.hang_up(stage, net, owner);
                 self.control.handle_disconnected(now, why);
             }
-            (Owner::Lane(node), Heard::Gone(why)) => {
+            (Owner::Lane(id), Heard::Gone(why)) => {
                 stage.note(format_args!("{owner} hears: {why}"));
                 self.hang_up(stage, net, owner);
-                self.lane(node).handle_disconnected(now);
+                self.lane(id).handle_disconnected(now);
             }
-            (Owner::Lane(node), Heard::Connected) => self.lane(node).handle_connected(now),
-            (Owner::Lane(node), Heard::Written(bytes)) => self.lane(node).handle_written(bytes),
-            (Owner::Lane(node), Heard::Read(bytes)) => {
-                let lane = self.lane(node);
+            (Owner::Lane(id), Heard::Connected) => self.lane(id).handle_connected(now),
+            (Owner::Lane(id), Heard::Written(bytes)) => self.lane(id).handle_written(bytes),
+            (Owner::Lane(id), Heard::Read(bytes)) => {
+                let lane = self.lane(id);
                 if let Some(buffer) = lane.read_buffer() {
                     buffer.extend_from_slice(&bytes);
                     lane.handle_read(now);
@@ -141,18 +141,18 @@ impl Client {
     fn link_of(&self, owner: Owner) -> Option<LinkId> {
         match owner {
             Owner::Control => self.control_link,
-            Owner::Lane(node) => self.lanes.get(&node)?.link,
+            Owner::Lane(id) => self.lanes.get(&id)?.link,
         }
     }
 
-    fn lane(&mut self, node: NodeId) -> &mut Lane {
-        &mut self.lanes.get_mut(&node).expect("a lane is opened before anything is told to it").lane
+    fn lane(&mut self, id: LaneId) -> &mut Lane {
+        &mut self.lanes.get_mut(&id).expect("a lane is opened before anything is told to it").lane
     }
 
     fn hang_up(&mut self, stage: &mut Stage, net: &mut Network, owner: Owner) {
         let link = match owner {
             Owner::Control => self.control_link.take(),
-            Owner::Lane(node) => self.lanes.get_mut(&node).and_then(|seat| seat.link.take()),
+            Owner::Lane(id) => self.lanes.get_mut(&id).and_then(|seat| seat.link.take()),
         };
         if let Some(link) = link {
             net.hang_up(stage, link, &self.memory);
@@ -167,17 +167,19 @@ impl Client {
                 LaneEvent::Released(back) => self.control.handle_released(back),
                 told => unreachable!("{told:?} is not for control"),
             },
-            Mail::ToLane(node, order) => match *order {
+            Mail::ToLane(id, order) => match *order {
                 ControlEvent::Move(_, back) => {
                     let partition = back.id();
-                    self.lane(node).adopt(back);
+                    self.lane(id).adopt(back);
                     let seat = self.fronts.get_mut(&partition).expect("partitions have fronts before they move");
-                    seat.node = Some(node);
+                    seat.lane = Some(id);
                     self.collect(stage, partition);
                 }
-                ControlEvent::Recall(_, partition) => self.lane(node).recall(partition),
-                ControlEvent::Grant(_, partition, identity) => self.lane(node).grant(partition, identity),
-                ControlEvent::TopicRecreated(_, partition, id) => self.lane(node).handle_topic_recreated(partition, id),
+                ControlEvent::Recall(_, partition) => self.lane(id).recall(partition),
+                ControlEvent::Grant(_, partition, identity) => self.lane(id).grant(partition, identity),
+                ControlEvent::TopicRecreated(_, partition, topic_id) => {
+                    self.lane(id).handle_topic_recreated(partition, topic_id);
+                }
                 order => unreachable!("{order:?} is not for a lane"),
             },
         }
@@ -186,7 +188,7 @@ impl Client {
     /// A lane looks at a front, if one leads it; otherwise it will when it takes the partition over.
     pub(crate) fn collect(&mut self, stage: &mut Stage, partition: PartitionId) {
         let seat = self.fronts.get_mut(&partition).expect("whoever names a partition has seen its front");
-        let lane = seat.node.and_then(|node| self.lanes.get_mut(&node));
+        let lane = seat.lane.and_then(|lane| self.lanes.get_mut(&lane));
         if let Some(held) = lane {
             held.lane.collect(partition, &mut seat.front, stage.now);
         }
@@ -195,13 +197,13 @@ impl Client {
     /// Everything that can be done now; then the next timer is set.
     pub(crate) fn turn(&mut self, stage: &mut Stage, net: &mut Network) {
         if !self.is_closed {
-            let nodes: Vec<NodeId> = self.lanes.keys().copied().collect();
+            let lanes: Vec<LaneId> = self.lanes.keys().copied().collect();
             let mut rounds = 0;
             loop {
                 let mut moved = self.release(stage);
                 moved |= self.advance_control(stage, net);
-                for node in self.lanes.keys().copied().collect::<Vec<_>>() {
-                    moved |= self.advance_lane(stage, net, node);
+                for id in self.lanes.keys().copied().collect::<Vec<_>>() {
+                    moved |= self.advance_lane(stage, net, id);
                 }
                 rounds += 1;
                 if !moved || rounds == ROUNDS_MAX {
@@ -209,7 +211,7 @@ impl Client {
                 }
             }
             if rounds == ROUNDS_MAX {
-                stage.history.give_up(format!("the client never comes to rest at {} (lanes {nodes:?})", stage.now));
+                stage.history.give_up(format!("the client never comes to rest at {} (lanes {lanes:?})", stage.now));
             }
             self.set_timer(stage, net);
         }
@@ -294,21 +296,21 @@ impl Client {
             ControlEvent::Reached => {}
             ControlEvent::TopicMissing(topic, code) => stage.note(format_args!("{topic} is missing: {code}")),
             ControlEvent::PartitionsAppeared(topic, partitions) => self.add_partitions(stage, topic, &partitions),
-            ControlEvent::LaneNeeded(node, _) => {
+            ControlEvent::LaneNeeded(id, _) => {
                 let scenario = &stage.scenario;
-                self.lanes.entry(node).or_insert_with(|| {
-                    let seed = scenario.seed ^ node.0 as u64;
-                    LaneSeat { lane: Lane::new(node, scenario.lane(), seed), link: None }
+                self.lanes.entry(id).or_insert_with(|| {
+                    let seed = scenario.seed ^ id.node.0 as u64 ^ (u64::from(id.is_slow) << 32);
+                    LaneSeat { lane: Lane::new(id, scenario.lane(), seed), link: None }
                 });
             }
             ControlEvent::Ended(_, ended) => conclude(stage, &self.memory, ended),
-            ControlEvent::Move(node, _)
-            | ControlEvent::Recall(node, _)
-            | ControlEvent::Grant(node, ..)
-            | ControlEvent::TopicRecreated(node, ..) => {
+            ControlEvent::Move(id, _)
+            | ControlEvent::Recall(id, _)
+            | ControlEvent::Grant(id, ..)
+            | ControlEvent::TopicRecreated(id, ..) => {
                 let arrival = (stage.now + stage.mail_delay()).max(self.mail_from_control);
                 self.mail_from_control = arrival;
-                stage.at(arrival, Event::Mail(Mail::ToLane(node, Box::new(event))));
+                stage.at(arrival, Event::Mail(Mail::ToLane(id, Box::new(event))));
             }
         }
     }
@@ -317,44 +319,44 @@ impl Client {
         let number = topic.0 as usize;
         for partition in partitions {
             let front = PartitionFront::new(partition.index, Arc::clone(&partition.trouble), stage.scenario.front);
-            self.fronts.insert(partition.id, FrontSeat { front, place: (number, partition.index.0), node: None });
+            self.fronts.insert(partition.id, FrontSeat { front, place: (number, partition.index.0), lane: None });
             self.topics[number].partitions.push(partition.id);
         }
     }
 
     /// As for control.
-    fn advance_lane(&mut self, stage: &mut Stage, net: &mut Network, node: NodeId) -> bool {
+    fn advance_lane(&mut self, stage: &mut Stage, net: &mut Network, id: LaneId) -> bool {
         let now = stage.now;
-        self.lane(node).handle_timeout(now);
-        while let Some(partition) = self.lane(node).poll_collect(now) {
+        self.lane(id).handle_timeout(now);
+        while let Some(partition) = self.lane(id).poll_collect(now) {
             self.collect(stage, partition);
         }
-        let mut moved = self.obey_lane_events(stage, net, node);
-        if self.lane(node).poll_dial(now) {
-            let link = net.dial(stage, Owner::Lane(node));
-            self.lanes.get_mut(&node).expect("the lane dials").link = Some(link);
+        let mut moved = self.obey_lane_events(stage, net, id);
+        if self.lane(id).poll_dial(now) {
+            let link = net.dial(stage, Owner::Lane(id));
+            self.lanes.get_mut(&id).expect("the lane dials").link = Some(link);
         }
-        moved |= self.write_lane(stage, net, node);
-        moved | self.obey_lane_events(stage, net, node)
+        moved |= self.write_lane(stage, net, id);
+        moved | self.obey_lane_events(stage, net, id)
     }
 
-    fn obey_lane_events(&mut self, stage: &mut Stage, net: &mut Network, node: NodeId) -> bool {
+    fn obey_lane_events(&mut self, stage: &mut Stage, net: &mut Network, id: LaneId) -> bool {
         let mut moved = false;
-        while let Some(event) = self.lane(node).poll_event() {
-            self.obey_lane(stage, net, node, event);
+        while let Some(event) = self.lane(id).poll_event() {
+            self.obey_lane(stage, net, id, event);
             moved = true;
         }
         moved
     }
 
-    fn write_lane(&mut self, stage: &mut Stage, net: &mut Network, node: NodeId) -> bool {
+    fn write_lane(&mut self, stage: &mut Stage, net: &mut Network, id: LaneId) -> bool {
         let mut moved = false;
-        let seat = self.lanes.get_mut(&node).expect("the lane is having its turn");
+        let seat = self.lanes.get_mut(&id).expect("the lane is having its turn");
         while let Some(link) = seat.link.filter(|link| net.can_write(*link)) {
             let Some(transmit) = seat.lane.poll_request(stage.now, &self.memory) else { break };
             let outgoing = hand_over(stage, transmit);
             stage.note(format_args!(
-                "lane {node} writes {} bytes, attempts {:?}",
+                "lane {id} writes {} bytes, attempts {:?}",
                 outgoing.bytes.len(),
                 outgoing.attempts
             ));
@@ -365,7 +367,7 @@ impl Client {
         moved
     }
 
-    fn obey_lane(&mut self, stage: &mut Stage, net: &mut Network, node: NodeId, event: LaneEvent) {
+    fn obey_lane(&mut self, stage: &mut Stage, net: &mut Network, id: LaneId, event: LaneEvent) {
         match event {
             LaneEvent::Ended(_, ended) => conclude(stage, &self.memory, ended),
             LaneEvent::Stopped(partition, code) => {
@@ -373,12 +375,12 @@ impl Client {
                 self.end_front(stage, partition, NotWritten::PartitionStopped(code.into()));
             }
             LaneEvent::Disconnected(error) => {
-                stage.note(format_args!("lane {node} hangs up: {error}"));
-                self.hang_up(stage, net, Owner::Lane(node));
+                stage.note(format_args!("lane {id} hangs up: {error}"));
+                self.hang_up(stage, net, Owner::Lane(id));
             }
             LaneEvent::Released(_) | LaneEvent::NeedsIdentity(..) | LaneEvent::NeedsMetadata => {
                 if let LaneEvent::Released(back) = &event {
-                    self.fronts.get_mut(&back.id()).expect("led partitions have fronts").node = None;
+                    self.fronts.get_mut(&back.id()).expect("led partitions have fronts").lane = None;
                 }
                 let arrival = (stage.now + stage.mail_delay()).max(self.mail_to_control);
                 self.mail_to_control = arrival;
@@ -414,11 +416,11 @@ impl Client {
                 _ => {}
             }
         }
-        for node in self.lanes.keys().copied().collect::<Vec<_>>() {
-            self.hang_up(stage, net, Owner::Lane(node));
-            self.lane(node).handle_disconnected(stage.now);
-            self.lane(node).end_all(unclaimed, doubt);
-            while let Some(event) = self.lane(node).poll_event() {
+        for id in self.lanes.keys().copied().collect::<Vec<_>>() {
+            self.hang_up(stage, net, Owner::Lane(id));
+            self.lane(id).handle_disconnected(stage.now);
+            self.lane(id).end_all(unclaimed, doubt);
+            while let Some(event) = self.lane(id).poll_event() {
                 match event {
                     LaneEvent::Ended(_, ended) => conclude(stage, &self.memory, ended),
                     LaneEvent::Released(back) => self.end_back(stage, back),

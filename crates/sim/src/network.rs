@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use milena_broker::ConnectionId;
-use milena_core::ids::NodeId;
+use milena_core::ids::LaneId;
 use milena_core::producer::produce_request::Transmit;
 use milena_core::time::Moment;
 use milena_wire::ErrorCode;
@@ -27,7 +27,7 @@ pub(crate) struct LinkId(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Owner {
     Control,
-    Lane(NodeId),
+    Lane(LaneId),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

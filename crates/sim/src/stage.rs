@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use milena_core::ids::{NodeId, PartitionId};
+use milena_core::ids::{LaneId, PartitionId};
 use milena_core::producer::control::ControlEvent;
 use milena_core::producer::lane::LaneEvent;
 use milena_core::time::{Moment, Now};
@@ -51,7 +51,7 @@ pub(crate) enum Event {
 
 #[derive(Debug)]
 pub(crate) enum Mail {
-    ToLane(NodeId, Box<ControlEvent>),
+    ToLane(LaneId, Box<ControlEvent>),
     ToControl(Box<LaneEvent>),
 }
 

@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use milena_core::ids::{NodeId, PartitionId, TopicIndex};
+use milena_core::ids::{LaneId, PartitionId, TopicIndex};
 use milena_core::producer::back::PartitionBack;
 use milena_core::producer::batch::SealReason;
 use milena_core::producer::completion::BatchCompletion;
@@ -48,7 +48,7 @@ struct ControlTask {
     settings: Settings,
     control: Control,
     commands: mpsc::UnboundedReceiver<Command>,
-    lanes: BTreeMap<NodeId, LaneHandle>,
+    lanes: BTreeMap<LaneId, LaneHandle>,
     from_lanes: mpsc::UnboundedReceiver<FromLane>,
     to_control: mpsc::UnboundedSender<FromLane>,
     live: mpsc::UnboundedSender<AskLive>,
@@ -194,7 +194,7 @@ impl ControlTask {
             #[cfg(test)]
             Command::Panic => panic!("this panic is part of a test"),
             #[cfg(test)]
-            Command::PanicInLanes => self.lanes.keys().for_each(|node| self.tell_lane(*node, ToLane::Panic)),
+            Command::PanicInLanes => self.lanes.keys().for_each(|id| self.tell_lane(*id, ToLane::Panic)),
         }
     }
 
@@ -336,12 +336,12 @@ impl ControlTask {
             ControlEvent::Reached => self.is_reached = true,
             ControlEvent::PartitionsAppeared(topic, partitions) => self.add_partitions(topic, &partitions),
             ControlEvent::TopicMissing(topic, code) => self.topics[topic.0 as usize].set_missing(code),
-            ControlEvent::LaneNeeded(node, address) => self.open_lane(node, address),
-            ControlEvent::Move(node, back) => self.tell_lane(node, ToLane::Adopt(Box::new(back))),
-            ControlEvent::Recall(node, partition) => self.tell_lane(node, ToLane::Recall(partition)),
-            ControlEvent::Grant(node, partition, identity) => self.tell_lane(node, ToLane::Grant(partition, identity)),
-            ControlEvent::TopicRecreated(node, partition, id) => {
-                self.tell_lane(node, ToLane::TopicRecreated(partition, id));
+            ControlEvent::LaneNeeded(lane, address) => self.open_lane(lane, address),
+            ControlEvent::Move(lane, back) => self.tell_lane(lane, ToLane::Adopt(Box::new(back))),
+            ControlEvent::Recall(lane, partition) => self.tell_lane(lane, ToLane::Recall(partition)),
+            ControlEvent::Grant(lane, partition, identity) => self.tell_lane(lane, ToLane::Grant(partition, identity)),
+            ControlEvent::TopicRecreated(lane, partition, id) => {
+                self.tell_lane(lane, ToLane::TopicRecreated(partition, id));
             }
             ControlEvent::Ended(partition, ended) => {
                 let shared = &self.surroundings.shared;
@@ -365,20 +365,20 @@ impl ControlTask {
         topic.add_partitions(slots);
     }
 
-    fn open_lane(&mut self, node: NodeId, address: milena_core::metadata::Address) {
-        if self.lanes.contains_key(&node) {
-            return self.tell_lane(node, ToLane::Address(address));
+    fn open_lane(&mut self, id: LaneId, address: milena_core::metadata::Address) {
+        if self.lanes.contains_key(&id) {
+            return self.tell_lane(id, ToLane::Address(address));
         }
         let (orders, order_queue) = mpsc::unbounded_channel();
-        let lane = Lane::new(node, self.settings.lane.clone(), seed());
+        let lane = Lane::new(id, self.settings.lane.clone(), seed());
         let gate = Arc::new(Gate::new());
         let task = LaneTask::new(self.surroundings.clone(), lane, address, gate, order_queue, self.to_control.clone());
         tokio::spawn(task.run());
-        self.lanes.insert(node, LaneHandle { orders });
+        self.lanes.insert(id, LaneHandle { orders });
     }
 
-    fn tell_lane(&self, node: NodeId, order: ToLane) {
-        let lane = self.lanes.get(&node).expect("a lane is needed before it is told anything");
+    fn tell_lane(&self, id: LaneId, order: ToLane) {
+        let lane = self.lanes.get(&id).expect("a lane is needed before it is told anything");
         if let Err(returned) = lane.orders.send(order)
             && let ToLane::Adopt(back) = returned.0
         {

@@ -21,7 +21,7 @@ use super::outcome::{NotWritten, Undetermined};
 use super::trouble::Trouble;
 use crate::backoff::{Backoff, Chance};
 use crate::connection::{Answer, Connection, ConnectionConfig, ConnectionError};
-use crate::ids::{Epoch, Identity, NodeId, PartitionId, PartitionIndex, ProducerId, TopicIndex};
+use crate::ids::{Epoch, Identity, LaneId, NodeId, PartitionId, PartitionIndex, ProducerId, TopicIndex};
 use crate::metadata::{Address, Metadata, TopicMetadata, TopicState};
 use crate::time::Moment;
 
@@ -64,16 +64,16 @@ pub enum ControlEvent {
     PartitionsAppeared(TopicIndex, Vec<NewPartition>),
     /// The cluster says that the topic is not there, or may not be seen.
     TopicMissing(TopicIndex, ErrorCode),
-    /// This broker's lane is needed, or the broker's address changed.
-    LaneNeeded(NodeId, Address),
-    /// The lane of this broker takes the partition over.
-    Move(NodeId, PartitionBack),
-    /// The lane of this broker must give the partition back.
-    Recall(NodeId, PartitionId),
-    /// The lane of this broker gets an identity for the partition.
-    Grant(NodeId, PartitionId, Identity),
-    /// The lane of this broker must know that the partition's topic was created anew.
-    TopicRecreated(NodeId, PartitionId, Uuid),
+    /// This lane is needed, or its broker's address changed.
+    LaneNeeded(LaneId, Address),
+    /// The lane takes the partition over.
+    Move(LaneId, PartitionBack),
+    /// The lane must give the partition back.
+    Recall(LaneId, PartitionId),
+    /// The lane gets an identity for the partition.
+    Grant(LaneId, PartitionId, Identity),
+    /// The lane must know that the partition's topic was created anew.
+    TopicRecreated(LaneId, PartitionId, Uuid),
     /// A batch of this partition ended.
     Ended(PartitionId, Ended),
 }
@@ -97,7 +97,7 @@ enum Link {
 #[derive(Debug)]
 enum Place {
     Here(Box<PartitionBack>),
-    Lane { node: NodeId, is_recalled: bool },
+    Lane { lane: LaneId, is_recalled: bool },
 }
 
 #[derive(Debug)]
@@ -127,7 +127,7 @@ pub struct Control {
     faults: ConnectFaults,
     topics: Vec<ControlTopic>,
     partitions: Vec<ControlPartition>,
-    lanes: BTreeMap<NodeId, Address>,
+    lanes: BTreeMap<LaneId, Address>,
     identity: Option<Identity>,
     /// Partitions without an identity, with the producer id that is no good for them.
     waiting_for_identity: BTreeMap<PartitionId, Option<ProducerId>>,
@@ -204,8 +204,8 @@ impl Control {
         for id in good {
             // One that is on its way between lanes asks again where it arrives.
             self.waiting_for_identity.remove(&id);
-            if let Place::Lane { node, .. } = self.partition(id).place {
-                self.events.push_back(ControlEvent::Grant(node, id, identity));
+            if let Place::Lane { lane, .. } = self.partition(id).place {
+                self.events.push_back(ControlEvent::Grant(lane, id, identity));
             }
         }
     }
@@ -221,8 +221,8 @@ impl Control {
         let place = std::mem::replace(&mut self.partition(id).place, Place::Here(Box::new(back)));
         self.place_partition(id);
         // Without a leader it goes back: a lane sees to its timers, and to memory that nobody wants.
-        if let (Place::Lane { node, .. }, Place::Here(_)) = (place, &self.partition(id).place) {
-            self.hand_over(id, node);
+        if let (Place::Lane { lane, .. }, Place::Here(_)) = (place, &self.partition(id).place) {
+            self.hand_over(id, lane);
         }
     }
 
@@ -407,8 +407,8 @@ impl Control {
     fn topic_recreated(&mut self, index: TopicIndex, id: Uuid) {
         for partition in self.topics[index.0 as usize].partitions.clone() {
             match &mut self.partitions[partition.0 as usize].place {
-                Place::Lane { node, .. } => {
-                    self.events.push_back(ControlEvent::TopicRecreated(*node, partition, id));
+                Place::Lane { lane, .. } => {
+                    self.events.push_back(ControlEvent::TopicRecreated(*lane, partition, id));
                 }
                 Place::Here(back) => {
                     let mut ended = Vec::new();
@@ -450,27 +450,28 @@ impl Control {
         let partition = &self.partitions[id.0 as usize];
         let Some(leader) = self.leader_of(partition) else { return };
         let address = self.metadata.brokers()[&leader].clone();
-        if self.lanes.get(&leader) != Some(&address) {
-            self.lanes.insert(leader, address.clone());
-            self.events.push_back(ControlEvent::LaneNeeded(leader, address));
+        let goal = LaneId::fast(leader);
+        if self.lanes.get(&goal) != Some(&address) {
+            self.lanes.insert(goal, address.clone());
+            self.events.push_back(ControlEvent::LaneNeeded(goal, address));
         }
         match &mut self.partition(id).place {
-            Place::Lane { node, is_recalled } if *node != leader && !*is_recalled => {
+            Place::Lane { lane, is_recalled } if *lane != goal && !*is_recalled => {
                 *is_recalled = true;
-                let node = *node;
-                self.events.push_back(ControlEvent::Recall(node, id));
+                let lane = *lane;
+                self.events.push_back(ControlEvent::Recall(lane, id));
             }
             Place::Lane { .. } => {}
-            Place::Here(_) => self.hand_over(id, leader),
+            Place::Here(_) => self.hand_over(id, goal),
         }
     }
 
-    fn hand_over(&mut self, id: PartitionId, node: NodeId) {
-        let place = Place::Lane { node, is_recalled: false };
+    fn hand_over(&mut self, id: PartitionId, lane: LaneId) {
+        let place = Place::Lane { lane, is_recalled: false };
         let Place::Here(back) = std::mem::replace(&mut self.partition(id).place, place) else {
             unreachable!("only what is here is handed over")
         };
-        self.events.push_back(ControlEvent::Move(node, *back));
+        self.events.push_back(ControlEvent::Move(lane, *back));
     }
 
     /// The next bytes for the control connection's socket.

@@ -32,7 +32,7 @@ use super::outcome::{NotWritten, Undetermined};
 use super::produce_request::{self, Entry, Envelope, TOPIC_IDS_FROM, Transmit};
 use crate::backoff::{Backoff, Chance};
 use crate::connection::{Answer, Connection, ConnectionConfig, ConnectionError};
-use crate::ids::{Identity, NodeId, PartitionId, PartitionIndex, ProducerId};
+use crate::ids::{Identity, LaneId, PartitionId, PartitionIndex, ProducerId};
 use crate::time::Moment;
 
 /// What a lane needs to know of the configuration.
@@ -106,7 +106,7 @@ struct LanePartition {
 #[derive(Debug)]
 pub struct Lane {
     config: LaneConfig,
-    node: NodeId,
+    id: LaneId,
     link: Link,
     partitions: BTreeMap<PartitionId, LanePartition>,
     /// Those that may have something to send.
@@ -126,10 +126,10 @@ pub struct Lane {
 
 impl Lane {
     /// A lane without partitions; it dials at once.
-    pub fn new(node: NodeId, config: LaneConfig, seed: u64) -> Self {
+    pub fn new(id: LaneId, config: LaneConfig, seed: u64) -> Self {
         Self {
             config,
-            node,
+            id,
             link: Link::Down { retry_at: Moment::START },
             partitions: BTreeMap::new(),
             ready: BTreeSet::new(),
@@ -144,9 +144,9 @@ impl Lane {
         }
     }
 
-    /// The broker.
-    pub fn node(&self) -> NodeId {
-        self.node
+    /// The broker, and which of the roads to it this is.
+    pub fn id(&self) -> LaneId {
+        self.id
     }
 
     /// Whether the lane leads this partition.
@@ -157,7 +157,7 @@ impl Lane {
     /// Takes a partition over. Its front should be collected next.
     pub fn adopt(&mut self, back: PartitionBack) {
         let id = back.id();
-        back.trouble().led_by(self.node);
+        back.trouble().led_by(self.id.node);
         if back.needs_identity() {
             self.events.push_back(LaneEvent::NeedsIdentity(id, back.abandoned()));
         }

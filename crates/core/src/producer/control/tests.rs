@@ -22,7 +22,7 @@ struct Rig {
     /// Everything else it said, as text, since the last look.
     told: Vec<String>,
     /// Partitions that it gave away.
-    moved: Vec<(NodeId, PartitionBack)>,
+    moved: Vec<(LaneId, PartitionBack)>,
 }
 
 fn address(name: &str) -> Address {
@@ -99,9 +99,9 @@ impl Rig {
                 self.peer = None;
                 self.asked.clear();
             }
-            ControlEvent::Move(node, back) => {
-                self.told.push(format!("move {} to {node}", back.id()));
-                self.moved.push((node, back));
+            ControlEvent::Move(lane, back) => {
+                self.told.push(format!("move {} to {lane}", back.id()));
+                self.moved.push((lane, back));
             }
             ControlEvent::Reached => self.told.push("reached".to_owned()),
             ControlEvent::PartitionsAppeared(topic, new) => {
@@ -109,12 +109,12 @@ impl Rig {
                 self.told.push(format!("topic {topic} has {ids:?}"));
             }
             ControlEvent::TopicMissing(topic, code) => self.told.push(format!("topic {topic} misses: {code}")),
-            ControlEvent::LaneNeeded(node, address) => self.told.push(format!("lane {node} at {}", address.host)),
-            ControlEvent::Recall(node, id) => self.told.push(format!("recall {id} from {node}")),
-            ControlEvent::Grant(node, id, identity) => {
-                self.told.push(format!("grant {} to {id} on {node}", identity.producer_id));
+            ControlEvent::LaneNeeded(lane, address) => self.told.push(format!("lane {lane} at {}", address.host)),
+            ControlEvent::Recall(lane, id) => self.told.push(format!("recall {id} from {lane}")),
+            ControlEvent::Grant(lane, id, identity) => {
+                self.told.push(format!("grant {} to {id} on {lane}", identity.producer_id));
             }
-            ControlEvent::TopicRecreated(node, id, _) => self.told.push(format!("recreated {id} on {node}")),
+            ControlEvent::TopicRecreated(lane, id, _) => self.told.push(format!("recreated {id} on {lane}")),
             ControlEvent::Ended(id, ended) => {
                 self.told.push(format!("ended {id}: {:?}", ended.conclude().completion.end()))
             }
@@ -378,8 +378,8 @@ fn a_partition_on_its_way_between_lanes_learns_that_its_topic_was_recreated() {
     rig.refresh(7, &[2]);
     rig.control.handle_released(back);
     rig.turn();
-    let (node, back) = rig.moved.pop().expect("it moved on");
-    assert_eq!((node, back.topic().id), (NodeId(2), Uuid([7; 16])));
+    let (lane, back) = rig.moved.pop().expect("it moved on");
+    assert_eq!((lane, back.topic().id), (LaneId::fast(NodeId(2)), Uuid([7; 16])));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Always holds: a turn ends, and then nothing is due. What the lane says is kept until a test looks at it.
 
 use super::*;
-use crate::ids::TopicIndex;
+use crate::ids::{NodeId, TopicIndex};
 use crate::producer::back::BackConfig;
 use crate::producer::completion::{BatchEnd, Delivery};
 use crate::producer::control::NewPartition;
@@ -57,7 +57,7 @@ impl Rig {
             reconnect: RETRY,
         };
         Self {
-            lane: Lane::new(NodeId(1), config, 5),
+            lane: Lane::new(LaneId::fast(NodeId(1)), config, 5),
             fronts: BTreeMap::new(),
             memory: CountedMemory::new(usize::MAX),
             now: Moment::from_micros(1_000_000),

@@ -1,10 +1,12 @@
-// Prints every record of a topic, from the beginning to the end at the moment of the start, one line each:
+// Prints every record of some topics, from the beginning to the end at the moment of its start, one line each after a
+// line with the topic's name:
 //
+//     topic name
 //     partition offset timestamp key headers value
 //
 // A key or value is its length, a colon and its bytes in hex: `3:616263`, `0:` when empty, `-1:` when null. Headers are
 // `key=value` joined by commas, in the record's order and with duplicates, or `-` when there are none. Transactions are
-// not looked at: records of aborted ones are printed, control records are not. Usage: DumpRecords.java BOOTSTRAP TOPIC
+// not looked at: records of aborted ones are printed, control records are not. Usage: DumpRecords.java BOOTSTRAP TOPIC...
 
 import java.io.BufferedOutputStream;
 import java.io.IOException;
@@ -29,13 +31,16 @@ public class DumpRecords {
     private static final byte[] DIGITS = "0123456789abcdef".getBytes(StandardCharsets.US_ASCII);
 
     public static void main(String[] arguments) throws IOException {
-        if (arguments.length != 2) {
-            System.err.println("usage: DumpRecords.java BOOTSTRAP TOPIC");
+        if (arguments.length < 2) {
+            System.err.println("usage: DumpRecords.java BOOTSTRAP TOPIC...");
             System.exit(2);
         }
         try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(configuration(arguments[0]));
                 OutputStream out = new BufferedOutputStream(System.out, 1 << 16)) {
-            dump(consumer, partitions(consumer, arguments[1]), out);
+            for (int at = 1; at < arguments.length; at++) {
+                ascii("topic " + arguments[at] + "\n", out);
+                dump(consumer, partitions(consumer, arguments[at]), out);
+            }
         }
     }
 

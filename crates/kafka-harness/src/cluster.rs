@@ -7,16 +7,23 @@ use crate::folders::{self, RunFolder};
 use crate::java::Java;
 use crate::jvm::Tether;
 use crate::node::{Node, free_ports};
+use crate::probe::PartitionState;
+use crate::topic::NewTopic;
+use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The versions that tests run with, the newest first: the last ones of 4.3, 4.0 and 3.9.
+pub const VERSIONS: [&str; 3] = ["4.3.1", "4.0.1", "3.9.2"];
 
 /// Which Kafka to start.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// A version that Maven has.
+    /// A version that Maven has; everything is tested with those of [`VERSIONS`].
     pub version: String,
     /// How many nodes; each is a broker and a controller. From three on, topics have three replicas by default, of which
     /// two must be in sync.
@@ -24,9 +31,9 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// One node of the version that everything here is tested with.
+    /// One node of the newest version.
     fn default() -> Self {
-        Self { version: "4.3.1".to_owned(), nodes: 1 }
+        Self { version: VERSIONS[0].to_owned(), nodes: 1 }
     }
 }
 
@@ -76,16 +83,67 @@ impl Kafka {
         self.java.command()
     }
 
+    /// Creates a topic and waits until every node knows a leader of each of its partitions.
+    pub fn create_topic(&self, topic: &NewTopic<'_>) -> io::Result<()> {
+        let awake = self.awake().next().ok_or_else(nobody_awake)?;
+        topic.create(awake.address(), CREATE_PATIENCE)?;
+        let count = topic.replicas.len();
+        self.await_partitions(topic.name, |states| {
+            states.len() == count && states.iter().all(|state| state.leader.is_some())
+        })?;
+        Ok(())
+    }
+
+    /// Waits until every node that is awake tells `enough` of a topic's partitions; gives what the first one tells. A
+    /// node that was frozen tells old news at first, so one node's word would not do.
+    pub fn await_partitions(
+        &self,
+        topic: &str,
+        enough: impl Fn(&[PartitionState]) -> bool,
+    ) -> io::Result<Vec<PartitionState>> {
+        let deadline = Instant::now() + PARTITIONS_PATIENCE;
+        loop {
+            let told: io::Result<Vec<_>> = self.awake().map(|node| node.partitions(topic)).collect();
+            match told {
+                Ok(told) if !told.is_empty() && told.iter().all(|states| enough(states)) => {
+                    return Ok(told.into_iter().next().unwrap_or_default());
+                }
+                told if Instant::now() >= deadline => {
+                    let waited = format!("topic {topic} not as awaited after {PARTITIONS_PATIENCE:?}: {told:?}");
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, waited));
+                }
+                // Another process's state can only be asked for.
+                _ => std::thread::sleep(PARTITIONS_INTERVAL),
+            }
+        }
+    }
+
+    /// Waits until all replicas of a topic's partitions are in sync.
+    pub fn await_in_sync(&self, topic: &str) -> io::Result<Vec<PartitionState>> {
+        self.await_partitions(topic, |states| {
+            !states.is_empty() && states.iter().all(|state| state.in_sync.len() == state.replicas.len())
+        })
+    }
+
     /// Every record of a topic as Java's own consumer reads it, from the beginning to the end at this moment; in order
     /// within a partition.
     pub fn dump_records(&self, topic: &str) -> io::Result<Vec<DumpedRecord>> {
-        let output = self.java().arg(dump::program()).args([&self.bootstrap_servers(), topic]).output()?;
+        let mut topics = self.dump_topics(&[topic])?;
+        topics.remove(topic).ok_or_else(|| not_a_record("nothing"))
+    }
+
+    /// [`Self::dump_records`] of several topics, by one reader.
+    pub fn dump_topics(&self, topics: &[&str]) -> io::Result<BTreeMap<String, Vec<DumpedRecord>>> {
+        let mut reader = self.java.short_lived();
+        let output = reader.arg(dump::program()).arg(self.bootstrap_servers()).args(topics).output()?;
         if !output.status.success() {
             return Err(io::Error::other(format!("DumpRecords: {}", String::from_utf8_lossy(&output.stderr))));
         }
-        let records = String::from_utf8_lossy(&output.stdout);
-        let parsed = records.lines().map(|line| DumpedRecord::parse(line).ok_or_else(|| not_a_record(line)));
-        parsed.collect()
+        dump::parse(&String::from_utf8_lossy(&output.stdout)).map_err(|line| not_a_record(&line))
+    }
+
+    fn awake(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.is_awake())
     }
 }
 
@@ -110,7 +168,7 @@ pub(crate) fn start_nodes(count: u32, folder: &Path, java: &Java, tether: Tether
     for node in &mut nodes {
         node.launch()?;
     }
-    let everybody: Vec<i32> = nodes.iter().map(Node::broker_id).collect();
+    let everybody: Vec<u32> = nodes.iter().map(Node::id).collect();
     for node in &mut nodes {
         node.await_brokers(|live| live == everybody)?;
     }
@@ -155,6 +213,16 @@ fn cluster_id() -> String {
 fn not_a_record(line: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("DumpRecords printed {line:?}"))
 }
+
+fn nobody_awake() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "no node is awake")
+}
+
+const CREATE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// A dead leader is replaced within 8 s; a restarted follower is in sync after a few.
+const PARTITIONS_PATIENCE: Duration = Duration::from_secs(60);
+const PARTITIONS_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Ports are taken by somebody else once in a great while; three times in a row means something else.
 const PORT_ATTEMPTS_MAX: u32 = 3;

@@ -1,5 +1,6 @@
 //! Records as Java's own consumer sees them: the lines that `java/DumpRecords.java` prints, read back.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// One record of a topic.
@@ -33,6 +34,23 @@ impl DumpedRecord {
         };
         fields.next().is_none().then_some(record)
     }
+}
+
+/// All that was printed: the topics by name. The error is the line that is neither a topic nor a record.
+pub fn parse(printed: &str) -> Result<BTreeMap<String, Vec<DumpedRecord>>, String> {
+    let mut topics: BTreeMap<String, Vec<DumpedRecord>> = BTreeMap::new();
+    let mut records = None;
+    for line in printed.lines() {
+        if let Some(topic) = line.strip_prefix("topic ") {
+            records = Some(topics.entry(topic.to_owned()).or_default());
+            continue;
+        }
+        let (Some(records), Some(record)) = (&mut records, DumpedRecord::parse(line)) else {
+            return Err(line.to_owned());
+        };
+        records.push(record);
+    }
+    Ok(topics)
 }
 
 /// The single-file Java program that prints the records.
@@ -92,6 +110,15 @@ mod tests {
         assert_eq!(record.key, Some(b"k1".to_vec()));
         assert_eq!(record.headers, [(a.clone(), Some(b"x".to_vec())), (a, None), (vec![], Some(vec![]))]);
         assert_eq!(record.value, Some(vec![0x00, 0xff, 0x7f]));
+    }
+
+    #[test]
+    fn topics_stay_apart_and_empty_ones_are_there() {
+        let topics = parse("topic a\n0 0 7 -1: - -1:\ntopic b\ntopic c\n1 0 8 -1: - -1:\n").unwrap();
+        let timestamps: Vec<Vec<i64>> =
+            topics.values().map(|records| records.iter().map(|record| record.timestamp).collect()).collect();
+        assert_eq!(timestamps, [vec![7], vec![], vec![8]]);
+        assert_eq!(parse("0 0 7 -1: - -1:\n"), Err("0 0 7 -1: - -1:".to_owned()));
     }
 
     #[test]

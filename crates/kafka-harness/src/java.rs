@@ -33,10 +33,20 @@ impl Java {
 
     /// A call with every jar on the classpath and logging to stderr, not yet started.
     pub fn command(&self) -> Command {
+        self.with(&[])
+    }
+
+    /// The same for a program that lives for a minute: without the optimising compiler, which takes longer than it saves.
+    /// A broker then starts with 1.6 s of processor time instead of 2.7 s.
+    pub fn short_lived(&self) -> Command {
+        self.with(&["-XX:TieredStopAtLevel=1"])
+    }
+
+    fn with(&self, options: &[&str]) -> Command {
         let mut classpath = OsString::from(&self.jars);
         classpath.push("/*");
         let mut command = Command::new("java");
-        command.args(["-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", LOGGING]).arg("-cp").arg(classpath);
+        command.args(["-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", LOGGING]).args(options).arg("-cp").arg(classpath);
         command
     }
 }

@@ -5,7 +5,7 @@
 use crate::error::StartError;
 use crate::java::Java;
 use crate::jvm::{Jvm, Tether};
-use crate::probe;
+use crate::probe::{self, PartitionState};
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -24,6 +24,8 @@ pub struct Node {
     tether: Tether,
     /// Set while the process is meant to run, frozen or not.
     jvm: Option<Jvm>,
+    /// Set by `freeze`; cleared by `thaw` and with the process.
+    is_frozen: bool,
 }
 
 /// What one node listens on.
@@ -50,8 +52,14 @@ impl Node {
         self.jvm.is_some()
     }
 
+    /// Whether it can answer: running and not frozen.
+    pub fn is_awake(&self) -> bool {
+        self.is_running() && !self.is_frozen
+    }
+
     /// Ends the process at once (SIGKILL), as a crash does.
     pub fn kill(&mut self) -> io::Result<()> {
+        self.is_frozen = false;
         self.jvm.take().map_or(Ok(()), Jvm::kill)
     }
 
@@ -61,13 +69,17 @@ impl Node {
     }
 
     /// Stops the process without ending it (SIGSTOP): its sockets stay open and answer nothing.
-    pub fn freeze(&self) -> io::Result<()> {
-        self.jvm.as_ref().ok_or_else(not_running)?.signal("STOP")
+    pub fn freeze(&mut self) -> io::Result<()> {
+        self.jvm.as_ref().ok_or_else(not_running)?.signal("STOP")?;
+        self.is_frozen = true;
+        Ok(())
     }
 
     /// Lets a frozen process go on (SIGCONT).
-    pub fn thaw(&self) -> io::Result<()> {
-        self.jvm.as_ref().ok_or_else(not_running)?.signal("CONT")
+    pub fn thaw(&mut self) -> io::Result<()> {
+        self.jvm.as_ref().ok_or_else(not_running)?.signal("CONT")?;
+        self.is_frozen = false;
+        Ok(())
     }
 
     /// Starts an ended node again on its data, and waits until it calls itself a live broker. Does nothing while it runs.
@@ -76,8 +88,13 @@ impl Node {
             return Ok(());
         }
         self.launch()?;
-        let id = self.broker_id();
+        let id = self.id;
         self.await_brokers(|live| live.contains(&id))
+    }
+
+    /// What this node knows of a topic's partitions, in ascending order; empty when it does not know the topic.
+    pub fn partitions(&self, topic: &str) -> io::Result<Vec<PartitionState>> {
+        probe::partitions(self.address(), topic, PROBE_PATIENCE)
     }
 
     pub(crate) fn create(
@@ -90,7 +107,7 @@ impl Node {
         let folder = folder.join(format!("node{id}"));
         fs::create_dir_all(&folder).map_err(StartError::io("create", &folder))?;
         let ports = all[id as usize - 1];
-        let node = Self { id, ports, folder, java: java.clone(), tether, jvm: None };
+        let node = Self { id, ports, folder, java: java.clone(), tether, jvm: None, is_frozen: false };
         let properties = node.properties();
         fs::write(&properties, node.properties_text(all)).map_err(StartError::io("write", &properties))?;
         Ok(node)
@@ -98,7 +115,7 @@ impl Node {
 
     /// The storage tool's call that makes this node's folder a part of the cluster.
     pub(crate) fn format_command(&self, cluster_id: &str) -> Command {
-        let mut command = self.java.command();
+        let mut command = self.java.short_lived();
         command
             .args(["kafka.tools.StorageTool", "format", "--cluster-id", cluster_id, "--config"])
             .arg(self.properties());
@@ -107,6 +124,9 @@ impl Node {
 
     pub(crate) fn launch(&mut self) -> Result<(), StartError> {
         let mut command = self.java.command();
+        if self.tether == Tether::Owner {
+            command = self.java.short_lived();
+        }
         command.arg("kafka.Kafka").arg(self.properties());
         let log = self.log();
         let jvm = Jvm::launch(&command, &log, self.tether).map_err(StartError::io("run java with log", &log))?;
@@ -117,7 +137,7 @@ impl Node {
     }
 
     /// Waits until this node's own list of live brokers is as asked for.
-    pub(crate) fn await_brokers(&mut self, enough: impl Fn(&[i32]) -> bool) -> Result<(), StartError> {
+    pub(crate) fn await_brokers(&mut self, enough: impl Fn(&[u32]) -> bool) -> Result<(), StartError> {
         let deadline = Instant::now() + READY_PATIENCE;
         loop {
             if probe::live_brokers(self.address(), PROBE_PATIENCE).is_ok_and(|live| enough(&live)) {
@@ -134,11 +154,6 @@ impl Node {
             // Another process's readiness can only be asked for.
             std::thread::sleep(PROBE_INTERVAL);
         }
-    }
-
-    /// Kafka's own type for node ids.
-    pub(crate) fn broker_id(&self) -> i32 {
-        i32::try_from(self.id).expect("a cluster has a handful of nodes")
     }
 
     /// The last lines of the log, for a person who looks for the reason of a failure.

@@ -1,84 +1,119 @@
-//! Asks a broker who is alive: one Metadata request, written by hand, because that is the moment at which clients may come.
+//! Asks a broker what it knows of the cluster, by a Metadata request: who is alive, and who leads a topic's partitions.
 //!
 //! A broker opens its port before it serves requests, and serves requests before its registration is known everywhere;
 //! only its own answer that lists the live brokers shows that it is part of the cluster.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use crate::exchange::{Answer, Request, cut_short};
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The ids of the brokers that the one at `address` holds for alive, in ascending order.
-pub fn live_brokers(address: SocketAddr, patience: Duration) -> io::Result<Vec<i32>> {
-    let mut stream = TcpStream::connect_timeout(&address, patience)?;
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))?;
-    stream.write_all(&METADATA_REQUEST)?;
-    let mut length = [0; 4];
-    stream.read_exact(&mut length)?;
-    let length = u32::from_be_bytes(length);
-    if length > RESPONSE_BYTES_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a metadata response of {length} bytes")));
-    }
-    let mut response = Vec::new();
-    stream.take(u64::from(length)).read_to_end(&mut response)?;
-    brokers(&response).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a metadata response cut short"))
+/// A partition as one broker knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionState {
+    /// The partition's number.
+    pub partition: i32,
+    /// The node that leads it; `None` while nobody does.
+    pub leader: Option<u32>,
+    /// Counts the leaders that it had.
+    pub leader_epoch: i32,
+    /// The nodes that hold it, the preferred leader first.
+    pub replicas: Vec<u32>,
+    /// Those of them that are in sync.
+    pub in_sync: Vec<u32>,
 }
 
-/// Reads the broker list of a Metadata v1 response: correlation id, then per broker id, host, port, rack.
-fn brokers(response: &[u8]) -> Option<Vec<i32>> {
-    let mut rest = response;
-    int32(&mut rest)?;
-    let count = int32(&mut rest)?;
-    let mut ids = Vec::new();
-    for _ in 0..count {
-        ids.push(int32(&mut rest)?);
-        string(&mut rest)?;
-        int32(&mut rest)?;
-        string(&mut rest)?;
+/// The ids of the brokers that the one at `address` holds for alive, in ascending order.
+pub fn live_brokers(address: SocketAddr, patience: Duration) -> io::Result<Vec<u32>> {
+    let answer = metadata_request(&[]).exchange(address, patience)?;
+    brokers(&mut Answer(&answer)).ok_or_else(cut_short)
+}
+
+/// The partitions of a topic in ascending order; empty when the broker does not know the topic.
+pub fn partitions(address: SocketAddr, topic: &str, patience: Duration) -> io::Result<Vec<PartitionState>> {
+    let answer = metadata_request(&[topic]).exchange(address, patience)?;
+    let mut states = topics(&mut Answer(&answer)).ok_or_else(cut_short)?;
+    states.sort_by_key(|state| state.partition);
+    Ok(states)
+}
+
+/// Metadata v7: the first with leader epochs. Creates nothing.
+fn metadata_request(topics: &[&str]) -> Request {
+    let mut request = Request::new(3, 7);
+    request.count(topics.len());
+    for topic in topics {
+        request.string(topic);
     }
+    request.int8(0);
+    request
+}
+
+/// Throttle time, then per broker id, host, port, rack.
+fn brokers(answer: &mut Answer<'_>) -> Option<Vec<u32>> {
+    answer.int32()?;
+    let mut ids = answer.each(|broker| {
+        let id = broker.int32()?;
+        let _host_port_rack = (broker.string()?, broker.int32()?, broker.string()?);
+        u32::try_from(id).ok()
+    })?;
     ids.sort_unstable();
     Some(ids)
 }
 
-fn int32(rest: &mut &[u8]) -> Option<i32> {
-    let (bytes, after) = rest.split_first_chunk()?;
-    *rest = after;
-    Some(i32::from_be_bytes(*bytes))
+/// After the brokers: cluster id, controller, then per topic an error, its name, whether it is internal, its partitions.
+fn topics(answer: &mut Answer<'_>) -> Option<Vec<PartitionState>> {
+    brokers(answer)?;
+    let _cluster_and_controller = (answer.string()?, answer.int32()?);
+    let topics = answer.each(|topic| {
+        let _error_name_internal = (topic.int16()?, topic.string()?, topic.int8()?);
+        topic.each(partition)
+    })?;
+    Some(topics.concat())
 }
 
-/// Passes over a nullable string.
-fn string(rest: &mut &[u8]) -> Option<()> {
-    let (bytes, after) = rest.split_first_chunk()?;
-    let length = usize::try_from(i16::from_be_bytes(*bytes)).unwrap_or(0);
-    *rest = after.get(length..)?;
-    Some(())
+fn partition(answer: &mut Answer<'_>) -> Option<PartitionState> {
+    let node = |answer: &mut Answer<'_>| u32::try_from(answer.int32()?).ok();
+    answer.int16()?;
+    let state = PartitionState {
+        partition: answer.int32()?,
+        leader: u32::try_from(answer.int32()?).ok(),
+        leader_epoch: answer.int32()?,
+        replicas: answer.each(node)?,
+        in_sync: answer.each(node)?,
+    };
+    answer.each(node)?;
+    Some(state)
 }
-
-/// Length 14, Metadata (key 3) v1, correlation id 1, no client id, no topics.
-const METADATA_REQUEST: [u8; 18] = [0, 0, 0, 14, 0, 3, 0, 1, 0, 0, 0, 1, 0xff, 0xff, 0, 0, 0, 0];
-
-/// Three brokers fit in a few hundred bytes; anything near this is not a broker.
-const RESPONSE_BYTES_MAX: u32 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TWO_BROKERS: &[u8] = b"\0\0\0\x01\0\0\0\x02\
+    const ANSWER: &[u8] = b"\0\0\0\0\0\0\0\x02\
         \0\0\0\x02\0\x09127.0.0.1\0\0\x4b\0\xff\xff\
         \0\0\0\x01\0\x09127.0.0.1\0\0\x4a\0\0\x01r\
-        \0\0\0\x01\0\0\0\0";
+        \0\x02id\0\0\0\x01\0\0\0\x01\
+        \0\0\0\x01t\0\0\0\0\x02\
+        \0\0\0\0\0\0\0\0\0\x02\0\0\0\x05\0\0\0\x02\0\0\0\x01\0\0\0\x02\0\0\0\x01\0\0\0\x02\0\0\0\x01\0\0\0\x01\
+        \0\x05\0\0\0\x01\xff\xff\xff\xff\0\0\0\x06\0\0\0\0\0\0\0\0\0\0\0\0";
 
     #[test]
     fn the_broker_list_is_read_in_order() {
-        assert_eq!(brokers(TWO_BROKERS), Some(vec![1, 2]));
+        assert_eq!(brokers(&mut Answer(ANSWER)), Some(vec![1, 2]));
     }
 
     #[test]
-    fn a_list_cut_anywhere_is_no_list() {
-        let last_broker_ends = TWO_BROKERS.len() - 8;
-        for end in 0..last_broker_ends {
-            assert_eq!(brokers(&TWO_BROKERS[..end]), None, "cut at {end}");
+    fn partitions_are_read_with_and_without_a_leader() {
+        let led =
+            PartitionState { partition: 0, leader: Some(2), leader_epoch: 5, replicas: vec![1, 2], in_sync: vec![2] };
+        let orphan = PartitionState { partition: 1, leader: None, leader_epoch: 6, replicas: vec![], in_sync: vec![] };
+        assert_eq!(topics(&mut Answer(ANSWER)), Some(vec![led, orphan]));
+    }
+
+    #[test]
+    fn an_answer_cut_anywhere_is_no_answer() {
+        for end in 0..ANSWER.len() {
+            assert_eq!(topics(&mut Answer(&ANSWER[..end])), None, "cut at {end}");
         }
     }
 }

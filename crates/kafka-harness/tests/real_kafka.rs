@@ -1,6 +1,6 @@
 //! The harness against what it starts. Run by `cargo xtask test kafka`; needs Java and Maven.
 
-use kafka_harness::{Kafka, Options, standing};
+use kafka_harness::{Kafka, NewTopic, Options, PartitionState, standing};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
@@ -45,14 +45,29 @@ fn a_node_starts_survives_every_signal_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn three_nodes_form_one_cluster() {
+fn three_nodes_form_one_cluster_and_a_dead_leader_is_replaced() {
     let started = Instant::now();
     let mut kafka = Kafka::start(Options { nodes: 3, ..Options::default() }).unwrap();
     println!("measured: three nodes started in {:.1} s", started.elapsed().as_secs_f64());
     assert_eq!(kafka.bootstrap_servers().split(',').count(), 3);
     create_and_fill(&kafka, "letters");
+    let steered = NewTopic { name: "steered", replicas: &[&[2, 3, 1], &[1, 2, 3]], config: &[] };
+    kafka.create_topic(&steered).unwrap();
+    assert!(kafka.create_topic(&steered).is_err(), "a topic was created twice");
+    let before = kafka.await_in_sync("steered").unwrap();
+    assert_eq!(before.iter().map(|state| state.leader).collect::<Vec<_>>(), [Some(2), Some(1)]);
+    assert_eq!((&before[0].replicas, &before[1].replicas), (&vec![2, 3, 1], &vec![1, 2, 3]));
+
+    let killed = Instant::now();
     kafka.node(2).kill().unwrap();
-    assert_eq!(kafka.dump_records("letters").unwrap().len(), 3);
+    let moved = |states: &[PartitionState]| states.iter().all(|state| state.leader.is_some_and(|leader| leader != 2));
+    let after = kafka.await_partitions("steered", moved).unwrap();
+    println!("measured: a killed leader was replaced after {:.1} s", killed.elapsed().as_secs_f64());
+    assert!(after[0].leader_epoch > before[0].leader_epoch, "{after:?}");
+    let topics = kafka.dump_topics(&["letters", "steered"]).unwrap();
+    assert_eq!((topics["letters"].len(), topics["steered"].len()), (3, 0));
+    kafka.node(2).start().unwrap();
+    kafka.await_in_sync("steered").unwrap();
 }
 
 #[test]

@@ -12,15 +12,16 @@
 //! Left out: the socket. The owner says what was written and read, and closes.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use milena_wire::frame::{self, FrameSplitter, FrameTooLong};
 use milena_wire::messages::api_versions::request::ApiVersionsRequest;
-use milena_wire::{ApiKey, DecodeError, EncodeError, ErrorCode, Request};
+use milena_wire::{ApiKey, EncodeError, ErrorCode, Request};
 
+pub use crate::fault::ConnectionError;
 use crate::time::Moment;
 
 /// What a connection needs to know of the configuration.
@@ -65,6 +66,8 @@ pub struct Connection<T> {
     oldest_since: Moment,
     /// The broker reads nothing before.
     throttled_until: Moment,
+    /// Whether a request was answered after the versions were told.
+    was_served: bool,
 }
 
 #[derive(Debug)]
@@ -104,7 +107,7 @@ impl<T> Answer<T> {
     /// Reads the response to a request of this API.
     pub fn decode<R: Request>(&self) -> Result<R::Response, ConnectionError> {
         let decoded = frame::decode_response::<R>(self.frame.clone(), self.version);
-        decoded.map(|(_, response)| response).map_err(ConnectionError::Malformed)
+        decoded.map(|(_, response)| response).map_err(malformed)
     }
 }
 
@@ -116,56 +119,6 @@ pub struct Unanswered<T> {
     /// Every byte was handed to the kernel, so the broker may execute it; otherwise it never will (rule 12).
     pub was_all_written: bool,
 }
-
-/// Why a connection must be closed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConnectionError {
-    /// The oldest request was not answered within `request_timeout`.
-    TimedOut {
-        /// Its API.
-        key: ApiKey,
-        /// `request_timeout`.
-        after: Duration,
-    },
-    /// Bytes that are no response of Kafka.
-    Malformed(DecodeError),
-    /// The first four bytes are no length of a response: the peer speaks another protocol (HTTP, TLS), or is broken.
-    FrameTooLong(FrameTooLong),
-    /// An answer to another request than the oldest.
-    WrongCorrelation {
-        /// Of the oldest request.
-        expected: i32,
-        /// Of the answer.
-        found: i32,
-    },
-    /// An answer, but nothing was asked.
-    Unasked,
-    /// The broker refuses to tell its versions.
-    NotNegotiated(ErrorCode),
-    /// Client and broker have no version of an API in common.
-    NoCommonVersion(ApiKey),
-}
-
-impl fmt::Display for ConnectionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TimedOut { key, after } => write!(f, "{key} was not answered within request_timeout {after:?}"),
-            Self::Malformed(error) => write!(f, "the peer does not answer like a Kafka broker: {error}"),
-            Self::FrameTooLong(error) => write!(f, "the peer does not answer like a Kafka broker: {error}"),
-            Self::WrongCorrelation { expected, found } => {
-                write!(f, "answer {found} came where answer {expected} was due")
-            }
-            Self::Unasked => f.write_str("an answer came though nothing was asked"),
-            Self::NotNegotiated(code) => write!(f, "the broker refused to tell its API versions: {code}"),
-            Self::NoCommonVersion(key) => {
-                write!(f, "the broker has no version of {key} that this client speaks; Kafka 2.1 or later is needed")
-            }
-        }
-    }
-}
-
-impl std::error::Error for ConnectionError {}
 
 impl<T> Connection<T> {
     /// A connection whose socket is open; its first frame is ready to be sent.
@@ -181,6 +134,7 @@ impl<T> Connection<T> {
             bytes_written: 0,
             oldest_since: now,
             throttled_until: now,
+            was_served: false,
         };
         connection.ask_versions(now, API_VERSIONS_FIRST);
         connection
@@ -215,13 +169,23 @@ impl<T> Connection<T> {
         self.in_flight.len()
     }
 
-    /// The newest stable version of an API that both sides speak.
+    /// The newest stable version of an API that both sides speak; none before the negotiation.
     pub fn version_of<R: Request>(&self) -> Result<i16, ConnectionError> {
-        let none = ConnectionError::NoCommonVersion(R::KEY);
-        let State::Ready { versions } = &self.state else { return Err(none) };
-        let Some((ours, theirs)) = R::KEY.stable_versions().zip(versions.get(&R::KEY.0)) else { return Err(none) };
-        let newest = *ours.end().min(&theirs.1);
-        if newest >= *ours.start().max(&theirs.0) { Ok(newest) } else { Err(none) }
+        self.version_from::<R>(0)
+    }
+
+    /// As [`Self::version_of`], leaving out the versions before this one.
+    pub fn version_from<R: Request>(&self, oldest: i16) -> Result<i16, ConnectionError> {
+        let api = R::KEY.name();
+        let theirs = match &self.state {
+            State::Ready { versions } => versions.get(&R::KEY.0).filter(|(from, to)| from <= to),
+            State::Negotiating { .. } => None,
+        };
+        let ours = R::KEY.stable_versions().map(|ours| *ours.start().max(&oldest)..=*ours.end());
+        let Some((ours, (from, to))) = ours.zip(theirs.copied()) else {
+            return Err(ConnectionError::ApiMissing { api });
+        };
+        common_version(api, ours, from..=to)
     }
 
     /// The correlation id that the next frame must carry.
@@ -277,23 +241,34 @@ impl<T> Connection<T> {
 
     /// The read buffer has grown. On an error the connection must be closed.
     pub fn handle_read(&mut self, now: Moment) -> Result<(), ConnectionError> {
-        while let Some(frame) = self.splitter.next_frame().map_err(ConnectionError::FrameTooLong)? {
-            self.handle_frame(now, frame)?;
+        loop {
+            match self.splitter.next_frame() {
+                Ok(Some(frame)) => self.handle_frame(now, frame)?,
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(self.misread(&error)),
+            }
         }
-        Ok(())
+    }
+
+    /// A peer that has not answered yet may speak anything.
+    fn misread(&self, error: &FrameTooLong) -> ConnectionError {
+        if self.is_ready() { malformed(error) } else { ConnectionError::of_stranger(error.stated.to_be_bytes()) }
     }
 
     fn handle_frame(&mut self, now: Moment, frame: Bytes) -> Result<(), ConnectionError> {
         // Looked at before it is taken out: after a fault the request still counts among the unanswered.
         let expected = self.in_flight.front().ok_or(ConnectionError::Unasked)?.correlation;
-        let found = frame::correlation_id(&frame).map_err(ConnectionError::Malformed)?;
+        let found = frame::correlation_id(&frame).map_err(malformed)?;
         if found != expected && !self.is_planted() {
             return Err(ConnectionError::WrongCorrelation { expected, found });
         }
         let request = self.take_oldest().expect("a request was just seen in flight");
         self.oldest_since = now;
         match request.purpose {
-            Some(purpose) => self.answers.push_back(Answer { purpose, version: request.version, frame }),
+            Some(purpose) => {
+                self.was_served = true;
+                self.answers.push_back(Answer { purpose, version: request.version, frame });
+            }
             None => self.handle_versions(now, request.version, frame)?,
         }
         Ok(())
@@ -326,9 +301,8 @@ impl<T> Connection<T> {
             self.ask_versions(now, 0);
             return Ok(());
         }
-        let (_, response) =
-            frame::decode_response::<ApiVersionsRequest>(frame, version).map_err(ConnectionError::Malformed)?;
-        ErrorCode(response.error_code).into_result().map_err(ConnectionError::NotNegotiated)?;
+        let (_, response) = frame::decode_response::<ApiVersionsRequest>(frame, version).map_err(malformed)?;
+        ErrorCode(response.error_code).into_result().map_err(|code| ConnectionError::VersionsRefused(code.into()))?;
         let ranges = response.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version)));
         self.state = State::Ready { versions: ranges.collect() };
         Ok(())
@@ -356,9 +330,29 @@ impl<T> Connection<T> {
     pub fn handle_timeout(&mut self, now: Moment) -> Result<(), ConnectionError> {
         match (self.poll_timeout(), self.in_flight.front()) {
             (Some(due), Some(oldest)) if due <= now => {
-                Err(ConnectionError::TimedOut { key: oldest.key, after: self.config.request_timeout })
+                Err(ConnectionError::TimedOut { api: oldest.key.name(), after: self.config.request_timeout })
             }
             _ => Ok(()),
+        }
+    }
+
+    /// What has been waited for the longest, and for how long: why nothing has come yet.
+    pub fn unanswered(&self, now: Moment) -> Option<ConnectionError> {
+        let oldest = self.in_flight.front()?;
+        let since = self.oldest_since.max(self.throttled_until);
+        Some(ConnectionError::TimedOut { api: oldest.key.name(), after: now.since(since) })
+    }
+
+    /// What it means that the peer closed the connection, or broke it, at this point.
+    pub fn explain(&self, error: ConnectionError) -> ConnectionError {
+        match (&error, self.in_flight.front()) {
+            (ConnectionError::Closed | ConnectionError::Lost { .. }, _) if !self.is_ready() => {
+                ConnectionError::ClosedBeforeVersions
+            }
+            (ConnectionError::Closed | ConnectionError::Lost { .. }, Some(asked)) if !self.was_served => {
+                ConnectionError::ClosedAtFirstRequest { api: asked.key.name() }
+            }
+            _ => error,
         }
     }
 
@@ -371,6 +365,24 @@ impl<T> Connection<T> {
             let was_all_written = request.stream_end <= written;
             request.purpose.map(|purpose| Unanswered { purpose, was_all_written })
         }))
+    }
+}
+
+fn malformed(error: impl std::fmt::Display) -> ConnectionError {
+    ConnectionError::Malformed { why: error.to_string().into() }
+}
+
+fn common_version(
+    api: &'static str,
+    ours: RangeInclusive<i16>,
+    theirs: RangeInclusive<i16>,
+) -> Result<i16, ConnectionError> {
+    if theirs.end() < ours.start() {
+        Err(ConnectionError::BrokerTooOld { api, ours, theirs })
+    } else if theirs.start() > ours.end() {
+        Err(ConnectionError::ClientTooOld { api, ours, theirs })
+    } else {
+        Ok(*ours.end().min(theirs.end()))
     }
 }
 

@@ -9,6 +9,7 @@
 
 pub mod backoff;
 pub mod connection;
+pub mod fault;
 pub mod ids;
 pub mod metadata;
 #[cfg(feature = "plants")]

@@ -3,6 +3,8 @@
 use super::*;
 use crate::backoff::Chance;
 use milena_wire::messages::api_versions::response::{ApiVersion, ApiVersionsResponse};
+use milena_wire::messages::fetch::request::FetchRequest;
+use milena_wire::messages::list_offsets::request::ListOffsetsRequest;
 use milena_wire::messages::metadata::request::MetadataRequest;
 use milena_wire::messages::metadata::response::MetadataResponse;
 use milena_wire::messages::produce::request::ProduceRequest;
@@ -103,18 +105,82 @@ fn a_broker_that_refuses_version_0_too_is_given_up() {
     connection.handle_bytes(at(1), &answer(0, 0, &versions(35, &[]))).expect("not the end");
     connection.poll_handshake().expect("the second frame");
     let error = connection.handle_bytes(at(2), &answer(1, 0, &versions(35, &[]))).expect_err("refused twice");
-    assert_eq!(error, ConnectionError::NotNegotiated(ErrorCode::UNSUPPORTED_VERSION));
+    assert_eq!(error, ConnectionError::VersionsRefused(ErrorCode::UNSUPPORTED_VERSION.into()));
 }
 
 #[test]
-fn an_api_without_a_common_version_is_named() {
+fn an_api_without_a_common_version_is_named_with_the_versions_of_both_sides() {
     let mut connection = fresh();
     connection.poll_handshake().expect("the first frame");
-    let theirs = versions(0, &[(ApiKey::METADATA, 100, 200), (ApiKey::PRODUCE, 9, 2)]);
+    let theirs = versions(0, &[(ApiKey::METADATA, 100, 200), (ApiKey::PRODUCE, 0, 2), (ApiKey::FETCH, 9, 2)]);
     connection.handle_bytes(at(1), &answer(0, 3, &theirs)).expect("negotiated");
-    let none = |key| Err(ConnectionError::NoCommonVersion(key));
-    assert_eq!(connection.version_of::<MetadataRequest>(), none(ApiKey::METADATA));
-    assert_eq!(connection.version_of::<ProduceRequest>(), none(ApiKey::PRODUCE), "an empty range");
+    let too_new = ConnectionError::ClientTooOld { api: "Metadata", ours: 0..=13, theirs: 100..=200 };
+    assert_eq!(connection.version_of::<MetadataRequest>(), Err(too_new));
+    let too_old = ConnectionError::BrokerTooOld { api: "Produce", ours: 3..=13, theirs: 0..=2 };
+    assert_eq!(connection.version_of::<ProduceRequest>(), Err(too_old));
+    let none = |api| Err(ConnectionError::ApiMissing { api });
+    assert_eq!(connection.version_of::<FetchRequest>(), none("Fetch"), "an empty range");
+    assert_eq!(connection.version_of::<ListOffsetsRequest>(), none("ListOffsets"), "not served");
+}
+
+#[test]
+fn versions_that_the_client_does_not_want_count_as_not_spoken() {
+    let mut connection = fresh();
+    connection.poll_handshake().expect("the first frame");
+    let theirs = versions(0, &[(ApiKey::METADATA, 0, 5)]);
+    connection.handle_bytes(at(1), &answer(0, 3, &theirs)).expect("negotiated");
+    assert_eq!(connection.version_from::<MetadataRequest>(5), Ok(5));
+    let too_old = ConnectionError::BrokerTooOld { api: "Metadata", ours: 6..=13, theirs: 0..=5 };
+    assert_eq!(connection.version_from::<MetadataRequest>(6), Err(too_old));
+}
+
+#[test]
+fn a_peer_that_speaks_something_else_is_recognised_by_its_first_bytes() {
+    let cases: [(&[u8], ConnectionError); 6] = [
+        (b"HTTP/1.1 400 Bad Request\r\n", ConnectionError::SpeaksHttp),
+        (b"<html><body>400</body></html>", ConnectionError::SpeaksHttp),
+        // Alerts: "unexpected message" of TLS 1.2, "protocol version" of a server that speaks TLS 1.0.
+        (&[21, 3, 3, 0, 2, 2, 10], ConnectionError::SpeaksTls),
+        (&[21, 3, 1, 0, 2, 2, 70], ConnectionError::SpeaksTls),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", ConnectionError::NotKafka { begins: *b"SSH-" }),
+        (&[0xff; 9], ConnectionError::NotKafka { begins: [0xff; 4] }),
+    ];
+    for (bytes, expected) in cases {
+        for step in [1, 4, bytes.len()] {
+            let mut connection = fresh();
+            let told = bytes.chunks(step).find_map(|bytes| connection.handle_bytes(at(1), bytes).err());
+            assert_eq!(told.as_ref(), Some(&expected), "in pieces of {step}");
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_ends_says_at_which_point() {
+    let reset = ConnectionError::Lost { why: "reset by peer".into() };
+    let mut connection = fresh();
+    for end in [&ConnectionError::Closed, &reset] {
+        assert_eq!(connection.explain(end.clone()), ConnectionError::ClosedBeforeVersions);
+    }
+    assert_eq!(connection.explain(ConnectionError::Unasked), ConnectionError::Unasked, "it has its reason already");
+    connection = ready();
+    assert_eq!(connection.explain(reset.clone()), reset, "nothing was asked");
+    ask(&mut connection, 0, "a");
+    let at_first = ConnectionError::ClosedAtFirstRequest { api: "Metadata" };
+    for end in [&ConnectionError::Closed, &reset] {
+        assert_eq!(connection.explain(end.clone()), at_first);
+    }
+    connection.handle_bytes(at(1), &told(1)).expect("fine");
+    ask(&mut connection, 0, "b");
+    assert_eq!(connection.explain(reset.clone()), reset, "it has served one");
+}
+
+#[test]
+fn what_is_waited_for_is_told_with_its_time() {
+    let mut connection = ready();
+    assert_eq!(connection.unanswered(at(7)), None);
+    ask(&mut connection, 1_000, "a");
+    let waiting = ConnectionError::TimedOut { api: "Metadata", after: Duration::from_millis(300) };
+    assert_eq!(connection.unanswered(at(1_300)), Some(waiting));
 }
 
 #[test]
@@ -138,13 +204,13 @@ fn answers_find_their_requests_in_order_however_the_bytes_arrive() {
 
 #[test]
 fn bytes_that_are_no_answer_end_the_connection_and_its_requests_stay_unanswered() {
-    let too_long = FrameTooLong { stated: 0x4854_5450, limit: RESPONSE_BYTES_MAX };
+    let too_long = |stated| ConnectionError::Malformed {
+        why: FrameTooLong { stated, limit: RESPONSE_BYTES_MAX }.to_string().into(),
+    };
     let cases: [(&[u8], ConnectionError); 3] = [
         (&[0, 0, 0, 4, 0, 0, 0, 99], ConnectionError::WrongCorrelation { expected: 1, found: 99 }),
-        (b"HTTP/1.1 400 Bad Request", ConnectionError::FrameTooLong(too_long)),
-        (&[255, 255, 255, 255], {
-            ConnectionError::FrameTooLong(FrameTooLong { stated: -1, limit: RESPONSE_BYTES_MAX })
-        }),
+        (b"HTTP/1.1 400 Bad Request", too_long(0x4854_5450)),
+        (&[255, 255, 255, 255], too_long(-1)),
     ];
     for (bytes, expected) in cases {
         let mut connection = ready();
@@ -161,7 +227,7 @@ fn a_frame_too_short_for_a_correlation_id_is_malformed() {
     let mut connection = ready();
     ask(&mut connection, 0, "a");
     let error = connection.handle_bytes(at(1), &[0, 0, 0, 2, 0, 0]);
-    assert!(matches!(error, Err(ConnectionError::Malformed(_))), "{error:?}");
+    assert!(matches!(error, Err(ConnectionError::Malformed { .. })), "{error:?}");
     assert_eq!(connection.close().count(), 1);
 }
 
@@ -183,7 +249,7 @@ fn a_request_has_its_whole_time_from_the_moment_it_is_the_oldest() {
     connection.handle_bytes(at(9_000), &told(1)).expect("fine");
     assert_eq!(connection.poll_timeout(), Some(at(9_000) + TIMEOUT));
     assert_eq!(connection.handle_timeout(at(18_999)), Ok(()));
-    let late = ConnectionError::TimedOut { key: ApiKey::METADATA, after: TIMEOUT };
+    let late = ConnectionError::TimedOut { api: "Metadata", after: TIMEOUT };
     assert_eq!(connection.handle_timeout(at(19_000)), Err(late));
     connection.handle_bytes(at(19_000), &told(2)).expect("fine");
     assert_eq!(connection.poll_timeout(), None);
@@ -194,7 +260,7 @@ fn a_request_has_its_whole_time_from_the_moment_it_is_the_oldest() {
 fn a_peer_that_accepts_and_says_nothing_is_given_up_after_the_request_timeout() {
     let mut connection = fresh();
     assert_eq!(connection.poll_timeout(), Some(at(0) + TIMEOUT));
-    let late = ConnectionError::TimedOut { key: ApiKey::API_VERSIONS, after: TIMEOUT };
+    let late = ConnectionError::TimedOut { api: "ApiVersions", after: TIMEOUT };
     assert_eq!(connection.handle_timeout(at(10_000)), Err(late));
 }
 
@@ -242,7 +308,7 @@ fn an_answer_of_another_shape_is_malformed() {
     ask(&mut connection, 0, "a");
     connection.handle_bytes(at(1), &[0, 0, 0, 6, 0, 0, 0, 1, 255, 255]).expect("the frame itself is fine");
     let answer = connection.poll_answer().expect("one answer");
-    assert!(matches!(answer.decode::<MetadataRequest>(), Err(ConnectionError::Malformed(_))));
+    assert!(matches!(answer.decode::<MetadataRequest>(), Err(ConnectionError::Malformed { .. })));
 }
 
 #[test]

@@ -21,6 +21,7 @@ use super::outcome::{NotWritten, Undetermined};
 use super::trouble::Trouble;
 use crate::backoff::{Backoff, Chance};
 use crate::connection::{Answer, Connection, ConnectionConfig, ConnectionError};
+use crate::fault::Faults;
 use crate::ids::{Epoch, Identity, LaneId, NodeId, PartitionId, PartitionIndex, ProducerId, TopicIndex};
 use crate::metadata::{Address, Metadata, TopicMetadata, TopicState};
 use crate::time::Moment;
@@ -78,9 +79,6 @@ pub enum ControlEvent {
     Ended(PartitionId, Ended),
 }
 
-/// Why nothing could be asked so far, by address.
-pub type ConnectFaults = BTreeMap<Address, String>;
-
 #[derive(Clone, Copy, Debug)]
 enum Purpose {
     Metadata,
@@ -124,7 +122,7 @@ pub struct Control {
     /// Counts dials, to go through the addresses in turn.
     dials: usize,
     failures: u32,
-    faults: ConnectFaults,
+    faults: Faults,
     topics: Vec<ControlTopic>,
     partitions: Vec<ControlPartition>,
     lanes: BTreeMap<LaneId, Address>,
@@ -147,7 +145,7 @@ impl Control {
             link: Link::Down { retry_at: Moment::START },
             dials: 0,
             failures: 0,
-            faults: ConnectFaults::new(),
+            faults: Faults::new(),
             topics: Vec::new(),
             partitions: Vec::new(),
             lanes: BTreeMap::new(),
@@ -173,7 +171,7 @@ impl Control {
     }
 
     /// Why the addresses tried since the last answer could not be asked.
-    pub fn faults(&self) -> &ConnectFaults {
+    pub fn faults(&self) -> &Faults {
         &self.faults
     }
 
@@ -248,7 +246,7 @@ impl Control {
     }
 
     /// The control connection's socket could not be opened, or is closed, for this reason.
-    pub fn handle_disconnected(&mut self, now: Moment, why: impl Into<String>) {
+    pub fn handle_disconnected(&mut self, now: Moment, error: ConnectionError) {
         let (address, connection) = match std::mem::replace(&mut self.link, Link::Down { retry_at: now }) {
             down @ Link::Down { .. } => {
                 self.link = down;
@@ -258,7 +256,11 @@ impl Control {
             Link::Up { address, connection } => (address, Some(connection)),
         };
         self.link = Link::Down { retry_at: now + self.pause_before_dial() };
-        self.faults.insert(address, why.into());
+        let error = match &connection {
+            Some(connection) => connection.explain(error),
+            None => error,
+        };
+        self.faults.note(now, address, error);
         for unanswered in connection.into_iter().flat_map(|connection| connection.close()) {
             self.handle_unanswered(now, unanswered.purpose);
         }
@@ -286,9 +288,9 @@ impl Control {
         self.identity_not_before = now + self.config.retry.after(self.identity_failures, &mut self.chance);
     }
 
-    fn fail(&mut self, now: Moment, error: &ConnectionError) {
+    fn fail(&mut self, now: Moment, error: ConnectionError) {
         self.events.push_back(ControlEvent::HangUp);
-        self.handle_disconnected(now, error.to_string());
+        self.handle_disconnected(now, error);
     }
 
     /// Known brokers first, then the bootstrap addresses.
@@ -322,11 +324,11 @@ impl Control {
             let Some(answer) = connection.poll_answer() else { break };
             if let Err(error) = self.take_answer(now, &answer) {
                 self.handle_unanswered(now, answer.purpose);
-                return self.fail(now, &error);
+                return self.fail(now, error);
             }
         }
         if let Err(error) = read {
-            self.fail(now, &error);
+            self.fail(now, error);
         }
     }
 
@@ -512,15 +514,11 @@ impl Control {
         request: &R,
     ) -> Option<Vec<u8>> {
         let Link::Up { connection, .. } = &mut self.link else { return None };
-        let version = connection.version_of::<R>().and_then(|version| match version >= oldest {
-            true => Ok(version),
-            false => Err(ConnectionError::NoCommonVersion(key)),
-        });
-        let version = match version {
+        let version = match connection.version_from::<R>(oldest) {
             Ok(version) => version,
             Err(error) => {
                 self.handle_unanswered(now, purpose);
-                self.fail(now, &error);
+                self.fail(now, error);
                 return None;
             }
         };
@@ -558,7 +556,7 @@ impl Control {
             Link::Down { .. } | Link::Dialing { .. } => {}
             Link::Up { connection, .. } => {
                 if let Err(error) = connection.handle_timeout(now) {
-                    self.fail(now, &error);
+                    self.fail(now, error);
                 }
             }
         }

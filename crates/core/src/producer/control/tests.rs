@@ -142,7 +142,7 @@ impl Rig {
     fn lose(&mut self, why: &str) {
         self.peer = None;
         self.asked.clear();
-        self.control.handle_disconnected(self.now, why);
+        self.control.handle_disconnected(self.now, lost(why));
         self.turn();
     }
 
@@ -183,6 +183,10 @@ impl Rig {
     }
 }
 
+fn lost(why: &str) -> ConnectionError {
+    ConnectionError::Lost { why: why.into() }
+}
+
 fn metadata(id: u8, leaders: &[i32]) -> MetadataResponse {
     let broker = |id| MetadataResponseBroker {
         node_id: id,
@@ -217,8 +221,12 @@ fn the_first_round_through_the_addresses_waits_for_nobody_and_the_next_ones_wait
     }
     assert_eq!(rig.dials, ["a", "b", "c"]);
     assert_eq!(rig.control.poll_timeout().map(|due| due > rig.now), Some(true));
-    let faults: Vec<_> = rig.control.faults().iter().map(|(address, why)| format!("{address}: {why}")).collect();
-    assert_eq!(faults, ["a:9092: refused", "b:9092: unreachable", "c:9092: unknown host"]);
+    let told = |rig: &Rig| -> Vec<_> {
+        let faults = rig.control.faults().iter();
+        faults.map(|(address, fault)| (address.to_string(), fault.attempts, fault.error.clone())).collect()
+    };
+    let expected = [("a:9092", "refused"), ("b:9092", "unreachable"), ("c:9092", "unknown host")];
+    assert_eq!(told(&rig), expected.map(|(address, why)| (address.to_owned(), 1, lost(why))));
     let mut pauses = Vec::new();
     for _ in 0..5 {
         let due = rig.control.poll_timeout().expect("it dials again");
@@ -228,6 +236,8 @@ fn the_first_round_through_the_addresses_waits_for_nobody_and_the_next_ones_wait
         rig.lose("refused");
     }
     assert_eq!(rig.dials.concat(), "abcabcab");
+    let last = rig.control.faults().iter().map(|(_, fault)| fault.failed_at).max();
+    assert_eq!((last, told(&rig)[0].1, told(&rig)[2].1), (Some(rig.now), 3, 2));
     assert!(pauses[0] < pauses[4] && pauses[4] <= PAUSE, "{pauses:?}");
 }
 
@@ -473,8 +483,8 @@ fn a_broker_that_does_not_answer_is_hung_up_on_and_the_next_one_is_asked() {
     rig.connect();
     rig.wait(TIMEOUT);
     assert_eq!((rig.hang_ups, rig.dials.concat()), (1, "ab".to_owned()));
-    let fault = rig.control.faults().values().next().expect("the first address failed");
-    assert_eq!(fault, "Metadata was not answered within request_timeout 2s");
+    let (_, fault) = rig.control.faults().iter().next().expect("the first address failed");
+    assert_eq!(fault.error, ConnectionError::TimedOut { api: "Metadata", after: TIMEOUT });
 }
 
 /// Both answers came in one read and the first was garbage: the second was forgotten, and nobody ever asked again.
@@ -513,7 +523,8 @@ fn a_broker_that_would_create_topics_when_asked_is_not_asked() {
     rig.turn();
     rig.connect_speaking(&[(ApiKey::METADATA, 3)]);
     assert_eq!((rig.hang_ups, rig.asked.len()), (1, 0));
-    assert!(rig.control.faults().values().any(|why| why.contains("no version of Metadata")));
+    let (_, fault) = rig.control.faults().iter().next().expect("the only address failed");
+    assert_eq!(fault.error, ConnectionError::BrokerTooOld { api: "Metadata", ours: 4..=13, theirs: 0..=3 });
 }
 
 #[test]
@@ -523,7 +534,7 @@ fn a_disconnect_that_is_told_twice_counts_once() {
     rig.lose("refused");
     let due = rig.control.poll_timeout();
     rig.now = rig.now + Duration::from_millis(10);
-    rig.control.handle_disconnected(rig.now, "again");
+    rig.control.handle_disconnected(rig.now, lost("again"));
     assert_eq!(rig.control.poll_timeout(), due);
 }
 

@@ -1,11 +1,13 @@
 //! Errors per operation.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use milena_core::fault::{self, ConnectionError};
+use milena_core::metadata::Address;
 use milena_core::producer::outcome::KafkaError;
+use milena_core::time::Moment;
 
 use crate::record::Record;
 
@@ -92,7 +94,7 @@ pub enum ReadyError {
         /// The time.
         within: Duration,
         /// Why not, by the address tried; empty if none was tried to its end.
-        faults: BTreeMap<String, String>,
+        faults: Vec<AddressFault>,
     },
     /// Brokers answer, but the topic is not there or must not be seen.
     TopicMissing {
@@ -120,12 +122,7 @@ impl fmt::Display for ReadyError {
             }
             Self::Unreachable { within, faults } => {
                 write!(f, "no broker answered within {within:?}: ")?;
-                let mut separator = "";
-                for (address, fault) in faults {
-                    write!(f, "{separator}{address}: {fault}")?;
-                    separator = "; ";
-                }
-                Ok(())
+                write_faults(f, faults)
             }
             Self::TopicMissing { topic, code } => {
                 write!(f, "the cluster has no topic {topic} for this client: {code}; create it first")
@@ -137,6 +134,44 @@ impl fmt::Display for ReadyError {
 }
 
 impl std::error::Error for ReadyError {}
+
+/// An address that could not be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AddressFault {
+    /// As `host:port`.
+    pub address: String,
+    /// How often it was tried since any broker answered.
+    pub attempts: u32,
+    /// How long ago the last attempt failed.
+    pub failed_ago: Duration,
+    /// Why.
+    pub error: ConnectionError,
+}
+
+impl AddressFault {
+    pub(crate) fn new(now: Moment, address: &Address, fault: &fault::AddressFault) -> Self {
+        Self {
+            address: address.to_string(),
+            attempts: fault.attempts,
+            failed_ago: now.since(fault.failed_at),
+            error: fault.error.clone(),
+        }
+    }
+}
+
+impl fmt::Display for AddressFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.address, self.error)
+    }
+}
+
+fn write_faults(f: &mut fmt::Formatter<'_>, faults: &[AddressFault]) -> fmt::Result {
+    for (place, fault) in faults.iter().enumerate() {
+        write!(f, "{}{fault}", if place > 0 { "; " } else { "" })?;
+    }
+    Ok(())
+}
 
 /// Not a name of a topic: 1 to 249 characters out of `a-z A-Z 0-9 . _ -`, and neither `.` nor `..`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -41,7 +41,8 @@ mod topic;
 mod turns;
 
 pub use config::{ConfigError, ProducerConfig};
-pub use error::{InvalidTopic, ReadyError, SendError, SendRefused};
+pub use error::{AddressFault, InvalidTopic, ReadyError, SendError, SendRefused};
+pub use milena_core::fault::{ConnectionError, DialError, FailedDial};
 pub use milena_core::producer::completion::{Delivery, Fate};
 pub use milena_core::producer::outcome::{
     AttemptError, Because, Cause, KafkaError, NotWritten, Outcome, Settlement, Tally, Undetermined, Written,

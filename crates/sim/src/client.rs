@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use milena_core::fault::ConnectionError;
 use milena_core::ids::{LaneId, PartitionId, TopicIndex};
 use milena_core::producer::back::Ended;
 use milena_core::producer::batch::SealReason;
@@ -119,7 +120,7 @@ impl Client {
             }
             (Owner::Control, Heard::Gone(why)) => {
                 self.hang_up(stage, net, owner);
-                self.control.handle_disconnected(now, why);
+                self.control.handle_disconnected(now, ConnectionError::Lost { why: why.into() });
             }
             (Owner::Lane(id), Heard::Gone(why)) => {
                 stage.note(format_args!("{owner} hears: {why}"));

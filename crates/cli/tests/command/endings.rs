@@ -78,19 +78,23 @@ fn what_cannot_begin_says_why_in_one_line() {
 #[test]
 fn a_port_of_another_protocol_is_no_broker() {
     let folder = Folder::new();
-    let web = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = web.local_addr().expect("bound");
-    let served = std::thread::spawn(move || {
-        let (mut stream, _) = web.accept().expect("it connects");
-        let mut first = [0; 4];
-        stream.read_exact(&mut first).expect("it asks");
-        stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").expect("it listens");
-        // Until the client hangs up, so that the answer is not lost in a reset.
-        let _all = stream.read_to_end(&mut Vec::new());
-    });
-    let ended = folder.run(&format!("consume orders --bootstrap-server {address}"), b"").with_code(2);
-    assert!(ended.says("does not answer like a Kafka broker"), "{}", ended.stderr);
-    served.join().expect("it was asked");
+    let page: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
+    let alert: &[u8] = &[21, 3, 3, 0, 2, 2, 10];
+    for (answer, sentence) in [(page, "the port speaks HTTP"), (alert, "the port speaks TLS"), (b"220 mail", "220 ")] {
+        let peer = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = peer.local_addr().expect("bound");
+        let served = std::thread::spawn(move || {
+            let (mut stream, _) = peer.accept().expect("it connects");
+            let mut first = [0; 4];
+            stream.read_exact(&mut first).expect("it asks");
+            stream.write_all(answer).expect("it listens");
+            // Until the client hangs up, so that the answer is not lost in a reset.
+            let _all = stream.read_to_end(&mut Vec::new());
+        });
+        let ended = folder.run(&format!("consume orders --bootstrap-server {address}"), b"").with_code(2);
+        assert!(ended.says(&format!("{address}: ")) && ended.says(sentence), "{}", ended.stderr);
+        served.join().expect("it was asked");
+    }
 }
 
 #[test]

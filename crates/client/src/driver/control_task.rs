@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use milena_core::fault::ConnectionError;
 use milena_core::ids::{LaneId, PartitionId, TopicIndex};
 use milena_core::producer::back::PartitionBack;
 use milena_core::producer::batch::SealReason;
@@ -20,13 +21,14 @@ use milena_core::time::Moment;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Surroundings;
+use super::dial::lost;
 use super::drain::{doubt_for, end_back};
 use super::lane_task::{FromLane, LaneTask, ToLane};
 use super::socket::{Outgoing, Socket};
 use super::timer::Timer;
 use super::watch_task::{AskLive, WatchTask};
 use crate::config::Settings;
-use crate::error::ReadyError;
+use crate::error::{AddressFault, ReadyError};
 use crate::gate::Gate;
 use crate::shared::{Command, TopicShared};
 use crate::slot::PartitionSlot;
@@ -287,8 +289,8 @@ impl ControlTask {
             match self.outgoing.poll_write(&self.socket, &*self.surroundings.shared.pool, cx) {
                 Poll::Pending => return moved,
                 Poll::Ready(Ok(written)) if written > 0 => self.control.handle_written(written),
-                Poll::Ready(Ok(_)) => self.disconnect("the connection takes no more bytes".to_owned()),
-                Poll::Ready(Err(error)) => self.disconnect(error.to_string()),
+                Poll::Ready(Ok(_)) => self.disconnect(ConnectionError::Closed),
+                Poll::Ready(Err(error)) => self.disconnect(lost(&error)),
             }
             moved = true;
         }
@@ -298,17 +300,17 @@ impl ControlTask {
         let Some(buffer) = self.control.read_buffer() else { return false };
         match self.socket.poll_read(buffer, cx) {
             Poll::Pending => return false,
-            Poll::Ready(Ok(0)) => self.disconnect("the peer closed the connection".to_owned()),
+            Poll::Ready(Ok(0)) => self.disconnect(ConnectionError::Closed),
             Poll::Ready(Ok(_)) => {
                 let now = self.now();
                 self.control.handle_read(now);
             }
-            Poll::Ready(Err(error)) => self.disconnect(error.to_string()),
+            Poll::Ready(Err(error)) => self.disconnect(lost(&error)),
         }
         true
     }
 
-    fn disconnect(&mut self, why: String) {
+    fn disconnect(&mut self, why: ConnectionError) {
         self.close_socket();
         let now = self.now();
         self.control.handle_disconnected(now, why);
@@ -331,7 +333,7 @@ impl ControlTask {
 
     fn handle_event(&mut self, event: ControlEvent) {
         match event {
-            ControlEvent::Dial(address) => self.socket = Socket::dial(&address),
+            ControlEvent::Dial(address) => self.socket = Socket::dial(&address, self.surroundings.connect_timeout),
             ControlEvent::HangUp => self.close_socket(),
             ControlEvent::Reached => self.is_reached = true,
             ControlEvent::PartitionsAppeared(topic, partitions) => self.add_partitions(topic, &partitions),
@@ -408,7 +410,7 @@ impl ControlTask {
         }
         let Some(topic) = waiter.topic.as_ref().filter(|_| self.is_reached) else {
             let faults = self.control.faults().iter();
-            let faults = faults.map(|(address, fault)| (address.to_string(), fault.clone())).collect();
+            let faults = faults.map(|(address, fault)| AddressFault::new(now, address, fault)).collect();
             return Some(Err(ReadyError::Unreachable { within, faults }));
         };
         let name = topic.name.to_string();

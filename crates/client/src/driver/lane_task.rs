@@ -251,7 +251,7 @@ impl LaneTask {
         // over whole counts as never executed (rule 12); and before the next dial, which must not be closed instead.
         self.drain_events();
         if self.lane.poll_dial(now) {
-            self.socket = Socket::dial(&self.address);
+            self.socket = Socket::dial(&self.address, self.surroundings.connect_timeout);
         }
     }
 

@@ -15,6 +15,7 @@
 
 mod callers;
 mod control_task;
+pub(crate) mod dial;
 mod drain;
 mod lane_task;
 mod socket;
@@ -22,6 +23,7 @@ mod timer;
 mod watch_task;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use milena_core::producer::outcome::NotWritten;
 use tokio::sync::{mpsc, watch};
@@ -35,6 +37,8 @@ use crate::shared::{Command, Shared};
 pub(crate) struct Surroundings {
     pub(crate) shared: Arc<Shared>,
     pub(crate) reporter: Reporter,
+    /// How long one address may take to open a connection.
+    pub(crate) connect_timeout: Duration,
     /// Set once: every task ends what it holds, for this reason, and stops.
     pub(crate) stop: watch::Receiver<Option<NotWritten>>,
 }
@@ -58,7 +62,9 @@ impl Driver {
         commands: mpsc::UnboundedReceiver<Command>,
     ) -> Self {
         let (stop, stopped) = watch::channel(None);
-        Self { surroundings: Surroundings { shared, reporter, stop: stopped }, settings, commands, stop }
+        let connect_timeout = settings.connect_timeout;
+        let surroundings = Surroundings { shared, reporter, connect_timeout, stop: stopped };
+        Self { surroundings, settings, commands, stop }
     }
 
     /// Runs until the producer is closed or its last handle is gone.

@@ -10,13 +10,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use milena_core::fault::ConnectionError;
 use milena_core::metadata::Address;
 use milena_core::producer::batch::ChunkSource;
 use milena_core::producer::produce_request::Transmit;
 use tokio::net::TcpStream;
 
-/// Between the first packet and an open connection; Java's `socket.connection.setup.timeout.ms`.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+use super::dial::connect;
 
 /// Pieces in one vectored write; Linux takes 1024, and more than a few dozen save nothing.
 const SLICES_MAX: usize = 64;
@@ -28,17 +28,18 @@ const READ_BYTES: usize = 16 * 1024;
 pub(crate) enum Socket {
     #[default]
     Closed,
-    Dialing(Pin<Box<dyn Future<Output = Result<TcpStream, String>> + Send>>),
+    Dialing(Pin<Box<dyn Future<Output = Result<TcpStream, ConnectionError>> + Send>>),
     Open(TcpStream),
 }
 
 impl Socket {
-    pub(crate) fn dial(address: &Address) -> Self {
-        Self::Dialing(Box::pin(connect(address.clone())))
+    pub(crate) fn dial(address: &Address, timeout: Duration) -> Self {
+        let address = address.clone();
+        Self::Dialing(Box::pin(async move { connect(&address, timeout).await }))
     }
 
     /// Ready once per dial.
-    pub(crate) fn poll_connected(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), String>> {
+    pub(crate) fn poll_connected(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
         let Self::Dialing(dial) = self else { return Poll::Pending };
         let connected = ready!(dial.as_mut().poll(cx));
         Poll::Ready(connected.map(|stream| *self = Self::Open(stream)).inspect_err(|_| *self = Self::Closed))
@@ -69,19 +70,6 @@ impl Socket {
                 read => return Poll::Ready(read),
             }
         }
-    }
-}
-
-async fn connect(address: Address) -> Result<TcpStream, String> {
-    let dial = TcpStream::connect((&*address.host, address.port));
-    match tokio::time::timeout(CONNECT_TIMEOUT, dial).await {
-        Ok(Ok(stream)) => {
-            // A request is written whole; waiting for more bytes would only delay it.
-            stream.set_nodelay(true).map_err(|error| error.to_string())?;
-            Ok(stream)
-        }
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no connection within {CONNECT_TIMEOUT:?}")),
     }
 }
 

@@ -93,7 +93,7 @@ impl fmt::Display for ClusterError {
                 for (place, (address, error)) in tried.iter().enumerate() {
                     write!(f, "{} {address}: {error}", if place == 0 { "" } else { ";" })?;
                 }
-                f.write_str("; check the address and that a broker runs there")
+                Ok(())
             }
             Self::Broken { address, error } => write!(f, "the broker at {address} cannot be talked to: {error}"),
             Self::DeadlinePassed { deadline, last } => {

@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,8 @@ use milena_core::time::Moment;
 use milena_wire::{EncodeError, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use crate::driver::dial::{connect, lost};
 
 pub(super) struct Link {
     stream: TcpStream,
@@ -26,18 +27,11 @@ pub(super) struct Link {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LinkError {
-    /// The name has no address, or nobody listens there.
-    Dial(io::Error),
+    /// No connection was opened.
+    Dial(ConnectionError),
     /// No connection, or no answer, in the time that was left.
     TimedOut,
-    /// The connection broke.
-    Lost(io::Error),
-    /// The peer closed the connection.
-    Closed {
-        /// Before that it had told its API versions, as a broker does.
-        was_ready: bool,
-    },
-    /// The peer does not speak as agreed.
+    /// The connection was of no more use.
     Broken(ConnectionError),
     /// A request cannot be written in the version that both sides speak.
     Encode(EncodeError),
@@ -47,8 +41,9 @@ impl LinkError {
     /// Whether another attempt may go better.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Dial(_) | Self::TimedOut | Self::Lost(_) | Self::Closed { .. } => true,
-            Self::Broken(_) | Self::Encode(_) => false,
+            Self::Dial(error) | Self::Broken(error) => error.is_retriable(),
+            Self::TimedOut => true,
+            Self::Encode(_) => false,
         }
     }
 }
@@ -56,13 +51,8 @@ impl LinkError {
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dial(error) | Self::Lost(error) => error.fmt(f),
-            Self::TimedOut => f.write_str("no answer in time"),
-            Self::Closed { was_ready: true } => f.write_str("the broker closed the connection"),
-            Self::Closed { was_ready: false } => f.write_str(
-                "the connection was closed before the peer told its API versions; is it a Kafka broker without TLS?",
-            ),
-            Self::Broken(error) => error.fmt(f),
+            Self::Dial(error) | Self::Broken(error) => error.fmt(f),
+            Self::TimedOut => f.write_str("no answer in time: the broker hangs, or the port is no broker's"),
             Self::Encode(error) => error.fmt(f),
         }
     }
@@ -78,9 +68,7 @@ impl Link {
     }
 
     async fn dial(address: &Address, client_id: Arc<str>) -> Result<Self, LinkError> {
-        let stream = TcpStream::connect((&*address.host, address.port)).await.map_err(LinkError::Dial)?;
-        // Each request is written whole, so waiting for more to send only costs time.
-        let _slower_but_works = stream.set_nodelay(true);
+        let stream = connect(address, REQUEST_TIMEOUT).await.map_err(LinkError::Dial)?;
         let connection = Connection::new(ConnectionConfig::new(client_id, REQUEST_TIMEOUT), Moment::START);
         let mut link = Self { stream, connection, since: Instant::now() };
         if let Some(handshake) = link.connection.poll_handshake() {
@@ -126,18 +114,25 @@ impl Link {
     }
 
     async fn write(&mut self, frame: &[u8]) -> Result<(), LinkError> {
-        self.stream.write_all(frame).await.map_err(LinkError::Lost)?;
+        self.stream.write_all(frame).await.map_err(|error| self.broken(lost(&error)))?;
         self.connection.handle_written(frame.len());
         Ok(())
     }
 
     async fn read(&mut self) -> Result<(), LinkError> {
-        let read = self.stream.read_buf(self.connection.read_buffer()).await.map_err(LinkError::Lost)?;
-        if read == 0 {
-            return Err(LinkError::Closed { was_ready: self.connection.is_ready() });
+        let read = self.stream.read_buf(self.connection.read_buffer()).await;
+        match read {
+            Ok(0) => Err(self.broken(ConnectionError::Closed)),
+            Ok(_) => {
+                let now = self.now();
+                self.connection.handle_read(now).map_err(LinkError::Broken)
+            }
+            Err(error) => Err(self.broken(lost(&error))),
         }
-        let now = self.now();
-        self.connection.handle_read(now).map_err(LinkError::Broken)
+    }
+
+    fn broken(&self, error: ConnectionError) -> LinkError {
+        LinkError::Broken(self.connection.explain(error))
     }
 
     fn now(&self) -> Moment {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::metadata::Address;
-use crate::producer::outcome::KafkaError;
+use crate::producer::outcome::{AttemptError, KafkaError};
 use crate::time::Moment;
 
 /// Why a connection was not opened, or did not last. The client goes on trying in any case, because whoever runs the
@@ -151,6 +151,26 @@ impl ConnectionError {
             // Very old servers answer what they do not understand with a bare page.
             [b'H', b'T', b'T', b'P'] | [b'<', b'h' | b'H' | b'!', _, _] => Self::SpeaksHttp,
             begins => Self::NotKafka { begins },
+        }
+    }
+
+    /// What a record is told that waited for this connection.
+    pub fn attempt_error(&self) -> AttemptError {
+        match self {
+            Self::NameNotResolved { .. } | Self::NameLookupTimedOut { .. } => AttemptError::NameNotResolved,
+            Self::NotConnected { tried, .. } if tried.iter().all(|dial| dial.why == DialError::Refused) => {
+                AttemptError::ConnectionRefused
+            }
+            Self::NotConnected { .. } => AttemptError::NotConnected,
+            Self::SpeaksTls => AttemptError::SpeaksTls,
+            Self::SpeaksHttp | Self::NotKafka { .. } | Self::ClosedBeforeVersions => AttemptError::NotKafka,
+            Self::BrokerTooOld { .. } | Self::ClientTooOld { .. } | Self::ApiMissing { .. } => {
+                AttemptError::NoCommonVersion
+            }
+            Self::VersionsRefused(code) => AttemptError::Kafka(*code),
+            Self::TimedOut { .. } => AttemptError::RequestTimedOut,
+            Self::Malformed { .. } | Self::WrongCorrelation { .. } | Self::Unasked => AttemptError::InvalidAnswer,
+            Self::ClosedAtFirstRequest { .. } | Self::Lost { .. } | Self::Closed => AttemptError::ConnectionLost,
         }
     }
 

@@ -125,7 +125,7 @@ impl Client {
             (Owner::Lane(id), Heard::Gone(why)) => {
                 stage.note(format_args!("{owner} hears: {why}"));
                 self.hang_up(stage, net, owner);
-                self.lane(id).handle_disconnected(now);
+                self.lane(id).handle_disconnected(now, ConnectionError::Lost { why: why.into() });
             }
             (Owner::Lane(id), Heard::Connected) => self.lane(id).handle_connected(now),
             (Owner::Lane(id), Heard::Written(bytes)) => self.lane(id).handle_written(bytes),
@@ -375,6 +375,7 @@ impl Client {
                 stage.note(format_args!("partition {partition} stopped: {code}"));
                 self.end_front(stage, partition, NotWritten::PartitionStopped(code.into()));
             }
+            LaneEvent::Connected => stage.note(format_args!("lane {id} is connected")),
             LaneEvent::Disconnected(error) => {
                 stage.note(format_args!("lane {id} hangs up: {error}"));
                 self.hang_up(stage, net, Owner::Lane(id));
@@ -419,7 +420,7 @@ impl Client {
         }
         for id in self.lanes.keys().copied().collect::<Vec<_>>() {
             self.hang_up(stage, net, Owner::Lane(id));
-            self.lane(id).handle_disconnected(stage.now);
+            self.lane(id).handle_disconnected(stage.now, ConnectionError::Closed);
             self.lane(id).end_all(unclaimed, doubt);
             while let Some(event) = self.lane(id).poll_event() {
                 match event {

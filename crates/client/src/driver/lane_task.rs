@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use milena_core::fault::ConnectionError;
 use milena_core::ids::{Identity, PartitionId};
 use milena_core::metadata::Address;
 use milena_core::producer::back::PartitionBack;
@@ -18,6 +20,7 @@ use milena_wire::{ErrorCode, Uuid};
 use tokio::sync::mpsc;
 
 use super::Surroundings;
+use super::dial::lost;
 use super::drain::{doubt_for, end_back};
 use super::socket::{Outgoing, Socket};
 use super::timer::Timer;
@@ -183,7 +186,7 @@ impl LaneTask {
             let now = self.now();
             match connected {
                 Ok(()) => self.lane.handle_connected(now),
-                Err(_) => self.lane.handle_disconnected(now),
+                Err(why) => self.lane.handle_disconnected(now, why),
             }
             moved = true;
         }
@@ -204,8 +207,8 @@ impl LaneTask {
             match self.outgoing.poll_write(&self.socket, &*self.surroundings.shared.pool, cx) {
                 Poll::Pending => return moved,
                 Poll::Ready(Ok(written)) if written > 0 => self.lane.handle_written(written),
-                Poll::Ready(_) => {
-                    self.disconnect();
+                Poll::Ready(ended) => {
+                    self.disconnect(why_ended(&ended));
                     return true;
                 }
             }
@@ -222,17 +225,17 @@ impl LaneTask {
                 self.lane.handle_read(now);
                 true
             }
-            Poll::Ready(_) => {
-                self.disconnect();
+            Poll::Ready(ended) => {
+                self.disconnect(why_ended(&ended));
                 true
             }
         }
     }
 
-    fn disconnect(&mut self) {
+    fn disconnect(&mut self, why: ConnectionError) {
         self.close_socket();
         let now = self.now();
-        self.lane.handle_disconnected(now);
+        self.lane.handle_disconnected(now, why);
     }
 
     fn close_socket(&mut self) {
@@ -273,6 +276,7 @@ impl LaneTask {
                 return;
             }
             LaneEvent::Stopped(partition, code) => return self.end_front(partition, code),
+            LaneEvent::Connected => return,
             LaneEvent::Disconnected(_) => return self.close_socket(),
             LaneEvent::NeedsIdentity(partition, abandoned) => FromLane::NeedsIdentity(partition, abandoned),
             LaneEvent::NeedsMetadata => FromLane::NeedsMetadata,
@@ -308,11 +312,16 @@ impl LaneTask {
     }
 }
 
+/// A socket that takes or gives nothing any more was closed by its peer.
+fn why_ended(ended: &io::Result<usize>) -> ConnectionError {
+    ended.as_ref().map_or_else(lost, |_| ConnectionError::Closed)
+}
+
 impl Drop for LaneTask {
     fn drop(&mut self) {
         let why = self.last_reason();
         // Closed first: a request that was not written whole is not executed, and leaves no doubt (rule 12).
-        self.disconnect();
+        self.disconnect(ConnectionError::Closed);
         self.lane.end_all(why, doubt_for(why));
         while let Some(event) = self.lane.poll_event() {
             match event {

@@ -68,7 +68,10 @@ pub enum LaneEvent {
     NeedsMetadata,
     /// A recalled partition, with nothing of it unanswered.
     Released(PartitionBack),
-    /// The connection must be closed, if it is not: then dial again at [`Lane::poll_dial`].
+    /// The broker told its versions; requests can be sent.
+    Connected,
+    /// There is no connection (any more), for this reason. Its socket must be closed, if it is not: then dial again at
+    /// [`Lane::poll_dial`].
     Disconnected(ConnectionError),
 }
 
@@ -116,6 +119,8 @@ pub struct Lane {
     lingers: BTreeSet<(Moment, PartitionId)>,
     timers: BTreeSet<(Moment, PartitionId)>,
     events: VecDeque<LaneEvent>,
+    /// Set when the broker told its versions; cleared when its connection ends.
+    is_connected: bool,
     /// Connections that failed in a row.
     failures: u32,
     chance: Chance,
@@ -137,6 +142,7 @@ impl Lane {
             lingers: BTreeSet::new(),
             timers: BTreeSet::new(),
             events: VecDeque::new(),
+            is_connected: false,
             failures: 0,
             chance: Chance::new(seed),
             ended: Vec::new(),
@@ -290,17 +296,22 @@ impl Lane {
         self.link = Link::Up(Box::new(Connection::new(self.config.connection.clone(), now)));
     }
 
-    /// The socket could not be opened, or is closed.
-    pub fn handle_disconnected(&mut self, now: Moment) {
+    /// The socket could not be opened, or is closed, for this reason.
+    pub fn handle_disconnected(&mut self, now: Moment, error: ConnectionError) {
         if matches!(self.link, Link::Down { .. }) {
             return;
         }
+        self.is_connected = false;
         self.failures += 1;
         let retry_at = now + self.config.reconnect.after(self.failures, &mut self.chance);
         let Link::Up(connection) = std::mem::replace(&mut self.link, Link::Down { retry_at }) else {
-            self.events.push_back(LaneEvent::NeedsMetadata);
+            self.note_trouble(&error);
+            self.events.extend([LaneEvent::Disconnected(error), LaneEvent::NeedsMetadata]);
             return;
         };
+        let error = connection.explain(error);
+        self.note_trouble(&error);
+        self.events.push_back(LaneEvent::Disconnected(error));
         for unanswered in connection.close() {
             for attempt in unanswered.purpose.attempts {
                 self.lose_attempt(now, &attempt, unanswered.was_all_written);
@@ -317,9 +328,11 @@ impl Lane {
         self.act(attempt.partition, lost);
     }
 
-    fn fail(&mut self, now: Moment, error: ConnectionError) {
-        self.events.push_back(LaneEvent::Disconnected(error));
-        self.handle_disconnected(now);
+    /// Records that wait are told what they wait for.
+    fn note_trouble(&self, error: &ConnectionError) {
+        for held in self.partitions.values() {
+            held.back.trouble().note(Some(self.id.node), error.attempt_error());
+        }
     }
 
     /// So many more bytes were handed to the kernel.
@@ -340,15 +353,20 @@ impl Lane {
         if let Err(error) = connection.handle_read(now) {
             // What was answered before the fault counts.
             self.take_answers(now);
-            return self.fail(now, error);
+            return self.handle_disconnected(now, error);
         }
         self.take_answers(now);
     }
 
     fn take_answers(&mut self, now: Moment) {
         while let Link::Up(connection) = &mut self.link {
-            if connection.is_ready() {
+            if connection.is_ready() && !self.is_connected {
+                if let Err(error) = connection.version_of::<ProduceRequest>() {
+                    return self.handle_disconnected(now, error);
+                }
+                self.is_connected = true;
                 self.failures = 0;
+                self.events.push_back(LaneEvent::Connected);
             }
             let Some(answer) = connection.poll_answer() else { return };
             self.take_answer(now, answer);
@@ -360,7 +378,7 @@ impl Lane {
             Ok(response) => response,
             Err(error) => {
                 answer.purpose.attempts.iter().for_each(|attempt| self.lose_attempt(now, attempt, true));
-                return self.fail(now, error);
+                return self.handle_disconnected(now, error);
             }
         };
         if let Link::Up(connection) = &mut self.link {
@@ -421,7 +439,7 @@ impl Lane {
         let version = match connection.version_of::<ProduceRequest>() {
             Ok(version) => version,
             Err(error) => {
-                self.fail(now, error);
+                self.handle_disconnected(now, error);
                 return None;
             }
         };
@@ -497,7 +515,7 @@ impl Lane {
         if let Link::Up(connection) = &mut self.link
             && let Err(error) = connection.handle_timeout(now)
         {
-            self.fail(now, error);
+            self.handle_disconnected(now, error);
         }
         while let Some((due, partition)) = self.timers.first().copied() {
             if due > now {

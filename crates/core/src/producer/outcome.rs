@@ -75,6 +75,16 @@ pub enum AttemptError {
     InvalidAnswer,
     /// No connection to the broker could be opened.
     NotConnected,
+    /// The broker's host says that nothing listens there.
+    ConnectionRefused,
+    /// The name of the broker's host has no address.
+    NameNotResolved,
+    /// The broker's port speaks TLS, which this client does not.
+    SpeaksTls,
+    /// The broker's port does not answer in Kafka's protocol.
+    NotKafka,
+    /// Client and broker have no version of an API in common.
+    NoCommonVersion,
     /// The cluster names no leader for the partition.
     NoLeader,
     /// No broker has given a producer id yet.
@@ -225,6 +235,11 @@ impl AttemptError {
             Self::RequestTimedOut => write!(f, "{broker} did not answer within request_timeout"),
             Self::InvalidAnswer => write!(f, "the answer of {broker} could not be read"),
             Self::NotConnected => write!(f, "no connection to {broker} could be opened"),
+            Self::ConnectionRefused => write!(f, "the host of {broker} refused the connection"),
+            Self::NameNotResolved => write!(f, "the host name of {broker} does not resolve"),
+            Self::SpeaksTls => write!(f, "the port of {broker} speaks TLS, this client plain text only"),
+            Self::NotKafka => write!(f, "the port of {broker} does not answer like a Kafka broker's"),
+            Self::NoCommonVersion => write!(f, "{broker} and this client have no API version in common"),
             Self::NoLeader => f.write_str("the partition has no leader"),
             Self::NoProducerId => f.write_str("no broker has given a producer id"),
             Self::ProducerIdRefused(code) => write!(f, "a producer id was refused with {}", Named(code)),

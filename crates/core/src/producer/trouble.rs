@@ -62,6 +62,11 @@ fn pack(node: Option<NodeId>, error: Option<AttemptError>) -> u64 {
         Some(AttemptError::NoProducerId) => (6, ErrorCode::NONE),
         Some(AttemptError::ProducerIdRefused(code)) => (7, ErrorCode(code.code())),
         Some(AttemptError::Kafka(code)) => (8, ErrorCode(code.code())),
+        Some(AttemptError::ConnectionRefused) => (9, ErrorCode::NONE),
+        Some(AttemptError::NameNotResolved) => (10, ErrorCode::NONE),
+        Some(AttemptError::SpeaksTls) => (11, ErrorCode::NONE),
+        Some(AttemptError::NotKafka) => (12, ErrorCode::NONE),
+        Some(AttemptError::NoCommonVersion) => (13, ErrorCode::NONE),
     };
     let node = node.map_or(0, |node| HAS_NODE | u64::from(node.0 as u32));
     node | u64::from(code.0 as u16) << 32 | kind << 48
@@ -80,6 +85,11 @@ fn unpack(word: u64) -> (Option<NodeId>, Option<AttemptError>) {
         6 => Some(AttemptError::NoProducerId),
         7 => Some(AttemptError::ProducerIdRefused(code)),
         8 => Some(AttemptError::Kafka(code)),
+        9 => Some(AttemptError::ConnectionRefused),
+        10 => Some(AttemptError::NameNotResolved),
+        11 => Some(AttemptError::SpeaksTls),
+        12 => Some(AttemptError::NotKafka),
+        13 => Some(AttemptError::NoCommonVersion),
         kind => unreachable!("kind {kind} is never packed"),
     };
     (node, error)
@@ -101,6 +111,11 @@ mod tests {
             AttemptError::NotConnected,
             AttemptError::NoLeader,
             AttemptError::NoProducerId,
+            AttemptError::ConnectionRefused,
+            AttemptError::NameNotResolved,
+            AttemptError::SpeaksTls,
+            AttemptError::NotKafka,
+            AttemptError::NoCommonVersion,
         ];
         let errors =
             plain.into_iter().chain(coded.map(AttemptError::Kafka)).chain(coded.map(AttemptError::ProducerIdRefused));

@@ -37,6 +37,8 @@ pub(super) struct Rig {
     /// How batches ended since the last look.
     pub(super) ends: Vec<(PartitionId, BatchEnd)>,
     pub(super) faults: Vec<ConnectionError>,
+    /// How often versions were agreed on.
+    pub(super) connections: u32,
     pub(super) released: Vec<PartitionBack>,
     pub(super) needs_identity: Vec<(PartitionId, Option<ProducerId>)>,
     pub(super) metadata_wanted: u32,
@@ -70,6 +72,7 @@ impl Rig {
             is_dialing: false,
             ends: Vec::new(),
             faults: Vec::new(),
+            connections: 0,
             released: Vec::new(),
             needs_identity: Vec::new(),
             metadata_wanted: 0,
@@ -277,6 +280,7 @@ impl Rig {
             LaneEvent::NeedsIdentity(id, abandoned) => self.needs_identity.push((id, abandoned)),
             LaneEvent::NeedsMetadata => self.metadata_wanted += 1,
             LaneEvent::Released(back) => self.released.push(back),
+            LaneEvent::Connected => self.connections += 1,
             LaneEvent::Disconnected(error) => {
                 self.faults.push(error);
                 self.close_socket();
@@ -306,7 +310,7 @@ impl Rig {
     pub(super) fn cut(&mut self) {
         self.is_dialing = false;
         self.close_socket();
-        self.lane.handle_disconnected(self.now);
+        self.lane.handle_disconnected(self.now, ConnectionError::Closed);
         self.turn();
     }
 

@@ -2,10 +2,11 @@
 
 use super::rig::{REQUEST_TIMEOUT, Rig, answer_to, partitions_of};
 use super::*;
-use crate::ids::TopicIndex;
+use crate::fault::{DialError, FailedDial};
+use crate::ids::{NodeId, TopicIndex};
 use crate::producer::completion::BatchEnd;
 use crate::producer::front::FrontConfig;
-use crate::producer::outcome::{Because, Outcome};
+use crate::producer::outcome::{AttemptError, Because, Outcome};
 use crate::producer::testbed::{FRONT, IDENTITY, value};
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -57,12 +58,33 @@ fn failed_dials_wait_longer_and_longer_and_ask_for_metadata() {
 }
 
 #[test]
+fn each_end_of_a_connection_is_told_with_its_reason_to_whoever_asks_and_to_records_that_wait() {
+    let mut rig = Rig::new();
+    rig.adopt_new(0, TopicIndex(0), FRONT);
+    rig.append(0, b"x");
+    let cause = |rig: &Rig| rig.lane.partitions[&PartitionId(0)].back.trouble().last();
+    let tried = [FailedDial { to: "10.0.0.1:9092".parse().expect("an address"), why: DialError::Refused }];
+    let refused = ConnectionError::NotConnected { host: "b1".into(), tried: tried.into() };
+    rig.is_dialing = false;
+    rig.lane.handle_disconnected(rig.now, refused.clone());
+    rig.turn();
+    assert_eq!((rig.faults.pop(), rig.connections), (Some(refused), 0));
+    assert_eq!(cause(&rig), (Some(NodeId(1)), Some(AttemptError::ConnectionRefused)));
+    rig.wait(RETRY_MAX);
+    rig.connect();
+    assert_eq!((rig.faults.len(), rig.connections), (0, 1));
+    rig.cut();
+    assert_eq!((rig.faults.pop(), rig.connections), (Some(ConnectionError::Closed), 1));
+    assert_eq!(cause(&rig), (Some(NodeId(1)), Some(AttemptError::ConnectionLost)));
+}
+
+#[test]
 fn a_disconnect_that_is_told_twice_counts_once() {
     let mut rig = Rig::connected(1);
     rig.cut();
     let due = rig.lane.poll_timeout();
     rig.now = rig.now + 50 * MILLI;
-    rig.lane.handle_disconnected(rig.now);
+    rig.lane.handle_disconnected(rig.now, ConnectionError::Closed);
     assert_eq!((rig.lane.poll_timeout(), rig.metadata_wanted), (due, 1));
 }
 
@@ -452,7 +474,7 @@ fn sent_batches_are_given_up_in_the_lane_when_their_time_is_over() {
     for _ in 0..20 {
         rig.wait(300 * MILLI);
         rig.is_dialing = false;
-        rig.lane.handle_disconnected(rig.now);
+        rig.lane.handle_disconnected(rig.now, ConnectionError::Closed);
         rig.turn();
     }
     assert_eq!(rig.ends, [(PartitionId(0), BatchEnd::Undetermined(Undetermined::NoFence))]);

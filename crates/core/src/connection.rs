@@ -58,6 +58,8 @@ pub struct Connection<T> {
     state: State,
     splitter: FrameSplitter,
     in_flight: VecDeque<InFlight<T>>,
+    /// Requests that are not answered (acks=0), by where their last byte stands.
+    unanswerable: VecDeque<(u64, T)>,
     answers: VecDeque<Answer<T>>,
     next_correlation: i32,
     bytes_queued: u64,
@@ -101,6 +103,8 @@ pub struct Answer<T> {
     pub version: i16,
     /// The whole frame.
     pub frame: Bytes,
+    /// How long the broker took for it, from the answer before it or, if there was none, from the request.
+    pub waited: Duration,
 }
 
 impl<T> Answer<T> {
@@ -128,6 +132,7 @@ impl<T> Connection<T> {
             state: State::Negotiating { frame: None },
             splitter: FrameSplitter::new(RESPONSE_BYTES_MAX),
             in_flight: VecDeque::new(),
+            unanswerable: VecDeque::new(),
             answers: VecDeque::new(),
             next_correlation: 0,
             bytes_queued: 0,
@@ -218,6 +223,34 @@ impl<T> Connection<T> {
         self.next_correlation = self.next_correlation.wrapping_add(1);
     }
 
+    /// A frame with the current [`Self::correlation`] id goes out next, and the broker does not answer it.
+    pub fn register_unanswerable(&mut self, frame_len: usize, purpose: T) {
+        self.bytes_queued += frame_len as u64;
+        self.unanswerable.push_back((self.bytes_queued, purpose));
+        self.next_correlation = self.next_correlation.wrapping_add(1);
+    }
+
+    /// A request that is not answered and of which every byte was handed to the kernel, once.
+    pub fn poll_handed_over(&mut self) -> Option<T> {
+        let (end, _) = self.unanswerable.front()?;
+        if *end <= self.bytes_written { self.unanswerable.pop_front().map(|(_, purpose)| purpose) } else { None }
+    }
+
+    /// What the unanswered requests are for, oldest first.
+    pub fn purposes(&self) -> impl Iterator<Item = &T> {
+        self.in_flight.iter().filter_map(|request| request.purpose.as_ref())
+    }
+
+    /// Since when the oldest unanswered request is served, throttling not counted; none if there is none.
+    pub fn waits_since(&self) -> Option<Moment> {
+        self.in_flight.front().map(|_| self.oldest_since.max(self.throttled_until))
+    }
+
+    /// The broker reads nothing before.
+    pub fn throttled_until(&self) -> Moment {
+        self.throttled_until
+    }
+
     /// So many more bytes were handed to the kernel.
     pub fn handle_written(&mut self, bytes: usize) {
         self.bytes_written += bytes as u64;
@@ -263,11 +296,12 @@ impl<T> Connection<T> {
             return Err(ConnectionError::WrongCorrelation { expected, found });
         }
         let request = self.take_oldest().expect("a request was just seen in flight");
+        let waited = now.since(self.oldest_since.max(self.throttled_until));
         self.oldest_since = now;
         match request.purpose {
             Some(purpose) => {
                 self.was_served = true;
-                self.answers.push_back(Answer { purpose, version: request.version, frame });
+                self.answers.push_back(Answer { purpose, version: request.version, frame, waited });
             }
             None => self.handle_versions(now, request.version, frame)?,
         }
@@ -322,8 +356,7 @@ impl<T> Connection<T> {
 
     /// When [`Self::handle_timeout`] must be called.
     pub fn poll_timeout(&self) -> Option<Moment> {
-        self.in_flight.front()?;
-        Some(self.oldest_since.max(self.throttled_until) + self.config.request_timeout)
+        Some(self.waits_since()? + self.config.request_timeout)
     }
 
     /// On an error the connection must be closed.
@@ -361,9 +394,10 @@ impl<T> Connection<T> {
         let written = self.bytes_written;
         let untaken =
             self.answers.into_iter().map(|answer| Unanswered { purpose: answer.purpose, was_all_written: true });
-        untaken.chain(self.in_flight.into_iter().filter_map(move |request| {
-            let was_all_written = request.stream_end <= written;
-            request.purpose.map(|purpose| Unanswered { purpose, was_all_written })
+        let unanswerable = self.unanswerable.into_iter().map(move |(end, purpose)| (end, Some(purpose)));
+        let asked = self.in_flight.into_iter().map(|request| (request.stream_end, request.purpose)).chain(unanswerable);
+        untaken.chain(asked.filter_map(move |(end, purpose)| {
+            purpose.map(|purpose| Unanswered { purpose, was_all_written: end <= written })
         }))
     }
 }

@@ -111,6 +111,9 @@ pub enum ConnectionError {
     },
     /// The broker closed the connection.
     Closed,
+    /// Nothing is wrong with it: what was asked on it for a slow partition would hold up the others, which are sent on
+    /// another one.
+    HeldUp,
 }
 
 /// An IP address that took no connection.
@@ -170,7 +173,9 @@ impl ConnectionError {
             Self::VersionsRefused(code) => AttemptError::Kafka(*code),
             Self::TimedOut { .. } => AttemptError::RequestTimedOut,
             Self::Malformed { .. } | Self::WrongCorrelation { .. } | Self::Unasked => AttemptError::InvalidAnswer,
-            Self::ClosedAtFirstRequest { .. } | Self::Lost { .. } | Self::Closed => AttemptError::ConnectionLost,
+            Self::ClosedAtFirstRequest { .. } | Self::Lost { .. } | Self::Closed | Self::HeldUp => {
+                AttemptError::ConnectionLost
+            }
         }
     }
 
@@ -194,7 +199,8 @@ impl ConnectionError {
             | Self::ClosedAtFirstRequest { .. }
             | Self::TimedOut { .. }
             | Self::Lost { .. }
-            | Self::Closed => true,
+            | Self::Closed
+            | Self::HeldUp => true,
         }
     }
 }
@@ -257,6 +263,7 @@ impl fmt::Display for ConnectionError {
             Self::Unasked => f.write_str("an answer came though nothing was asked"),
             Self::Lost { why } => write!(f, "the connection broke: {why}"),
             Self::Closed => f.write_str("the broker closed the connection"),
+            Self::HeldUp => f.write_str("given up, because a slow partition held up the others on it"),
         }
     }
 }

@@ -8,17 +8,47 @@ pub enum Plant {
     Clean,
     /// Rule 1: a batch that is sent again gets a new sequence.
     NewStampOnResend,
+    /// Rule 2: what may have been appended gets a second stamp.
+    SecondStampWithoutProof,
+    /// Rule 3: records that were withdrawn before the claim are sent all the same.
+    WithdrawnAreSent,
+    /// Rule 4: the first batch of an identity does not fly alone.
+    FirstBatchInCompany,
     /// Rule 5: six unsettled stamps on a partition, where brokers remember five.
     WindowOfSix,
+    /// Rule 7: a partition waits for the answers of its old leader before it moves.
+    OldLeaderHoldsPartition,
+    /// Rule 9: an acknowledgement proves earlier batches without an anchor too.
+    ImpliedWithoutAnchor,
+    /// Rule 10: a refusal speaks for the batch.
+    RefusalSpeaksForBatch,
+    /// Rule 11: no code leaves doubt.
+    NoCodeLeavesDoubt,
+    /// Rule 13: OUT_OF_ORDER_SEQUENCE_NUMBER at the head means that the batch is not there.
+    GapMeansAbsent,
+    /// Rule 17: old timestamps and old acknowledgements are as good as new ones.
+    HorizonIgnored,
+    /// Rule 27: a slow partition stays among the healthy ones.
+    SlowStays,
     /// An answer is taken for that of the youngest request on the connection.
     AnswerToWrongRequest,
 }
 
 impl Plant {
     /// Every plant that must be found, with the name the command line uses.
-    pub const ALL: [(&'static str, Self); 3] = [
+    pub const ALL: [(&'static str, Self); 13] = [
         ("new-stamp-on-resend", Self::NewStampOnResend),
+        ("second-stamp-without-proof", Self::SecondStampWithoutProof),
+        ("withdrawn-are-sent", Self::WithdrawnAreSent),
+        ("first-batch-in-company", Self::FirstBatchInCompany),
         ("window-of-six", Self::WindowOfSix),
+        ("old-leader-holds-partition", Self::OldLeaderHoldsPartition),
+        ("implied-without-anchor", Self::ImpliedWithoutAnchor),
+        ("refusal-speaks-for-batch", Self::RefusalSpeaksForBatch),
+        ("no-code-leaves-doubt", Self::NoCodeLeavesDoubt),
+        ("gap-means-absent", Self::GapMeansAbsent),
+        ("horizon-ignored", Self::HorizonIgnored),
+        ("slow-stays", Self::SlowStays),
         ("answer-to-wrong-request", Self::AnswerToWrongRequest),
     ];
 }

@@ -240,7 +240,7 @@ impl Checker<'_> {
         let place = checked.acceptance.place;
         let is_closed = self.stage.scenario.close_at.is_some();
         match checked.last_word() {
-            Some(Final::NotWritten(NotWritten::Refused(code) | NotWritten::PartitionStopped(code))) => {
+            Some(Final::NotWritten(NotWritten::Refused(code))) => {
                 self.check_refused(checked, ErrorCode(code.code()));
             }
             Some(Final::NotWritten(NotWritten::Closed)) if !is_closed => self.blame(checked, "nobody closed"),

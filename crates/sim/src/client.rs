@@ -20,7 +20,7 @@ use milena_core::producer::completion::{BatchCompletion, BatchEnd, Posted};
 use milena_core::producer::control::{Control, ControlEvent, NewPartition};
 use milena_core::producer::expiry::Expiry;
 use milena_core::producer::front::PartitionFront;
-use milena_core::producer::lane::{Lane, LaneEvent};
+use milena_core::producer::lane::{Lane, LaneEvent, LaneOrder, LaneReport};
 use milena_core::producer::outcome::{NotWritten, Undetermined};
 use milena_core::producer::produce_request::Transmit;
 use milena_core::time::Moment;
@@ -162,27 +162,16 @@ impl Client {
 
     pub(crate) fn receive(&mut self, stage: &mut Stage, mail: Mail) {
         match mail {
-            Mail::ToControl(told) => match *told {
-                LaneEvent::NeedsMetadata => self.control.refresh_metadata(),
-                LaneEvent::NeedsIdentity(partition, abandoned) => self.control.need_identity(partition, abandoned),
-                LaneEvent::Released(back) => self.control.handle_released(back),
-                told => unreachable!("{told:?} is not for control"),
-            },
-            Mail::ToLane(id, order) => match *order {
-                ControlEvent::Move(_, back) => {
-                    let partition = back.id();
-                    self.lane(id).adopt(back);
+            Mail::ToControl(report) => self.control.handle_report(stage.now, *report),
+            Mail::ToLane(id, order) => {
+                let adopted = if let LaneOrder::Adopt(back) = &*order { Some(back.id()) } else { None };
+                self.lane(id).obey(stage.now, *order);
+                if let Some(partition) = adopted {
                     let seat = self.fronts.get_mut(&partition).expect("partitions have fronts before they move");
                     seat.lane = Some(id);
                     self.collect(stage, partition);
                 }
-                ControlEvent::Recall(_, partition) => self.lane(id).recall(partition),
-                ControlEvent::Grant(_, partition, identity) => self.lane(id).grant(partition, identity),
-                ControlEvent::TopicRecreated(_, partition, topic_id) => {
-                    self.lane(id).handle_topic_recreated(partition, topic_id);
-                }
-                order => unreachable!("{order:?} is not for a lane"),
-            },
+            }
         }
     }
 
@@ -305,13 +294,10 @@ impl Client {
                 });
             }
             ControlEvent::Ended(_, ended) => conclude(stage, &self.memory, ended),
-            ControlEvent::Move(id, _)
-            | ControlEvent::Recall(id, _)
-            | ControlEvent::Grant(id, ..)
-            | ControlEvent::TopicRecreated(id, ..) => {
+            ControlEvent::Order(id, order) => {
                 let arrival = (stage.now + stage.mail_delay()).max(self.mail_from_control);
                 self.mail_from_control = arrival;
-                stage.at(arrival, Event::Mail(Mail::ToLane(id, Box::new(event))));
+                stage.at(arrival, Event::Mail(Mail::ToLane(id, Box::new(order))));
             }
         }
     }
@@ -371,22 +357,18 @@ impl Client {
     fn obey_lane(&mut self, stage: &mut Stage, net: &mut Network, id: LaneId, event: LaneEvent) {
         match event {
             LaneEvent::Ended(_, ended) => conclude(stage, &self.memory, ended),
-            LaneEvent::Stopped(partition, code) => {
-                stage.note(format_args!("partition {partition} stopped: {code}"));
-                self.end_front(stage, partition, NotWritten::PartitionStopped(code.into()));
-            }
             LaneEvent::Connected => stage.note(format_args!("lane {id} is connected")),
             LaneEvent::Disconnected(error) => {
                 stage.note(format_args!("lane {id} hangs up: {error}"));
                 self.hang_up(stage, net, Owner::Lane(id));
             }
-            LaneEvent::Released(_) | LaneEvent::NeedsIdentity(..) | LaneEvent::NeedsMetadata => {
-                if let LaneEvent::Released(back) = &event {
+            LaneEvent::Report(report) => {
+                if let LaneReport::Released(back) = &report {
                     self.fronts.get_mut(&back.id()).expect("led partitions have fronts").lane = None;
                 }
                 let arrival = (stage.now + stage.mail_delay()).max(self.mail_to_control);
                 self.mail_to_control = arrival;
-                stage.at(arrival, Event::Mail(Mail::ToControl(Box::new(event))));
+                stage.at(arrival, Event::Mail(Mail::ToControl(Box::new(report))));
             }
         }
     }
@@ -414,7 +396,7 @@ impl Client {
         while let Some(event) = self.control.poll_event() {
             match event {
                 ControlEvent::Ended(_, ended) => conclude(stage, &self.memory, ended),
-                ControlEvent::Move(_, back) => self.end_back(stage, back),
+                ControlEvent::Order(_, LaneOrder::Adopt(back)) => self.end_back(stage, *back),
                 _ => {}
             }
         }
@@ -425,7 +407,7 @@ impl Client {
             while let Some(event) = self.lane(id).poll_event() {
                 match event {
                     LaneEvent::Ended(_, ended) => conclude(stage, &self.memory, ended),
-                    LaneEvent::Released(back) => self.end_back(stage, back),
+                    LaneEvent::Report(LaneReport::Released(back)) => self.end_back(stage, *back),
                     _ => {}
                 }
             }
@@ -433,13 +415,13 @@ impl Client {
         for mail in stage.take_mail() {
             match mail {
                 Mail::ToLane(_, order) => {
-                    if let ControlEvent::Move(_, back) = *order {
-                        self.end_back(stage, back);
+                    if let LaneOrder::Adopt(back) = *order {
+                        self.end_back(stage, *back);
                     }
                 }
                 Mail::ToControl(told) => {
-                    if let LaneEvent::Released(back) = *told {
-                        self.end_back(stage, back);
+                    if let LaneReport::Released(back) = *told {
+                        self.end_back(stage, *back);
                     }
                 }
             }
@@ -454,8 +436,10 @@ impl Client {
 }
 
 fn conclude(stage: &mut Stage, memory: &Memory, ended: Ended) {
-    let (Ended::Sealed(_, end) | Ended::Stamped(_, end)) = &ended;
-    stage.note(format_args!("batch ended: {end:?}"));
+    match &ended {
+        Ended::Sealed(_, end) | Ended::Stamped(_, end) => stage.note(format_args!("batch ended: {end:?}")),
+        Ended::Records(..) => stage.note(format_args!("records of a batch ended")),
+    }
     let concluded = ended.conclude();
     if let Some(body) = concluded.memory {
         body.give_back(memory);

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use milena_core::ids::{LaneId, PartitionId};
-use milena_core::producer::control::ControlEvent;
-use milena_core::producer::lane::LaneEvent;
+use milena_core::producer::lane::{LaneOrder, LaneReport};
 use milena_core::time::{Moment, Now};
 use milena_wire::Uuid;
 
@@ -51,8 +50,8 @@ pub(crate) enum Event {
 
 #[derive(Debug)]
 pub(crate) enum Mail {
-    ToLane(LaneId, Box<ControlEvent>),
-    ToControl(Box<LaneEvent>),
+    ToLane(LaneId, Box<LaneOrder>),
+    ToControl(Box<LaneReport>),
 }
 
 impl Event {

@@ -14,7 +14,7 @@ use milena_core::producer::batch::SealReason;
 use milena_core::producer::completion::BatchCompletion;
 use milena_core::producer::control::{Control, ControlEvent, NewPartition};
 use milena_core::producer::front::PartitionFront;
-use milena_core::producer::lane::Lane;
+use milena_core::producer::lane::{Lane, LaneOrder, LaneReport};
 use milena_core::producer::outcome::{NotWritten, Tally};
 use milena_core::producer::produce_request::Transmit;
 use milena_core::time::Moment;
@@ -164,11 +164,12 @@ impl ControlTask {
     fn take_lane_events(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Poll::Ready(Some(told)) = self.from_lanes.poll_recv(cx) {
             match told {
-                FromLane::NeedsIdentity(partition, abandoned) => self.control.need_identity(partition, abandoned),
-                FromLane::NeedsMetadata => self.control.refresh_metadata(),
-                FromLane::Released(back) => {
-                    self.surroundings.shared.slot(back.id()).move_to(Arc::clone(&self.idle));
-                    self.control.handle_released(*back);
+                FromLane::Report(report) => {
+                    if let LaneReport::Released(back) = &report {
+                        self.surroundings.shared.slot(back.id()).move_to(Arc::clone(&self.idle));
+                    }
+                    let now = self.now();
+                    self.control.handle_report(now, report);
                 }
                 FromLane::Ended => {
                     self.lanes_lost += 1;
@@ -339,12 +340,7 @@ impl ControlTask {
             ControlEvent::PartitionsAppeared(topic, partitions) => self.add_partitions(topic, &partitions),
             ControlEvent::TopicMissing(topic, code) => self.topics[topic.0 as usize].set_missing(code),
             ControlEvent::LaneNeeded(lane, address) => self.open_lane(lane, address),
-            ControlEvent::Move(lane, back) => self.tell_lane(lane, ToLane::Adopt(Box::new(back))),
-            ControlEvent::Recall(lane, partition) => self.tell_lane(lane, ToLane::Recall(partition)),
-            ControlEvent::Grant(lane, partition, identity) => self.tell_lane(lane, ToLane::Grant(partition, identity)),
-            ControlEvent::TopicRecreated(lane, partition, id) => {
-                self.tell_lane(lane, ToLane::TopicRecreated(partition, id));
-            }
+            ControlEvent::Order(lane, order) => self.tell_lane(lane, ToLane::Order(order)),
             ControlEvent::Ended(partition, ended) => {
                 let shared = &self.surroundings.shared;
                 shared.conclude(&shared.slot(partition), ended, &self.surroundings.reporter);
@@ -382,7 +378,7 @@ impl ControlTask {
     fn tell_lane(&self, id: LaneId, order: ToLane) {
         let lane = self.lanes.get(&id).expect("a lane is needed before it is told anything");
         if let Err(returned) = lane.orders.send(order)
-            && let ToLane::Adopt(back) = returned.0
+            && let ToLane::Order(LaneOrder::Adopt(back)) = returned.0
         {
             // The lane was lost; its last word, which ends the producer, is on its way.
             self.end_back(*back, NotWritten::DriverLost);
@@ -429,7 +425,7 @@ impl ControlTask {
         while running > 0 {
             // Never none: this task holds a sender.
             match self.from_lanes.recv().await {
-                Some(FromLane::Released(back)) => self.end_back(*back, why),
+                Some(FromLane::Report(LaneReport::Released(back))) => self.end_back(*back, why),
                 Some(FromLane::Ended) | None => running -= 1,
                 Some(_) => {}
             }
@@ -449,7 +445,7 @@ impl ControlTask {
         while let Some(event) = self.control.poll_event() {
             match event {
                 ControlEvent::Ended(partition, ended) => shared.conclude(&shared.slot(partition), ended, &reporter),
-                ControlEvent::Move(_, back) => self.end_back(back, why),
+                ControlEvent::Order(_, LaneOrder::Adopt(back)) => self.end_back(*back, why),
                 _ => {}
             }
         }
@@ -468,7 +464,7 @@ impl Drop for ControlTask {
         let why = shared.closed().unwrap_or(NotWritten::DriverLost);
         self.end_held(why);
         while let Ok(told) = self.from_lanes.try_recv() {
-            if let FromLane::Released(back) = told {
+            if let FromLane::Report(LaneReport::Released(back)) = told {
                 self.end_back(*back, why);
             }
         }

@@ -10,13 +10,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use milena_core::fault::ConnectionError;
-use milena_core::ids::{Identity, PartitionId};
+use milena_core::ids::PartitionId;
 use milena_core::metadata::Address;
 use milena_core::producer::back::PartitionBack;
-use milena_core::producer::lane::{Lane, LaneEvent};
+use milena_core::producer::lane::{Lane, LaneEvent, LaneOrder, LaneReport};
 use milena_core::producer::outcome::NotWritten;
 use milena_core::time::Moment;
-use milena_wire::{ErrorCode, Uuid};
 use tokio::sync::mpsc;
 
 use super::Surroundings;
@@ -30,10 +29,7 @@ use crate::slot::PartitionSlot;
 /// What the control task tells a lane.
 #[derive(Debug)]
 pub(crate) enum ToLane {
-    Adopt(Box<PartitionBack>),
-    Recall(PartitionId),
-    Grant(PartitionId, Identity),
-    TopicRecreated(PartitionId, Uuid),
+    Order(LaneOrder),
     Address(Address),
     #[cfg(test)]
     Panic,
@@ -42,9 +38,7 @@ pub(crate) enum ToLane {
 /// What a lane tells the control task.
 #[derive(Debug)]
 pub(crate) enum FromLane {
-    NeedsIdentity(PartitionId, Option<milena_core::ids::ProducerId>),
-    NeedsMetadata,
-    Released(Box<PartitionBack>),
+    Report(LaneReport),
     /// The task has ended.
     Ended,
 }
@@ -145,16 +139,16 @@ impl LaneTask {
 
     fn obey(&mut self, order: ToLane) {
         match order {
-            ToLane::Adopt(back) => {
-                let id = back.id();
-                let slot = self.surroundings.shared.slot(id);
-                self.lane.adopt(*back);
-                self.slots.insert(id, Arc::clone(&slot));
-                slot.move_to(Arc::clone(&self.gate));
+            ToLane::Order(order) => {
+                let adopted = if let LaneOrder::Adopt(back) = &order { Some(back.id()) } else { None };
+                let now = self.now();
+                self.lane.obey(now, order);
+                if let Some(id) = adopted {
+                    let slot = self.surroundings.shared.slot(id);
+                    self.slots.insert(id, Arc::clone(&slot));
+                    slot.move_to(Arc::clone(&self.gate));
+                }
             }
-            ToLane::Recall(partition) => self.lane.recall(partition),
-            ToLane::Grant(partition, identity) => self.lane.grant(partition, identity),
-            ToLane::TopicRecreated(partition, id) => self.lane.handle_topic_recreated(partition, id),
             ToLane::Address(address) => self.address = address,
             #[cfg(test)]
             ToLane::Panic => panic!("this panic is part of a test"),
@@ -269,37 +263,24 @@ impl LaneTask {
     }
 
     fn handle_event(&mut self, event: LaneEvent) {
-        let told = match event {
+        let report = match event {
             LaneEvent::Ended(partition, ended) => {
                 let slot = self.slots.get(&partition).expect("a batch ends where its partition is led");
-                self.surroundings.shared.conclude(slot, ended, &self.surroundings.reporter);
-                return;
+                return self.surroundings.shared.conclude(slot, ended, &self.surroundings.reporter);
             }
-            LaneEvent::Stopped(partition, code) => return self.end_front(partition, code),
             LaneEvent::Connected => return,
             LaneEvent::Disconnected(_) => return self.close_socket(),
-            LaneEvent::NeedsIdentity(partition, abandoned) => FromLane::NeedsIdentity(partition, abandoned),
-            LaneEvent::NeedsMetadata => FromLane::NeedsMetadata,
-            LaneEvent::Released(back) => {
-                self.slots.remove(&back.id());
-                FromLane::Released(Box::new(back))
-            }
+            LaneEvent::Report(report) => report,
         };
+        if let LaneReport::Released(back) = &report {
+            self.slots.remove(&back.id());
+        }
         // Without a control task everything ends; the next turn sees that, but a partition must not get lost on the way.
-        if let Err(returned) = self.control.send(told)
-            && let FromLane::Released(back) = returned.0
+        if let Err(returned) = self.control.send(FromLane::Report(report))
+            && let FromLane::Report(LaneReport::Released(back)) = returned.0
         {
             self.end_back(*back);
         }
-    }
-
-    fn end_front(&self, partition: PartitionId, code: ErrorCode) {
-        let shared = &self.surroundings.shared;
-        shared.end_front(
-            &shared.slot(partition),
-            NotWritten::PartitionStopped(code.into()),
-            &self.surroundings.reporter,
-        );
     }
 
     /// Why everything ends, when it does.
@@ -329,12 +310,12 @@ impl Drop for LaneTask {
                     let Surroundings { shared, reporter, .. } = &self.surroundings;
                     shared.conclude(&shared.slot(partition), ended, reporter);
                 }
-                LaneEvent::Released(back) => self.end_back(back),
+                LaneEvent::Report(LaneReport::Released(back)) => self.end_back(*back),
                 _ => {}
             }
         }
         while let Ok(order) = self.orders.try_recv() {
-            if let ToLane::Adopt(back) = order {
+            if let ToLane::Order(LaneOrder::Adopt(back)) = order {
                 self.end_back(*back);
             }
         }

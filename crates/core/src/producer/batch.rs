@@ -3,11 +3,13 @@
 //! Always holds: the body never changes once it is stamped, and a stamp belongs to its bytes for ever (rule 1). The
 //! header lies apart from the body and its checksum is combined, so stamping never touches the body.
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use milena_wire::crc32c;
-use milena_wire::records::{self, BatchHeader};
+use milena_wire::records::{self, BatchHeader, RewrittenBody};
 
 use super::completion::{BatchCompletion, Dropped};
 use crate::ids::{Identity, Sequence};
@@ -124,9 +126,13 @@ pub struct SealedBatch {
     /// Absent until a lane has packed the batch.
     pub(super) body_crc: Option<u32>,
     pub(super) count: u32,
+    /// Records that it was sealed with.
+    pub(super) appended: u32,
     pub(super) base_timestamp: i64,
     pub(super) max_timestamp: i64,
     pub(super) opened_at: Moment,
+    /// The wall clock then, in milliseconds: how old its timestamps are when it is claimed.
+    pub(super) opened_wall: i64,
     /// When its last caller is released.
     pub(super) last_due: Tick,
     /// Why it stopped filling.
@@ -156,10 +162,17 @@ impl SealedBatch {
         }
     }
 
+    /// Whether every record's timestamp is older than the horizon (rule 17). The wall clock of now is that of the opening,
+    /// moved on by the monotonic one.
+    pub(super) fn is_stale(&self, now: Moment, horizon: Duration) -> bool {
+        let open_for = i64::try_from(now.since(self.opened_at).as_millis()).unwrap_or(i64::MAX);
+        let age = self.opened_wall.saturating_add(open_for).saturating_sub(self.max_timestamp);
+        age > i64::try_from(horizon.as_millis()).unwrap_or(i64::MAX)
+    }
+
     /// Takes withdrawn records out in one rewrite.
     pub(super) fn drop_records(&mut self, dropped: &Dropped, chunks: &(impl ChunkSource + ?Sized)) {
-        let rewritten = records::retain(self.body.slices(), |index| !dropped.contains(index))
-            .expect("the body was encoded by this client");
+        let rewritten = retained(&self.body, |index| !dropped.contains(index));
         self.count = rewritten.record_count;
         // Wraps as the deltas do: a caller may set the largest and the smallest timestamp in one batch.
         self.max_timestamp = self.base_timestamp.wrapping_add(rewritten.max_timestamp_delta);
@@ -171,46 +184,78 @@ impl SealedBatch {
         self.pack();
     }
 
-    pub(super) fn stamp(mut self, stamp: Stamp) -> StampedBatch {
+    /// The claim: from here on the batch goes under one stamp.
+    pub(super) fn claimed(mut self, is_stale: bool, stamp: Stamp) -> StampedBatch {
         self.pack();
-        let header = self.header(stamp);
+        let facts = Facts {
+            count: self.count,
+            base_timestamp: self.base_timestamp,
+            max_timestamp: self.max_timestamp,
+            body_crc: self.body_crc.expect("it was just packed"),
+        };
         StampedBatch {
-            header,
+            header: facts.header(stamp, self.body.len()),
             stamp,
+            facts,
             body: Arc::new(self.body),
             completion: self.completion,
-            count: self.count,
+            records: 0..self.appended,
             opened_at: self.opened_at,
             last_due: self.last_due,
             attempts: 0,
+            attempts_of_stamp: 0,
+            first_sent_at: None,
+            is_stale,
             is_ambiguous: false,
             flight: Flight::Waiting,
+            surgery: Surgery::None,
         }
     }
+}
 
-    fn header(&self, stamp: Stamp) -> [u8; records::BATCH_HEADER_BYTES] {
+fn retained(body: &Body, keep: impl FnMut(u32) -> bool) -> RewrittenBody {
+    records::retain(body.slices(), keep).expect("the body was encoded by this client")
+}
+
+/// What the header of a batch needs to know of its body.
+#[derive(Clone, Copy, Debug)]
+struct Facts {
+    count: u32,
+    base_timestamp: i64,
+    max_timestamp: i64,
+    body_crc: u32,
+}
+
+impl Facts {
+    fn header(&self, stamp: Stamp, body_len: usize) -> [u8; records::BATCH_HEADER_BYTES] {
+        // Negative numbers say that the batch is not idempotent.
+        let (producer_id, producer_epoch, base_sequence) = match stamp.identity {
+            Some(identity) => (identity.producer_id.0, identity.epoch.0, stamp.sequence.value()),
+            None => (-1, -1, -1),
+        };
         let header = BatchHeader {
             last_offset_delta: self.count as i32 - 1,
             base_timestamp: self.base_timestamp,
             max_timestamp: self.max_timestamp,
-            producer_id: stamp.identity.producer_id.0,
-            producer_epoch: stamp.identity.epoch.0,
-            base_sequence: stamp.sequence.value(),
+            producer_id,
+            producer_epoch,
+            base_sequence,
             record_count: self.count as i32,
             ..BatchHeader::default()
         };
-        header.seal(self.body.len(), self.body_crc.expect("packed before it is stamped"))
+        header.seal(body_len, self.body_crc)
     }
 }
 
 /// What makes an attempt recognisable to the broker. Topic and partition are those of the back that stamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// Producer id and epoch.
-    pub identity: Identity,
+    /// Producer id and epoch; none without idempotence.
+    pub identity: Option<Identity>,
     /// Of the first record.
     pub sequence: Sequence,
-    /// Counts the stamps of a partition, so that the window is a difference of two of them.
+    /// Counts the stamps of a partition, so that the window is a difference of two of them. Never given twice, so that a
+    /// late answer never meets another batch.
     pub ordinal: u64,
 }
 
@@ -219,16 +264,37 @@ pub struct Stamp {
 pub struct StampedBatch {
     pub(super) header: [u8; records::BATCH_HEADER_BYTES],
     pub(super) stamp: Stamp,
+    facts: Facts,
     pub(super) body: Arc<Body>,
     pub(super) completion: Arc<BatchCompletion>,
-    pub(super) count: u32,
+    /// Which records of the completion it carries, those counted that were dropped.
+    pub(super) records: Range<u32>,
     pub(super) opened_at: Moment,
     pub(super) last_due: Tick,
     /// How often it was handed to a connection.
     pub(super) attempts: u32,
-    /// Some attempt may have been appended: it went unanswered, or was answered with an ambiguous code (rule 11).
+    /// Those of them under its stamp.
+    pub(super) attempts_of_stamp: u32,
+    /// Under its stamp.
+    pub(super) first_sent_at: Option<Moment>,
+    /// Its timestamps are so old that brokers forget the producer too soon (rule 17).
+    pub(super) is_stale: bool,
+    /// Some attempt under its stamp may have been appended: it went unanswered, or was answered with an ambiguous code
+    /// (rule 11).
     pub(super) is_ambiguous: bool,
     pub(super) flight: Flight,
+    pub(super) surgery: Surgery,
+}
+
+/// What must be done to a batch before it is sent again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Surgery {
+    #[default]
+    None,
+    /// It was too large.
+    Split,
+    /// These records of it were refused; ascending places among those it carries.
+    Drop(Vec<u32>),
 }
 
 /// Where the newest attempt is.
@@ -246,13 +312,73 @@ impl StampedBatch {
         records::BATCH_HEADER_BYTES + self.body.len()
     }
 
-    /// The planted bug of rule 1: the same bytes under another stamp.
-    #[cfg(feature = "plants")]
+    /// Records that it carries.
+    pub fn count(&self) -> u32 {
+        self.facts.count
+    }
+
+    /// Another stamp for the same bytes. Only with a proof that nothing under the one before can be appended any more
+    /// (rule 2).
     pub(super) fn restamp(&mut self, stamp: Stamp) {
-        let mut header = BatchHeader::read(&self.header).expect("the header was written by this client");
-        header.base_sequence = stamp.sequence.value();
-        self.header = header.seal(self.body.len(), self.body.checksum());
+        self.header = self.facts.header(stamp, self.body.len());
         self.stamp = stamp;
+        self.attempts_of_stamp = 0;
+        self.first_sent_at = None;
+        self.is_ambiguous = false;
+    }
+
+    /// Another place among the stamps; the stamp that brokers see stays.
+    pub(super) fn renumber(&mut self, ordinal: u64) {
+        self.stamp.ordinal = ordinal;
+    }
+
+    /// Takes the refused records out. Their numbers go to those behind them, so it needs a new stamp.
+    pub(super) fn drop_refused(&mut self, places: &[u32], chunks: &(impl ChunkSource + ?Sized)) {
+        let kept = retained(&self.body, |place| places.binary_search(&place).is_err());
+        self.replace_body(kept, chunks);
+    }
+
+    fn replace_body(&mut self, rewritten: RewrittenBody, chunks: &(impl ChunkSource + ?Sized)) {
+        self.facts.count = rewritten.record_count;
+        self.facts.max_timestamp = self.facts.base_timestamp.wrapping_add(rewritten.max_timestamp_delta);
+        let chunk = Chunk::Large(rewritten.bytes);
+        chunks.charge_always(chunk.bytes_held());
+        let body = Body::new(vec![chunk]);
+        self.facts.body_crc = body.checksum();
+        self.header = self.facts.header(self.stamp, body.len());
+        // A request that is still being written gives the old body's memory back itself.
+        if let Some(old) = Arc::into_inner(std::mem::replace(&mut self.body, Arc::new(body))) {
+            old.give_back(chunks);
+        }
+    }
+
+    /// Cuts it in two (rule 15): the first half stays here, the second is returned. Together they have the sequences that
+    /// the whole had, so what was sent behind it keeps its stamps; both are numbered anew by the caller.
+    pub(super) fn split(&mut self, chunks: &(impl ChunkSource + ?Sized)) -> StampedBatch {
+        let half = self.count() / 2;
+        let middle = self.completion.nth_sent(self.records.start, half);
+        let whole = Arc::clone(&self.body);
+        let first_part = retained(&whole, |place| place < half);
+        let second_part = retained(&whole, |place| place >= half);
+        let mut second = StampedBatch {
+            header: self.header,
+            stamp: Stamp { sequence: self.stamp.sequence.next(half), ..self.stamp },
+            facts: self.facts,
+            body: Arc::new(Body::default()),
+            completion: Arc::clone(&self.completion),
+            records: middle..self.records.end,
+            surgery: Surgery::None,
+            attempts_of_stamp: 0,
+            first_sent_at: None,
+            ..*self
+        };
+        self.attempts_of_stamp = 0;
+        self.first_sent_at = None;
+        drop(whole);
+        second.replace_body(second_part, chunks);
+        self.records.end = middle;
+        self.replace_body(first_part, chunks);
+        second
     }
 }
 

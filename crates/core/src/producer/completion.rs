@@ -7,9 +7,11 @@
 //!
 //! Always holds: a record that was given an outcome keeps it. Released before the claim it is `NotWritten` and never
 //! sent; released after the claim it is `Unknown`, and only its [`Fate`] learns the end. Every change of state happens
-//! under the lock; reading an outcome takes the lock only where a record was cancelled or dropped.
+//! under the lock; reading an outcome takes the lock only where a record was cancelled, dropped or cut off.
 //!
 //! Left out: when to release and what the end is; see `expiry.rs` and `verdict.rs`.
+
+mod parts;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -24,6 +26,7 @@ use crate::ids::PartitionIndex;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{Mutex, Once};
 use crate::time::{Moment, Tick};
+use parts::Parts;
 
 /// How a whole batch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub enum BatchEnd {
     NotWritten(NotWritten),
     /// Nobody can tell.
     Undetermined(Undetermined),
+    /// It was cut, and each part ended in its own way.
+    InParts,
 }
 
 /// One record as its caller sees it.
@@ -100,9 +105,10 @@ impl Dropped {
         self.below + self.single.len() as u32
     }
 
-    /// The record's place among those that are sent.
+    /// The record's place among those that are sent; of one that is not, the place of the next.
     fn rank(&self, index: u32) -> u32 {
-        index - self.below - self.single.partition_point(|dropped| *dropped < index) as u32
+        let single = self.single.partition_point(|dropped| *dropped < index) as u32;
+        index.max(self.below) - self.below - single
     }
 }
 
@@ -141,8 +147,10 @@ struct Inner {
     cancelled: BTreeMap<u32, (RecordState, Cause)>,
     /// Why those below these indexes were released, ascending. A new entry only where the cause has changed.
     released: Vec<(u32, Cause)>,
-    /// Set at the claim.
+    /// Set at the claim; records that the broker refused join it.
     dropped: Dropped,
+    /// Parts that ended, and records that ended alone.
+    parts: Parts,
     /// Set when the batch is sealed, taken when it is reported.
     posted: Vec<Posted>,
     waiters: Waiters,
@@ -172,6 +180,7 @@ impl BatchCompletion {
                 cancelled: BTreeMap::new(),
                 released: Vec::new(),
                 dropped: Dropped::default(),
+                parts: Parts::default(),
                 posted: Vec::new(),
                 waiters: Waiters::default(),
             }),
@@ -310,8 +319,15 @@ impl BatchCompletion {
         if let Some((state, _)) = inner.cancelled.get(&index) {
             return *state;
         }
-        let rank = if inner.dropped.contains(index) { index } else { inner.dropped.rank(index) };
-        self.regular_state(index, self.end(), rank)
+        if index >= self.unknown_below.load(Ordering::Acquire)
+            && let Some((why, _)) = inner.parts.refused(index)
+        {
+            return RecordState::NotWritten(why);
+        }
+        let (end, first) = inner.parts.end_of(index).map_or((self.end(), 0), |(ended, first)| (Some(ended.end), first));
+        let is_dropped = inner.dropped.contains(index);
+        let rank = if is_dropped { index } else { inner.dropped.rank(index) - inner.dropped.rank(first) };
+        self.regular_state(index, end, rank)
     }
 
     fn regular_state(&self, index: u32, end: Option<BatchEnd>, rank: u32) -> RecordState {
@@ -328,6 +344,8 @@ impl BatchCompletion {
             }
             Some(BatchEnd::NotWritten(why)) => RecordState::NotWritten(why),
             Some(BatchEnd::Undetermined(_)) => RecordState::Unknown,
+            // Seen only by a look that is repeated under the lock, where the parts are.
+            Some(BatchEnd::InParts) => RecordState::Waiting,
         }
     }
 
@@ -337,16 +355,24 @@ impl BatchCompletion {
         Written { partition: self.partition.0, offset, timestamp }
     }
 
-    /// What became of a record that was sent, once its batch has ended.
+    /// What became of a record that was sent, once its batch, or its part of it, has ended.
     fn settlement(&self, index: u32) -> Option<Settlement> {
-        let Ended { end, cause } = self.end.get()?;
+        self.settlement_locked(&self.inner.lock(), index)
+    }
+
+    fn settlement_locked(&self, inner: &Inner, index: u32) -> Option<Settlement> {
+        if let Some((reason, cause)) = inner.parts.refused(index) {
+            return Some(Settlement::NotWritten(Because { reason, cause }));
+        }
+        let (Ended { end, cause }, first) = inner.parts.end_of(index).or_else(|| Some((self.end.get()?, 0)))?;
         Some(match end {
             BatchEnd::Written { base_offset, log_append_time } => {
-                let rank = self.inner.lock().dropped.rank(index);
+                let rank = inner.dropped.rank(index) - inner.dropped.rank(first);
                 Settlement::Written(self.written(base_offset, log_append_time, rank))
             }
             BatchEnd::NotWritten(reason) => Settlement::NotWritten(Because { reason, cause }),
             BatchEnd::Undetermined(reason) => Settlement::Undetermined(Because { reason, cause }),
+            BatchEnd::InParts => unreachable!("once a batch has ended in parts, every record belongs to one"),
         })
     }
 
@@ -358,7 +384,13 @@ impl BatchCompletion {
         }
         let place = inner.released.partition_point(|(below, _)| *below <= index);
         let released = inner.released.get(place).map(|(_, cause)| *cause);
-        released.or_else(|| self.end.get().map(|ended| ended.cause)).unwrap_or_else(|| self.cause())
+        released.unwrap_or_else(|| self.cause_of_end(&inner, index))
+    }
+
+    fn cause_of_end(&self, inner: &Inner, index: u32) -> Cause {
+        let refused = inner.parts.refused(index).map(|(_, cause)| cause);
+        let part = || inner.parts.end_of(index).map(|(ended, _)| ended.cause);
+        refused.or_else(part).or_else(|| self.end.get().map(|ended| ended.cause)).unwrap_or_else(|| self.cause())
     }
 
     /// The outcome of a record that has one.
@@ -379,7 +411,11 @@ impl BatchCompletion {
 
     fn everybody_left(&self, inner: &Inner) -> bool {
         let below = self.released_below();
-        inner.count.is_some_and(|count| below + inner.cancelled.range(below..).count() as u32 >= count)
+        let Some(count) = inner.count else { return false };
+        if !inner.parts.is_empty() {
+            return (below..count).all(|index| self.state_locked(inner, index) != RecordState::Waiting);
+        }
+        below + inner.cancelled.range(below..).count() as u32 >= count
     }
 
     fn released_below(&self) -> u32 {
@@ -536,7 +572,7 @@ impl Fate {
 
     /// What was tried and what went wrong last: until the fate is settled as of now, then as of its end.
     pub fn cause(&self) -> Cause {
-        self.batch.end.get().map_or_else(|| self.batch.cause(), |ended| ended.cause)
+        self.batch.cause_of_end(&self.batch.inner.lock(), self.index)
     }
 }
 
@@ -551,9 +587,9 @@ impl Future for Fate {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Settlement> {
         let Self { batch, index, waiter } = self.get_mut();
-        let is_ready = |_: &Inner| batch.end.get().is_some();
-        // A fate is woken by the end alone: its slot stands above every record, so that no release takes its waker.
-        batch.poll_with(u32::MAX, waiter, cx, || batch.settlement(*index), is_ready)
+        let is_ready = |inner: &Inner| batch.settlement_locked(inner, *index).is_some();
+        // A fate is woken by ends alone: its slot stands above every record, so that no release takes its waker.
+        batch.poll_with(FATES, waiter, cx, || batch.settlement(*index), is_ready)
     }
 }
 
@@ -562,6 +598,9 @@ impl Drop for Fate {
         self.batch.deregister(&mut self.waiter);
     }
 }
+
+/// The slot of all who wait for a fate.
+const FATES: u32 = u32::MAX;
 
 #[cfg(all(test, milena_model))]
 mod loom_models;

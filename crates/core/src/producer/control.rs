@@ -17,6 +17,7 @@ use milena_wire::messages::metadata::response::MetadataResponse;
 use milena_wire::{ApiKey, ErrorCode, Request, Uuid};
 
 use super::back::{BackConfig, Ended, PartitionBack, TopicRef};
+use super::lane::{LaneOrder, LaneReport, Recall, StrayAnswer};
 use super::outcome::{NotWritten, Undetermined};
 use super::trouble::Trouble;
 use crate::backoff::{Backoff, Chance};
@@ -67,14 +68,8 @@ pub enum ControlEvent {
     TopicMissing(TopicIndex, ErrorCode),
     /// This lane is needed, or its broker's address changed.
     LaneNeeded(LaneId, Address),
-    /// The lane takes the partition over.
-    Move(LaneId, PartitionBack),
-    /// The lane must give the partition back.
-    Recall(LaneId, PartitionId),
-    /// The lane gets an identity for the partition.
-    Grant(LaneId, PartitionId, Identity),
-    /// The lane must know that the partition's topic was created anew.
-    TopicRecreated(LaneId, PartitionId, Uuid),
+    /// For this lane.
+    Order(LaneId, LaneOrder),
     /// A batch of this partition ended.
     Ended(PartitionId, Ended),
 }
@@ -185,10 +180,53 @@ impl Control {
         self.metadata.refresh();
     }
 
-    /// A lane's partition has no identity.
-    pub fn need_identity(&mut self, partition: PartitionId, abandoned: Option<ProducerId>) {
-        self.waiting_for_identity.insert(partition, abandoned);
-        self.grant_identities();
+    /// A lane says something.
+    pub fn handle_report(&mut self, now: Moment, report: LaneReport) {
+        match report {
+            LaneReport::NeedsIdentity(partition, abandoned) => {
+                self.waiting_for_identity.insert(partition, abandoned);
+                self.grant_identities();
+            }
+            LaneReport::NeedsMetadata | LaneReport::LeaderHint(..) | LaneReport::Slow(_) | LaneReport::Prompt(_) => {
+                self.refresh_metadata()
+            }
+            LaneReport::Stray(partition, stray) => self.forward(now, partition, stray),
+            LaneReport::ProducerIdUsedElsewhere(producer_id) => self.abandon(producer_id),
+            LaneReport::Released(back) => self.handle_released(*back),
+        }
+    }
+
+    /// An answer follows its partition.
+    fn forward(&mut self, now: Moment, partition: PartitionId, stray: StrayAnswer) {
+        match &mut self.partition(partition).place {
+            Place::Lane { lane, .. } => {
+                let lane = *lane;
+                self.events.push_back(ControlEvent::Order(lane, LaneOrder::Stray(partition, stray)));
+            }
+            Place::Here(back) => {
+                let mut ended = Vec::new();
+                stray.tell(now, back, &mut ended);
+                self.events.extend(ended.into_iter().map(|ended| ControlEvent::Ended(partition, ended)));
+            }
+        }
+    }
+
+    /// Somebody else uses this producer id (rule 14): no partition may stamp with it any more.
+    fn abandon(&mut self, producer_id: ProducerId) {
+        self.identity = self.identity.filter(|identity| identity.producer_id != producer_id);
+        for (number, partition) in self.partitions.iter_mut().enumerate() {
+            let id = PartitionId(number as u32);
+            match &mut partition.place {
+                Place::Lane { lane, .. } => {
+                    self.events.push_back(ControlEvent::Order(*lane, LaneOrder::Abandon(id, producer_id)));
+                }
+                Place::Here(back) => {
+                    let mut ended = Vec::new();
+                    back.abandon(producer_id, &mut ended);
+                    self.events.extend(ended.into_iter().map(|ended| ControlEvent::Ended(id, ended)));
+                }
+            }
+        }
     }
 
     fn grant_identities(&mut self) {
@@ -203,7 +241,7 @@ impl Control {
             // One that is on its way between lanes asks again where it arrives.
             self.waiting_for_identity.remove(&id);
             if let Place::Lane { lane, .. } = self.partition(id).place {
-                self.events.push_back(ControlEvent::Grant(lane, id, identity));
+                self.events.push_back(ControlEvent::Order(lane, LaneOrder::Grant(id, identity)));
             }
         }
     }
@@ -213,7 +251,7 @@ impl Control {
     }
 
     /// A lane gave a partition back.
-    pub fn handle_released(&mut self, mut back: PartitionBack) {
+    fn handle_released(&mut self, mut back: PartitionBack) {
         let id = back.id();
         self.catch_up_with_topic(&mut back);
         let place = std::mem::replace(&mut self.partition(id).place, Place::Here(Box::new(back)));
@@ -410,7 +448,7 @@ impl Control {
         for partition in self.topics[index.0 as usize].partitions.clone() {
             match &mut self.partitions[partition.0 as usize].place {
                 Place::Lane { lane, .. } => {
-                    self.events.push_back(ControlEvent::TopicRecreated(*lane, partition, id));
+                    self.events.push_back(ControlEvent::Order(*lane, LaneOrder::TopicRecreated(partition, id)));
                 }
                 Place::Here(back) => {
                     let mut ended = Vec::new();
@@ -461,7 +499,7 @@ impl Control {
             Place::Lane { lane, is_recalled } if *lane != goal && !*is_recalled => {
                 *is_recalled = true;
                 let lane = *lane;
-                self.events.push_back(ControlEvent::Recall(lane, id));
+                self.events.push_back(ControlEvent::Order(lane, LaneOrder::Recall(id, Recall::WhenIdle)));
             }
             Place::Lane { .. } => {}
             Place::Here(_) => self.hand_over(id, goal),
@@ -473,7 +511,7 @@ impl Control {
         let Place::Here(back) = std::mem::replace(&mut self.partition(id).place, place) else {
             unreachable!("only what is here is handed over")
         };
-        self.events.push_back(ControlEvent::Move(lane, *back));
+        self.events.push_back(ControlEvent::Order(lane, LaneOrder::Adopt(back)));
     }
 
     /// The next bytes for the control connection's socket.

@@ -14,6 +14,8 @@ pub enum Ended {
     Sealed(SealedBatch, BatchEnd),
     /// It was claimed.
     Stamped(StampedBatch, BatchEnd),
+    /// Some records of a batch ended before it, and these of them are to be reported.
+    Records(Arc<BatchCompletion>, Vec<Posted>),
 }
 
 /// A batch whose end is published and whose memory can go back.
@@ -44,8 +46,9 @@ impl Ended {
         match self {
             Self::Sealed(batch, _) => EndedSize { records: batch.count(), bytes: batch.body_len(), attempts: 0 },
             Self::Stamped(batch, _) => {
-                EndedSize { records: batch.count, bytes: batch.body.len(), attempts: batch.attempts }
+                EndedSize { records: batch.count(), bytes: batch.body.len(), attempts: batch.attempts }
             }
+            Self::Records(..) => EndedSize { records: 0, bytes: 0, attempts: 0 },
         }
     }
 
@@ -57,9 +60,10 @@ impl Ended {
                 Concluded { completion: batch.completion, posted, memory: Some(batch.body) }
             }
             Self::Stamped(batch, end) => {
-                let posted = batch.completion.settle(end);
+                let posted = batch.completion.settle_part(batch.records, end);
                 Concluded { completion: batch.completion, posted, memory: Arc::into_inner(batch.body) }
             }
+            Self::Records(completion, posted) => Concluded { completion, posted, memory: None },
         }
     }
 }

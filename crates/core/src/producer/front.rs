@@ -181,6 +181,7 @@ struct OpenBatch {
     base_timestamp: i64,
     max_timestamp: i64,
     opened_at: Moment,
+    opened_wall: i64,
     /// The tick of the newest deadline run.
     due: Tick,
     posted: Vec<Posted>,
@@ -305,7 +306,7 @@ impl PartitionFront {
         }
         let open = self.open.get_or_insert_with(|| {
             let completion = BatchCompletion::new(self.partition, Arc::clone(&self.trouble));
-            OpenBatch::new(completion, now.moment, timestamp, due, self.posted_expected)
+            OpenBatch::new(completion, now, timestamp, due, self.posted_expected)
         });
         open.encode_in_room(room, &layout, record.value);
         Ok((notice, opened, layout.total_len()))
@@ -358,7 +359,7 @@ impl PartitionFront {
 }
 
 impl OpenBatch {
-    fn new(completion: Arc<BatchCompletion>, now: Moment, timestamp: i64, due: Tick, posted_expected: usize) -> Self {
+    fn new(completion: Arc<BatchCompletion>, now: Now, timestamp: i64, due: Tick, posted_expected: usize) -> Self {
         completion.start_deadline_run(0, due);
         Self {
             completion,
@@ -368,7 +369,8 @@ impl OpenBatch {
             count: 0,
             base_timestamp: timestamp,
             max_timestamp: timestamp,
-            opened_at: now,
+            opened_at: now.moment,
+            opened_wall: now.wall_millis,
             due,
             posted: Vec::with_capacity(posted_expected),
         }
@@ -450,9 +452,11 @@ impl OpenBatch {
             body: Body::new(self.chunks),
             body_crc: None,
             count: self.count,
+            appended: self.count,
             base_timestamp: self.base_timestamp,
             max_timestamp: self.max_timestamp,
             opened_at: self.opened_at,
+            opened_wall: self.opened_wall,
             last_due: self.due,
             reason,
         }

@@ -14,26 +14,35 @@
 //! because a connection that was given up must be closed before another byte goes out: a request that was not written
 //! whole counts as never executed (rule 12).
 //!
-//! Left out: what leads where (`control.rs`), stamps and retries (`back.rs`), the socket.
+//! A partition that is slow leaves the fast lane of its broker (rule 27): a broker serves one request per connection at a
+//! time, so one frozen follower would hold up every partition of the connection.
+//!
+//! Making requests is in `lane/requests.rs`, taking answers in `lane/answers.rs`. Left out: what leads where
+//! (`control.rs`), stamps and retries (`back.rs`), the socket.
+
+mod answers;
+mod requests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use milena_wire::messages::produce::request::ProduceRequest;
-use milena_wire::messages::produce::response::ProduceResponse;
-use milena_wire::{ApiKey, ErrorCode, Uuid};
+use milena_wire::Uuid;
 
-use super::back::{Effects, Ended, PartitionBack, TopicRef};
-use super::batch::{ChunkSource, SealReason};
+use super::back::{Ended, PartitionBack, TopicRef};
+use super::batch::SealReason;
 use super::front::PartitionFront;
-use super::outcome::{NotWritten, Undetermined};
-use super::produce_request::{self, Entry, Envelope, TOPIC_IDS_FROM, Transmit};
+use super::outcome::{AttemptError, NotWritten, Undetermined};
 use crate::backoff::{Backoff, Chance};
-use crate::connection::{Answer, Connection, ConnectionConfig, ConnectionError};
+use crate::connection::{Connection, ConnectionConfig, ConnectionError};
 use crate::ids::{Identity, LaneId, PartitionId, PartitionIndex, ProducerId};
 use crate::time::Moment;
+
+pub use super::back::AttemptKey;
+pub use super::produce_request::LeaderHint;
+#[cfg(feature = "plants")]
+pub use answers::Covered;
+pub use answers::StrayAnswer;
 
 /// What a lane needs to know of the configuration.
 #[derive(Clone, Debug)]
@@ -46,33 +55,71 @@ pub struct LaneConfig {
     pub reconnect: Backoff,
 }
 
-/// Requests on one connection that are not answered: enough to keep a broker busy, which serves one at a time.
-const REQUESTS_IN_FLIGHT_MAX: usize = 5;
-
-/// No batch joins a request of this size: one that is larger delays its first partition without helping the last.
-const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// When a partition that is wanted elsewhere leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recall {
+    /// With nothing of it unanswered: its next lane leads to the same broker, which must see its attempts in order.
+    WhenIdle,
+    /// Now: a higher leader epoch is known, and a frozen old leader must not hold the partition (rule 7).
+    AtOnce,
+}
 
 /// Timers that are due within this time go along: a wake-up costs more than the wait.
 const TIMER_SLACK: Duration = Duration::from_millis(1);
+
+/// What control tells a lane.
+#[derive(Debug)]
+pub enum LaneOrder {
+    /// It takes the partition over.
+    Adopt(Box<PartitionBack>),
+    /// It must give the partition back.
+    Recall(PartitionId, Recall),
+    /// The partition may stamp with this identity.
+    Grant(PartitionId, Identity),
+    /// The partition's topic was deleted and created again.
+    TopicRecreated(PartitionId, Uuid),
+    /// Another cluster answers where this one did.
+    ClusterChanged(PartitionId),
+    /// Somebody else uses this producer id (rule 14).
+    Abandon(PartitionId, ProducerId),
+    /// An answer on a connection that the partition had left before it came here.
+    Stray(PartitionId, StrayAnswer),
+}
+
+/// What a lane tells control.
+#[derive(Debug)]
+pub enum LaneReport {
+    /// A partition has no producer id; the one that it names must not be used again.
+    NeedsIdentity(PartitionId, Option<ProducerId>),
+    /// The cluster may have changed.
+    NeedsMetadata,
+    /// A broker that does not lead the partition said who does (KIP-951).
+    LeaderHint(PartitionId, LeaderHint),
+    /// An answer for a partition that has left; whoever leads it now must hear it.
+    Stray(PartitionId, StrayAnswer),
+    /// The partition holds up others (rule 27): it leaves, for the slow lane of this broker.
+    Slow(PartitionId),
+    /// The partition is prompt again, and belongs on the fast lane.
+    Prompt(PartitionId),
+    /// Somebody else stamps with this producer id (rule 14): it must not be used again, on any partition.
+    ProducerIdUsedElsewhere(ProducerId),
+    /// A recalled partition, or one that leaves for the slow lane. Nothing of it is unanswered, unless it was recalled at
+    /// once.
+    Released(Box<PartitionBack>),
+}
 
 /// What a lane tells its surroundings.
 #[derive(Debug)]
 pub enum LaneEvent {
     /// A batch ended; its outcome must be published and its memory given back.
     Ended(PartitionId, Ended),
-    /// A partition stopped: what its front holds ends as `NotWritten(PartitionStopped)`.
-    Stopped(PartitionId, ErrorCode),
-    /// A partition has no producer id; the one that it names must not be used again.
-    NeedsIdentity(PartitionId, Option<ProducerId>),
-    /// The cluster may have changed.
-    NeedsMetadata,
-    /// A recalled partition, with nothing of it unanswered.
-    Released(PartitionBack),
     /// The broker told its versions; requests can be sent.
     Connected,
     /// There is no connection (any more), for this reason. Its socket must be closed, if it is not: then dial again at
     /// [`Lane::poll_dial`].
     Disconnected(ConnectionError),
+    /// For control.
+    Report(LaneReport),
 }
 
 #[derive(Debug)]
@@ -85,7 +132,7 @@ struct Attempt {
     partition: PartitionId,
     topic: TopicRef,
     index: PartitionIndex,
-    ordinal: u64,
+    key: AttemptKey,
 }
 
 #[derive(Debug)]
@@ -102,7 +149,14 @@ struct LanePartition {
     linger: Option<Moment>,
     /// When its back wants to be looked at.
     timer: Option<Moment>,
+    /// It takes no more batches along, and leaves once nothing of it is unanswered.
     is_recalled: bool,
+    /// It leaves for the slow lane.
+    is_slow: bool,
+    /// An identity was asked for, and none came yet.
+    wants_identity: bool,
+    /// Answers in a row that came soon; counted on the slow lane.
+    prompt_answers: u32,
 }
 
 /// The machine.
@@ -127,6 +181,12 @@ pub struct Lane {
     /// Empty between calls; kept for their memory.
     ended: Vec<Ended>,
     turn: Vec<PartitionId>,
+    /// When an unanswered request makes it likely that the broker is gone; metadata is asked for then.
+    suspects_at: Option<Moment>,
+    /// When the broker reads again.
+    throttle_ends: Option<Moment>,
+    #[cfg(feature = "plants")]
+    covered: Vec<Covered>,
 }
 
 impl Lane {
@@ -147,6 +207,10 @@ impl Lane {
             chance: Chance::new(seed),
             ended: Vec::new(),
             turn: Vec::new(),
+            suspects_at: None,
+            throttle_ends: None,
+            #[cfg(feature = "plants")]
+            covered: Vec::new(),
         }
     }
 
@@ -160,23 +224,62 @@ impl Lane {
         self.partitions.contains_key(&partition)
     }
 
-    /// Takes a partition over. Its front should be collected next.
-    pub fn adopt(&mut self, back: PartitionBack) {
+    /// Does what control asks for. The front of an adopted partition should be collected next.
+    pub fn obey(&mut self, now: Moment, order: LaneOrder) {
+        match order {
+            LaneOrder::Adopt(back) => self.adopt(*back),
+            LaneOrder::Recall(partition, recall) => self.recall(now, partition, recall),
+            LaneOrder::Grant(partition, identity) => self.grant(partition, identity),
+            LaneOrder::TopicRecreated(partition, id) => {
+                self.tell_back(partition, |back, ended| back.handle_topic_recreated(id, ended));
+            }
+            LaneOrder::ClusterChanged(partition) => self.tell_back(partition, PartitionBack::handle_cluster_changed),
+            LaneOrder::Abandon(partition, producer_id) => {
+                self.tell_back(partition, |back, ended| back.abandon(producer_id, ended));
+            }
+            LaneOrder::Stray(partition, stray) => {
+                self.tell_back(partition, |back, ended| stray.tell(now, back, ended));
+            }
+        }
+    }
+
+    fn adopt(&mut self, back: PartitionBack) {
         let id = back.id();
         back.trouble().led_by(self.id.node);
-        if back.needs_identity() {
-            self.events.push_back(LaneEvent::NeedsIdentity(id, back.abandoned()));
-        }
-        self.partitions.insert(id, LanePartition { back, linger: None, timer: None, is_recalled: false });
+        let held = LanePartition {
+            back,
+            linger: None,
+            timer: None,
+            is_recalled: false,
+            is_slow: false,
+            wants_identity: false,
+            prompt_answers: 0,
+        };
+        self.partitions.insert(id, held);
         self.touch(id);
     }
 
-    /// Gives the partition back with [`LaneEvent::Released`] as soon as nothing of it is unanswered.
-    pub fn recall(&mut self, partition: PartitionId) {
-        if let Some(held) = self.partitions.get_mut(&partition) {
-            held.is_recalled = true;
-            self.release_if_idle(partition);
+    fn recall(&mut self, now: Moment, partition: PartitionId, recall: Recall) {
+        let is_now = recall == Recall::AtOnce && !self.is_planted();
+        let Some(held) = self.partitions.get_mut(&partition) else { return };
+        held.is_recalled = true;
+        if is_now {
+            let mut ended = Vec::new();
+            held.back.leave_leader(now, &mut ended);
+            self.publish(partition, ended);
         }
+        self.release_if_idle(partition);
+    }
+
+    #[cfg(not(feature = "plants"))]
+    fn is_planted(&self) -> bool {
+        false
+    }
+
+    /// Rule 7 broken.
+    #[cfg(feature = "plants")]
+    fn is_planted(&self) -> bool {
+        self.config.connection.plant == crate::plant::Plant::OldLeaderHoldsPartition
     }
 
     fn release_if_idle(&mut self, id: PartitionId) {
@@ -185,25 +288,22 @@ impl Lane {
             self.arm(id, None, None);
             self.ready.remove(&id);
             let held = self.partitions.remove(&id).expect("the partition was just looked up");
-            self.events.push_back(LaneEvent::Released(held.back));
+            self.report(LaneReport::Released(Box::new(held.back)));
         }
     }
 
-    /// The partition may stamp with this identity.
-    pub fn grant(&mut self, partition: PartitionId, identity: Identity) {
+    fn grant(&mut self, partition: PartitionId, identity: Identity) {
         if let Some(held) = self.partitions.get_mut(&partition) {
+            held.wants_identity = false;
             held.back.grant(identity);
             self.touch(partition);
         }
     }
 
-    /// The topic of the partition was deleted and created again.
-    pub fn handle_topic_recreated(&mut self, partition: PartitionId, id: Uuid) {
+    fn tell_back(&mut self, partition: PartitionId, tell: impl FnOnce(&mut PartitionBack, &mut Vec<Ended>)) {
+        let Some(held) = self.partitions.get_mut(&partition) else { return };
         let mut ended = Vec::new();
-        if let Some(held) = self.partitions.get_mut(&partition) {
-            held.back.handle_topic_recreated(id, &mut ended);
-            self.events.push_back(LaneEvent::NeedsIdentity(partition, held.back.abandoned()));
-        }
+        tell(&mut held.back, &mut ended);
         self.publish(partition, ended);
         self.touch(partition);
         self.release_if_idle(partition);
@@ -248,8 +348,13 @@ impl Lane {
 
     /// The lane may have to look at this partition again.
     fn touch(&mut self, partition: PartitionId) {
-        let Some(held) = self.partitions.get(&partition) else { return };
+        let Some(held) = self.partitions.get_mut(&partition) else { return };
         let (linger, timer) = (held.linger, held.back.poll_timeout());
+        if held.back.needs_identity() && !std::mem::replace(&mut held.wants_identity, true) {
+            held.back.trouble().note(None, AttemptError::NoProducerId);
+            let abandoned = held.back.abandoned();
+            self.report(LaneReport::NeedsIdentity(partition, abandoned));
+        }
         self.ready.insert(partition);
         if let Some(due) = linger {
             self.lingers.insert((due, partition));
@@ -303,10 +408,13 @@ impl Lane {
         }
         self.is_connected = false;
         self.failures += 1;
+        self.suspects_at = None;
+        self.throttle_ends = None;
         let retry_at = now + self.config.reconnect.after(self.failures, &mut self.chance);
+        self.report(LaneReport::NeedsMetadata);
         let Link::Up(connection) = std::mem::replace(&mut self.link, Link::Down { retry_at }) else {
             self.note_trouble(&error);
-            self.events.extend([LaneEvent::Disconnected(error), LaneEvent::NeedsMetadata]);
+            self.events.push_back(LaneEvent::Disconnected(error));
             return;
         };
         let error = connection.explain(error);
@@ -317,13 +425,12 @@ impl Lane {
                 self.lose_attempt(now, &attempt, unanswered.was_all_written);
             }
         }
-        self.events.push_back(LaneEvent::NeedsMetadata);
     }
 
     fn lose_attempt(&mut self, now: Moment, attempt: &Attempt, was_all_written: bool) {
         let Some(held) = self.partitions.get_mut(&attempt.partition) else { return };
         let mut ended = Vec::new();
-        let lost = held.back.handle_attempt_lost(now, attempt.ordinal, was_all_written, &mut self.chance, &mut ended);
+        let lost = held.back.handle_attempt_lost(now, attempt.key, was_all_written, &mut self.chance, &mut ended);
         self.publish(attempt.partition, ended);
         self.act(attempt.partition, lost);
     }
@@ -337,8 +444,14 @@ impl Lane {
 
     /// So many more bytes were handed to the kernel.
     pub fn handle_written(&mut self, bytes: usize) {
-        if let Link::Up(connection) = &mut self.link {
-            connection.handle_written(bytes);
+        let Link::Up(connection) = &mut self.link else { return };
+        connection.handle_written(bytes);
+        while let Link::Up(connection) = &mut self.link
+            && let Some(flight) = connection.poll_handed_over()
+        {
+            for attempt in flight.attempts {
+                self.tell_back(attempt.partition, |back, ended| back.handle_handed_over(attempt.key, ended));
+            }
         }
     }
 
@@ -347,156 +460,12 @@ impl Lane {
         if let Link::Up(connection) = &mut self.link { Some(connection.read_buffer()) } else { None }
     }
 
-    /// The read buffer has grown.
-    pub fn handle_read(&mut self, now: Moment) {
-        let Link::Up(connection) = &mut self.link else { return };
-        if let Err(error) = connection.handle_read(now) {
-            // What was answered before the fault counts.
-            self.take_answers(now);
-            return self.handle_disconnected(now, error);
-        }
-        self.take_answers(now);
-    }
-
-    fn take_answers(&mut self, now: Moment) {
-        while let Link::Up(connection) = &mut self.link {
-            if connection.is_ready() && !self.is_connected {
-                if let Err(error) = connection.version_of::<ProduceRequest>() {
-                    return self.handle_disconnected(now, error);
-                }
-                self.is_connected = true;
-                self.failures = 0;
-                self.events.push_back(LaneEvent::Connected);
-            }
-            let Some(answer) = connection.poll_answer() else { return };
-            self.take_answer(now, answer);
-        }
-    }
-
-    fn take_answer(&mut self, now: Moment, answer: Answer<Flight>) {
-        let response = match answer.decode::<ProduceRequest>() {
-            Ok(response) => response,
-            Err(error) => {
-                answer.purpose.attempts.iter().for_each(|attempt| self.lose_attempt(now, attempt, true));
-                return self.handle_disconnected(now, error);
-            }
-        };
-        if let Link::Up(connection) = &mut self.link {
-            connection.handle_throttle(now, response.throttle_time_ms);
-        }
-        for attempt in &answer.purpose.attempts {
-            self.take_partition_answer(now, attempt, &response, answer.version);
-        }
-    }
-
-    fn take_partition_answer(&mut self, now: Moment, attempt: &Attempt, response: &ProduceResponse, version: i16) {
-        let Some(told) = produce_request::answer_for(response, version, &attempt.topic, attempt.index) else {
-            // An answer that leaves a partition out says nothing about it.
-            return self.lose_attempt(now, attempt, true);
-        };
-        let Some(held) = self.partitions.get_mut(&attempt.partition) else { return };
-        let mut ended = std::mem::take(&mut self.ended);
-        let effects = held.back.handle_answer(now, attempt.ordinal, told, &mut self.chance, &mut ended);
-        self.publish(attempt.partition, ended.drain(..));
-        self.ended = ended;
-        self.act(attempt.partition, effects);
-    }
-
-    fn act(&mut self, partition: PartitionId, effects: Effects) {
-        if effects.refresh_metadata {
-            self.events.push_back(LaneEvent::NeedsMetadata);
-        }
-        if let Some(code) = effects.stopped {
-            self.events.push_back(LaneEvent::Stopped(partition, code));
-            self.ask_identity(partition);
-        }
-        self.touch(partition);
-        self.release_if_idle(partition);
-    }
-
-    fn ask_identity(&mut self, partition: PartitionId) {
-        if let Some(held) = self.partitions.get(&partition)
-            && held.back.needs_identity()
-        {
-            self.events.push_back(LaneEvent::NeedsIdentity(partition, held.back.abandoned()));
-        }
+    fn report(&mut self, report: LaneReport) {
+        self.events.push_back(LaneEvent::Report(report));
     }
 
     fn publish(&mut self, partition: PartitionId, ended: impl IntoIterator<Item = Ended>) {
         self.events.extend(ended.into_iter().map(|ended| LaneEvent::Ended(partition, ended)));
-    }
-
-    /// The next bytes for the socket: batches are claimed here, once every byte before them is handed over.
-    pub fn poll_request(&mut self, now: Moment, chunks: &(impl ChunkSource + ?Sized)) -> Option<Transmit> {
-        let Link::Up(connection) = &mut self.link else { return None };
-        if let Some(frame) = connection.poll_handshake() {
-            return Some(Transmit::whole(frame));
-        }
-        let may_send = connection.is_ready() && !connection.has_unsent();
-        if !may_send || connection.in_flight() >= REQUESTS_IN_FLIGHT_MAX {
-            return None;
-        }
-        let version = match connection.version_of::<ProduceRequest>() {
-            Ok(version) => version,
-            Err(error) => {
-                self.handle_disconnected(now, error);
-                return None;
-            }
-        };
-        let (attempts, entries) = self.gather(now, chunks);
-        if entries.is_empty() {
-            return None;
-        }
-        Some(self.encode(now, version, attempts, entries))
-    }
-
-    /// Takes one batch of each partition that has one, in turn.
-    fn gather(&mut self, now: Moment, chunks: &(impl ChunkSource + ?Sized)) -> (Vec<Attempt>, Vec<Entry>) {
-        let (mut attempts, mut entries, mut bytes) = (Vec::new(), Vec::new(), 0);
-        let (mut ended, mut turn) = (std::mem::take(&mut self.ended), std::mem::take(&mut self.turn));
-        let after = self.ready.range((std::ops::Bound::Excluded(self.last_served), std::ops::Bound::Unbounded));
-        turn.extend(after.chain(self.ready.range(..=self.last_served)));
-        for id in turn.drain(..) {
-            let held = self.partitions.get_mut(&id).expect("ready partitions belong to this lane");
-            let next = if held.is_recalled { None } else { held.back.next_bytes(now) };
-            let Some(next) = next else {
-                self.ready.remove(&id);
-                continue;
-            };
-            if bytes > 0 && bytes + next > REQUEST_BYTES_MAX {
-                break;
-            }
-            let (topic, index) = (held.back.topic().clone(), held.back.index());
-            if let Some(batch) = held.back.take_next(now, chunks, &mut ended) {
-                bytes += batch.wire_len();
-                attempts.push(Attempt { partition: id, topic: topic.clone(), index, ordinal: batch.stamp.ordinal });
-                entries.push(Entry { topic, index, header: batch.header, body: Arc::clone(&batch.body) });
-            }
-            held.back.pack_next();
-            self.last_served = id;
-            self.publish(id, ended.drain(..));
-            // A claim makes room too: a batch whose linger is over meanwhile goes along with the next request.
-            self.touch(id);
-        }
-        (self.ended, self.turn) = (ended, turn);
-        (attempts, entries)
-    }
-
-    fn encode(&mut self, now: Moment, version: i16, attempts: Vec<Attempt>, mut entries: Vec<Entry>) -> Transmit {
-        let Link::Up(connection) = &mut self.link else { unreachable!("only a connected lane encodes") };
-        // A broker that knows no topic ids gave none, and speaks no version that needs them; one that is being upgraded may.
-        let lacks_ids = entries.iter().any(|entry| entry.topic.id == Uuid::ZERO);
-        let version = if lacks_ids { version.min(TOPIC_IDS_FROM - 1) } else { version };
-        entries.sort_by(|a, b| (&*a.topic.name, a.topic.id, a.index).cmp(&(&*b.topic.name, b.topic.id, b.index)));
-        let envelope = Envelope {
-            client_id: connection.client_id(),
-            correlation: connection.correlation(),
-            version,
-            timeout: self.config.produce_timeout,
-        };
-        let transmit = produce_request::encode(envelope, &entries).expect("topic names came from this broker and fit");
-        connection.register(now, ApiKey::PRODUCE, version, transmit.len(), Flight { attempts });
-        transmit
     }
 
     /// When [`Self::handle_timeout`] and [`Self::poll_collect`] must be called.
@@ -507,7 +476,8 @@ impl Lane {
             Link::Up(connection) => connection.poll_timeout(),
         };
         let first = |timers: &BTreeSet<(Moment, PartitionId)>| timers.first().map(|(due, _)| *due);
-        [link, first(&self.lingers), first(&self.timers)].into_iter().flatten().min()
+        let own = [link, self.suspects_at, self.throttle_ends];
+        own.into_iter().chain([first(&self.lingers), first(&self.timers)]).flatten().min()
     }
 
     /// Time has passed.
@@ -517,6 +487,8 @@ impl Lane {
         {
             self.handle_disconnected(now, error);
         }
+        self.throttle_ends = self.throttle_ends.filter(|ends| *ends > now);
+        self.suspect(now);
         while let Some((due, partition)) = self.timers.first().copied() {
             if due > now {
                 break;
@@ -525,19 +497,30 @@ impl Lane {
         }
     }
 
+    /// A request that takes longer than the broker may wait for its followers: whoever leads now is worth asking, again and
+    /// again, because a frozen leader never says that it leads no more (rule 7).
+    fn suspect(&mut self, now: Moment) {
+        let Link::Up(connection) = &self.link else { return };
+        let patience = self.config.produce_timeout;
+        match (connection.waits_since(), self.suspects_at) {
+            (None, _) => self.suspects_at = None,
+            (Some(_), Some(due)) if due <= now => {
+                self.report(LaneReport::NeedsMetadata);
+                self.suspects_at = Some(now + patience);
+            }
+            (Some(_), Some(_)) => {}
+            (Some(since), None) => self.suspects_at = Some(since + patience),
+        }
+    }
+
     /// Ends what is past its time on this partition.
     pub fn look_at(&mut self, partition: PartitionId, now: Moment) {
         let mut ended = Vec::new();
         self.arm_timer(partition, None);
         let Some(held) = self.partitions.get_mut(&partition) else { return };
-        let had_identity = !held.back.needs_identity();
         held.back.handle_timeout(now, &mut ended);
-        let lost_identity = had_identity && held.back.needs_identity();
         let timer = held.back.poll_timeout_after(now);
         self.publish(partition, ended);
-        if lost_identity {
-            self.ask_identity(partition);
-        }
         self.touch(partition);
         self.arm_timer(partition, timer);
     }

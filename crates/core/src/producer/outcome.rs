@@ -103,8 +103,6 @@ pub enum NotWritten {
     Cancelled,
     /// The cluster refused its batch with this code, and no attempt could have been appended.
     Refused(KafkaError),
-    /// A batch before it on the same partition was refused with this code; nothing behind it was sent, to keep the order.
-    PartitionStopped(KafkaError),
     /// The topic was deleted and created again while the record's batch waited for another attempt.
     TopicRecreated,
     /// The producer was closed, and no attempt of its batch was appended: none was made, or each was refused.
@@ -159,9 +157,6 @@ impl fmt::Display for NotWritten {
             Self::DeadlinePassed => f.write_str("not written: its deadline ended before it could be appended"),
             Self::Cancelled => f.write_str("not written: cancelled before it was sent"),
             Self::Refused(code) => write!(f, "not written: the cluster refused its batch with {code}"),
-            Self::PartitionStopped(code) => {
-                write!(f, "not written: an earlier batch of its partition was refused with {code}")
-            }
             Self::TopicRecreated => f.write_str("not written: the topic was deleted and created again"),
             Self::Closed => f.write_str("not written: the producer was closed before it could be appended"),
             Self::DriverLost => f.write_str("not written: the producer's driver ended before it was sent"),

@@ -2,19 +2,21 @@
 //!
 //! Written by hand, because the generated message would copy every batch. A test holds it against the generated one.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use milena_wire::frame::{self, RequestHeader};
-use milena_wire::messages::produce::response::ProduceResponse;
+use milena_wire::messages::produce::response::{PartitionProduceResponse, ProduceResponse};
 use milena_wire::records::BATCH_HEADER_BYTES;
 use milena_wire::{ApiKey, EncodeError, ErrorCode, UnknownTags, Uuid, Writer};
 
 use super::back::TopicRef;
 use super::batch::{Body, ChunkSource};
-use super::verdict::Answer;
-use crate::ids::PartitionIndex;
+use super::verdict::{Acks, Answer};
+use crate::ids::{LeaderEpoch, NodeId, PartitionIndex};
+use crate::metadata::Address;
 
 /// Bytes for a socket: written from front to back, never changed.
 #[derive(Debug, Default)]
@@ -85,11 +87,13 @@ pub(super) struct Envelope<'a> {
     pub(super) client_id: &'a str,
     pub(super) correlation: i32,
     pub(super) version: i16,
+    /// How many replicas must have the batches before the broker answers.
+    pub(super) acks: Acks,
     /// How long the broker may wait for its followers (rule 27).
     pub(super) timeout: Duration,
 }
 
-/// Encodes a request with acks=all. Entries of one topic must be neighbours.
+/// Encodes a request. Entries of one topic must be neighbours.
 pub(super) fn encode(envelope: Envelope<'_>, entries: &[Entry]) -> Result<Transmit, EncodeError> {
     let topics = || entries.chunk_by(|a, b| a.topic == b.topic);
     let mut writer = PiecewiseWriter::begin(envelope)?;
@@ -121,7 +125,11 @@ impl PiecewiseWriter {
         header.write(&mut w)?;
         w.set_flexible(ApiKey::PRODUCE.is_flexible(envelope.version));
         w.nullable_string(None)?;
-        w.int16(ACKS_ALL);
+        w.int16(match envelope.acks {
+            Acks::All => -1,
+            Acks::Leader => 1,
+            Acks::None => 0,
+        });
         w.int32(i32::try_from(envelope.timeout.as_millis()).unwrap_or(i32::MAX));
         Ok(Self { version: envelope.version, w, pieces: Vec::with_capacity(8), piece_start: 0, body_bytes: 0 })
     }
@@ -174,7 +182,17 @@ impl PiecewiseWriter {
 /// Produce names topics by id from this version on (KIP-516).
 pub(super) const TOPIC_IDS_FROM: i16 = 13;
 
-const ACKS_ALL: i16 = -1;
+fn partition_of<'a>(
+    response: &'a ProduceResponse,
+    version: i16,
+    topic: &TopicRef,
+    index: PartitionIndex,
+) -> Option<&'a PartitionProduceResponse> {
+    let same_topic =
+        |name: &str, id: Uuid| if version >= TOPIC_IDS_FROM { id == topic.id } else { *name == *topic.name };
+    let mut topics = response.responses.iter().filter(|told| same_topic(&told.name, told.topic_id));
+    topics.find_map(|told| told.partition_responses.iter().find(|partition| partition.index == index.0))
+}
 
 /// The answer for one partition, if the response has it.
 pub(super) fn answer_for(
@@ -183,15 +201,49 @@ pub(super) fn answer_for(
     topic: &TopicRef,
     index: PartitionIndex,
 ) -> Option<Answer> {
-    let same_topic =
-        |name: &str, id: Uuid| if version >= TOPIC_IDS_FROM { id == topic.id } else { *name == *topic.name };
-    let topics = response.responses.iter().filter(|told| same_topic(&told.name, told.topic_id));
-    let found = topics.flat_map(|told| &told.partition_responses).find(|partition| partition.index == index.0)?;
+    let found = partition_of(response, version, topic, index)?;
     Some(Answer {
         error: ErrorCode(found.error_code),
         base_offset: found.base_offset,
         log_append_time: found.log_append_time_ms,
+        log_start_offset: found.log_start_offset,
+        bad_records: bad_records(found),
     })
+}
+
+/// The places that a broker names, ascending and each once; a negative one is none.
+fn bad_records(told: &PartitionProduceResponse) -> Vec<u32> {
+    let places = told.record_errors.iter().filter_map(|error| u32::try_from(error.batch_index).ok());
+    let places: BTreeSet<u32> = places.collect();
+    places.into_iter().collect()
+}
+
+/// Who leads the partition now, as the broker that refused it knows it (KIP-951).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaderHint {
+    /// The leader.
+    pub leader: NodeId,
+    /// Of that leader.
+    pub epoch: LeaderEpoch,
+    /// Where it listens, if the broker told.
+    pub address: Option<Address>,
+}
+
+/// The hint in an answer, if there is one.
+pub(super) fn leader_hint(
+    response: &ProduceResponse,
+    version: i16,
+    topic: &TopicRef,
+    index: PartitionIndex,
+) -> Option<LeaderHint> {
+    let told = &partition_of(response, version, topic, index)?.current_leader;
+    let is_known = told.leader_id >= 0 && told.leader_epoch >= 0;
+    let endpoint = response.node_endpoints.iter().find(|endpoint| endpoint.node_id == told.leader_id);
+    let address = endpoint.and_then(|endpoint| {
+        let port = u16::try_from(endpoint.port).ok()?;
+        Some(Address { host: Arc::from(&*endpoint.host), port })
+    });
+    is_known.then_some(LeaderHint { leader: NodeId(told.leader_id), epoch: LeaderEpoch(told.leader_epoch), address })
 }
 
 #[cfg(test)]
@@ -237,7 +289,8 @@ mod tests {
             let entries = || {
                 vec![entry("a", 0, &[b"one", b"two"]), entry("a", 3, &[b"three"]), entry("topic-b", 1, &[&[7; 300]])]
             };
-            let envelope = Envelope { client_id: "me", correlation: 7, version, timeout: Duration::from_secs(2) };
+            let timeout = Duration::from_secs(2);
+            let envelope = Envelope { client_id: "me", correlation: 7, version, acks: Acks::All, timeout };
             let transmit = encode(envelope, &entries()).expect("fits");
             let bytes: Vec<u8> = transmit.slices().collect::<Vec<_>>().concat();
             assert_eq!(bytes.len(), transmit.len());

@@ -164,7 +164,7 @@ pub(crate) fn read(batch: &StampedBatch) -> (BatchHeader, Vec<Record>) {
 /// The stamp of producer 7 in epoch 0.
 pub(crate) fn stamp(sequence: i32) -> Stamp {
     let sequence = Sequence::new(sequence).expect("not negative");
-    Stamp { identity: IDENTITY, sequence, ordinal: 0 }
+    Stamp { identity: Some(IDENTITY), sequence, ordinal: 0 }
 }
 
 pub(crate) const IDENTITY: Identity = Identity { producer_id: ProducerId(7), epoch: Epoch(0) };

@@ -78,16 +78,18 @@ impl Waiters {
 
     /// The wakers of all records below `below`, and of those who wait for the whole batch.
     pub(super) fn take_below(&mut self, below: u32) -> Vec<Waker> {
-        let mut woken = std::mem::take(&mut self.whole);
-        let due = self.inline.iter_mut().chain(self.slots.iter_mut().flatten()).filter(|waiter| waiter.index < below);
-        woken.extend(due.filter_map(|waiter| waiter.waker.take()));
-        woken
+        self.take_those(|index| index < below)
     }
 
     /// The wakers of one record, and of those who wait for the whole batch.
     pub(super) fn take_one(&mut self, index: u32) -> Vec<Waker> {
+        self.take_those(|waiting| waiting == index)
+    }
+
+    /// The wakers of those records, and of those who wait for the whole batch.
+    pub(super) fn take_those(&mut self, is_meant: impl Fn(u32) -> bool) -> Vec<Waker> {
         let mut woken = std::mem::take(&mut self.whole);
-        let due = self.inline.iter_mut().chain(self.slots.iter_mut().flatten()).filter(|waiter| waiter.index == index);
+        let due = self.inline.iter_mut().chain(self.slots.iter_mut().flatten()).filter(|waiter| is_meant(waiter.index));
         woken.extend(due.filter_map(|waiter| waiter.waker.take()));
         woken
     }

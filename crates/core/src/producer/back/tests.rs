@@ -1,152 +1,21 @@
-//! A partition whose lane is played by hand: every attempt and every answer is named.
+//! Sending and retrying: stamps, the window, the head that goes first.
 
+mod answers;
+mod ending;
+mod renewal;
+mod rig;
+
+use std::sync::Arc;
+
+use milena_wire::{ErrorCode, Uuid};
+
+use super::ending::GIVE_UP_AGAIN;
 use super::*;
-use crate::ids::Epoch;
 use crate::producer::completion::Delivery;
-use crate::producer::outcome::{Outcome, Settlement};
-use crate::producer::testbed::{CountedMemory, IDENTITY, at, new_partition, read, sealed};
-
-const RETRY: Backoff = Backoff { initial: Duration::from_millis(100), max: Duration::from_millis(400) };
-/// No wait after a failure is longer.
-const RETRY_MAX: u64 = 480;
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
-const FRESH: Identity = Identity { producer_id: ProducerId(8), epoch: Epoch(0) };
-
-const TIMED_OUT: ErrorCode = ErrorCode::REQUEST_TIMED_OUT;
-const NOT_ENOUGH: ErrorCode = ErrorCode::NOT_ENOUGH_REPLICAS;
-const OUT_OF_ORDER: ErrorCode = ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER;
-const TOO_LARGE: ErrorCode = ErrorCode::MESSAGE_TOO_LARGE;
-
-struct Partition {
-    back: PartitionBack,
-    memory: CountedMemory,
-    chance: Chance,
-    millis: u64,
-    ended: Vec<Ended>,
-}
-
-/// An attempt as it went out.
-#[derive(Debug, PartialEq, Eq)]
-struct Sent {
-    ordinal: u64,
-    sequence: i32,
-    bytes: Vec<u8>,
-}
-
-impl Partition {
-    fn without_identity() -> Self {
-        let topic = TopicRef { name: Arc::from("t"), id: Uuid([1; 16]) };
-        let config = BackConfig::new(DELIVERY_TIMEOUT, RETRY);
-        let back = PartitionBack::new(&new_partition(0), topic, config);
-        Self { back, memory: CountedMemory::new(usize::MAX), chance: Chance::new(3), millis: 1_000, ended: Vec::new() }
-    }
-
-    fn new() -> Self {
-        let mut partition = Self::without_identity();
-        partition.back.grant(IDENTITY);
-        partition
-    }
-
-    /// One whose first batch was acknowledged; it had the sequence 0.
-    fn anchored() -> Self {
-        let mut partition = Self::new();
-        partition.add(1);
-        partition.send();
-        partition.acknowledge(0, 0);
-        partition.ended.clear();
-        partition
-    }
-
-    fn now(&self) -> Moment {
-        at(self.millis)
-    }
-
-    /// Batches of so many records each.
-    fn add(&mut self, batches: usize) {
-        for _ in 0..batches {
-            self.back.add_sealed(sealed(&self.memory, self.millis, &[b"x", b"y"]));
-        }
-    }
-
-    fn try_send(&mut self) -> Option<Sent> {
-        let now = self.now();
-        let expected = self.back.next_bytes(now);
-        let sent = self.back.take_next(now, &self.memory, &mut self.ended).map(|batch| {
-            let bytes = [&batch.header[..]].into_iter().chain(batch.body.slices()).collect::<Vec<_>>().concat();
-            assert_eq!(read(batch).0.record_count, batch.count as i32);
-            Sent { ordinal: batch.stamp.ordinal, sequence: batch.stamp.sequence.value(), bytes }
-        });
-        assert!(sent.is_none() || expected.is_some(), "what is sent was announced");
-        sent
-    }
-
-    fn send(&mut self) -> Sent {
-        self.try_send().expect("something to send")
-    }
-
-    /// Everything that goes out now; the ordinals.
-    fn send_all(&mut self) -> Vec<u64> {
-        std::iter::from_fn(|| self.try_send()).map(|sent| sent.ordinal).collect()
-    }
-
-    fn answer(&mut self, ordinal: u64, error: ErrorCode, base_offset: i64) -> Effects {
-        let answer = Answer { error, base_offset, log_append_time: -1 };
-        self.back.handle_answer(at(self.millis), ordinal, answer, &mut self.chance, &mut self.ended)
-    }
-
-    fn acknowledge(&mut self, ordinal: u64, base_offset: i64) {
-        assert_eq!(self.answer(ordinal, ErrorCode::NONE, base_offset), Effects::default());
-    }
-
-    fn refuse(&mut self, ordinal: u64, error: ErrorCode) -> Effects {
-        self.answer(ordinal, error, -1)
-    }
-
-    fn lose(&mut self, ordinal: u64, was_all_written: bool) -> Effects {
-        let now = self.now();
-        self.back.handle_attempt_lost(now, ordinal, was_all_written, &mut self.chance, &mut self.ended)
-    }
-
-    fn wait(&mut self, millis: u64) {
-        self.millis += millis;
-    }
-
-    fn time_out(&mut self) {
-        let now = self.now();
-        self.back.handle_timeout(now, &mut self.ended);
-    }
-
-    fn release_everybody(&self) {
-        let unsettled = self.back.unsettled.iter().map(|batch| &batch.completion);
-        unsettled.chain(self.back.pending.iter().map(|batch| &batch.completion)).for_each(|batch| {
-            batch.release_all();
-        });
-    }
-
-    /// How batches ended since the last look, oldest first.
-    fn ends(&mut self) -> Vec<BatchEnd> {
-        let end = |ended: Ended| match ended {
-            Ended::Sealed(_, end) | Ended::Stamped(_, end) => end,
-        };
-        self.ended.drain(..).map(end).collect()
-    }
-}
-
-fn written(offset: i64) -> BatchEnd {
-    BatchEnd::Written { base_offset: Some(offset), log_append_time: None }
-}
-
-fn refused(code: ErrorCode) -> BatchEnd {
-    BatchEnd::NotWritten(NotWritten::Refused(code.into()))
-}
-
-fn stopped(code: ErrorCode) -> BatchEnd {
-    BatchEnd::NotWritten(NotWritten::PartitionStopped(code.into()))
-}
-
-fn in_doubt(code: ErrorCode) -> BatchEnd {
-    BatchEnd::Undetermined(Undetermined::RefusedAfterAmbiguousAttempt(code.into()))
-}
+use crate::producer::outcome::{Outcome, Settlement, Undetermined};
+use crate::producer::testbed::{IDENTITY, at};
+use crate::producer::verdict::{Answer, Row};
+use rig::*;
 
 #[test]
 fn nothing_is_sent_without_an_identity() {
@@ -187,22 +56,6 @@ fn five_batches_are_unsettled_and_never_a_sixth() {
     assert_eq!(partition.send_all(), [7, 8]);
 }
 
-/// A resend of the head is only recognised while it is among the last five.
-#[test]
-fn the_window_counts_from_the_oldest_unsettled_batch_even_if_later_ones_are_settled() {
-    let mut partition = Partition::anchored();
-    partition.add(7);
-    assert_eq!(partition.send_all(), [1, 2, 3, 4, 5]);
-    partition.refuse(1, TIMED_OUT);
-    for ordinal in [2, 3, 4, 5] {
-        partition.acknowledge(ordinal, 2 * ordinal as i64);
-    }
-    partition.wait(RETRY_MAX);
-    assert_eq!(partition.send_all(), [1], "four places are free, and yet none may be used");
-    partition.acknowledge(1, 2);
-    assert_eq!(partition.send_all(), [6, 7]);
-}
-
 /// Rule 1: a stamp belongs to its bytes for ever.
 #[test]
 fn a_retry_sends_the_same_bytes_under_the_same_stamp() {
@@ -232,13 +85,10 @@ fn after_a_failure_the_head_goes_first_and_alone_and_then_all_others_in_order() 
     let mut partition = Partition::anchored();
     partition.add(6);
     assert_eq!(partition.send_all(), [1, 2, 3, 4, 5]);
-    assert_eq!(
-        partition.refuse(1, ErrorCode::NOT_LEADER_OR_FOLLOWER),
-        Effects { refresh_metadata: true, stopped: None }
-    );
+    assert!(partition.refuse(1, ErrorCode::NOT_LEADER_OR_FOLLOWER).refresh_metadata);
     assert_eq!(partition.send_all(), [], "four attempts are not answered");
     for ordinal in [2, 3, 4, 5] {
-        assert_eq!(partition.refuse(ordinal, OUT_OF_ORDER), Effects::default());
+        assert_eq!(partition.refuse(ordinal, OUT_OF_ORDER).reached, Some((Row::GapBehind, BatchState::Behind)));
     }
     assert_eq!(partition.send_all(), [], "it waits out its back-off");
     partition.wait(RETRY_MAX);
@@ -306,123 +156,12 @@ fn a_partition_of_which_everything_was_withdrawn_sends_nothing() {
 }
 
 #[test]
-fn a_batch_refused_for_good_ends_and_takes_what_comes_after_it_along() {
-    let mut partition = Partition::anchored();
-    partition.add(4);
-    assert_eq!((partition.send().ordinal, partition.send().ordinal, partition.send().ordinal), (1, 2, 3));
-    assert_eq!(partition.refuse(1, TOO_LARGE), Effects::default(), "answers are still awaited");
-    assert!(partition.ends().is_empty() && partition.try_send().is_none() && !partition.back.needs_identity());
-    assert_eq!(partition.refuse(2, OUT_OF_ORDER), Effects::default());
-    assert_eq!(partition.refuse(3, OUT_OF_ORDER).stopped, Some(TOO_LARGE));
-    assert_eq!(partition.ends(), [refused(TOO_LARGE), stopped(TOO_LARGE), stopped(TOO_LARGE), stopped(TOO_LARGE)]);
-    assert!(partition.back.needs_identity() && partition.back.is_empty());
-    assert_eq!(partition.back.abandoned(), Some(IDENTITY.producer_id));
-}
-
-/// Rule 10: a refusal speaks for its attempt.
-#[test]
-fn a_refusal_after_an_ambiguous_attempt_leaves_doubt() {
-    for first in [TIMED_OUT, ErrorCode::UNKNOWN_SERVER_ERROR, ErrorCode(30_000)] {
-        let mut partition = Partition::anchored();
-        partition.add(1);
-        partition.send();
-        let effects = partition.refuse(1, first);
-        if effects.stopped.is_none() {
-            partition.wait(RETRY_MAX);
-            partition.send();
-            assert_eq!(partition.refuse(1, TOO_LARGE).stopped, Some(TOO_LARGE));
-            assert_eq!(partition.ends(), [in_doubt(TOO_LARGE)]);
-        } else {
-            assert_eq!(partition.ends(), [in_doubt(first)], "the code itself may follow an append");
-        }
-    }
-}
-
-/// Rule 12: what the kernel never got in full is never executed.
-#[test]
-fn an_attempt_that_was_not_all_written_leaves_no_doubt_and_one_that_was_does() {
-    for (was_all_written, end) in [(false, refused(TOO_LARGE)), (true, in_doubt(TOO_LARGE))] {
-        let mut partition = Partition::anchored();
-        partition.add(1);
-        partition.send();
-        partition.lose(1, was_all_written);
-        partition.wait(RETRY_MAX);
-        partition.send();
-        partition.refuse(1, TOO_LARGE);
-        assert_eq!(partition.ends(), [end]);
-    }
-}
-
-#[test]
-fn a_base_offset_beside_an_error_leaves_doubt() {
-    let mut partition = Partition::anchored();
-    partition.add(1);
-    partition.send();
-    assert_eq!(partition.answer(1, TOO_LARGE, 17).stopped, Some(TOO_LARGE));
-    assert_eq!(partition.ends(), [in_doubt(TOO_LARGE)]);
-}
-
-#[test]
-fn while_it_stops_later_batches_end_as_they_are_answered() {
-    let mut partition = Partition::anchored();
-    partition.add(4);
-    partition.send_all();
-    partition.refuse(1, TIMED_OUT);
-    for ordinal in [2, 3, 4] {
-        partition.lose(ordinal, true);
-    }
-    partition.wait(RETRY_MAX);
-    partition.send();
-    partition.acknowledge(1, 2);
-    partition.ends();
-    assert_eq!(partition.send_all(), [2, 3, 4]);
-    partition.refuse(2, TOO_LARGE);
-    partition.acknowledge(3, 6);
-    assert_eq!(partition.ends(), [written(6)], "its first attempt was appended");
-    assert_eq!(partition.lose(4, true).stopped, Some(TOO_LARGE), "and a connection that is gone answers too");
-    assert_eq!(partition.ends(), [in_doubt(TOO_LARGE), in_doubt(TOO_LARGE)]);
-}
-
-/// The older batch was ended with a code that was never an answer to it, though it only had to be sent again.
-#[test]
-fn a_final_refusal_behind_an_unsettled_batch_waits_for_that_one() {
-    let mut partition = Partition::anchored();
-    partition.add(2);
-    partition.send_all();
-    partition.refuse(1, TIMED_OUT);
-    assert_eq!(partition.refuse(2, TOO_LARGE), Effects::default());
-    partition.wait(RETRY_MAX);
-    assert_eq!(partition.send_all(), [1]);
-    partition.acknowledge(1, 2);
-    assert_eq!(partition.send_all(), [2]);
-    assert_eq!(partition.refuse(2, TOO_LARGE).stopped, Some(TOO_LARGE));
-    assert_eq!(partition.ends(), [written(2), refused(TOO_LARGE)]);
-}
-
-#[test]
-fn a_stopped_partition_goes_on_under_a_fresh_producer_id_from_sequence_0_with_one_batch_alone() {
-    let mut partition = Partition::anchored();
-    partition.add(1);
-    partition.send();
-    partition.refuse(1, TOO_LARGE);
-    partition.add(2);
-    partition.back.grant(IDENTITY);
-    assert_eq!(partition.try_send(), None, "the abandoned id is never used again");
-    partition.back.grant(FRESH);
-    let sent = partition.send();
-    assert_eq!((sent.ordinal, sent.sequence), (2, 0));
-    assert_eq!(partition.try_send(), None);
-    partition.acknowledge(2, 50);
-    assert_eq!(partition.send().sequence, 2);
-}
-
-#[test]
 fn an_identity_in_use_is_not_replaced() {
     let mut partition = Partition::anchored();
     partition.back.grant(FRESH);
     partition.add(1);
     assert_eq!(partition.send().sequence, 2);
-    assert_eq!(partition.back.unsettled[0].stamp.identity, IDENTITY);
+    assert_eq!(partition.back.unsettled[0].stamp.identity, Some(IDENTITY));
 }
 
 #[test]
@@ -555,18 +294,6 @@ fn the_end_of_the_producer_tells_sent_and_unsent_apart_and_nothing_is_sent_after
     partition.wait(60_000);
     assert_eq!(partition.send_all(), [] as [u64; 0]);
     assert_eq!(partition.back.poll_timeout(), None);
-}
-
-/// Rule 4 with rule 17: after the horizon a broker may have forgotten the producer, and then it accepts any sequence.
-#[test]
-fn after_a_long_pause_one_batch_flies_alone_again() {
-    let mut partition = Partition::anchored();
-    partition.wait(12 * 60 * 60 * 1000);
-    assert!(partition.back.has_room(partition.now()));
-    partition.add(3);
-    assert_eq!(partition.send_all(), [1]);
-    partition.acknowledge(1, 2);
-    assert_eq!(partition.send_all(), [2, 3]);
 }
 
 #[test]

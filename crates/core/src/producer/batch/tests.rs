@@ -13,7 +13,7 @@ fn values(records: &[milena_wire::records::Record]) -> Vec<&[u8]> {
 #[test]
 fn the_header_carries_the_stamp_and_its_checksum_covers_both_parts() {
     let memory = CountedMemory::new(usize::MAX);
-    let batch = sealed(&memory, 40, &VALUES).stamp(stamp(11));
+    let batch = sealed(&memory, 40, &VALUES).claimed(false, stamp(11));
     let (header, records) = read(&batch);
     assert_eq!((header.producer_id, header.producer_epoch, header.base_sequence), (7, 0, 11));
     assert_eq!((header.record_count, header.last_offset_delta), (5, 4));
@@ -27,7 +27,7 @@ fn packing_ahead_changes_nothing() {
     let memory = CountedMemory::new(usize::MAX);
     let (mut packed, unpacked) = (sealed(&memory, 0, &VALUES), sealed(&memory, 0, &VALUES));
     packed.pack();
-    assert_eq!(packed.stamp(stamp(1)).header, unpacked.stamp(stamp(1)).header);
+    assert_eq!(packed.claimed(false, stamp(1)).header, unpacked.claimed(false, stamp(1)).header);
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn withdrawn_records_are_taken_out_and_the_others_are_numbered_anew() {
     let dropped = completion.claim();
     batch.drop_records(&dropped, &memory);
     assert_eq!(batch.count(), 3);
-    let batch = batch.stamp(stamp(0));
+    let batch = batch.claimed(false, stamp(0));
     let (header, records) = read(&batch);
     assert_eq!((header.record_count, header.last_offset_delta), (3, 2));
     assert_eq!(values(&records), [VALUES[1], VALUES[2], VALUES[4]]);
@@ -66,7 +66,7 @@ fn the_newest_timestamp_goes_with_the_record_that_had_it() {
     let mut batch = front.drain().next().expect("one batch");
     let dropped = batch.completion.claim();
     batch.drop_records(&dropped, &memory);
-    let (header, records) = read(&batch.stamp(stamp(0)));
+    let (header, records) = read(&batch.claimed(false, stamp(0)));
     assert_eq!(records.iter().map(|record| record.timestamp).collect::<Vec<_>>(), [i64::MIN, 17]);
     assert_eq!(header.base_timestamp, i64::MIN);
 }
@@ -82,5 +82,5 @@ fn records_withdrawn_by_their_deadline_leave_as_a_prefix() {
     batch.completion.release_due(at(1_000));
     let dropped = batch.completion.claim();
     batch.drop_records(&dropped, &memory);
-    assert_eq!(values(&read(&batch.stamp(stamp(0))).1), [VALUES[2]]);
+    assert_eq!(values(&read(&batch.claimed(false, stamp(0))).1), [VALUES[2]]);
 }

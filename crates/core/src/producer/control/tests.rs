@@ -99,9 +99,9 @@ impl Rig {
                 self.peer = None;
                 self.asked.clear();
             }
-            ControlEvent::Move(lane, back) => {
+            ControlEvent::Order(lane, LaneOrder::Adopt(back)) => {
                 self.told.push(format!("move {} to {lane}", back.id()));
-                self.moved.push((lane, back));
+                self.moved.push((lane, *back));
             }
             ControlEvent::Reached => self.told.push("reached".to_owned()),
             ControlEvent::PartitionsAppeared(topic, new) => {
@@ -110,15 +110,26 @@ impl Rig {
             }
             ControlEvent::TopicMissing(topic, code) => self.told.push(format!("topic {topic} misses: {code}")),
             ControlEvent::LaneNeeded(lane, address) => self.told.push(format!("lane {lane} at {}", address.host)),
-            ControlEvent::Recall(lane, id) => self.told.push(format!("recall {id} from {lane}")),
-            ControlEvent::Grant(lane, id, identity) => {
+            ControlEvent::Order(lane, LaneOrder::Recall(id, _)) => self.told.push(format!("recall {id} from {lane}")),
+            ControlEvent::Order(lane, LaneOrder::Grant(id, identity)) => {
                 self.told.push(format!("grant {} to {id} on {lane}", identity.producer_id));
             }
-            ControlEvent::TopicRecreated(lane, id, _) => self.told.push(format!("recreated {id} on {lane}")),
+            ControlEvent::Order(lane, LaneOrder::TopicRecreated(id, _)) => {
+                self.told.push(format!("recreated {id} on {lane}"))
+            }
+            ControlEvent::Order(lane, order) => self.told.push(format!("{order:?} for {lane}")),
             ControlEvent::Ended(id, ended) => {
                 self.told.push(format!("ended {id}: {:?}", ended.conclude().completion.end()))
             }
         }
+    }
+
+    fn need_identity(&mut self, partition: PartitionId, abandoned: Option<ProducerId>) {
+        self.control.handle_report(self.now, LaneReport::NeedsIdentity(partition, abandoned));
+    }
+
+    fn give_back(&mut self, back: PartitionBack) {
+        self.control.handle_report(self.now, LaneReport::Released(Box::new(back)));
     }
 
     fn connect(&mut self) {
@@ -319,7 +330,7 @@ fn a_new_leader_recalls_a_partition_once_and_gets_it_when_the_old_lane_gives_it_
     rig.refresh(1, &[2]);
     assert_eq!(rig.told(), ["reached"]);
     let (_, back) = rig.moved.pop().expect("it was led by 1");
-    rig.control.handle_released(back);
+    rig.give_back(back);
     rig.turn();
     assert_eq!(rig.told(), ["move 0 to 2"]);
 }
@@ -331,7 +342,7 @@ fn a_partition_whose_leader_came_back_while_it_was_recalled_goes_back_too() {
     rig.refresh(1, &[1]);
     assert_eq!(rig.told(), ["reached"]);
     let (_, back) = rig.moved.pop().expect("it was led by 1");
-    rig.control.handle_released(back);
+    rig.give_back(back);
     rig.turn();
     assert_eq!(rig.told(), ["move 0 to 1"]);
 }
@@ -351,7 +362,7 @@ fn a_partition_that_lost_its_next_leader_on_the_way_goes_back_to_the_lane_it_cam
     rig.refresh(1, &[-1]);
     rig.told.clear();
     let (_, back) = rig.moved.pop().expect("it was led by 1");
-    rig.control.handle_released(back);
+    rig.give_back(back);
     rig.turn();
     assert_eq!(rig.told(), ["move 0 to 1"]);
     rig.refresh(1, &[3]);
@@ -386,7 +397,7 @@ fn a_partition_on_its_way_between_lanes_learns_that_its_topic_was_recreated() {
     rig.refresh(1, &[2]);
     let (_, back) = rig.moved.pop().expect("it was led by 1");
     rig.refresh(7, &[2]);
-    rig.control.handle_released(back);
+    rig.give_back(back);
     rig.turn();
     let (lane, back) = rig.moved.pop().expect("it moved on");
     assert_eq!((lane, back.topic().id), (LaneId::fast(NodeId(2)), Uuid([7; 16])));
@@ -395,14 +406,14 @@ fn a_partition_on_its_way_between_lanes_learns_that_its_topic_was_recreated() {
 #[test]
 fn partitions_share_one_producer_id() {
     let mut rig = Rig::with_topic(&[1, 2]);
-    rig.control.need_identity(PartitionId(0), None);
-    rig.control.need_identity(PartitionId(1), None);
+    rig.need_identity(PartitionId(0), None);
+    rig.need_identity(PartitionId(1), None);
     rig.turn();
     let request: InitProducerIdRequest = rig.asked[0].decode();
     assert_eq!((rig.asked.len(), request.transactional_id), (1, None));
     rig.answer_identity(0, 40);
     assert_eq!(rig.told(), ["grant 40 to 0 on 1", "grant 40 to 1 on 2"]);
-    rig.control.need_identity(PartitionId(1), None);
+    rig.need_identity(PartitionId(1), None);
     rig.turn();
     assert_eq!(rig.told(), ["grant 40 to 1 on 2"], "it is known now");
     assert!(rig.asked.is_empty());
@@ -411,16 +422,16 @@ fn partitions_share_one_producer_id() {
 #[test]
 fn a_partition_that_abandoned_the_producer_id_gets_a_fresh_one_and_the_others_keep_theirs() {
     let mut rig = Rig::with_topic(&[1, 2, 1]);
-    rig.control.need_identity(PartitionId(0), None);
+    rig.need_identity(PartitionId(0), None);
     rig.turn();
     rig.answer_identity(0, 40);
     rig.told.clear();
-    rig.control.need_identity(PartitionId(0), Some(ProducerId(40)));
+    rig.need_identity(PartitionId(0), Some(ProducerId(40)));
     rig.turn();
     assert!(rig.told().is_empty());
     rig.answer_identity(0, 41);
     assert_eq!(rig.told(), ["grant 41 to 0 on 1"]);
-    rig.control.need_identity(PartitionId(2), Some(ProducerId(40)));
+    rig.need_identity(PartitionId(2), Some(ProducerId(40)));
     rig.turn();
     assert_eq!(rig.told(), ["grant 41 to 2 on 1"], "the fresh one serves the next who abandons the first");
 }
@@ -428,7 +439,7 @@ fn a_partition_that_abandoned_the_producer_id_gets_a_fresh_one_and_the_others_ke
 #[test]
 fn a_refused_or_senseless_producer_id_is_asked_for_again_with_pauses() {
     let mut rig = Rig::with_topic(&[1]);
-    rig.control.need_identity(PartitionId(0), None);
+    rig.need_identity(PartitionId(0), None);
     rig.turn();
     for (code, producer_id) in [(14, -1), (31, -1), (0, -1)] {
         rig.answer_identity(code, producer_id);
@@ -443,7 +454,7 @@ fn a_refused_or_senseless_producer_id_is_asked_for_again_with_pauses() {
 #[test]
 fn another_cluster_behind_the_same_address_gets_a_producer_id_of_its_own() {
     let mut rig = Rig::with_topic(&[1]);
-    rig.control.need_identity(PartitionId(0), None);
+    rig.need_identity(PartitionId(0), None);
     rig.turn();
     rig.answer_identity(0, 40);
     rig.control.refresh_metadata();
@@ -453,7 +464,7 @@ fn another_cluster_behind_the_same_address_gets_a_producer_id_of_its_own() {
     response.cluster_id = Some("another".into());
     rig.receive(&asked.answer(&response));
     rig.told.clear();
-    rig.control.need_identity(PartitionId(1), None);
+    rig.need_identity(PartitionId(1), None);
     rig.turn();
     rig.answer_identity(0, 2);
     assert_eq!(rig.told(), ["grant 2 to 1 on 1"]);
@@ -462,7 +473,7 @@ fn another_cluster_behind_the_same_address_gets_a_producer_id_of_its_own() {
 #[test]
 fn requests_that_a_lost_connection_leaves_unanswered_are_asked_again() {
     let mut rig = Rig::with_topic(&[1]);
-    rig.control.need_identity(PartitionId(0), None);
+    rig.need_identity(PartitionId(0), None);
     rig.control.refresh_metadata();
     rig.wait(PAUSE);
     assert_eq!(rig.asked.len(), 2);
@@ -491,7 +502,7 @@ fn a_broker_that_does_not_answer_is_hung_up_on_and_the_next_one_is_asked() {
 #[test]
 fn garbage_ends_the_connection_and_everything_is_asked_again() {
     let mut rig = Rig::with_topic(&[1]);
-    rig.control.need_identity(PartitionId(0), None);
+    rig.need_identity(PartitionId(0), None);
     rig.control.refresh_metadata();
     rig.wait(PAUSE);
     let answers: Vec<_> = rig
@@ -562,11 +573,11 @@ fn random_events_leave_it_quiet_and_every_partition_in_one_place() {
                 3 if !rig.moved.is_empty() => {
                     let place = below(rig.moved.len() as u64) as usize;
                     let (_, back) = rig.moved.swap_remove(place);
-                    rig.control.handle_released(back);
+                    rig.give_back(back);
                 }
                 4 if !rig.control.partitions.is_empty() => {
                     let id = PartitionId(below(rig.control.partitions.len() as u64) as u32);
-                    rig.control.need_identity(id, (below(2) == 0).then_some(ProducerId(below(3) as i64)));
+                    rig.need_identity(id, (below(2) == 0).then_some(ProducerId(below(3) as i64)));
                 }
                 5..8 if matches!(rig.control.link, Link::Dialing { .. }) => rig.connect(),
                 _ => match rig.asked.pop_front() {

@@ -18,7 +18,7 @@ fn config(batch_size: usize) -> FrontConfig {
 
 /// Everything the front holds, as a broker reads it, batch by batch.
 fn drained(front: &mut PartitionFront) -> Vec<Vec<Record>> {
-    front.drain().map(|batch| read(&batch.stamp(stamp(0))).1).collect()
+    front.drain().map(|batch| read(&batch.claimed(false, stamp(0))).1).collect()
 }
 
 fn bytes_of(batch: &SealedBatch) -> Vec<(&'static str, usize)> {
@@ -75,7 +75,7 @@ fn the_smallest_and_the_largest_timestamp_may_share_a_batch() {
         record.timestamp = Some(timestamp);
         drop(append(&mut front, &memory, 0, record));
     }
-    let batch = front.drain().next().expect("one batch").stamp(stamp(0));
+    let batch = front.drain().next().expect("one batch").claimed(false, stamp(0));
     let (header, records) = read(&batch);
     assert_eq!((header.base_timestamp, header.max_timestamp), (i64::MIN, i64::MAX));
     assert_eq!(records.iter().map(|record| record.timestamp).collect::<Vec<_>>(), [i64::MIN, i64::MAX, 0]);
@@ -91,7 +91,7 @@ fn chunks_grow_with_the_batch() {
     let classes: Vec<_> = bytes_of(&batch).into_iter().map(|(kind, bytes)| (kind, bytes / 1024)).collect();
     assert_eq!(classes, [("pooled", 1), ("pooled", 4), ("pooled", 16), ("pooled", 64), ("pooled", 64), ("pooled", 64)]);
     assert_eq!(memory.held(), (1 + 4 + 16 + 3 * 64) * 1024);
-    assert_eq!(read(&batch.stamp(stamp(0))).1.len(), 300);
+    assert_eq!(read(&batch.claimed(false, stamp(0))).1.len(), 300);
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_shared_value_is_linked_when_it_is_large_and_copied_when_it_is_small() {
     let kinds: Vec<_> = bytes_of(&batch).into_iter().map(|(kind, _)| kind).collect();
     assert_eq!(kinds, ["pooled", "linked", "pooled", "pooled"]);
     assert!(batch.body.chunks().iter().any(|chunk| chunk.as_slice().as_ptr() == large.as_ptr()), "not copied");
-    let records = read(&batch.stamp(stamp(0))).1;
+    let records = read(&batch.claimed(false, stamp(0))).1;
     assert_eq!(records[0].value.as_ref(), Some(&large));
     assert_eq!(records[1].value.as_ref(), Some(&small));
     assert_eq!(records[2].value.as_deref(), Some(&b"after"[..]));
@@ -133,7 +133,7 @@ fn a_record_larger_than_any_chunk_has_memory_of_its_own_and_the_next_one_follows
     let kinds: Vec<_> = bytes_of(&batch).into_iter().map(|(kind, _)| kind).collect();
     assert_eq!(kinds, ["pooled", "large", "pooled"]);
     let body = batch.body_len();
-    let records = read(&batch.stamp(stamp(0))).1;
+    let records = read(&batch.claimed(false, stamp(0))).1;
     assert_eq!(
         records.iter().map(|record| record.value.as_ref().map_or(0, Bytes::len)).sum::<usize>(),
         11 + large.len()
@@ -155,7 +155,7 @@ fn a_batch_seals_before_it_grows_past_its_size_and_records_keep_their_order() {
     assert_eq!(sealed.first().map(|batch| batch.reason), Some(SealReason::Size));
     let read: Vec<u8> = sealed
         .into_iter()
-        .flat_map(|batch| read(&batch.stamp(stamp(0))).1)
+        .flat_map(|batch| read(&batch.claimed(false, stamp(0))).1)
         .map(|record| record.value.expect("not null")[0])
         .collect();
     assert_eq!(read, values.concat());

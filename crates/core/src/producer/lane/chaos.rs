@@ -2,6 +2,10 @@
 //! everybody learns what became of his record, and the log agrees.
 
 use super::rig::{Rig, answer_to, topic};
+use milena_wire::messages::produce::request::ProduceRequest;
+use milena_wire::messages::produce::response::ProduceResponse;
+use milena_wire::{ApiKey, ErrorCode};
+
 use super::*;
 use crate::ids::{Epoch, TopicIndex};
 use crate::producer::completion::Delivery;
@@ -14,27 +18,44 @@ const SEEDS: u64 = 150;
 const EVENTS: u32 = 400;
 const PARTITIONS: u32 = 4;
 
-/// A partition as a broker keeps it: the last five batches of each producer, and any first sequence from a new one.
+/// A partition as a broker keeps it: of each producer the newest epoch and the last five batches; any first sequence from
+/// a new one.
 #[derive(Default)]
 struct Log {
     values: Vec<u64>,
-    producers: BTreeMap<i64, VecDeque<(i32, i32, i64)>>,
+    producers: BTreeMap<i64, Known>,
+}
+
+struct Known {
+    epoch: i16,
+    batches: VecDeque<(i32, i32, i64)>,
 }
 
 impl Log {
     fn append(&mut self, batch: &BatchView) -> (ErrorCode, i64) {
-        let (first, count) = (batch.header.base_sequence, batch.header.record_count);
-        let known = self.producers.entry(batch.header.producer_id).or_default();
-        if let Some((_, _, offset)) = known.iter().find(|held| (held.0, held.1) == (first, count)) {
+        let (first, count, epoch) =
+            (batch.header.base_sequence, batch.header.record_count, batch.header.producer_epoch);
+        let is_new = !self.producers.contains_key(&batch.header.producer_id);
+        let empty = Known { epoch, batches: VecDeque::new() };
+        let known = self.producers.entry(batch.header.producer_id).or_insert(empty);
+        if epoch < known.epoch {
+            return (ErrorCode::INVALID_PRODUCER_EPOCH, -1);
+        }
+        let held = known.batches.iter().find(|held| (held.0, held.1) == (first, count));
+        if let Some((_, _, offset)) = held.filter(|_| epoch == known.epoch) {
             return (ErrorCode::NONE, *offset);
         }
-        if known.back().is_some_and(|last| last.0 + last.1 != first) {
+        let next = known.batches.back().filter(|_| epoch == known.epoch).map_or(0, |last| last.0 + last.1);
+        if !is_new && first != next {
             return (ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1);
         }
+        if epoch > known.epoch {
+            *known = Known { epoch, batches: VecDeque::new() };
+        }
         let offset = self.values.len() as i64;
-        known.push_back((first, count, offset));
-        if known.len() > 5 {
-            known.pop_front();
+        known.batches.push_back((first, count, offset));
+        if known.batches.len() > 5 {
+            known.batches.pop_front();
         }
         self.values.extend(batch.records().map(|record| number(&record.expect("whole").value.expect("not null"))));
         (ErrorCode::NONE, offset)
@@ -220,7 +241,7 @@ impl Chaos {
                 self.newest_producer += 1;
             }
             let producer_id = ProducerId(self.newest_producer);
-            self.rig.lane.grant(partition, Identity { producer_id, epoch: Epoch(0) });
+            self.rig.grant(partition.0, Identity { producer_id, epoch: Epoch(0) });
         }
     }
 
@@ -236,7 +257,8 @@ impl Chaos {
         self.adopt_released();
         let partition = PartitionId(self.below(u64::from(PARTITIONS)) as u32);
         if self.recalled.insert(partition) {
-            self.rig.lane.recall(partition);
+            let recall = if self.below(2) == 0 { Recall::WhenIdle } else { Recall::AtOnce };
+            self.rig.recall(partition.0, recall);
         }
     }
 
@@ -246,7 +268,7 @@ impl Chaos {
             if !self.is_recreated && back.topic().id != self.cluster.topic_id {
                 let mut ended = Vec::new();
                 back.handle_topic_recreated(self.cluster.topic_id, &mut ended);
-                self.rig.lane.adopt(back);
+                self.rig.adopt(back);
                 assert!(ended.iter().all(|ended| matches!(ended, Ended::Stamped(..))));
                 ended.into_iter().for_each(|ended| self.rig.conclude(PartitionId(0), ended));
             } else {
@@ -275,7 +297,7 @@ impl Chaos {
     fn learn_of_recreation(&mut self) {
         if std::mem::take(&mut self.is_recreated) {
             for id in 0..PARTITIONS {
-                self.rig.lane.handle_topic_recreated(PartitionId(id), self.cluster.topic_id);
+                self.rig.recreate(id, self.cluster.topic_id);
             }
         }
     }

@@ -2,6 +2,12 @@
 //!
 //! Always holds: a turn ends, and then nothing is due. What the lane says is kept until a test looks at it.
 
+use std::sync::Arc;
+
+use milena_wire::messages::produce::request::ProduceRequest;
+use milena_wire::messages::produce::response::ProduceResponse;
+use milena_wire::{ApiKey, ErrorCode};
+
 use super::*;
 use crate::ids::{NodeId, TopicIndex};
 use crate::producer::back::BackConfig;
@@ -9,6 +15,7 @@ use crate::producer::completion::{BatchEnd, Delivery};
 use crate::producer::control::NewPartition;
 use crate::producer::expiry::Expiry;
 use crate::producer::front::{FrontConfig, RecordRef, Reply, WhenFull};
+use crate::producer::produce_request::Transmit;
 use crate::producer::testbed::{Asked, CountedMemory, FRONT, Peer};
 use crate::producer::trouble::Trouble;
 use crate::time::Now;
@@ -41,10 +48,11 @@ pub(super) struct Rig {
     pub(super) connections: u32,
     pub(super) released: Vec<PartitionBack>,
     pub(super) needs_identity: Vec<(PartitionId, Option<ProducerId>)>,
+    /// What else it told control.
+    pub(super) reports: Vec<LaneReport>,
     pub(super) metadata_wanted: u32,
     /// The newest version of Produce that the peer speaks.
     pub(super) produce_version: i16,
-    pub(super) stops: Vec<(PartitionId, ErrorCode)>,
 }
 
 pub(super) fn topic(index: TopicIndex) -> TopicRef {
@@ -77,7 +85,7 @@ impl Rig {
             needs_identity: Vec::new(),
             metadata_wanted: 0,
             produce_version: 13,
-            stops: Vec::new(),
+            reports: Vec::new(),
         }
     }
 
@@ -101,7 +109,7 @@ impl Rig {
         let mut rig = Self::new();
         for id in 0..partitions {
             rig.adopt_new(id, TopicIndex(0), FRONT);
-            rig.lane.grant(PartitionId(id), crate::producer::testbed::IDENTITY);
+            rig.grant(id, crate::producer::testbed::IDENTITY);
         }
         rig.turn();
         rig.connect();
@@ -118,8 +126,20 @@ impl Rig {
 
     pub(super) fn adopt(&mut self, back: PartitionBack) {
         let id = back.id();
-        self.lane.adopt(back);
+        self.lane.obey(self.now, LaneOrder::Adopt(Box::new(back)));
         self.collect(id);
+    }
+
+    pub(super) fn grant(&mut self, id: u32, identity: Identity) {
+        self.lane.obey(self.now, LaneOrder::Grant(PartitionId(id), identity));
+    }
+
+    pub(super) fn recall(&mut self, id: u32, recall: Recall) {
+        self.lane.obey(self.now, LaneOrder::Recall(PartitionId(id), recall));
+    }
+
+    pub(super) fn recreate(&mut self, id: u32, topic: Uuid) {
+        self.lane.obey(self.now, LaneOrder::TopicRecreated(PartitionId(id), topic));
     }
 
     pub(super) fn collect(&mut self, id: PartitionId) {
@@ -200,6 +220,10 @@ impl Rig {
             self.collect(id);
             progressed = true;
         }
+        while let Some(event) = self.lane.poll_event() {
+            self.take_event(event);
+            progressed = true;
+        }
         if self.lane.poll_dial(self.now) {
             assert!(self.peer.is_none() && !self.is_dialing, "one socket at a time");
             self.is_dialing = true;
@@ -267,19 +291,10 @@ impl Rig {
     fn take_event(&mut self, event: LaneEvent) {
         match event {
             LaneEvent::Ended(id, ended) => self.conclude(id, ended),
-            LaneEvent::Stopped(id, code) => {
-                self.stops.push((id, code));
-                let drained: Vec<_> = self.fronts.get_mut(&id).expect("known").drain().collect();
-                for batch in drained {
-                    self.conclude(
-                        id,
-                        Ended::Sealed(batch, BatchEnd::NotWritten(NotWritten::PartitionStopped(code.into()))),
-                    );
-                }
-            }
-            LaneEvent::NeedsIdentity(id, abandoned) => self.needs_identity.push((id, abandoned)),
-            LaneEvent::NeedsMetadata => self.metadata_wanted += 1,
-            LaneEvent::Released(back) => self.released.push(back),
+            LaneEvent::Report(LaneReport::NeedsIdentity(id, abandoned)) => self.needs_identity.push((id, abandoned)),
+            LaneEvent::Report(LaneReport::NeedsMetadata) => self.metadata_wanted += 1,
+            LaneEvent::Report(LaneReport::Released(back)) => self.released.push(*back),
+            LaneEvent::Report(report) => self.reports.push(report),
             LaneEvent::Connected => self.connections += 1,
             LaneEvent::Disconnected(error) => {
                 self.faults.push(error);
@@ -290,12 +305,13 @@ impl Rig {
 
     pub(super) fn conclude(&mut self, id: PartitionId, ended: Ended) {
         let end = match &ended {
-            Ended::Sealed(_, end) | Ended::Stamped(_, end) => *end,
+            Ended::Sealed(_, end) | Ended::Stamped(_, end) => Some(*end),
+            Ended::Records(..) => None,
         };
         if let Some(memory) = ended.conclude().memory {
             memory.give_back(&self.memory);
         }
-        self.ends.push((id, end));
+        self.ends.extend(end.map(|end| (id, end)));
     }
 
     fn close_socket(&mut self) {

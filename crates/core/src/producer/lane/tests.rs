@@ -1,6 +1,10 @@
 //! A lane turn by turn.
 
 use super::rig::{REQUEST_TIMEOUT, Rig, answer_to, partitions_of};
+use milena_wire::ErrorCode;
+use milena_wire::messages::produce::request::ProduceRequest;
+use milena_wire::messages::produce::response::ProduceResponse;
+
 use super::*;
 use crate::fault::{DialError, FailedDial};
 use crate::ids::{NodeId, TopicIndex};
@@ -141,7 +145,7 @@ fn a_batch_that_waits_for_an_identity_goes_when_it_comes() {
     rig.append(0, b"x");
     rig.wait(10 * MILLI);
     assert!(rig.asked.is_empty());
-    rig.lane.grant(PartitionId(0), IDENTITY);
+    rig.grant(0, IDENTITY);
     rig.turn();
     assert_eq!(rig.partitions_asked(), [0]);
 }
@@ -183,7 +187,7 @@ fn a_request_takes_one_batch_of_each_partition_in_turn_and_ends_at_its_size() {
     let large = FrontConfig { batch_size: 1_000_000, ..FRONT };
     for id in 0..6 {
         rig.adopt_new(id, TopicIndex(0), large);
-        rig.lane.grant(PartitionId(id), IDENTITY);
+        rig.grant(id, IDENTITY);
     }
     for id in 0..6 {
         rig.flush(id, &[7; 900_000]);
@@ -203,7 +207,7 @@ fn a_batch_larger_than_a_request_should_be_goes_alone() {
     let config = FrontConfig { batch_size: 1_000_000, max_request_size: 10_000_000, ..FRONT };
     for id in 0..2 {
         rig.adopt_new(id, TopicIndex(0), config);
-        rig.lane.grant(PartitionId(id), IDENTITY);
+        rig.grant(id, IDENTITY);
         rig.flush(id, &[7; 6_000_000]);
     }
     rig.turn();
@@ -218,7 +222,7 @@ fn partitions_of_several_topics_share_a_request_in_every_version() {
         rig.produce_version = version;
         for id in 0..4 {
             rig.adopt_new(id, TopicIndex(id % 2), FRONT);
-            rig.lane.grant(PartitionId(id), IDENTITY);
+            rig.grant(id, IDENTITY);
             rig.flush(id, b"x");
         }
         rig.turn();
@@ -237,8 +241,8 @@ fn partitions_of_several_topics_share_a_request_in_every_version() {
 fn a_topic_without_an_id_is_named_though_the_broker_knows_ids() {
     let mut rig = Rig::new();
     rig.adopt_new(0, TopicIndex(0), FRONT);
-    rig.lane.handle_topic_recreated(PartitionId(0), Uuid::ZERO);
-    rig.lane.grant(PartitionId(0), IDENTITY);
+    rig.recreate(0, Uuid::ZERO);
+    rig.grant(0, IDENTITY);
     rig.flush(0, b"x");
     rig.connect();
     assert_eq!(rig.asked[0].version, 12);
@@ -277,18 +281,19 @@ fn a_retry_that_is_due_while_the_connection_is_down_goes_when_it_is_up() {
 }
 
 #[test]
-fn a_partition_stops_at_a_final_refusal_and_goes_on_with_a_fresh_producer_id() {
+fn a_refused_batch_ends_alone_and_the_partition_goes_on_under_the_next_epoch() {
     let mut rig = Rig::anchored(2);
     rig.needs_identity.clear();
     rig.flush(0, b"refused");
     rig.append(0, b"still fills");
-    rig.refuse(ErrorCode::MESSAGE_TOO_LARGE);
     let code = ErrorCode::MESSAGE_TOO_LARGE;
-    let ends = [NotWritten::Refused(code.into()), NotWritten::PartitionStopped(code.into())].map(BatchEnd::NotWritten);
-    assert_eq!(rig.ends, ends.map(|end| (PartitionId(0), end)));
-    assert_eq!(rig.stops, [(PartitionId(0), code)]);
-    assert_eq!(rig.needs_identity, [(PartitionId(0), Some(IDENTITY.producer_id))]);
+    rig.refuse(code);
+    assert_eq!(rig.ends, [(PartitionId(0), BatchEnd::NotWritten(NotWritten::Refused(code.into())))]);
+    assert_eq!(rig.needs_identity, [], "an epoch needs nobody's leave");
+    rig.wait(FRONT.linger);
+    assert_eq!(sequences(&rig), [0]);
     rig.flush(1, b"its neighbour");
+    rig.acknowledge();
     assert_eq!(rig.partitions_asked(), [1]);
 }
 
@@ -422,13 +427,13 @@ fn garbage_between_answers_ends_the_connection_and_loses_no_batch() {
 #[test]
 fn an_idle_partition_leaves_at_once_and_one_on_the_wire_when_it_is_answered() {
     let mut rig = Rig::anchored(2);
-    rig.lane.recall(PartitionId(0));
+    rig.recall(0, Recall::WhenIdle);
     rig.turn();
     assert_eq!(rig.released.iter().map(PartitionBack::id).collect::<Vec<_>>(), [PartitionId(0)]);
     assert!(!rig.lane.leads(PartitionId(0)));
     rig.flush(1, b"x");
     rig.append(1, b"y");
-    rig.lane.recall(PartitionId(1));
+    rig.recall(1, Recall::WhenIdle);
     rig.wait(10 * MILLI);
     assert_eq!((rig.released.len(), rig.asked.len()), (1, 1), "nothing more is claimed");
     assert!(rig.fronts[&PartitionId(1)].has_open(), "its front stays as it is");
@@ -442,7 +447,7 @@ fn a_recalled_partition_leaves_with_its_connection_and_keeps_its_stamps_on_the_n
     let mut rig = Rig::anchored(1);
     rig.flush(0, b"x");
     let first = rig.asked[0].decode::<ProduceRequest>();
-    rig.lane.recall(PartitionId(0));
+    rig.recall(0, Recall::WhenIdle);
     rig.cut();
     let back = rig.released.pop().expect("it left");
     rig.wait(RETRY_MAX);
@@ -456,8 +461,8 @@ fn a_recalled_partition_leaves_with_its_connection_and_keeps_its_stamps_on_the_n
 fn a_recalled_partition_whose_topic_was_recreated_leaves_at_once() {
     let mut rig = Rig::anchored(1);
     rig.flush(0, b"x");
-    rig.lane.recall(PartitionId(0));
-    rig.lane.handle_topic_recreated(PartitionId(0), Uuid([9; 16]));
+    rig.recall(0, Recall::WhenIdle);
+    rig.recreate(0, Uuid([9; 16]));
     rig.turn();
     assert_eq!(rig.released.len(), 1);
     assert_eq!(rig.ends, [(PartitionId(0), BatchEnd::Undetermined(Undetermined::TopicRecreated))]);

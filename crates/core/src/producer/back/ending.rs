@@ -1,0 +1,193 @@
+//! Ends that no answer brings: time, a topic or cluster that is another one, the end of the producer.
+
+use std::time::Duration;
+
+use milena_wire::Uuid;
+
+use super::renewal::Renewal;
+use super::{Mode, PartitionBack};
+use crate::ids::ProducerId;
+use crate::producer::back::Acks;
+use crate::producer::batch::{Flight, SealedBatch, StampedBatch};
+use crate::producer::completion::BatchEnd;
+use crate::producer::ended::Ended;
+use crate::producer::outcome::{NotWritten, Undetermined};
+use crate::time::{Moment, TICK};
+
+/// Between two looks at a batch that is past `delivery_timeout` and still wanted.
+pub(super) const GIVE_UP_AGAIN: Duration = Duration::from_millis(100);
+
+impl PartitionBack {
+    /// When the partition may have something to send, or to give up, without anything else happening.
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        let retry = match self.mode {
+            Mode::Recovering { not_before } if !self.is_on_wire() && !self.unsettled.is_empty() => Some(not_before),
+            _ => None,
+        };
+        retry.into_iter().chain(self.ends_at()).min()
+    }
+
+    /// As [`Self::poll_timeout`], once what is due now was done.
+    pub(in crate::producer) fn poll_timeout_after(&self, now: Moment) -> Option<Moment> {
+        let due = self.poll_timeout()?;
+        if due > now {
+            return Some(due);
+        }
+        // A retry that is due waits for its connection; a batch past its time is looked at until nobody wants it.
+        self.ends_at().map(|ends| ends.max(now + GIVE_UP_AGAIN))
+    }
+
+    /// When something that was sent has had its time.
+    fn ends_at(&self) -> Option<Moment> {
+        let is_idle = !self.is_on_wire();
+        let unsettled = self.unsettled.back().filter(|_| is_idle).map(|batch| self.gives_up_at(batch));
+        let renewed = self.renewed.front().map(|batch| self.gives_up_at(batch));
+        let horizon = self.horizon_ends().filter(|_| is_idle);
+        [unsettled, renewed, horizon].into_iter().flatten().min()
+    }
+
+    fn gives_up_at(&self, batch: &StampedBatch) -> Moment {
+        // A caller may be due a little later than the timeout; the batch is never given up under its eyes.
+        (batch.opened_at + self.config.delivery_timeout).max(batch.last_due.moment() + TICK)
+    }
+
+    /// When brokers may have forgotten what the head's resend would be compared with (rule 17): half of their memory after
+    /// the last acknowledgement, or after its own first attempt.
+    fn horizon_ends(&self) -> Option<Moment> {
+        let head = self.unsettled.front().filter(|_| self.config.is_idempotent)?;
+        let known_at = if self.is_anchored(head) { self.anchor.map(|anchor| anchor.at) } else { head.first_sent_at };
+        known_at.map(|at| at + self.config.horizon)
+    }
+
+    pub(super) fn is_past_horizon(&self, now: Moment) -> bool {
+        #[cfg(feature = "plants")]
+        if self.config.plant == crate::plant::Plant::HorizonIgnored {
+            return false;
+        }
+        self.horizon_ends().is_some_and(|ends| ends <= now)
+    }
+
+    /// Whether brokers would forget the producer too soon after this batch, by its timestamps.
+    pub(super) fn is_stale(&self, batch: &SealedBatch, now: Moment) -> bool {
+        let by_create_time = self.config.is_idempotent && self.is_log_append_time != Some(true);
+        by_create_time && batch.is_stale(now, self.config.horizon)
+    }
+
+    /// Gives up what is past `delivery_timeout`, if nothing sent is on the wire or still wanted (rule 18), and ends
+    /// pending batches that nobody wants.
+    pub(in crate::producer) fn handle_timeout(&mut self, now: Moment, ended: &mut Vec<Ended>) {
+        self.end_dead_pending(ended);
+        self.end_dead_renewed(now, ended);
+        if self.is_on_wire() {
+            return;
+        }
+        if self.is_past_horizon(now) {
+            self.renew(Renewal::of_producer_id(Undetermined::ProducerStateExpired));
+            return self.finish(ended);
+        }
+        let Some(youngest) = self.unsettled.back() else { return };
+        let is_wanted = self.unsettled.iter().any(|batch| batch.completion.is_wanted());
+        if self.gives_up_at(youngest) <= now && !is_wanted {
+            self.give_up(ended);
+        }
+    }
+
+    fn give_up(&mut self, ended: &mut Vec<Ended>) {
+        let doubt = match self.config.is_idempotent && self.config.acks == Acks::All {
+            true => Undetermined::NoFence,
+            false => Undetermined::LeaderOnly,
+        };
+        self.end_unsettled(
+            |batch| match batch.is_ambiguous {
+                true => BatchEnd::Undetermined(doubt),
+                false => BatchEnd::NotWritten(NotWritten::DeadlinePassed),
+            },
+            ended,
+        );
+        self.give_up_identity();
+    }
+
+    /// What waits for a new stamp was never appended, so it ends as what was never sent does.
+    fn end_dead_renewed(&mut self, now: Moment, ended: &mut Vec<Ended>) {
+        while let Some(batch) = self.renewed.front()
+            && self.gives_up_at(batch) <= now
+            && !batch.completion.is_wanted()
+        {
+            let end = BatchEnd::NotWritten(NotWritten::DeadlinePassed);
+            ended.extend(self.renewed.pop_front().map(|batch| Ended::Stamped(batch, end)));
+        }
+    }
+
+    /// Ends the oldest pending batches that nobody wants any more, so that their memory goes back.
+    pub(in crate::producer) fn end_dead_pending(&mut self, ended: &mut Vec<Ended>) {
+        while self.pending.front().is_some_and(|batch| !batch.completion.is_wanted()) {
+            let end = BatchEnd::NotWritten(NotWritten::DeadlinePassed);
+            ended.extend(self.pending.pop_front().map(|batch| Ended::Sealed(batch, end)));
+        }
+    }
+
+    fn end_unsettled(&mut self, end: impl Fn(&StampedBatch) -> BatchEnd, ended: &mut Vec<Ended>) {
+        ended.extend(self.unsettled.drain(..).map(|batch| {
+            let end = end(&batch);
+            Ended::Stamped(batch, end)
+        }));
+    }
+
+    fn end_renewed(&mut self, end: BatchEnd, ended: &mut Vec<Ended>) {
+        ended.extend(self.renewed.drain(..).map(|batch| Ended::Stamped(batch, end)));
+    }
+
+    fn end_pending(&mut self, end: BatchEnd, ended: &mut Vec<Ended>) {
+        ended.extend(self.pending.drain(..).map(|batch| Ended::Sealed(batch, end)));
+    }
+
+    /// The topic was deleted and created again. Old stamps are never sent to the new one (rule 25).
+    pub(in crate::producer) fn handle_topic_recreated(&mut self, id: Uuid, ended: &mut Vec<Ended>) {
+        self.topic.id = id;
+        self.is_log_append_time = None;
+        let not_written = BatchEnd::NotWritten(NotWritten::TopicRecreated);
+        self.end_unsettled(
+            |batch| match batch.is_ambiguous || batch.flight == Flight::OnWire {
+                true => BatchEnd::Undetermined(Undetermined::TopicRecreated),
+                false => not_written,
+            },
+            ended,
+        );
+        self.end_renewed(not_written, ended);
+        self.give_up_identity();
+    }
+
+    /// Another cluster answers. A producer id belongs to a cluster (rule 25): what is in doubt stays so, the rest goes there.
+    pub(in crate::producer) fn handle_cluster_changed(&mut self, ended: &mut Vec<Ended>) {
+        for batch in self.unsettled.iter_mut().filter(|batch| batch.flight == Flight::OnWire) {
+            batch.flight = Flight::Waiting;
+            batch.is_ambiguous = true;
+        }
+        self.renew(Renewal::of_producer_id(Undetermined::ClusterChanged));
+        self.finish(ended);
+    }
+
+    /// Somebody else uses this producer id (rule 14).
+    pub(in crate::producer) fn abandon(&mut self, producer_id: ProducerId, ended: &mut Vec<Ended>) {
+        if self.identity.is_some_and(|identity| identity.producer_id == producer_id) {
+            self.renew(Renewal::of_producer_id(Undetermined::ProducerIdUsedElsewhere));
+            self.finish(ended);
+        }
+    }
+
+    /// Ends everything: the producer is closed, or its driver is lost.
+    pub fn end_all(&mut self, unclaimed: NotWritten, doubt: Undetermined, ended: &mut Vec<Ended>) {
+        // Every attempt so far may have been refused, but one that is on the wire is in doubt.
+        self.end_unsettled(
+            |batch| match batch.is_ambiguous || batch.flight == Flight::OnWire {
+                true => BatchEnd::Undetermined(doubt),
+                false => BatchEnd::NotWritten(unclaimed),
+            },
+            ended,
+        );
+        self.end_renewed(BatchEnd::NotWritten(unclaimed), ended);
+        self.end_pending(BatchEnd::NotWritten(unclaimed), ended);
+        // Its stamps are given up with the batches; what would still be added starts a sequence of its own.
+        self.give_up_identity();
+    }
+}

@@ -1,0 +1,200 @@
+//! Answers, and what they say about how long a partition holds up the others.
+
+use std::time::Duration;
+
+use milena_wire::messages::produce::request::ProduceRequest;
+use milena_wire::messages::produce::response::ProduceResponse;
+
+use super::{Attempt, AttemptKey, Flight, Lane, LaneEvent, LaneReport, Link};
+use crate::connection::Answer;
+use crate::fault::ConnectionError;
+use crate::ids::PartitionId;
+use crate::producer::back::{Effects, Ended, PartitionBack};
+use crate::producer::outcome::AttemptError;
+use crate::producer::produce_request;
+use crate::producer::verdict;
+use crate::time::Moment;
+
+/// A partition that takes longer to commit is slow (rule 27).
+const SLOW_AFTER: Duration = Duration::from_millis(500);
+
+/// Answers in a row that come sooner make a slow partition prompt again.
+const PROMPT_ANSWERS: u32 = 8;
+
+/// An answer for a partition that has left the lane.
+#[derive(Clone, Debug)]
+pub struct StrayAnswer {
+    key: AttemptKey,
+    answer: verdict::Answer,
+}
+
+impl StrayAnswer {
+    /// Tells the partition.
+    pub(in crate::producer) fn tell(&self, now: Moment, back: &mut PartitionBack, ended: &mut Vec<Ended>) {
+        back.handle_stray(now, self.key, &self.answer, ended);
+    }
+}
+
+/// Which row of the table an answer was, and where its batch stood; for the simulation.
+#[cfg(feature = "plants")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Covered {
+    /// Of the batch.
+    pub partition: PartitionId,
+    /// Of the attempt's batch.
+    pub ordinal: u64,
+    /// What the answer was.
+    pub row: verdict::Row,
+    /// Where the batch stood.
+    pub state: crate::producer::back::BatchState,
+}
+
+impl Lane {
+    /// The read buffer has grown.
+    pub fn handle_read(&mut self, now: Moment) {
+        let Link::Up(connection) = &mut self.link else { return };
+        if let Err(error) = connection.handle_read(now) {
+            // What was answered before the fault counts.
+            self.take_answers(now);
+            return self.handle_disconnected(now, error);
+        }
+        self.take_answers(now);
+    }
+
+    fn take_answers(&mut self, now: Moment) {
+        while let Link::Up(connection) = &mut self.link {
+            if connection.is_ready() && !self.is_connected {
+                if let Err(error) = connection.version_of::<ProduceRequest>() {
+                    return self.handle_disconnected(now, error);
+                }
+                self.is_connected = true;
+                self.failures = 0;
+                self.events.push_back(LaneEvent::Connected);
+            }
+            let Some(answer) = connection.poll_answer() else { return };
+            self.suspects_at = None;
+            self.take_answer(now, answer);
+            self.suspect(now);
+        }
+    }
+
+    fn take_answer(&mut self, now: Moment, answer: Answer<Flight>) {
+        let response = match answer.decode::<ProduceRequest>() {
+            Ok(response) => response,
+            Err(error) => {
+                answer.purpose.attempts.iter().for_each(|attempt| self.lose_attempt(now, attempt, true));
+                return self.handle_disconnected(now, error);
+            }
+        };
+        if let Link::Up(connection) = &mut self.link {
+            connection.handle_throttle(now, response.throttle_time_ms);
+            self.throttle_ends = Some(connection.throttled_until()).filter(|ends| *ends > now);
+        }
+        let is_alone = answer.purpose.attempts.len() == 1;
+        let is_late = answer.waited > SLOW_AFTER;
+        for attempt in &answer.purpose.attempts {
+            let is_not_committed = self.take_partition_answer(now, attempt, &response, answer.version);
+            self.take_pace(attempt.partition, is_not_committed || is_alone && is_late, is_late);
+        }
+        self.leave_held_up_connection(now);
+    }
+
+    /// Whether the leader has it and its followers have not.
+    fn take_partition_answer(
+        &mut self,
+        now: Moment,
+        attempt: &Attempt,
+        response: &ProduceResponse,
+        version: i16,
+    ) -> bool {
+        if let Some(hint) = produce_request::leader_hint(response, version, &attempt.topic, attempt.index) {
+            self.report(LaneReport::LeaderHint(attempt.partition, hint));
+        }
+        let Some(told) = produce_request::answer_for(response, version, &attempt.topic, attempt.index) else {
+            // An answer that leaves a partition out says nothing about it.
+            self.lose_attempt(now, attempt, true);
+            return false;
+        };
+        let Some(held) = self.partitions.get_mut(&attempt.partition) else {
+            let stray = StrayAnswer { key: attempt.key, answer: told };
+            self.report(LaneReport::Stray(attempt.partition, stray));
+            return false;
+        };
+        match told.error.is_none() {
+            true => held.back.trouble().clear(),
+            false => held.back.trouble().note(Some(self.id.node), AttemptError::Kafka(told.error.into())),
+        }
+        let mut ended = std::mem::take(&mut self.ended);
+        let effects = held.back.handle_answer(now, attempt.key, &told, &mut self.chance, &mut ended);
+        self.publish(attempt.partition, ended.drain(..));
+        self.ended = ended;
+        #[cfg(feature = "plants")]
+        self.covered.extend(effects.reached.map(|(row, state)| Covered {
+            partition: attempt.partition,
+            ordinal: attempt.key.ordinal,
+            row,
+            state,
+        }));
+        self.act(attempt.partition, effects);
+        effects.is_slow
+    }
+
+    pub(super) fn act(&mut self, partition: PartitionId, effects: Effects) {
+        if effects.refresh_metadata {
+            self.report(LaneReport::NeedsMetadata);
+        }
+        if let Some(producer_id) = effects.used_elsewhere {
+            self.report(LaneReport::ProducerIdUsedElsewhere(producer_id));
+        }
+        self.touch(partition);
+        self.release_if_idle(partition);
+    }
+
+    /// Takes note of how soon an answer came.
+    fn take_pace(&mut self, id: PartitionId, is_slow: bool, is_late: bool) {
+        let may_leave = self.partitions.len() > 1 && !self.keeps_slow();
+        let Some(held) = self.partitions.get_mut(&id).filter(|held| !held.is_recalled) else { return };
+        if self.id.is_slow {
+            held.prompt_answers = if is_slow || is_late { 0 } else { held.prompt_answers + 1 };
+            if held.prompt_answers == PROMPT_ANSWERS {
+                self.report(LaneReport::Prompt(id));
+            }
+        } else if is_slow && may_leave {
+            (held.is_recalled, held.is_slow) = (true, true);
+            self.report(LaneReport::Slow(id));
+            self.release_if_idle(id);
+        }
+    }
+
+    #[cfg(not(feature = "plants"))]
+    fn keeps_slow(&self) -> bool {
+        false
+    }
+
+    /// Rule 27 broken.
+    #[cfg(feature = "plants")]
+    fn keeps_slow(&self) -> bool {
+        self.config.connection.plant == crate::plant::Plant::SlowStays
+    }
+
+    /// What was asked for a slow partition before it was known to be slow would take the broker's whole patience again, and
+    /// everything behind it would wait. On another connection it does not.
+    fn leave_held_up_connection(&mut self, now: Moment) {
+        let Link::Up(connection) = &self.link else { return };
+        let of = |attempt: &Attempt| self.partitions.get(&attempt.partition);
+        let asked = || connection.purposes().flat_map(|flight| &flight.attempts).filter_map(of);
+        let is_held_up = asked().any(|held| held.is_slow) && self.partitions.values().any(|held| !held.is_recalled);
+        // Asking again costs those nothing that are recognised when they come again.
+        if is_held_up && asked().all(|held| held.back.is_recognised()) {
+            self.handle_disconnected(now, ConnectionError::HeldUp);
+            self.failures = 0;
+            self.link = Link::Down { retry_at: now };
+        }
+    }
+
+    /// Rows that were reached since the last look.
+    #[cfg(feature = "plants")]
+    pub fn take_covered(&mut self) -> Vec<Covered> {
+        std::mem::take(&mut self.covered)
+    }
+}

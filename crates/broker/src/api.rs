@@ -1,8 +1,8 @@
 //! What each request means: from frame to answer.
 //!
 //! Reading a request, finding its meaning and writing the answer meet here; one file per API has the meaning. Handlers are methods of
-//! the cluster that take a request and give a response; they never see a frame. A frame that Kafka would answer by closing the connection
-//! is closed here too, with the reason.
+//! the cluster that take a request, and the node it came to, and give a response; they never see a frame. A frame that Kafka would answer
+//! by closing the connection is closed here too, with the reason.
 
 mod api_versions;
 mod create_topics;
@@ -16,6 +16,9 @@ mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
+mod throttled;
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use milena_wire::frame::{RequestHeader, decode_request, encode_response};
@@ -35,14 +38,24 @@ use milena_wire::{ApiKey, ErrorCode, Reader, Request, Response, Uuid};
 
 use crate::cluster::Cluster;
 use crate::connection::CloseReason;
-use crate::ids::PartitionIndex;
+use crate::ids::{NodeId, PartitionIndex};
+use crate::leadership::Leadership;
 use crate::moment::Moment;
-use crate::parking::ParkedFetch;
-use crate::partition::Partition;
+use crate::parking::ParkedRequest;
+use crate::replica::Replica;
 use crate::topics::Topic;
+use throttled::ThrottledResponse;
 
 pub(crate) use create_topics::NewTopic;
 pub use create_topics::{CreateTopicError, PARTITIONS_MAX};
+pub(crate) use produce::WaitingProduce;
+
+/// What comes of a request at once, and how long its connection is muted after the answer.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) answer: Answer,
+    pub(crate) throttle: Duration,
+}
 
 /// What comes of a request at once.
 #[derive(Debug)]
@@ -51,8 +64,8 @@ pub(crate) enum Answer {
     Frame(Bytes),
     /// A Produce request with acks=0: nothing is answered, and the next request is served.
     Silence,
-    /// A fetch that waits for data.
-    Later(ParkedFetch),
+    /// A request that waits for data or for followers.
+    Later(ParkedRequest),
 }
 
 /// What an answer needs of its request's header.
@@ -60,54 +73,86 @@ pub(crate) enum Answer {
 pub(crate) struct RequestHead {
     pub(crate) correlation_id: i32,
     pub(crate) version: i16,
+    /// How long the client is told to wait after the answer.
+    pub(crate) throttle: Duration,
 }
 
 impl Cluster {
     /// Serves one request.
-    pub(crate) fn answer(&mut self, now: Moment, frame: Bytes) -> Result<Answer, CloseReason> {
+    pub(crate) fn answer(&mut self, now: Moment, node: NodeId, frame: Bytes) -> Result<Served, CloseReason> {
         let mut reader = Reader::new(frame);
         let header = RequestHeader::read(&mut reader).map_err(CloseReason::Malformed)?;
-        let head = RequestHead { correlation_id: header.correlation_id, version: header.api_version };
         let api = header.api_key;
+        let throttle = self.throttle_of(now, node, api);
+        let head = RequestHead { correlation_id: header.correlation_id, version: header.api_version, throttle };
         let Some(served) = api.stable_versions() else {
             return Err(CloseReason::UnknownApi(api));
         };
-        if !served.contains(&head.version) {
-            return match api {
-                ApiKey::API_VERSIONS => write(head.at_version(0), &api_versions::unsupported()),
-                _ => Err(CloseReason::UnsupportedVersion { api, version: head.version }),
-            };
-        }
+        let answer = match (served.contains(&head.version), api) {
+            (true, _) => self.answer_api(now, node, api, head, reader)?,
+            (false, ApiKey::API_VERSIONS) => write(head.at_version(0), api_versions::unsupported())?,
+            (false, _) => return Err(CloseReason::UnsupportedVersion { api, version: head.version }),
+        };
+        Ok(Served { answer, throttle })
+    }
+
+    fn answer_api(
+        &mut self,
+        now: Moment,
+        node: NodeId,
+        api: ApiKey,
+        head: RequestHead,
+        reader: Reader,
+    ) -> Result<Answer, CloseReason> {
         match api {
-            ApiKey::PRODUCE => self.answer_produce(now, head, &read::<ProduceRequest>(reader, head)?),
-            ApiKey::FETCH => self.begin_fetch(now, head, read::<FetchRequest>(reader, head)?),
+            ApiKey::PRODUCE => self.answer_produce(now, node, head, &read::<ProduceRequest>(reader, head)?),
+            ApiKey::FETCH => self.begin_fetch(now, node, head, read::<FetchRequest>(reader, head)?),
             ApiKey::API_VERSIONS => {
-                write(head, &api_versions::answer(&read::<ApiVersionsRequest>(reader, head)?, head.version))
+                write(head, api_versions::answer(&read::<ApiVersionsRequest>(reader, head)?, head.version))
             }
-            ApiKey::METADATA => write(head, &self.metadata(&read::<MetadataRequest>(reader, head)?, head.version)),
+            ApiKey::METADATA => {
+                let view = self.nodes.view_of(node, now.elapsed);
+                write(head, self.metadata(view, &read::<MetadataRequest>(reader, head)?, head.version))
+            }
             ApiKey::INIT_PRODUCER_ID => {
-                write(head, &self.init_producer_id(&read::<InitProducerIdRequest>(reader, head)?))
+                write(head, self.init_producer_id(&read::<InitProducerIdRequest>(reader, head)?))
             }
             ApiKey::LIST_OFFSETS => {
-                write(head, &self.list_offsets(&read::<ListOffsetsRequest>(reader, head)?, head.version))
+                write(head, self.list_offsets(node, &read::<ListOffsetsRequest>(reader, head)?, head.version))
             }
-            ApiKey::CREATE_TOPICS => write(head, &self.create_topics(&read::<CreateTopicsRequest>(reader, head)?)),
+            ApiKey::CREATE_TOPICS => write(head, self.create_topics(&read::<CreateTopicsRequest>(reader, head)?)),
             ApiKey::DELETE_TOPICS => {
-                write(head, &self.delete_topics(now, &read::<DeleteTopicsRequest>(reader, head)?, head.version))
+                write(head, self.delete_topics(&read::<DeleteTopicsRequest>(reader, head)?, head.version))
             }
             ApiKey::FIND_COORDINATOR => {
-                write(head, &find_coordinator::answer(&read::<FindCoordinatorRequest>(reader, head)?, head.version))
+                write(head, find_coordinator::answer(&read::<FindCoordinatorRequest>(reader, head)?, head.version))
             }
             ApiKey::DESCRIBE_CLUSTER => {
-                write(head, &self.describe_cluster(&read::<DescribeClusterRequest>(reader, head)?))
+                let view = self.nodes.view_of(node, now.elapsed);
+                write(head, self.describe_cluster(view, &read::<DescribeClusterRequest>(reader, head)?))
             }
             ApiKey::DESCRIBE_PRODUCERS => {
-                write(head, &self.describe_producers(&read::<DescribeProducersRequest>(reader, head)?))
+                write(head, self.describe_producers(node, &read::<DescribeProducersRequest>(reader, head)?))
             }
             ApiKey::OFFSET_FOR_LEADER_EPOCH => {
-                write(head, &self.offset_for_leader_epoch(&read::<OffsetForLeaderEpochRequest>(reader, head)?))
+                write(head, self.offset_for_leader_epoch(node, &read::<OffsetForLeaderEpochRequest>(reader, head)?))
             }
             other => Err(CloseReason::UnknownApi(other)),
+        }
+    }
+
+    /// The first rule that fits counts, and is used up by one. What is over is forgotten.
+    fn throttle_of(&mut self, now: Moment, node: NodeId, api: ApiKey) -> Duration {
+        self.throttles.retain(|rule| rule.times > 0 && rule.until > now.elapsed);
+        let fits = |rule: &&mut crate::steering::Throttle| {
+            rule.node.is_none_or(|of| of == node) && rule.api.is_none_or(|of| of == api)
+        };
+        match self.throttles.iter_mut().find(fits) {
+            Some(rule) => {
+                rule.times -= 1;
+                rule.time
+            }
+            None => Duration::ZERO,
         }
     }
 }
@@ -122,12 +167,13 @@ fn read<R: Request>(reader: Reader, head: RequestHead) -> Result<R, CloseReason>
     decode_request(reader, head.version).map_err(CloseReason::Malformed)
 }
 
-fn write<R: Response>(head: RequestHead, response: &R) -> Result<Answer, CloseReason> {
+fn write<R: Response + ThrottledResponse>(head: RequestHead, response: R) -> Result<Answer, CloseReason> {
     frame(head, response).map(Answer::Frame)
 }
 
-fn frame<R: Response>(head: RequestHead, response: &R) -> Result<Bytes, CloseReason> {
-    let frame = encode_response(head.correlation_id, head.version, response).map_err(CloseReason::Unanswerable)?;
+fn frame<R: Response + ThrottledResponse>(head: RequestHead, mut response: R) -> Result<Bytes, CloseReason> {
+    response.set_throttle_time(i32::try_from(head.throttle.as_millis()).unwrap_or(i32::MAX));
+    let frame = encode_response(head.correlation_id, head.version, &response).map_err(CloseReason::Unanswerable)?;
     Ok(Bytes::from(frame))
 }
 
@@ -156,12 +202,31 @@ impl Cluster {
         }
     }
 
-    /// A partition that this node leads, as a reader asks for it.
-    fn find_partition(&self, topic: TopicRef<'_>, asked: AskedPartition) -> Result<&Partition, ErrorCode> {
+    /// A replica that a node leads, as a reader asks for it.
+    fn find_led(&self, node: NodeId, topic: TopicRef<'_>, asked: AskedPartition) -> Result<&Replica, ErrorCode> {
+        let replica = self.find_replica(node, topic, asked)?;
+        if replica.leads() { Ok(replica) } else { Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) }
+    }
+
+    /// A replica on a node, leading or not, whose epoch the reader knows.
+    fn find_replica(&self, node: NodeId, topic: TopicRef<'_>, asked: AskedPartition) -> Result<&Replica, ErrorCode> {
         let topic_found = self.find_topic(topic).ok_or(topic.unknown())?;
         let partition = topic_found.partition(asked.index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-        check_leader_epoch(asked.leader_epoch, topic_found.leader_epoch)?;
-        Ok(partition)
+        let replica = partition.replica(node).ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
+        check_leader_epoch(asked.leader_epoch, replica.known.epoch)?;
+        Ok(replica)
+    }
+
+    /// Who leads a partition and under which epoch, as a node tells those who ask the wrong one (KIP-951).
+    fn leader_hint(&self, node: NodeId, topic: TopicRef<'_>, index: PartitionIndex) -> Option<&Leadership> {
+        let partition = self.find_topic(topic)?.partition(index)?;
+        match partition.replica(node) {
+            Some(replica) => Some(&replica.known),
+            None => match self.nodes.state(node).knows_until {
+                Some(until) => Some(partition.leadership_seen(until)),
+                None => Some(&partition.leadership),
+            },
+        }
     }
 }
 

@@ -1,18 +1,23 @@
 //! What the cluster knows beside the logs, as it is kept on disk: its id, its topics, and how many producer ids are taken.
 //!
 //! The catalogue is a snapshot, always saved whole. Producer ids are reserved in blocks before the first of a block is
-//! handed out, so no id is given twice, whatever happens in between. The text is one line per topic, made to be read by people.
+//! handed out, so no id is given twice, whatever happens in between. The text is one line per topic, made to be read by people. In a
+//! cluster of several nodes a line per partition follows, with its leader epoch, its replicas and those in sync.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use milena_wire::Uuid;
 
+use crate::api::PARTITIONS_MAX;
+use crate::ids::{NodeId, PartitionIndex};
 use crate::topic_config::TopicConfig;
 
 /// Everything that outlives a restart and is not in a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Catalogue {
+    /// How many nodes the cluster has.
+    pub nodes: usize,
     /// Kafka's cluster id.
     pub cluster_id: String,
     /// Every producer id below this may have been handed out.
@@ -26,12 +31,29 @@ pub struct Catalogue {
 pub struct TopicEntry {
     /// Made at creation; a topic of the same name that comes later has another one.
     pub id: Uuid,
-    /// How many partitions it has.
-    pub partitions: i32,
-    /// The leader epoch of its partitions; one higher after every restart.
-    pub leader_epoch: i32,
+    /// Its partitions, by index.
+    pub partitions: Vec<PartitionEntry>,
     /// Its settings, where they differ from the defaults.
     pub config: TopicConfig,
+}
+
+/// One partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionEntry {
+    /// Its leader epoch; one higher after every restart.
+    pub leader_epoch: i32,
+    /// The nodes that keep it, the preferred leader first. Empty in a cluster of one node.
+    pub replicas: Vec<NodeId>,
+    /// Those of them that had all that is committed. Empty in a cluster of one node.
+    pub isr: Vec<NodeId>,
+}
+
+impl TopicEntry {
+    /// Whether a node keeps a partition; any node where there is one only.
+    pub(crate) fn has_replica(&self, partition: PartitionIndex, node: NodeId) -> bool {
+        let entry = usize::try_from(partition.0).ok().and_then(|index| self.partitions.get(index));
+        entry.is_some_and(|entry| entry.replicas.is_empty() || entry.replicas.contains(&node))
+    }
 }
 
 /// A line that cannot be read.
@@ -45,12 +67,9 @@ impl Catalogue {
     /// Reads what `Display` wrote.
     pub(crate) fn parse(text: &str) -> Result<Catalogue, BadLine> {
         let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
-        let mut next = |what: &'static str| lines.next().ok_or(BadLine { line: text.lines().count() + 1, what });
-        expect_line(
-            next("missing first line")?,
-            |line| (line == FIRST_LINE).then_some(()),
-            "not a catalogue of this version",
-        )?;
+        let end = text.lines().count() + 1;
+        let mut next = |what: &'static str| lines.next().ok_or(BadLine { line: end, what });
+        let version = expect_line(next("missing first line")?, parse_version, "not a catalogue of this version")?;
         let cluster_id =
             expect_line(next("missing cluster id")?, |line| line.strip_prefix("cluster-id "), "no cluster id")?;
         let reserved = expect_line(
@@ -58,26 +77,50 @@ impl Catalogue {
             |line| line.strip_prefix("producer-ids-reserved ")?.parse().ok(),
             "no number of reserved producer ids",
         )?;
+        let nodes = match version {
+            Version::OneNode => 1,
+            Version::ManyNodes => expect_line(next("missing number of nodes")?, parse_nodes, "no number of nodes")?,
+        };
         let mut topics = BTreeMap::new();
-        for line in lines {
-            let (name, entry) = expect_line(line, parse_topic, "not a topic")?;
+        while let Some(line) = lines.next() {
+            let (name, count, leader_epoch, mut entry) = expect_line(line, parse_topic, "not a topic")?;
+            for _ in 0..count {
+                let partition = match version {
+                    Version::OneNode => PartitionEntry { leader_epoch, replicas: Vec::new(), isr: Vec::new() },
+                    Version::ManyNodes => {
+                        let line = lines.next().ok_or(BadLine { line: end, what: "missing partition" })?;
+                        expect_line(line, parse_partition, "not a partition")?
+                    }
+                };
+                entry.partitions.push(partition);
+            }
             topics.insert(name, entry);
         }
-        Ok(Catalogue { cluster_id: cluster_id.to_owned(), producer_ids_reserved: reserved, topics })
+        Ok(Catalogue { nodes, cluster_id: cluster_id.to_owned(), producer_ids_reserved: reserved, topics })
     }
 }
 
 impl fmt::Display for Catalogue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{FIRST_LINE}")?;
+        let many_nodes = self.nodes > 1;
+        writeln!(f, "{}", if many_nodes { FIRST_LINE_MANY_NODES } else { FIRST_LINE })?;
         writeln!(f, "cluster-id {}", self.cluster_id)?;
         writeln!(f, "producer-ids-reserved {}", self.producer_ids_reserved)?;
+        if many_nodes {
+            writeln!(f, "nodes {}", self.nodes)?;
+        }
         for (name, entry) in &self.topics {
-            write!(f, "topic {name} {} {} {}", entry.id, entry.partitions, entry.leader_epoch)?;
+            // The partitions of one node's topics have one leader, which changed for all of them at once.
+            let leader_epoch = entry.partitions.iter().map(|partition| partition.leader_epoch).max().unwrap_or(0);
+            write!(f, "topic {name} {} {} {leader_epoch}", entry.id, entry.partitions.len())?;
             for (key, value) in entry.config.entries().filter(|(_, value)| value.is_set) {
                 write!(f, " {key}={}", value.text)?;
             }
             writeln!(f)?;
+            for partition in entry.partitions.iter().filter(|_| many_nodes) {
+                let PartitionEntry { leader_epoch, replicas, isr } = partition;
+                writeln!(f, "  epoch {leader_epoch} replicas {} isr {}", Row(replicas), Row(isr))?;
+            }
         }
         Ok(())
     }
@@ -91,18 +134,67 @@ fn expect_line<'a, T>(
     read(line).ok_or(BadLine { line: number, what })
 }
 
-fn parse_topic(line: &str) -> Option<(String, TopicEntry)> {
+/// Node ids with commas between them.
+struct Row<'a>(&'a [NodeId]);
+
+impl fmt::Display for Row<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().enumerate().try_for_each(|(at, node)| match at {
+            0 => write!(f, "{node}"),
+            _ => write!(f, ",{node}"),
+        })
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Version {
+    OneNode,
+    ManyNodes,
+}
+
+fn parse_version(line: &str) -> Option<Version> {
+    match line {
+        FIRST_LINE => Some(Version::OneNode),
+        FIRST_LINE_MANY_NODES => Some(Version::ManyNodes),
+        _ => None,
+    }
+}
+
+fn parse_nodes(line: &str) -> Option<usize> {
+    line.strip_prefix("nodes ")?.parse().ok().filter(|count| *count > 1)
+}
+
+/// Name, number of partitions, highest leader epoch, and the rest.
+fn parse_topic(line: &str) -> Option<(String, i32, i32, TopicEntry)> {
     let mut words = line.strip_prefix("topic ")?.split(' ');
     let name = words.next()?.to_owned();
     let id = parse_id(words.next()?)?;
-    let partitions = words.next()?.parse().ok().filter(|count| *count > 0)?;
+    let partitions = words.next()?.parse().ok().filter(|count| (1..=PARTITIONS_MAX).contains(count))?;
     let leader_epoch = words.next()?.parse().ok()?;
     let mut config = TopicConfig::default();
     for word in words {
         let (key, value) = word.split_once('=')?;
         config.set(key, Some(value)).ok()?;
     }
-    Some((name, TopicEntry { id, partitions, leader_epoch, config }))
+    Some((name, partitions, leader_epoch, TopicEntry { id, partitions: Vec::new(), config }))
+}
+
+fn parse_partition(line: &str) -> Option<PartitionEntry> {
+    let (leader_epoch, rest) = line.strip_prefix("  epoch ")?.split_once(" replicas ")?;
+    let (replicas, isr) = rest.split_once(" isr ")?;
+    let entry = PartitionEntry {
+        leader_epoch: leader_epoch.parse().ok()?,
+        replicas: parse_row(replicas)?,
+        isr: parse_row(isr)?,
+    };
+    entry.isr.iter().all(|node| entry.replicas.contains(node)).then_some(entry)
+}
+
+/// At least one, none twice.
+fn parse_row(text: &str) -> Option<Vec<NodeId>> {
+    let nodes: Vec<NodeId> = text.split(',').map(|id| id.parse().ok().map(NodeId)).collect::<Option<_>>()?;
+    let distinct = nodes.iter().enumerate().all(|(at, node)| !nodes[..at].contains(node));
+    distinct.then_some(nodes)
 }
 
 /// Ids are written as Kafka's tools write them: URL-safe base64 of 16 bytes, without padding.
@@ -124,6 +216,7 @@ fn parse_id(text: &str) -> Option<Uuid> {
 }
 
 const FIRST_LINE: &str = "milena-catalogue 1";
+const FIRST_LINE_MANY_NODES: &str = "milena-catalogue 2";
 
 #[cfg(test)]
 mod tests {
@@ -132,25 +225,50 @@ mod tests {
     fn catalogue() -> Catalogue {
         let mut config = TopicConfig::default();
         config.set("message.timestamp.type", Some("LogAppendTime")).expect("a known setting");
-        let orders = TopicEntry { id: Uuid([7; 16]), partitions: 3, leader_epoch: 2, config };
-        let plain = TopicEntry { id: Uuid([200; 16]), partitions: 1, leader_epoch: 0, config: TopicConfig::default() };
+        let partition = |leader_epoch| PartitionEntry { leader_epoch, replicas: Vec::new(), isr: Vec::new() };
+        let orders = TopicEntry { id: Uuid([7; 16]), partitions: vec![partition(2); 3], config };
+        let plain = TopicEntry { id: Uuid([200; 16]), partitions: vec![partition(0)], config: TopicConfig::default() };
         Catalogue {
+            nodes: 1,
             cluster_id: "abc".to_owned(),
             producer_ids_reserved: 2_000,
             topics: [("orders".to_owned(), orders), ("a.b_c".to_owned(), plain)].into(),
         }
     }
 
+    fn catalogue_of_three_nodes() -> Catalogue {
+        let mut catalogue = Catalogue { nodes: 3, ..catalogue() };
+        let partitions = catalogue.topics.values_mut().flat_map(|topic| &mut topic.partitions);
+        for (epoch, partition) in (0..).zip(partitions) {
+            partition.leader_epoch = epoch;
+            partition.replicas = vec![NodeId(2), NodeId(3), NodeId(1)];
+            partition.isr = vec![NodeId(3)];
+        }
+        catalogue
+    }
+
     #[test]
     fn text_reads_back_as_it_was_written() {
-        let catalogue = catalogue();
-        assert_eq!(Catalogue::parse(&catalogue.to_string()), Ok(catalogue));
+        for catalogue in [catalogue(), catalogue_of_three_nodes()] {
+            assert_eq!(Catalogue::parse(&catalogue.to_string()), Ok(catalogue));
+        }
     }
 
     #[test]
     fn unreadable_line_is_named() {
         let text = catalogue().to_string().replace("topic orders", "tropic orders");
         assert_eq!(Catalogue::parse(&text), Err(BadLine { line: 5, what: "not a topic" }));
+        let text = catalogue_of_three_nodes().to_string();
+        let rows = [
+            ("replicas 2,3,1 isr 3", "replicas 2,3,1", "not a partition"),
+            ("replicas 2,3,1", "replicas 2,2,3", "not a partition"),
+            ("isr 3", "isr 4", "not a partition"),
+            ("nodes 3", "nodes 1", "no number of nodes"),
+        ];
+        for (good, bad, what) in rows {
+            let error = Catalogue::parse(&text.replacen(good, bad, 1)).expect_err(bad);
+            assert_eq!(error.what, what, "{bad}");
+        }
         assert_eq!(Catalogue::parse(""), Err(BadLine { line: 1, what: "missing first line" }));
     }
 

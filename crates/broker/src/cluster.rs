@@ -1,36 +1,41 @@
-//! The cluster: topics, connections and requests, without sockets, threads or clocks.
+//! The cluster: nodes, topics, connections and requests, without sockets, threads or clocks.
 //!
 //! A driver gives it frames and time, and takes events. The order of events is decided by the order of calls alone, so a run can be
-//! replayed. A request changes the cluster wholly before its answer becomes an event; a fetch that waits is the only request
-//! that outlives its call. There is one node for now; connections name theirs, so that more can come.
+//! replayed. A request changes the cluster wholly before its answer becomes an event; only a fetch that waits for data and a Produce
+//! request that waits for followers outlive their call.
 //!
-//! What a request means is in `api/`; what a batch means is in `partition.rs` and below.
+//! What a request means is in `api/`; what a batch means is in `partition.rs` and below; how nodes are steered is in `steering.rs`, and what
+//! the controller makes of it in `controller.rs`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use milena_wire::Uuid;
 
-use crate::api::Answer;
-use crate::catalogue::{Catalogue, TopicEntry};
+use crate::api::{Answer, Served};
+use crate::catalogue::{Catalogue, PartitionEntry, TopicEntry};
 use crate::connection::{CloseReason, Connection, Event, Turn};
 use crate::ids::{ConnectionId, NodeId, PartitionIndex, ProducerId};
-use crate::log::{PartitionLog, TornTail};
+use crate::leadership::Leadership;
+use crate::log::TornTail;
 use crate::moment::Moment;
-use crate::parking::Parking;
-use crate::partition::{Partition, ProduceFault, Recovery};
+use crate::nodes::{Node, Nodes};
+use crate::parking::{Parking, Waiting};
+use crate::partition::Partition;
 use crate::producer_ids::ProducerIds;
 use crate::random::Random;
-use crate::storage::{Storage, StorageError};
-use crate::topic_config::TopicConfig;
+use crate::replica::{Recovery, Replica};
+use crate::steering::Throttle;
+use crate::storage::{Place, Storage, StorageError};
+use crate::timers::{Timer, Timers};
 use crate::topics::{Topic, Topics};
 
 /// What a cluster is made of, and how it behaves.
 #[derive(Clone, Debug)]
 pub struct ClusterConfig {
-    /// Its brokers: one, for now.
+    /// Its brokers, each with an id of its own; at least one.
     pub nodes: Vec<Node>,
     /// Its id; drawn from the seed if none is given. A data directory keeps the one it has.
     pub cluster_id: Option<String>,
@@ -38,6 +43,19 @@ pub struct ClusterConfig {
     pub auto_create_topics: bool,
     /// `num.partitions`: for topics whose creator does not say. Default: 1.
     pub default_partitions: i32,
+    /// `default.replication.factor`: the same for replicas. Default: 3, or as many as there are nodes if those are fewer.
+    pub default_replication_factor: i16,
+    /// `broker.session.timeout.ms`: how long a node may say nothing before it is fenced and its partitions get other leaders. Default: 9 s.
+    pub session_timeout: Duration,
+    /// `replica.lag.time.max.ms`: how long a follower may lack something before it is out of sync. Default: 30 s.
+    pub replica_lag_time_max: Duration,
+    /// How long a node that was frozen goes on with what it knew before; what it appends in that time under an epoch that is over is
+    /// lost. Kafka's nodes need up to half a second, by their next fetch of metadata. Default: 100 ms.
+    pub catch_up: Duration,
+    /// Whether the high watermark waits while fewer replicas than `min.insync.replicas` are in sync, as in Kafka since KIP-966: a batch that was
+    /// appended before the ISR shrank then ends in REQUEST_TIMED_OUT. Older brokers commit it and answer NOT_ENOUGH_REPLICAS_AFTER_APPEND.
+    /// Default: yes.
+    pub strict_min_isr: bool,
     /// `producer.id.expiration.ms`: how long after its last record's timestamp a producer is remembered. Default: 24 h.
     pub producer_expiry: Duration,
     /// `producer.id.expiration.check.interval.ms`: how often that is looked at. Default: 10 min.
@@ -46,25 +64,24 @@ pub struct ClusterConfig {
     pub seed: u64,
 }
 
-/// One broker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
-    /// Its id.
-    pub id: NodeId,
-    /// Where clients are told to connect.
-    pub host: String,
-    /// The same.
-    pub port: u16,
-}
-
 impl ClusterConfig {
     /// One node with Kafka's defaults, but no topics made by asking.
     pub fn with_node(node: Node) -> ClusterConfig {
+        ClusterConfig::with_nodes(vec![node])
+    }
+
+    /// Several nodes with the same.
+    pub fn with_nodes(nodes: Vec<Node>) -> ClusterConfig {
         ClusterConfig {
-            nodes: vec![node],
+            default_replication_factor: nodes.len().clamp(1, 3) as i16,
+            nodes,
             cluster_id: None,
             auto_create_topics: false,
             default_partitions: 1,
+            session_timeout: Duration::from_secs(9),
+            replica_lag_time_max: Duration::from_secs(30),
+            catch_up: Duration::from_millis(100),
+            strict_min_isr: true,
             producer_expiry: Duration::from_secs(24 * 60 * 60),
             producer_expiry_check: Duration::from_secs(10 * 60),
             seed: 0,
@@ -76,8 +93,17 @@ impl ClusterConfig {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// A cluster of this many nodes is not possible.
-    NodeCount(usize),
+    /// A cluster needs at least one node.
+    NoNodes,
+    /// Two nodes have the same id.
+    RepeatedNode(NodeId),
+    /// What is stored belongs to a cluster of other nodes.
+    OtherNodes {
+        /// How many it has.
+        stored: usize,
+        /// How many this one has.
+        configured: usize,
+    },
     /// What is stored cannot be read.
     Storage(StorageError),
 }
@@ -85,7 +111,15 @@ pub enum OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            OpenError::NodeCount(count) => write!(f, "a cluster has one node, not {count}"),
+            OpenError::NoNodes => f.write_str("a cluster needs at least one node"),
+            OpenError::RepeatedNode(node) => write!(f, "two nodes have the id {node}; give each its own"),
+            OpenError::OtherNodes { stored, configured } if stored != configured => {
+                write!(
+                    f,
+                    "the data is that of a cluster of {stored}; start {stored} nodes, not {configured}, or use other data"
+                )
+            }
+            OpenError::OtherNodes { .. } => f.write_str("the data names nodes with other ids; use those or other data"),
             OpenError::Storage(error) => error.fmt(f),
         }
     }
@@ -103,16 +137,23 @@ impl From<StorageError> for OpenError {
 #[derive(Debug)]
 pub struct Cluster {
     pub(crate) config: ClusterConfig,
-    pub(crate) node: Node,
+    pub(crate) nodes: Nodes,
     pub(crate) cluster_id: String,
     pub(crate) topics: Topics,
     pub(crate) random: Random,
     pub(crate) storage: Box<dyn Storage>,
+    pub(crate) timers: Timers,
+    pub(crate) throttles: Vec<Throttle>,
+    /// Topics with partitions that changed in this call: who waits for them is asked before the call ends.
+    pub(crate) changed: BTreeSet<Uuid>,
+    /// Leaders or ISRs changed in this call; they are saved before it ends.
+    pub(crate) leadership_changed: bool,
+    is_settling: bool,
     producer_ids: ProducerIds,
-    connections: BTreeMap<ConnectionId, Connection>,
+    pub(crate) connections: BTreeMap<ConnectionId, Connection>,
     connections_made: u64,
-    events: VecDeque<Event>,
-    parking: Parking,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) parking: Parking,
     torn_tails: Vec<TornTail>,
     /// The last time producers were looked through for expired ones, on the monotonic clock.
     expiry_checked: Duration,
@@ -121,22 +162,32 @@ pub struct Cluster {
 impl Cluster {
     /// Opens what the storage holds, or begins anew.
     pub fn open(config: ClusterConfig, mut storage: Box<dyn Storage>, now: Moment) -> Result<Cluster, OpenError> {
-        let [node] = config.nodes.as_slice() else {
-            return Err(OpenError::NodeCount(config.nodes.len()));
-        };
-        let node = node.clone();
+        check_nodes(&config.nodes)?;
+        storage.lay_out(config.nodes.len());
         let mut random = Random::new(config.seed);
         let catalogue = storage.load_catalogue()?.unwrap_or_else(|| Catalogue {
+            nodes: config.nodes.len(),
             cluster_id: config.cluster_id.clone().unwrap_or_else(|| random.uuid().to_string()),
             producer_ids_reserved: 0,
             topics: BTreeMap::new(),
         });
+        let nodes = Nodes::new(&config.nodes);
+        let known = |node: &NodeId| nodes.get(*node).is_some();
+        let mut partitions = catalogue.topics.values().flat_map(|topic| &topic.partitions);
+        if catalogue.nodes != nodes.len() || !partitions.all(|partition| partition.replicas.iter().all(known)) {
+            return Err(OpenError::OtherNodes { stored: catalogue.nodes, configured: nodes.len() });
+        }
         let mut cluster = Cluster {
-            node,
+            nodes,
             cluster_id: catalogue.cluster_id,
             topics: Topics::default(),
             random,
             storage,
+            timers: Timers::default(),
+            throttles: Vec::new(),
+            changed: BTreeSet::new(),
+            leadership_changed: false,
+            is_settling: false,
             producer_ids: ProducerIds::after(catalogue.producer_ids_reserved),
             connections: BTreeMap::new(),
             connections_made: 0,
@@ -149,57 +200,9 @@ impl Cluster {
         for (name, entry) in catalogue.topics {
             cluster.open_topic(name, entry, now)?;
         }
+        cluster.replicate_all(now);
         cluster.save_catalogue()?;
         Ok(cluster)
-    }
-
-    // Steering, for whoever owns the cluster.
-
-    /// Makes a topic with default settings, as an administrator would.
-    pub fn create_topic(&mut self, name: &str, partitions: i32) -> Result<Uuid, crate::api::CreateTopicError> {
-        self.add_topic(crate::api::NewTopic { name, partitions, config: TopicConfig::default() })
-    }
-
-    /// Removes a topic and its log; says whether it was there.
-    pub fn delete_topic(&mut self, now: Moment, name: &str) -> Result<bool, StorageError> {
-        self.remove_topic(now, name)
-    }
-
-    /// Gives a topic other settings from now on; says whether the topic is there.
-    pub fn alter_topic(&mut self, name: &str, config: TopicConfig) -> Result<bool, StorageError> {
-        let Some(topic) = self.topics.named_mut(name) else {
-            return Ok(false);
-        };
-        let before = std::mem::replace(&mut topic.config, config);
-        let saved = self.save_catalogue();
-        if let (Err(_), Some(topic)) = (&saved, self.topics.named_mut(name)) {
-            topic.config = before;
-        }
-        saved.map(|()| true)
-    }
-
-    /// Answers the next Produce attempts on a partition with an error. Faults of one partition are used up in order.
-    /// Says whether the partition is there.
-    pub fn plant(&mut self, topic: &str, partition: PartitionIndex, fault: ProduceFault) -> bool {
-        let partition = self.topics.named_mut(topic).and_then(|topic| topic.partition_mut(partition));
-        partition.map(|partition| partition.plant(fault)).is_some()
-    }
-
-    // The truth, for whoever checks.
-
-    /// All topics, by name.
-    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
-        self.topics.iter()
-    }
-
-    /// A topic by its name.
-    pub fn topic(&self, name: &str) -> Option<&Topic> {
-        self.topics.named(name)
-    }
-
-    /// The log of a partition.
-    pub fn log(&self, topic: &str, partition: PartitionIndex) -> Option<&PartitionLog> {
-        self.topics.named(topic)?.partition(partition).map(Partition::log)
     }
 
     /// The id that clients see.
@@ -214,29 +217,40 @@ impl Cluster {
 
     /// How many connections there are.
     pub fn connections(&self) -> usize {
-        self.connections.len()
+        self.connections.values().filter(|connection| !connection.is_abandoned).count()
     }
 
     // Driving.
 
-    /// A client connects to a node. None if there is no such node.
+    /// A client connects to a node. None if there is no such node, or it is stopped; a frozen one accepts, as its system does for it.
     pub fn connect(&mut self, node: NodeId) -> Option<ConnectionId> {
-        if node != self.node.id {
+        let state = self.nodes.get(node)?;
+        if state.process == crate::nodes::Process::Stopped {
             return None;
         }
         self.connections_made += 1;
         let id = ConnectionId(self.connections_made);
-        self.connections.insert(id, Connection::new());
+        self.connections.insert(id, Connection::to(node));
         Some(id)
     }
 
-    /// The client is gone. What it sent before and is waiting is dropped; events of it that are not taken yet are too.
+    /// The client is gone. What it sent before and is waiting is dropped; events of it that are not taken yet are too. A frozen node does not
+    /// notice: what it was sent before is executed when it goes on.
     pub fn disconnect(&mut self, connection: ConnectionId) {
-        self.parking.leave(connection);
-        self.connections.remove(&connection);
         self.events.retain(|event| match event {
             Event::Response { connection: of, .. } | Event::Close { connection: of, .. } => *of != connection,
         });
+        let Some(known) = self.connections.get_mut(&connection) else { return };
+        let node_works = self.nodes.state(known.node).works();
+        if !node_works && !known.waiting.is_empty() {
+            known.is_abandoned = true;
+            if known.turn == Turn::Answering {
+                known.turn = Turn::Client;
+            }
+            return;
+        }
+        self.parking.leave(connection);
+        self.connections.remove(&connection);
     }
 
     /// A request has arrived: one frame without its length. It is served at once, or after those before it.
@@ -247,54 +261,93 @@ impl Cluster {
             known.waiting.push_back(frame);
             self.serve_waiting(now, connection);
         }
+        self.settle(now);
     }
 
-    /// Whether a request of this connection waits for its answer, or the answer for being taken.
+    /// Whether a request of this connection waits for its answer, the answer for being taken, or the client for the end of a throttle.
+    /// A frozen node's connections are muted once they have sent anything.
     pub fn is_muted(&self, connection: ConnectionId) -> bool {
-        self.connections.get(&connection).is_some_and(|connection| connection.turn != Turn::Client)
+        self.connections
+            .get(&connection)
+            .is_some_and(|connection| connection.turn != Turn::Client || !connection.waiting.is_empty())
     }
 
     /// What the driver has to do next.
     pub fn poll_event(&mut self, now: Moment) -> Option<Event> {
         let event = self.events.pop_front()?;
-        if let Event::Response { connection, .. } = event
-            && let Some(known) = self.connections.get_mut(&connection)
-        {
-            known.turn = Turn::Client;
+        if let Event::Response { connection, .. } = event {
+            self.end_turn(now, connection);
             self.serve_waiting(now, connection);
+            self.settle(now);
         }
         Some(event)
     }
 
     /// When [`Cluster::handle_timeout`] has something to do, on the monotonic clock.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.parking.next_deadline()
-    }
-
-    /// Answers the fetches that have waited long enough.
-    pub fn handle_timeout(&mut self, now: Moment) {
-        while let Some(connection) = self.parking.due(now.elapsed) {
-            self.complete_fetch(now, connection);
+        match (self.parking.next_deadline(), self.timers.next()) {
+            (Some(deadline), Some(timer)) => Some(deadline.min(timer)),
+            (deadline, timer) => deadline.or(timer),
         }
     }
 
-    fn serve_waiting(&mut self, now: Moment, id: ConnectionId) {
+    /// Does what is due: silent nodes are fenced, late followers copy or fall out of sync, requests that have waited long enough are answered.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        while let Some(timer) = self.timers.take_due(now.elapsed) {
+            match timer {
+                Timer::Fence(node) => self.fence_if_silent(now, node),
+                Timer::Learn(node) => self.learn(now, node),
+                Timer::Replicate(topic, index) => self.replicate(now, topic, index),
+                Timer::Unmute(connection) => self.unmute(now, connection),
+            }
+            self.settle(now);
+        }
+        while let Some(connection) = self.parking.due(now.elapsed) {
+            self.complete(now, connection);
+            self.settle(now);
+        }
+    }
+
+    /// Serves what has arrived, as far as the connection is not muted and its node not frozen.
+    pub(crate) fn serve_waiting(&mut self, now: Moment, id: ConnectionId) {
+        let Some(node) = self.connections.get(&id).map(|connection| connection.node) else { return };
+        if !self.nodes.state(node).works() {
+            return;
+        }
         while let Some(frame) = self.connections.get_mut(&id).and_then(Connection::next_request) {
-            match self.answer(now, frame) {
-                Ok(Answer::Silence) => {}
-                Ok(Answer::Frame(frame)) => self.respond(id, frame),
-                Ok(Answer::Later(fetch)) => {
+            let served = self.answer(now, node, frame);
+            // Who waited for what this request did is answered before the one who sent it.
+            self.settle(now);
+            match served {
+                Ok(Served { answer: Answer::Silence, throttle }) => {
+                    self.throttle_connection(now, id, throttle);
+                    self.end_turn(now, id);
+                }
+                Ok(Served { answer: Answer::Frame(frame), throttle }) => {
+                    self.throttle_connection(now, id, throttle);
+                    self.respond(id, frame);
+                }
+                Ok(Served { answer: Answer::Later(request), .. }) => {
                     self.turn(id, Turn::Parked);
-                    self.parking.park(id, fetch);
+                    self.parking.park(id, request);
                 }
                 Err(reason) => self.close(id, reason),
             }
         }
+        let is_over = |known: &Connection| known.is_abandoned && known.turn == Turn::Client && known.waiting.is_empty();
+        if self.connections.get(&id).is_some_and(is_over) {
+            self.connections.remove(&id);
+        }
     }
 
-    fn respond(&mut self, connection: ConnectionId, frame: Bytes) {
-        self.turn(connection, Turn::Answering);
-        self.events.push_back(Event::Response { connection, frame });
+    fn respond(&mut self, id: ConnectionId, frame: Bytes) {
+        let is_abandoned = self.connections.get(&id).is_none_or(|connection| connection.is_abandoned);
+        if is_abandoned {
+            self.turn(id, Turn::Client);
+        } else {
+            self.turn(id, Turn::Answering);
+            self.events.push_back(Event::Response { connection: id, frame });
+        }
     }
 
     fn turn(&mut self, connection: ConnectionId, turn: Turn) {
@@ -303,27 +356,81 @@ impl Cluster {
         }
     }
 
-    fn close(&mut self, connection: ConnectionId, reason: CloseReason) {
-        self.connections.remove(&connection);
-        self.events.push_back(Event::Close { connection, reason });
-    }
-
-    /// A topic has grown or is gone: the fetches that waited for it may have enough.
-    pub(crate) fn wake_fetches(&mut self, now: Moment, topic: Uuid) {
-        for connection in self.parking.waiting_for(topic) {
-            let enough = self.parking.fetch(connection).is_some_and(|fetch| self.has_enough(fetch));
-            if enough {
-                self.complete_fetch(now, connection);
-            }
+    pub(crate) fn close(&mut self, connection: ConnectionId, reason: CloseReason) {
+        self.parking.leave(connection);
+        let known = self.connections.remove(&connection);
+        if known.is_some_and(|connection| !connection.is_abandoned) {
+            self.events.push_back(Event::Close { connection, reason });
         }
     }
 
-    fn complete_fetch(&mut self, now: Moment, connection: ConnectionId) {
-        let Some(fetch) = self.parking.leave(connection) else {
+    /// The longest that this answer asks for; what an earlier one asked for may still be longer.
+    fn throttle_connection(&mut self, now: Moment, id: ConnectionId, throttle: Duration) {
+        if let Some(connection) = self.connections.get_mut(&id).filter(|_| !throttle.is_zero()) {
+            connection.throttled_until = connection.throttled_until.max(now.elapsed + throttle);
+        }
+    }
+
+    /// The client has its answer, or needs none: it is its turn again, after the throttle if there is one (KIP-219).
+    fn end_turn(&mut self, now: Moment, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.turn = Turn::Client;
+        if connection.throttled_until > now.elapsed {
+            connection.turn = Turn::Throttled;
+            self.timers.set(connection.throttled_until, Timer::Unmute(id));
+        }
+    }
+
+    fn unmute(&mut self, now: Moment, id: ConnectionId) {
+        if self.connections.get(&id).is_some_and(|connection| connection.turn == Turn::Throttled) {
+            self.end_turn(now, id);
+            self.serve_waiting(now, id);
+        }
+    }
+
+    /// Asks those who wait for what has changed, and keeps who leads what.
+    pub(crate) fn settle(&mut self, now: Moment) {
+        if std::mem::replace(&mut self.is_settling, true) {
+            // Further up somebody does it already; here it would only nest.
             return;
-        };
+        }
+        while let Some(topic) = self.changed.pop_first() {
+            for connection in self.parking.waiting_for(topic) {
+                if self.has_waited_enough(connection) {
+                    self.complete(now, connection);
+                }
+            }
+        }
+        if std::mem::take(&mut self.leadership_changed) {
+            // The leaders are what they are, saved or not; the next change saves them again.
+            let _older_is_on_disk = self.save_catalogue();
+        }
+        self.is_settling = false;
+    }
+
+    fn has_waited_enough(&mut self, connection: ConnectionId) -> bool {
+        let Some(node) = self.connections.get(&connection).map(|connection| connection.node) else { return false };
+        let Some(request) = self.parking.request(connection) else { return false };
+        if !self.nodes.state(node).works() {
+            return false;
+        }
+        match &request.what {
+            Waiting::Fetch(fetch) => self.has_enough(node, request.head, fetch),
+            Waiting::Produce(_) => self.review_produce(node, connection),
+        }
+    }
+
+    /// Answers a request that has waited, with what there is.
+    fn complete(&mut self, now: Moment, connection: ConnectionId) {
+        let Some(request) = self.parking.leave(connection) else { return };
+        let Some(node) = self.connections.get(&connection).map(|connection| connection.node) else { return };
         self.turn(connection, Turn::Client);
-        match self.answer_fetch(&fetch.head, &fetch.request) {
+        self.throttle_connection(now, connection, request.head.throttle);
+        let answer = match request.what {
+            Waiting::Fetch(fetch) => self.answer_fetch(node, request.head, &fetch),
+            Waiting::Produce(produce) => self.end_produce(node, request.head, produce),
+        };
+        match answer {
             Ok(frame) => self.respond(connection, frame),
             Err(reason) => self.close(connection, reason),
         }
@@ -347,13 +454,19 @@ impl Cluster {
     }
 
     fn catalogue(&self) -> Catalogue {
+        let has_one_node = self.nodes.len() == 1;
+        let partition = |partition: &Partition| PartitionEntry {
+            leader_epoch: partition.leader_epoch(),
+            replicas: if has_one_node { Vec::new() } else { partition.replicas().collect() },
+            isr: if has_one_node { Vec::new() } else { partition.isr().to_vec() },
+        };
         let entry = |topic: &Topic| TopicEntry {
             id: topic.id,
-            partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
-            leader_epoch: topic.leader_epoch,
+            partitions: topic.partitions.iter().map(partition).collect(),
             config: topic.config.clone(),
         };
         Catalogue {
+            nodes: self.nodes.len(),
             cluster_id: self.cluster_id.clone(),
             producer_ids_reserved: self.producer_ids.reserved(),
             topics: self.topics.iter().map(|topic| (topic.name.clone(), entry(topic))).collect(),
@@ -362,16 +475,23 @@ impl Cluster {
 
     /// A restart is a new leadership, so that clients see that a log may have lost its tail.
     fn open_topic(&mut self, name: String, entry: TopicEntry, now: Moment) -> Result<(), StorageError> {
-        let leader_epoch = entry.leader_epoch + 1;
-        let recovery = Recovery { now, producer_expiry: self.config.producer_expiry, leader_epoch };
+        let recovery = Recovery { now, producer_expiry: self.config.producer_expiry };
         let mut partitions = Vec::new();
-        for index in 0..entry.partitions {
-            let segment = self.storage.open_segment(&name, PartitionIndex(index))?;
-            let (partition, torn) = Partition::open(segment, recovery)?;
-            self.torn_tails.extend(torn);
-            partitions.push(partition);
+        for (index, stored) in (0..).zip(entry.partitions) {
+            let or_all = |nodes: Vec<NodeId>| if nodes.is_empty() { self.nodes.ids() } else { nodes };
+            let (replicas, isr) = (or_all(stored.replicas), or_all(stored.isr));
+            let leadership = Leadership::first(&replicas, isr, stored.leader_epoch + 1, |_| true);
+            let mut opened = Vec::new();
+            for node in replicas {
+                let place = Place { node, topic: &name, partition: PartitionIndex(index) };
+                let segment = self.storage.open_segment(place)?;
+                let (replica, torn) = Replica::open(node, segment, leadership.clone(), recovery)?;
+                self.torn_tails.extend(torn);
+                opened.push(replica);
+            }
+            partitions.push(Partition::new(opened, leadership));
         }
-        self.topics.insert(Topic { name, id: entry.id, leader_epoch, config: entry.config, partitions });
+        self.topics.insert(Topic { name, id: entry.id, config: entry.config, partitions });
         Ok(())
     }
 
@@ -389,8 +509,17 @@ impl Cluster {
         let expiry = self.config.producer_expiry;
         for topic in self.topics.iter_mut() {
             for partition in &mut topic.partitions {
-                partition.expire_producers(due, expiry);
+                partition.expire_producers(due, expiry, &self.nodes);
             }
         }
+    }
+}
+
+fn check_nodes(nodes: &[Node]) -> Result<(), OpenError> {
+    let mut seen = BTreeSet::new();
+    match nodes.iter().find(|node| !seen.insert(node.id)) {
+        Some(repeated) => Err(OpenError::RepeatedNode(repeated.id)),
+        None if nodes.is_empty() => Err(OpenError::NoNodes),
+        None => Ok(()),
     }
 }

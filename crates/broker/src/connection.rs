@@ -2,14 +2,18 @@
 //!
 //! Kafka serves one request per connection at a time: the connection is *muted* until the answer has been handed to the driver, and
 //! requests that arrive meanwhile wait in order. The driver bounds them: a TCP server by not reading, a simulation by its window.
+//!
+//! A connection belongs to one node. While that is frozen, requests only gather; a client that leaves meanwhile is not noticed, and what it
+//! sent is still executed afterwards, as a socket's buffer is.
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use milena_wire::{ApiKey, DecodeError, EncodeError, ErrorCode};
 
-use crate::ids::ConnectionId;
+use crate::ids::{ConnectionId, NodeId};
 
 /// What a driver has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +53,8 @@ pub enum CloseReason {
     SilentProduceRefused(ErrorCode),
     /// The answer cannot be written in the version asked for.
     Unanswerable(EncodeError),
+    /// Its node was stopped.
+    NodeStopped,
 }
 
 impl fmt::Display for CloseReason {
@@ -59,6 +65,7 @@ impl fmt::Display for CloseReason {
             CloseReason::UnsupportedVersion { api, version } => write!(f, "{api} version {version} is not served"),
             CloseReason::SilentProduceRefused(code) => write!(f, "a batch sent with acks=0 was refused with {code}"),
             CloseReason::Unanswerable(error) => write!(f, "the answer cannot be written: {error}"),
+            CloseReason::NodeStopped => f.write_str("the node was stopped"),
         }
     }
 }
@@ -68,30 +75,43 @@ impl fmt::Display for CloseReason {
 pub(crate) enum Turn {
     /// The next request is served.
     Client,
-    /// Muted: a fetch waits for data.
+    /// Muted: a request waits for data or for followers.
     Parked,
     /// Muted: the answer has not been taken by the driver.
     Answering,
+    /// Muted: the client has its answer, and has asked too much.
+    Throttled,
 }
 
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
+    pub(crate) node: NodeId,
     pub(crate) turn: Turn,
-    /// Requests that arrived while muted.
+    /// Requests that arrived while muted, or while the node was frozen.
     pub(crate) waiting: VecDeque<Bytes>,
+    /// Until when it is muted after an answer (KIP-219). Set by a throttled answer.
+    pub(crate) throttled_until: Duration,
+    /// The client left while the node was frozen: what it sent is still executed, and nothing is answered.
+    pub(crate) is_abandoned: bool,
 }
 
 impl Connection {
-    pub(crate) fn new() -> Connection {
-        Connection { turn: Turn::Client, waiting: VecDeque::new() }
+    pub(crate) fn to(node: NodeId) -> Connection {
+        Connection {
+            node,
+            turn: Turn::Client,
+            waiting: VecDeque::new(),
+            throttled_until: Duration::ZERO,
+            is_abandoned: false,
+        }
     }
 
     /// The next request, if it may be served now.
     pub(crate) fn next_request(&mut self) -> Option<Bytes> {
         match self.turn {
             Turn::Client => self.waiting.pop_front(),
-            Turn::Parked | Turn::Answering => None,
+            Turn::Parked | Turn::Answering | Turn::Throttled => None,
         }
     }
 }

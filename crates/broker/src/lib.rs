@@ -29,40 +29,69 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! After every call that takes `now`, take events until there are none. A connection is served one request at a time: frames that arrive
-//! while it is muted wait inside, in order. [`Cluster::plant`] makes Produce attempts fail before or after the append.
+//! After every call that takes `now`, take events until there are none; then call [`Cluster::handle_timeout`] at
+//! [`Cluster::poll_timeout`]. A connection is served one request at a time: frames that arrive while it is muted wait inside, in order.
+//!
+//! # Several nodes
+//!
+//! [`ClusterConfig::with_nodes`] makes a cluster of N. Partitions have replicas on them, leaders with epochs, an ISR and a high
+//! watermark; followers copy at once unless they are told otherwise, elections are clean. What happens to nodes is said by whoever owns
+//! the cluster, and everything that follows from it happens by itself, at a time that `now` decides:
+//!
+//! | what | effect |
+//! |---|---|
+//! | [`freeze`](Cluster::freeze), [`thaw`](Cluster::thaw) | SIGSTOP and SIGCONT: nothing is read, answered or copied; fenced after the session timeout; wakes with old beliefs |
+//! | [`stop`](Cluster::stop), [`start`](Cluster::start) | SIGTERM or SIGKILL, and a new process: connections close, logs stay, the producer cache keeps last batches |
+//! | [`lag`](Cluster::lag) | a follower copies late, or not at all: acks=all waits and times out, the ISR shrinks, `min.insync.replicas` counts |
+//! | [`move_leader`](Cluster::move_leader) | another replica in sync leads, under the next epoch |
+//! | [`throttle`](Cluster::throttle) | answers carry a throttle time, and their connections are muted so long |
+//! | [`age_metadata`](Cluster::age_metadata) | a node answers Metadata as of some time ago |
+//! | [`plant`](Cluster::plant) | the next Produce attempts on a partition fail before or after the append |
+//!
+//! [`Cluster::leader`], [`leader_epoch`](Cluster::leader_epoch), [`isr`](Cluster::isr), [`high_watermark`](Cluster::high_watermark),
+//! [`log`](Cluster::log) and [`log_on`](Cluster::log_on) tell the truth. The controller always works: it has no node of its own.
 //!
 //! Served: ApiVersions, Metadata, InitProducerId, Produce, Fetch, ListOffsets, CreateTopics, DeleteTopics, FindCoordinator, DescribeCluster,
-//! DescribeProducers, OffsetForLeaderEpoch. Left out: groups, transactions, compaction and retention, more than one node, TLS and SASL.
+//! DescribeProducers, OffsetForLeaderEpoch. Left out: groups, transactions, compaction and retention, unclean elections, reading from
+//! followers, TLS and SASL.
 
 mod api;
 mod batch_check;
 mod catalogue;
 mod cluster;
 mod connection;
+mod controller;
 mod ids;
+mod leadership;
 mod log;
 mod moment;
+mod nodes;
 mod parking;
 mod partition;
 mod producer_ids;
 mod producer_state;
 mod random;
+mod replica;
+mod replication;
 mod server;
+mod steering;
 mod storage;
+mod timers;
 mod topic_config;
 mod topics;
 
 pub use api::{CreateTopicError, PARTITIONS_MAX};
-pub use catalogue::{Catalogue, TopicEntry};
-pub use cluster::{Cluster, ClusterConfig, Node, OpenError};
+pub use catalogue::{Catalogue, PartitionEntry, TopicEntry};
+pub use cluster::{Cluster, ClusterConfig, OpenError};
 pub use connection::{CloseReason, Event};
 pub use ids::{ConnectionId, Epoch, NodeId, PartitionIndex, ProducerId, Sequence};
 pub use log::{BatchEntry, LookupError, PartitionLog, TimestampedOffset, TornTail};
 pub use moment::Moment;
+pub use nodes::{Node, Process, Stop};
 pub use partition::{Partition, ProduceFault};
 pub use producer_state::{CACHED_BATCHES, CachedBatch, ProducerEntry, Producers, Refusal, Stamp, Verdict, validate};
 pub use server::{Broker, BrokerOptions, StartError};
-pub use storage::{Directory, DirectoryError, Memory, Segment, Storage, StorageError};
+pub use steering::Throttle;
+pub use storage::{Directory, DirectoryError, Memory, Place, Segment, Storage, StorageError};
 pub use topic_config::{ConfigError, ConfigValue, TimestampType, TopicConfig};
 pub use topics::{NAME_LENGTH_MAX, Topic, TopicNameError};

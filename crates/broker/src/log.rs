@@ -1,10 +1,11 @@
 //! A partition's log: raw batches in a row, and an index of them in memory.
 //!
-//! Owns the offsets. Batches lie without a gap in positions and ascend in offsets; `next_offset` is one past the last record. With one
-//! replica everything appended is committed at once, so the high watermark is `next_offset`. A batch is indexed only after storage
-//! took it whole. Opening reads what a segment holds, checks every batch, and cuts what follows the last whole one.
+//! Owns the offsets. Batches lie without a gap in positions and ascend in offsets; `next_offset` is one past the last record. A batch is
+//! indexed only after storage took it whole. Opening reads what a segment holds, checks every batch, and cuts what follows the last
+//! whole one.
 //!
-//! Leaves out what a batch may contain (`batch_check.rs`) and who may append it (`producer_state.rs`).
+//! Leaves out what a batch may contain (`batch_check.rs`), who may append it (`producer_state.rs`), and how much of it is committed
+//! (`replica.rs`).
 
 use std::path::PathBuf;
 
@@ -125,12 +126,65 @@ impl PartitionLog {
         Ok(())
     }
 
+    /// Copies what another replica's log has after this one's end, up to `end`, epochs and all. `on_batch` sees every header.
+    pub(crate) fn copy_from(
+        &mut self,
+        other: &PartitionLog,
+        end: i64,
+        mut on_batch: impl FnMut(&BatchHeader),
+    ) -> Result<(), StorageError> {
+        let missing = other.batches[other.batch_index(self.next_offset)..].iter();
+        for entry in missing.take_while(|entry| entry.last_offset < end) {
+            let batch = other.segment.read(entry.position, entry.size)?;
+            let header = other.header_of(entry, &batch)?;
+            self.segment.append_whole(batch)?;
+            self.index(&header);
+            on_batch(&header);
+        }
+        Ok(())
+    }
+
+    /// Drops every batch that reaches `end`, and the epochs that began there or later.
+    pub(crate) fn truncate(&mut self, end: i64) -> Result<(), StorageError> {
+        let kept = self.batch_index(end);
+        if let Some(first_dropped) = self.batches.get(kept) {
+            self.segment.truncate(first_dropped.position)?;
+            self.batches.truncate(kept);
+            self.next_offset = self.batches.last().map_or(self.start_offset(), |entry| entry.last_offset + 1);
+        }
+        self.epochs.retain(|known| known.offset < self.next_offset);
+        Ok(())
+    }
+
+    /// The newest leader epoch that this log knows of.
+    pub(crate) fn latest_epoch(&self) -> Option<i32> {
+        self.epochs.last().map(|known| known.epoch)
+    }
+
+    /// Shows the headers of all batches from `offset` on.
+    pub(crate) fn replay(&self, offset: i64, mut on_batch: impl FnMut(&BatchHeader)) -> Result<(), StorageError> {
+        for entry in &self.batches[self.batch_index(offset)..] {
+            let bytes = self.segment.read(entry.position, BATCH_HEADER_BYTES)?;
+            on_batch(&self.header_of(entry, &bytes)?);
+        }
+        Ok(())
+    }
+
+    /// The header of a batch that was whole when it was indexed.
+    fn header_of(&self, entry: &BatchEntry, bytes: &[u8]) -> Result<BatchHeader, StorageError> {
+        BatchHeader::read(bytes).map_err(|why| StorageError::Damaged {
+            path: self.segment.path().map(PathBuf::from).unwrap_or_default(),
+            at: entry.position,
+            why: why.to_string(),
+        })
+    }
+
     /// The offset of the first record that is still there.
     pub fn start_offset(&self) -> i64 {
         0
     }
 
-    /// One past the last record; also the high watermark.
+    /// One past the last record.
     pub fn next_offset(&self) -> i64 {
         self.next_offset
     }
@@ -149,24 +203,21 @@ impl PartitionLog {
         }
     }
 
-    /// How many bytes a reader at `offset` could get.
-    pub fn bytes_from(&self, offset: i64) -> u64 {
-        match self.batches.get(self.batch_index(offset)) {
-            Some(entry) => self.segment.len() - entry.position,
-            None => 0,
-        }
+    /// How many bytes a reader could get of what lies between two offsets.
+    pub fn bytes_between(&self, offset: i64, end: i64) -> u64 {
+        self.position_of(end).saturating_sub(self.position_of(offset))
     }
 
-    /// Reads from the batch that holds `offset`, at most `bytes_max`. As Kafka does, the last batch may be cut, and the first one is given
-    /// whole whatever its size if `whole_first` is set; otherwise a first batch that does not fit gives nothing.
-    pub fn read(&self, offset: i64, bytes_max: usize, whole_first: bool) -> Result<Bytes, StorageError> {
+    /// Reads from the batch that holds `offset`, of what lies before `end`, at most `bytes_max`. As Kafka does, the last batch may be cut,
+    /// and the first one is given whole whatever its size if `whole_first` is set; otherwise a first batch that does not fit gives nothing.
+    pub fn read(&self, offset: i64, end: i64, bytes_max: usize, whole_first: bool) -> Result<Bytes, StorageError> {
         let Some(entry) = self.batches.get(self.batch_index(offset)) else {
             return Ok(Bytes::new());
         };
-        let available = usize::try_from(self.segment.len() - entry.position).unwrap_or(usize::MAX);
+        let available = usize::try_from(self.bytes_between(offset, end)).unwrap_or(usize::MAX);
         let size = match entry.size <= bytes_max {
             true => bytes_max.min(available),
-            false if whole_first => entry.size,
+            false if whole_first => entry.size.min(available),
             false => 0,
         };
         self.segment.read(entry.position, size)
@@ -230,6 +281,11 @@ impl PartitionLog {
     /// The index of the batch that holds `offset`, or of the next one.
     fn batch_index(&self, offset: i64) -> usize {
         self.batches.partition_point(|entry| entry.last_offset < offset)
+    }
+
+    /// Where the batch that holds `offset`, or the next one, starts.
+    fn position_of(&self, offset: i64) -> u64 {
+        self.batches.get(self.batch_index(offset)).map_or(self.segment.len(), |entry| entry.position)
     }
 
     fn position(&self) -> u64 {

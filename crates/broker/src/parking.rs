@@ -1,7 +1,8 @@
-//! Fetches that wait for data: who waits, for which topics, and until when.
+//! Requests that wait: who waits, for which topics, and until when.
 //!
-//! A connection waits for one fetch at most, because it is muted meanwhile. Every parked fetch is found by its connection, by each of its
-//! topics, and by its deadline; leaving removes it from all three. Whether it has waited enough is decided by `api/fetch.rs`.
+//! A connection waits for one request at most, because it is muted meanwhile. Every parked request is found by its connection, by each of
+//! its topics, and by its deadline; leaving removes it from all three. While a node is frozen its requests have no deadline: nobody there
+//! looks at a clock. Whether a request has waited enough is decided by `api/fetch.rs` and `api/produce.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,47 +10,74 @@ use std::time::Duration;
 use milena_wire::Uuid;
 use milena_wire::messages::fetch::request::FetchRequest;
 
-use crate::api::RequestHead;
+use crate::api::{RequestHead, WaitingProduce};
 use crate::ids::ConnectionId;
 
-/// A fetch without an answer yet.
+/// A request without an answer yet.
 #[derive(Debug)]
-pub(crate) struct ParkedFetch {
+pub(crate) struct ParkedRequest {
     pub(crate) head: RequestHead,
-    pub(crate) request: FetchRequest,
+    pub(crate) what: Waiting,
     /// The topics whose growth or end may complete it.
     pub(crate) topics: Vec<Uuid>,
     /// When it is answered with whatever is there.
     pub(crate) deadline: Duration,
 }
 
-/// All fetches without an answer.
+/// What waits.
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    /// For data.
+    Fetch(FetchRequest),
+    /// For followers.
+    Produce(WaitingProduce),
+}
+
+/// All requests without an answer.
 #[derive(Debug, Default)]
 pub(crate) struct Parking {
-    fetches: BTreeMap<ConnectionId, ParkedFetch>,
+    requests: BTreeMap<ConnectionId, ParkedRequest>,
     by_topic: BTreeSet<(Uuid, ConnectionId)>,
     by_deadline: BTreeSet<(Duration, ConnectionId)>,
 }
 
 impl Parking {
-    pub(crate) fn park(&mut self, connection: ConnectionId, fetch: ParkedFetch) {
-        self.by_topic.extend(fetch.topics.iter().map(|topic| (*topic, connection)));
-        self.by_deadline.insert((fetch.deadline, connection));
-        let earlier = self.fetches.insert(connection, fetch);
-        assert!(earlier.is_none(), "a muted connection sends no second fetch");
+    pub(crate) fn park(&mut self, connection: ConnectionId, request: ParkedRequest) {
+        self.by_topic.extend(request.topics.iter().map(|topic| (*topic, connection)));
+        self.by_deadline.insert((request.deadline, connection));
+        let earlier = self.requests.insert(connection, request);
+        assert!(earlier.is_none(), "a muted connection sends no second request");
     }
 
-    pub(crate) fn leave(&mut self, connection: ConnectionId) -> Option<ParkedFetch> {
-        let fetch = self.fetches.remove(&connection)?;
-        for topic in &fetch.topics {
+    pub(crate) fn leave(&mut self, connection: ConnectionId) -> Option<ParkedRequest> {
+        let request = self.requests.remove(&connection)?;
+        for topic in &request.topics {
             self.by_topic.remove(&(*topic, connection));
         }
-        self.by_deadline.remove(&(fetch.deadline, connection));
-        Some(fetch)
+        self.by_deadline.remove(&(request.deadline, connection));
+        Some(request)
     }
 
-    pub(crate) fn fetch(&self, connection: ConnectionId) -> Option<&ParkedFetch> {
-        self.fetches.get(&connection)
+    /// The connection's node is frozen.
+    pub(crate) fn hold(&mut self, connection: ConnectionId) {
+        if let Some(request) = self.requests.get(&connection) {
+            self.by_deadline.remove(&(request.deadline, connection));
+        }
+    }
+
+    /// The connection's node goes on. Deadlines that have passed meanwhile are due now.
+    pub(crate) fn resume(&mut self, connection: ConnectionId) {
+        if let Some(request) = self.requests.get(&connection) {
+            self.by_deadline.insert((request.deadline, connection));
+        }
+    }
+
+    pub(crate) fn request(&self, connection: ConnectionId) -> Option<&ParkedRequest> {
+        self.requests.get(&connection)
+    }
+
+    pub(crate) fn request_mut(&mut self, connection: ConnectionId) -> Option<&mut ParkedRequest> {
+        self.requests.get_mut(&connection)
     }
 
     /// Who waits for a topic.

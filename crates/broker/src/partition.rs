@@ -1,7 +1,10 @@
-//! One partition on its leader: the log, what is known of its producers, and the faults planted for tests.
+//! One partition: its replicas, who leads them, and the faults planted for tests.
 //!
-//! Everything that is appended passes here: batch check, stamp check, log, producer state, in this order. The log and the
-//! producer state always tell the same story; after a restart the state is rebuilt from the log.
+//! The leadership kept here is the controller's, the truth; a replica acts on what its own node knows. So a leader that was frozen may
+//! append under an epoch that is over, but nothing of it is ever committed: nobody copies it, and it is cut off when its node learns.
+//!
+//! Everything that a leader appends passes here: batch check, stamp check, log, producer state, in this order. How followers
+//! copy it is in `replication.rs`.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,17 +14,25 @@ use milena_wire::ErrorCode;
 use milena_wire::records::{BatchHeader, TimestampType};
 
 use crate::batch_check::{CheckedBatch, Judge, Refused};
-use crate::ids::{Epoch, ProducerId, Sequence};
-use crate::log::{PartitionLog, TornTail};
+use crate::ids::NodeId;
+use crate::leadership::{Leadership, Past};
+use crate::log::PartitionLog;
 use crate::moment::Moment;
-use crate::producer_state::{CachedBatch, Producers, Stamp, Verdict, validate};
-use crate::storage::{Segment, StorageError};
+use crate::nodes::Nodes;
+use crate::producer_state::{CachedBatch, Producers, Verdict, validate};
+use crate::replica::{Recovery, Replica, stamp_of};
+use crate::replication::Appends;
 
-/// A partition as its leader has it.
+/// A partition and its replicas.
 #[derive(Debug)]
 pub struct Partition {
-    log: PartitionLog,
-    producers: Producers,
+    /// In the order of the assignment; never empty.
+    pub(crate) replicas: Vec<Replica>,
+    pub(crate) leadership: Leadership,
+    pub(crate) past: Past,
+    /// The index of the replica that leads, or led last.
+    pub(crate) leading: usize,
+    pub(crate) appends: Appends,
     faults: VecDeque<ProduceFault>,
 }
 
@@ -30,7 +41,8 @@ pub struct Partition {
 pub struct ProduceFault {
     /// What the client is told.
     pub code: ErrorCode,
-    /// Whether the batch is handled first. Kafka does so with codes like REQUEST_TIMED_OUT; the answer then carries the base offset.
+    /// Whether the batch is handled first. Kafka does so with codes like REQUEST_TIMED_OUT; the answer then carries the base offset. It
+    /// does not wait for followers.
     pub appended: bool,
     /// How many attempts are treated so.
     pub times: u32,
@@ -42,6 +54,8 @@ pub(crate) struct Produced {
     pub(crate) code: ErrorCode,
     /// −1 beside an error, unless the batch is in the log all the same.
     pub(crate) base_offset: i64,
+    /// One past the batch's last record, where it is in the log without an error: what has to be committed for acks=all.
+    pub(crate) end_offset: Option<i64>,
     /// The broker's time where it counts: LogAppendTime topics and duplicates; otherwise −1.
     pub(crate) append_timestamp: i64,
     pub(crate) log_start_offset: i64,
@@ -55,6 +69,7 @@ impl Produced {
         Produced {
             code,
             base_offset: -1,
+            end_offset: None,
             append_timestamp: -1,
             log_start_offset: -1,
             message: None,
@@ -64,46 +79,137 @@ impl Produced {
 }
 
 impl Partition {
-    /// A new partition's, or an old one's after a restart: state is what the log tells, less what Kafka forgets then.
-    pub(crate) fn open(
-        segment: Box<dyn Segment>,
-        recovery: Recovery,
-    ) -> Result<(Partition, Option<TornTail>), StorageError> {
-        let mut producers = Producers::default();
-        let (mut log, torn) = PartitionLog::open(segment, |header| remember(&mut producers, header))?;
-        producers.keep_last_batches();
-        producers.expire(recovery.now, recovery.producer_expiry);
-        log.begin_epoch(recovery.leader_epoch);
-        Ok((Partition { log, producers, faults: VecDeque::new() }, torn))
+    /// Of replicas that were just made or opened, all of them told the same.
+    pub(crate) fn new(replicas: Vec<Replica>, leadership: Leadership) -> Partition {
+        let mut partition = Partition {
+            replicas,
+            leadership,
+            past: Past::default(),
+            leading: 0,
+            appends: Appends::default(),
+            faults: VecDeque::new(),
+        };
+        partition.find_leader();
+        partition
     }
 
-    /// What consumers read.
+    // The truth, for whoever checks.
+
+    /// The log of its leader, or of who led last.
     pub fn log(&self) -> &PartitionLog {
-        &self.log
+        &self.replicas[self.leading].log
     }
 
-    /// What is known of those who write here.
+    /// What the same replica knows of those who write here.
     pub fn producers(&self) -> &Producers {
-        &self.producers
+        &self.replicas[self.leading].producers
+    }
+
+    /// One past the last committed record, as the same replica knows it.
+    pub fn high_watermark(&self) -> i64 {
+        self.replicas[self.leading].high_watermark
+    }
+
+    /// Who leads; none while no replica in sync is alive.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.leadership.leader
+    }
+
+    /// Rises by one with every change of the leader.
+    pub fn leader_epoch(&self) -> i32 {
+        self.leadership.epoch
+    }
+
+    /// The replicas in sync: they have all that is committed, and only they are elected.
+    pub fn isr(&self) -> &[NodeId] {
+        &self.leadership.isr
+    }
+
+    /// The nodes that keep a replica, the preferred leader first.
+    pub fn replicas(&self) -> impl Iterator<Item = NodeId> {
+        self.replicas.iter().map(|replica| replica.node)
+    }
+
+    /// The log as one node has it.
+    pub fn log_on(&self, node: NodeId) -> Option<&PartitionLog> {
+        self.replica(node).map(|replica| &replica.log)
     }
 
     pub(crate) fn plant(&mut self, fault: ProduceFault) {
         self.faults.push_back(fault);
     }
 
-    pub(crate) fn expire_producers(&mut self, now: Moment, expiry: Duration) {
-        self.producers.expire(now, expiry);
+    pub(crate) fn replica(&self, node: NodeId) -> Option<&Replica> {
+        self.replicas.iter().find(|replica| replica.node == node)
     }
 
-    /// Handles one batch, as the planted faults want it.
-    pub(crate) fn produce(&mut self, batch: Option<Bytes>, judge: Judge<'_>, leader_epoch: i32) -> Produced {
+    /// The replica on a node that believes it leads.
+    pub(crate) fn led_on(&self, node: NodeId) -> Result<&Replica, ErrorCode> {
+        self.replica(node).filter(|replica| replica.leads()).ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)
+    }
+
+    /// What a node believes about the leadership, if its view of the cluster ends at a time.
+    pub(crate) fn leadership_seen(&self, view: Duration) -> &Leadership {
+        self.past.at(view).unwrap_or(&self.leadership)
+    }
+
+    pub(crate) fn expire_producers(&mut self, now: Moment, expiry: Duration, nodes: &Nodes) {
+        for replica in self.replicas.iter_mut().filter(|replica| nodes.state(replica.node).works()) {
+            replica.producers.expire(now, expiry);
+        }
+    }
+
+    // What the controller does.
+
+    /// The controller decides; nodes that are awake hear it at once. Says whether anything changes.
+    pub(crate) fn decide(&mut self, now: Duration, leadership: Leadership, nodes: &Nodes) -> bool {
+        if leadership == self.leadership {
+            return false;
+        }
+        self.past.push(now, std::mem::replace(&mut self.leadership, leadership));
+        self.find_leader();
+        for replica in self.replicas.iter_mut().filter(|replica| nodes.state(replica.node).is_informed()) {
+            replica.learn(&self.leadership);
+        }
+        true
+    }
+
+    /// A node has caught up with what the controller decided meanwhile.
+    pub(crate) fn tell(&mut self, node: NodeId) {
+        if let Some(replica) = self.replicas.iter_mut().find(|replica| replica.node == node) {
+            replica.learn(&self.leadership);
+        }
+    }
+
+    /// A node's process began again.
+    pub(crate) fn restart(&mut self, node: NodeId, recovery: Recovery) {
+        if let Some(replica) = self.replicas.iter_mut().find(|replica| replica.node == node) {
+            replica.forget_as_a_restart_does(recovery);
+        }
+    }
+
+    fn find_leader(&mut self) {
+        if let Some(leader) = self.leadership.leader {
+            let found = self.replicas.iter().position(|replica| replica.node == leader);
+            self.leading = found.expect("only a replica is elected");
+            self.appends.cut(self.replicas[self.leading].end());
+        }
+    }
+
+    // What clients do.
+
+    /// Handles one batch at a node, as the planted faults want it.
+    pub(crate) fn produce(&mut self, batch: Option<Bytes>, judge: Judge<'_>, arrival: Arrival) -> Produced {
+        if let Err(code) = self.led_on(arrival.node) {
+            return Produced::error(code);
+        }
         match self.next_fault() {
-            None => self.append(batch, judge, leader_epoch),
+            None => self.append(batch, judge, arrival),
             Some(fault) if !fault.appended => Produced::error(fault.code),
             Some(fault) => {
-                let produced = self.append(batch, judge, leader_epoch);
+                let produced = self.append(batch, judge, arrival);
                 let code = if produced.code.is_none() { fault.code } else { produced.code };
-                Produced { code, ..produced }
+                Produced { code, end_offset: None, ..produced }
             }
         }
     }
@@ -115,20 +221,43 @@ impl Partition {
         Some(*fault)
     }
 
-    fn append(&mut self, batch: Option<Bytes>, judge: Judge<'_>, leader_epoch: i32) -> Produced {
+    fn append(&mut self, batch: Option<Bytes>, judge: Judge<'_>, arrival: Arrival) -> Produced {
+        let at = self.replicas.iter().position(|replica| replica.node == arrival.node).expect("it was found to lead");
+        let min_isr = judge.config.min_isr(self.replicas.len());
+        let replica = &mut self.replicas[at];
+        if arrival.acks_all && replica.known.isr.len() < min_isr {
+            // Before anything else is looked at, so a duplicate is refused too.
+            return Produced::error(ErrorCode::NOT_ENOUGH_REPLICAS);
+        }
         let checked = match judge.check(batch) {
             Ok(checked) => checked,
-            Err(refused) => return self.refused(refused),
+            Err(refused) => return replica.refused(refused),
         };
-        match self.verdict(&checked.header) {
-            Verdict::Append => self.write(checked, leader_epoch),
-            Verdict::Duplicate(original) => self.duplicate(&original),
+        match replica.verdict(&checked.header) {
+            Verdict::Append => {
+                let produced = replica.write(checked);
+                let end = replica.end();
+                if at == self.leading {
+                    self.appends.note(judge.now.elapsed, produced.base_offset, end);
+                }
+                produced
+            }
+            Verdict::Duplicate(original) => replica.duplicate(&original),
             Verdict::Refuse(refusal) => {
-                Produced { log_start_offset: self.log.start_offset(), ..Produced::error(refusal.code()) }
+                Produced { log_start_offset: replica.log.start_offset(), ..Produced::error(refusal.code()) }
             }
         }
     }
+}
 
+/// Where a batch came, and how sure its sender wants to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) node: NodeId,
+    pub(crate) acks_all: bool,
+}
+
+impl Replica {
     /// A batch without a producer id is always the next one.
     fn verdict(&self, header: &BatchHeader) -> Verdict {
         match stamp_of(header) {
@@ -137,29 +266,31 @@ impl Partition {
         }
     }
 
-    fn write(&mut self, checked: CheckedBatch, leader_epoch: i32) -> Produced {
-        let base_offset = self.log.next_offset();
-        let header = BatchHeader { base_offset, partition_leader_epoch: leader_epoch, ..checked.header };
-        if let Err(error) = self.log.append(&header, &checked.records) {
+    fn write(&mut self, checked: CheckedBatch) -> Produced {
+        let base_offset = self.end();
+        let header = BatchHeader { base_offset, partition_leader_epoch: self.known.epoch, ..checked.header };
+        if let Err(error) = self.append(&header, &checked.records) {
             let message = Some(error.to_string());
             return Produced { message, ..Produced::error(ErrorCode::KAFKA_STORAGE_ERROR) };
         }
-        remember(&mut self.producers, &header);
         let append_timestamp = match header.attributes.timestamp_type() {
             TimestampType::CreateTime => -1,
             TimestampType::LogAppendTime => header.max_timestamp,
         };
-        Produced { append_timestamp, ..self.written(base_offset) }
+        Produced { append_timestamp, ..self.written(base_offset, self.end()) }
     }
 
     /// Kafka gives the original's timestamp here on topics of either timestamp type.
     fn duplicate(&self, original: &CachedBatch) -> Produced {
-        Produced { append_timestamp: original.timestamp, ..self.written(original.base_offset) }
+        Produced {
+            append_timestamp: original.timestamp,
+            ..self.written(original.base_offset, original.last_offset + 1)
+        }
     }
 
-    fn written(&self, base_offset: i64) -> Produced {
+    fn written(&self, base_offset: i64, end_offset: i64) -> Produced {
         let log_start_offset = self.log.start_offset();
-        Produced { base_offset, log_start_offset, ..Produced::error(ErrorCode::NONE) }
+        Produced { base_offset, end_offset: Some(end_offset), log_start_offset, ..Produced::error(ErrorCode::NONE) }
     }
 
     fn refused(&self, refused: Refused) -> Produced {
@@ -169,38 +300,5 @@ impl Partition {
             bad_records: refused.records,
             ..Produced::error(refused.code)
         }
-    }
-}
-
-/// What opening a partition needs to know beside its segment.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Recovery {
-    pub(crate) now: Moment,
-    pub(crate) producer_expiry: Duration,
-    /// The epoch under which this node leads from now on.
-    pub(crate) leader_epoch: i32,
-}
-
-fn stamp_of(header: &BatchHeader) -> Option<Stamp> {
-    let first = Sequence(header.base_sequence);
-    (header.producer_id >= 0).then(|| Stamp {
-        producer_id: ProducerId(header.producer_id),
-        epoch: Epoch(header.producer_epoch),
-        first,
-        last: first.advance(header.last_offset_delta),
-        transactional: header.attributes.is_transactional(),
-    })
-}
-
-fn remember(producers: &mut Producers, header: &BatchHeader) {
-    if let Some(stamp) = stamp_of(header) {
-        let batch = CachedBatch {
-            first: stamp.first,
-            last: stamp.last,
-            base_offset: header.base_offset,
-            last_offset: header.last_offset(),
-            timestamp: header.max_timestamp,
-        };
-        producers.remember(stamp.producer_id, stamp.epoch, batch);
     }
 }

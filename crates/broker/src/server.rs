@@ -20,10 +20,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
 
-use crate::cluster::{Cluster, ClusterConfig, Node, OpenError};
+use crate::cluster::{Cluster, ClusterConfig, OpenError};
 use crate::ids::NodeId;
 use crate::log::TornTail;
 use crate::moment::Moment;
+use crate::nodes::Node;
 use crate::storage::{Directory, DirectoryError, Memory, Storage, StorageError};
 
 /// How a broker is started.

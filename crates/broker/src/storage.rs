@@ -1,4 +1,4 @@
-//! Where a cluster keeps what outlives a request: the catalogue, and one file of raw batches per partition.
+//! Where a cluster keeps what outlives a request: the catalogue, and one file of raw batches per replica of a partition.
 //!
 //! A [`Segment`] is a row of bytes that grows at its end; it knows nothing of batches. What was appended is there
 //! for every later read, and a refused append leaves the length as it was. [`Memory`] keeps batches as they came;
@@ -14,32 +14,47 @@ use std::io;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use milena_wire::records::BATCH_HEADER_BYTES;
 
 use crate::catalogue::Catalogue;
-use crate::ids::PartitionIndex;
+use crate::ids::{NodeId, PartitionIndex};
 
 pub use directory::{Directory, DirectoryError};
 pub use memory::Memory;
 
-/// Keeps a cluster's catalogue and partition logs.
+/// Keeps a cluster's catalogue and the logs of its nodes. It outlives their processes.
 pub trait Storage: Send + fmt::Debug {
+    /// Told first, once: how many nodes will keep segments here. Whoever keeps all in one place need not care.
+    fn lay_out(&mut self, _nodes: usize) {}
+
     /// The catalogue as it was saved last; none before the first save.
     fn load_catalogue(&mut self) -> Result<Option<Catalogue>, StorageError>;
 
     /// Replaces the catalogue, wholly or not at all.
     fn save_catalogue(&mut self, catalogue: &Catalogue) -> Result<(), StorageError>;
 
-    /// Makes an empty segment for a new partition. What an unfinished deletion left under that name is gone afterwards.
-    fn create_segment(&mut self, topic: &str, partition: PartitionIndex) -> Result<Box<dyn Segment>, StorageError>;
+    /// Makes an empty segment for a new replica. What an unfinished deletion left under that name is gone afterwards.
+    fn create_segment(&mut self, of: Place<'_>) -> Result<Box<dyn Segment>, StorageError>;
 
-    /// Opens the segment of a partition that the catalogue names.
-    fn open_segment(&mut self, topic: &str, partition: PartitionIndex) -> Result<Box<dyn Segment>, StorageError>;
+    /// Opens the segment of a replica that the catalogue names.
+    fn open_segment(&mut self, of: Place<'_>) -> Result<Box<dyn Segment>, StorageError>;
 
-    /// Removes a partition that the catalogue does not name any more.
-    fn remove_segment(&mut self, topic: &str, partition: PartitionIndex) -> Result<(), StorageError>;
+    /// Removes a replica that the catalogue does not name any more.
+    fn remove_segment(&mut self, of: Place<'_>) -> Result<(), StorageError>;
 }
 
-/// The bytes of one partition.
+/// Which replica a segment belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// The node that keeps it.
+    pub node: NodeId,
+    /// The topic's name.
+    pub topic: &'a str,
+    /// The partition.
+    pub partition: PartitionIndex,
+}
+
+/// The bytes of one replica of a partition.
 pub trait Segment: Send + fmt::Debug {
     /// Bytes held.
     fn len(&self) -> u64;
@@ -51,6 +66,12 @@ pub trait Segment: Send + fmt::Debug {
 
     /// Adds one batch, given in two pieces so that a stamped header needs no copy of the records.
     fn append(&mut self, header: &[u8], records: &Bytes) -> Result<(), StorageError>;
+
+    /// Adds one batch as another replica has it. Worth its own way where the bytes can be shared.
+    fn append_whole(&mut self, batch: Bytes) -> Result<(), StorageError> {
+        let records = batch.slice(BATCH_HEADER_BYTES..);
+        self.append(&batch[..BATCH_HEADER_BYTES], &records)
+    }
 
     /// Reads `size` bytes from `position`; both lie within [`Segment::len`].
     fn read(&self, position: u64, size: usize) -> Result<Bytes, StorageError>;

@@ -11,6 +11,8 @@ pub struct TopicConfig {
     pub timestamp_type: TimestampType,
     /// `max.message.bytes`: the largest batch taken.
     pub message_bytes_max: i32,
+    /// `min.insync.replicas`: how many replicas must be in sync for acks=all; no more than there are. Default: 1.
+    pub min_insync_replicas: i32,
     /// `message.timestamp.before.max.ms`: how far in the past a record's own timestamp may be.
     pub timestamp_before_max: i64,
     /// `message.timestamp.after.max.ms`: how far in the future.
@@ -75,6 +77,7 @@ impl Default for TopicConfig {
         TopicConfig {
             timestamp_type: TimestampType::CreateTime,
             message_bytes_max: 1_048_588,
+            min_insync_replicas: 1,
             timestamp_before_max: i64::MAX,
             timestamp_after_max: 3_600_000,
         }
@@ -111,9 +114,19 @@ impl TopicConfig {
                 self.timestamp_after_max =
                     number(value, fallback.timestamp_after_max).ok_or_else(|| invalid(MILLISECONDS))?;
             }
+            MIN_ISR => {
+                let count = number(value, i64::from(fallback.min_insync_replicas)).and_then(|n| i32::try_from(n).ok());
+                let count = count.filter(|count| *count > 0);
+                self.min_insync_replicas = count.ok_or_else(|| invalid("a number of replicas from 1"))?;
+            }
             _ => return Err(ConfigError::Unknown { name: name.to_owned() }),
         }
         Ok(())
+    }
+
+    /// How many replicas must be in sync, of so many.
+    pub(crate) fn min_isr(&self, replicas: usize) -> usize {
+        usize::try_from(self.min_insync_replicas).unwrap_or(1).min(replicas)
     }
 
     /// All settings by Kafka's names, in one order.
@@ -126,7 +139,7 @@ impl TopicConfig {
             .map(|(name, (text, default))| (name, ConfigValue { is_set: text != default, text }))
     }
 
-    fn texts(&self) -> [String; 4] {
+    fn texts(&self) -> [String; 5] {
         let timestamp_type = match self.timestamp_type {
             TimestampType::CreateTime => "CreateTime",
             TimestampType::LogAppendTime => "LogAppendTime",
@@ -136,6 +149,7 @@ impl TopicConfig {
             self.timestamp_after_max.to_string(),
             self.timestamp_before_max.to_string(),
             timestamp_type.to_owned(),
+            self.min_insync_replicas.to_string(),
         ]
     }
 }
@@ -148,8 +162,9 @@ const MESSAGE_BYTES: &str = "max.message.bytes";
 const TIMESTAMP_AFTER: &str = "message.timestamp.after.max.ms";
 const TIMESTAMP_BEFORE: &str = "message.timestamp.before.max.ms";
 const TIMESTAMP_TYPE: &str = "message.timestamp.type";
+const MIN_ISR: &str = "min.insync.replicas";
 /// In the order of `TopicConfig::texts`.
-const NAMES: [&str; 4] = [MESSAGE_BYTES, TIMESTAMP_AFTER, TIMESTAMP_BEFORE, TIMESTAMP_TYPE];
+const NAMES: [&str; 5] = [MESSAGE_BYTES, TIMESTAMP_AFTER, TIMESTAMP_BEFORE, TIMESTAMP_TYPE, MIN_ISR];
 const MILLISECONDS: &str = "a number of milliseconds from 0";
 
 #[cfg(test)]
@@ -159,7 +174,7 @@ mod tests {
     #[test]
     fn every_setting_is_set_by_the_name_it_is_listed_under() {
         let mut config = TopicConfig::default();
-        let values = ["17", "18", "19", "LogAppendTime"];
+        let values = ["17", "18", "19", "LogAppendTime", "2"];
         for (name, value) in NAMES.into_iter().zip(values) {
             config.set(name, Some(value)).expect("a known setting");
         }

@@ -17,8 +17,6 @@ use crate::topic_config::TopicConfig;
 pub struct Topic {
     pub(crate) name: String,
     pub(crate) id: Uuid,
-    /// All partitions have one leader, so they share its epoch.
-    pub(crate) leader_epoch: i32,
     pub(crate) config: TopicConfig,
     pub(crate) partitions: Vec<Partition>,
 }
@@ -32,11 +30,6 @@ impl Topic {
     /// Its id; a topic of the same name that comes later has another one.
     pub fn id(&self) -> Uuid {
         self.id
-    }
-
-    /// The epoch under which its partitions are led.
-    pub fn leader_epoch(&self) -> i32 {
-        self.leader_epoch
     }
 
     /// Its settings.

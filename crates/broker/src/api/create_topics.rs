@@ -2,7 +2,7 @@
 //!
 //! Checks and codes are Kafka's. A topic exists once the catalogue has it: its files are made before, and removed again if that fails.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use milena_wire::messages::create_topics::request::{CreatableTopic, CreateTopicsRequest};
@@ -12,10 +12,12 @@ use milena_wire::messages::create_topics::response::{
 use milena_wire::{ErrorCode, Uuid};
 
 use crate::cluster::Cluster;
-use crate::ids::PartitionIndex;
+use crate::ids::{NodeId, PartitionIndex};
+use crate::leadership::Leadership;
 use crate::moment::Moment;
-use crate::partition::{Partition, Recovery};
-use crate::storage::StorageError;
+use crate::partition::Partition;
+use crate::replica::{Recovery, Replica};
+use crate::storage::{Place, StorageError};
 use crate::topic_config::{ConfigError, TopicConfig};
 use crate::topics::{Topic, TopicNameError, check_name};
 
@@ -24,7 +26,24 @@ use crate::topics::{Topic, TopicNameError, check_name};
 pub(crate) struct NewTopic<'a> {
     pub(crate) name: &'a str,
     pub(crate) partitions: i32,
+    pub(crate) replicas: Replicas,
     pub(crate) config: TopicConfig,
+}
+
+/// Where the replicas of a topic go.
+#[derive(Clone, Debug)]
+pub(crate) enum Replicas {
+    /// So many for each partition, going around.
+    Factor(i16),
+    /// As the request says, per partition.
+    Assigned(Vec<Vec<NodeId>>),
+}
+
+impl<'a> NewTopic<'a> {
+    /// As it is made without further wishes.
+    pub(crate) fn with_defaults(name: &'a str, partitions: i32) -> NewTopic<'a> {
+        NewTopic { name, partitions, replicas: Replicas::Factor(DEFAULT_FACTOR), config: TopicConfig::default() }
+    }
 }
 
 /// Why a topic is not made.
@@ -42,8 +61,13 @@ pub enum CreateTopicError {
     Exists,
     /// Less than one, or more than [`PARTITIONS_MAX`].
     Partitions(i32),
-    /// Not one replica on one node.
-    ReplicationFactor(i16),
+    /// Less than one replica, or more than there are nodes.
+    ReplicationFactor {
+        /// How many were asked for.
+        factor: i16,
+        /// How many nodes there are.
+        nodes: usize,
+    },
     /// Replicas were placed by hand, and counts were given as well.
     AssignmentAndCounts,
     /// Replicas were placed by hand, with a gap or on nodes that are not there.
@@ -63,7 +87,7 @@ impl CreateTopicError {
             CreateTopicError::Name(_) | CreateTopicError::Collision { .. } => ErrorCode::INVALID_TOPIC_EXCEPTION,
             CreateTopicError::Exists => ErrorCode::TOPIC_ALREADY_EXISTS,
             CreateTopicError::Partitions(_) => ErrorCode::INVALID_PARTITIONS,
-            CreateTopicError::ReplicationFactor(_) => ErrorCode::INVALID_REPLICATION_FACTOR,
+            CreateTopicError::ReplicationFactor { .. } => ErrorCode::INVALID_REPLICATION_FACTOR,
             CreateTopicError::Assignment(_) => ErrorCode::INVALID_REPLICA_ASSIGNMENT,
             CreateTopicError::Config(_) => ErrorCode::INVALID_CONFIG,
             CreateTopicError::Repeated | CreateTopicError::AssignmentAndCounts => ErrorCode::INVALID_REQUEST,
@@ -83,8 +107,11 @@ impl fmt::Display for CreateTopicError {
             CreateTopicError::Partitions(count) => {
                 write!(f, "a topic cannot have {count} partitions; use 1 to {PARTITIONS_MAX}")
             }
-            CreateTopicError::ReplicationFactor(factor) => {
+            CreateTopicError::ReplicationFactor { factor, nodes: 1 } => {
                 write!(f, "replication factor {factor} cannot be reached with 1 node; use 1")
+            }
+            CreateTopicError::ReplicationFactor { factor, nodes } => {
+                write!(f, "replication factor {factor} cannot be reached with {nodes} nodes; use 1 to {nodes}")
             }
             CreateTopicError::AssignmentAndCounts => {
                 f.write_str("replicas are assigned by hand, so both counts must be -1")
@@ -121,7 +148,7 @@ impl Cluster {
         let answer = CreatableTopicResult {
             name: asked.name.clone(),
             num_partitions: topic.partitions,
-            replication_factor: 1,
+            replication_factor: self.factor_of(&topic.replicas),
             configs: Some(config_answer(&topic.config)),
             error_message: None,
             ..Default::default()
@@ -137,32 +164,63 @@ impl Cluster {
             config.set(&entry.name, entry.value.as_deref()).map_err(CreateTopicError::Config)?;
         }
         if !asked.assignments.is_empty() {
-            let partitions = self.assigned_partitions(asked)?;
-            return Ok(NewTopic { name: &asked.name, partitions, config });
-        }
-        if !matches!(asked.replication_factor, -1 | 1) {
-            return Err(CreateTopicError::ReplicationFactor(asked.replication_factor));
+            let assigned = self.assigned_replicas(asked)?;
+            let partitions = i32::try_from(assigned.len()).unwrap_or(i32::MAX);
+            let replicas = Replicas::Assigned(assigned);
+            return Ok(NewTopic { name: &asked.name, partitions, replicas, config });
         }
         let partitions = match asked.num_partitions {
             -1 => self.config.default_partitions,
             count => count,
         };
-        Ok(NewTopic { name: &asked.name, partitions, config })
+        let replicas = Replicas::Factor(asked.replication_factor);
+        Ok(NewTopic { name: &asked.name, partitions, replicas, config })
     }
 
-    /// How many partitions a manual assignment has: each on this node, numbered from 0.
-    fn assigned_partitions(&self, asked: &CreatableTopic) -> Result<i32, CreateTopicError> {
+    /// A manual assignment: partitions numbered from 0, equally many replicas for each, all on nodes that are there.
+    fn assigned_replicas(&self, asked: &CreatableTopic) -> Result<Vec<Vec<NodeId>>, CreateTopicError> {
         if asked.num_partitions != -1 || asked.replication_factor != -1 {
             return Err(CreateTopicError::AssignmentAndCounts);
         }
-        let indexes: BTreeSet<i32> = asked.assignments.iter().map(|assignment| assignment.partition_index).collect();
-        if !indexes.iter().copied().eq((0..).take(asked.assignments.len())) {
+        let nodes = |ids: &Vec<i32>| ids.iter().copied().map(NodeId).collect::<Vec<_>>();
+        let by_index: BTreeMap<i32, Vec<NodeId>> =
+            asked.assignments.iter().map(|assigned| (assigned.partition_index, nodes(&assigned.broker_ids))).collect();
+        if !by_index.keys().copied().eq((0..).take(asked.assignments.len())) {
             return Err(CreateTopicError::Assignment("assigned partitions must be numbered from 0 without a gap"));
         }
-        if asked.assignments.iter().any(|assignment| assignment.broker_ids != [self.node.id.0]) {
-            return Err(CreateTopicError::Assignment("every partition must be assigned to the one node that is there"));
+        let assigned: Vec<_> = by_index.into_values().collect();
+        if assigned.iter().flatten().any(|node| self.nodes.get(*node).is_none()) {
+            return Err(CreateTopicError::Assignment("partitions must be assigned to nodes of this cluster"));
         }
-        Ok(i32::try_from(indexes.len()).unwrap_or(i32::MAX))
+        let distinct = |nodes: &Vec<NodeId>| nodes.iter().collect::<BTreeSet<_>>().len() == nodes.len();
+        let factor = assigned.first().map_or(0, Vec::len);
+        if factor == 0 || !assigned.iter().all(|nodes| nodes.len() == factor && distinct(nodes)) {
+            return Err(CreateTopicError::Assignment(
+                "every partition needs equally many replicas, on different nodes",
+            ));
+        }
+        Ok(assigned)
+    }
+
+    fn factor_of(&self, replicas: &Replicas) -> i16 {
+        match replicas {
+            Replicas::Factor(DEFAULT_FACTOR) => self.config.default_replication_factor,
+            Replicas::Factor(factor) => *factor,
+            Replicas::Assigned(nodes) => {
+                nodes.first().map_or(0, |nodes| i16::try_from(nodes.len()).unwrap_or(i16::MAX))
+            }
+        }
+    }
+
+    /// Which nodes keep a partition, its first leader first.
+    fn place(&self, new: &NewTopic<'_>, index: usize) -> Vec<NodeId> {
+        if let Replicas::Assigned(nodes) = &new.replicas {
+            return nodes[index].clone();
+        }
+        let ids = self.nodes.ids();
+        let first = index % ids.len();
+        let factor = usize::try_from(self.factor_of(&new.replicas)).unwrap_or(0);
+        ids.iter().copied().cycle().skip(first).take(factor).collect()
     }
 
     fn check_new(&self, topic: &NewTopic<'_>) -> Result<(), CreateTopicError> {
@@ -173,49 +231,65 @@ impl Cluster {
         if let Some(with) = self.topics.colliding(topic.name) {
             return Err(CreateTopicError::Collision { with: with.to_owned() });
         }
-        match topic.partitions {
-            1..=PARTITIONS_MAX => Ok(()),
-            count => Err(CreateTopicError::Partitions(count)),
+        if !(1..=PARTITIONS_MAX).contains(&topic.partitions) {
+            return Err(CreateTopicError::Partitions(topic.partitions));
+        }
+        let (factor, nodes) = (self.factor_of(&topic.replicas), self.nodes.len());
+        match usize::try_from(factor) {
+            Ok(count) if (1..=nodes).contains(&count) => Ok(()),
+            _ => Err(CreateTopicError::ReplicationFactor { factor, nodes }),
         }
     }
 
     /// Makes a topic, wholly or not at all.
     pub(crate) fn add_topic(&mut self, new: NewTopic<'_>) -> Result<Uuid, CreateTopicError> {
         self.check_new(&new)?;
-        let (partitions, failed) = self.create_partitions(&new);
-        let made = partitions.len();
+        let placed: Vec<_> = (0..new.partitions as usize).map(|index| self.place(&new, index)).collect();
+        let (partitions, failed) = match self.create_partitions(new.name, &placed) {
+            Ok(partitions) => (partitions, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
         let id = self.random.uuid();
         let name = new.name.to_owned();
-        self.topics.insert(Topic { name, id, leader_epoch: 0, config: new.config, partitions });
+        self.topics.insert(Topic { name, id, config: new.config, partitions });
         let saved = failed.map_or_else(|| self.save_catalogue(), Err);
         match saved {
             Ok(()) => Ok(id),
             Err(error) => {
                 self.topics.remove(new.name);
-                self.remove_segments(new.name, made);
+                self.remove_segments(new.name, &placed);
                 Err(CreateTopicError::Storage(error))
             }
         }
     }
 
-    fn create_partitions(&mut self, new: &NewTopic<'_>) -> (Vec<Partition>, Option<StorageError>) {
+    /// Nodes that are fenced get replicas too, but are not in sync from the start.
+    fn create_partitions(&mut self, topic: &str, placed: &[Vec<NodeId>]) -> Result<Vec<Partition>, StorageError> {
+        let recovery = Recovery { now: Moment::default(), producer_expiry: self.config.producer_expiry };
         let mut partitions = Vec::new();
-        let recovery =
-            Recovery { now: Moment::default(), producer_expiry: self.config.producer_expiry, leader_epoch: 0 };
-        for index in 0..new.partitions {
-            let segment = self.storage.create_segment(new.name, PartitionIndex(index));
-            match segment.and_then(|segment| Partition::open(segment, recovery)) {
-                Ok((partition, _)) => partitions.push(partition),
-                Err(error) => return (partitions, Some(error)),
+        for (index, replicas) in (0..).map(PartitionIndex).zip(placed) {
+            let mut isr: Vec<_> = replicas.iter().copied().filter(|node| self.nodes.is_eligible(*node)).collect();
+            if isr.is_empty() {
+                isr.clone_from(replicas);
             }
+            let leadership = Leadership::first(replicas, isr, 0, |node| self.nodes.is_eligible(node));
+            let mut made = Vec::new();
+            for node in replicas.iter().copied() {
+                let segment = self.storage.create_segment(Place { node, topic, partition: index })?;
+                made.push(Replica::open(node, segment, leadership.clone(), recovery)?.0);
+            }
+            partitions.push(Partition::new(made, leadership));
         }
-        (partitions, None)
+        Ok(partitions)
     }
 
     /// What cannot be removed now is removed at the next start: the catalogue does not name it.
-    pub(super) fn remove_segments(&mut self, topic: &str, count: usize) {
-        for index in (0..).take(count) {
-            let _left_for_the_next_start = self.storage.remove_segment(topic, PartitionIndex(index));
+    pub(super) fn remove_segments(&mut self, topic: &str, placed: &[Vec<NodeId>]) {
+        for (index, replicas) in (0..).map(PartitionIndex).zip(placed) {
+            for node in replicas.iter().copied() {
+                let place = Place { node, topic, partition: index };
+                let _left_for_the_next_start = self.storage.remove_segment(place);
+            }
         }
     }
 }
@@ -246,5 +320,7 @@ fn config_answer(config: &TopicConfig) -> Vec<CreatableTopicConfigs> {
 
 /// Kafka's limit for one request; a log is a file and a folder.
 pub const PARTITIONS_MAX: i32 = 10_000;
+/// In a request: as the brokers are configured.
+const DEFAULT_FACTOR: i16 = -1;
 const SOURCE_TOPIC: i8 = 1;
 const SOURCE_DEFAULT: i8 = 5;

@@ -10,16 +10,11 @@ use milena_wire::{ErrorCode, Uuid};
 
 use super::TopicRef;
 use crate::cluster::Cluster;
-use crate::moment::Moment;
+use crate::ids::NodeId;
 use crate::storage::StorageError;
 
 impl Cluster {
-    pub(super) fn delete_topics(
-        &mut self,
-        now: Moment,
-        request: &DeleteTopicsRequest,
-        version: i16,
-    ) -> DeleteTopicsResponse {
+    pub(super) fn delete_topics(&mut self, request: &DeleteTopicsRequest, version: i16) -> DeleteTopicsResponse {
         let asked: Vec<DeleteTopicState> = match version {
             STATES_SINCE.. => request.topics.clone(),
             _ => request.topic_names.iter().map(|name| by_name(name)).collect(),
@@ -32,7 +27,7 @@ impl Cluster {
         for state in &asked {
             // Who names a topic twice is answered once, and the topic stays.
             let deleted = match times.remove(&(state.name.as_deref(), state.topic_id)) {
-                Some(1) => self.delete_asked(now, state),
+                Some(1) => self.delete_asked(state),
                 Some(_) => Err(ErrorCode::INVALID_REQUEST),
                 None => continue,
             };
@@ -41,7 +36,7 @@ impl Cluster {
         DeleteTopicsResponse { responses, ..Default::default() }
     }
 
-    fn delete_asked(&mut self, now: Moment, asked: &DeleteTopicState) -> Result<(String, Uuid), ErrorCode> {
+    fn delete_asked(&mut self, asked: &DeleteTopicState) -> Result<(String, Uuid), ErrorCode> {
         let topic = match (&asked.name, asked.topic_id) {
             (Some(name), Uuid::ZERO) => TopicRef::Name(name),
             (None, id) if !id.is_zero() => TopicRef::Id(id),
@@ -49,11 +44,11 @@ impl Cluster {
         };
         let found = self.find_topic(topic).ok_or(topic.unknown())?;
         let (name, id) = (found.name.clone(), found.id);
-        self.remove_topic(now, &name).map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
+        self.remove_topic(&name).map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
         Ok((name, id))
     }
 
-    pub(crate) fn remove_topic(&mut self, now: Moment, name: &str) -> Result<bool, StorageError> {
+    pub(crate) fn remove_topic(&mut self, name: &str) -> Result<bool, StorageError> {
         let Some(topic) = self.topics.remove(name) else {
             return Ok(false);
         };
@@ -61,10 +56,11 @@ impl Cluster {
             self.topics.insert(topic);
             return Err(error);
         }
-        let (id, count) = (topic.id, topic.partitions.len());
+        let id = topic.id;
+        let replicas: Vec<Vec<NodeId>> = topic.partitions.iter().map(|it| it.replicas().collect()).collect();
         drop(topic);
-        self.remove_segments(name, count);
-        self.wake_fetches(now, id);
+        self.remove_segments(name, &replicas);
+        self.changed.insert(id);
         Ok(true)
     }
 }

@@ -1,13 +1,16 @@
-//! DescribeCluster: the nodes and the cluster's id.
+//! DescribeCluster: the nodes and the cluster's id. Fenced nodes only where they are asked for (KIP-1073).
+
+use std::time::Duration;
 
 use milena_wire::ErrorCode;
 use milena_wire::messages::describe_cluster::request::DescribeClusterRequest;
 use milena_wire::messages::describe_cluster::response::{DescribeClusterBroker, DescribeClusterResponse};
 
 use crate::cluster::Cluster;
+use crate::nodes::NodeState;
 
 impl Cluster {
-    pub(super) fn describe_cluster(&self, request: &DescribeClusterRequest) -> DescribeClusterResponse {
+    pub(super) fn describe_cluster(&self, view: Duration, request: &DescribeClusterRequest) -> DescribeClusterResponse {
         let wrong_endpoint = match request.endpoint_type {
             BROKERS => None,
             CONTROLLERS => Some(ErrorCode::MISMATCHED_ENDPOINT_TYPE),
@@ -21,16 +24,18 @@ impl Cluster {
                 ..Default::default()
             };
         }
-        let node = DescribeClusterBroker {
-            broker_id: self.node.id.0,
-            host: self.node.host.as_str().into(),
-            port: i32::from(self.node.port),
+        let listed = |state: &&NodeState| request.include_fenced_brokers || state.was_listed(view);
+        let broker = |state: &NodeState| DescribeClusterBroker {
+            broker_id: state.node.id.0,
+            host: state.node.host.as_str().into(),
+            port: i32::from(state.node.port),
+            is_fenced: !state.was_listed(view),
             ..Default::default()
         };
         DescribeClusterResponse {
             cluster_id: self.cluster_id.as_str().into(),
-            controller_id: self.node.id.0,
-            brokers: vec![node],
+            controller_id: self.nodes.controller(view).map_or(-1, |node| node.0),
+            brokers: self.nodes.iter().filter(listed).map(broker).collect(),
             cluster_authorized_operations: match request.include_cluster_authorized_operations {
                 true => CLUSTER_OPERATIONS,
                 false => DescribeClusterResponse::default().cluster_authorized_operations,

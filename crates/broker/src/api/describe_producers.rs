@@ -1,35 +1,37 @@
-//! DescribeProducers: what a partition remembers of its producers, newest epoch only (KIP-664).
+//! DescribeProducers: what a replica remembers of its partition's producers, newest epoch only (KIP-664). Followers answer too.
 
-use milena_wire::ErrorCode;
 use milena_wire::messages::describe_producers::request::{DescribeProducersRequest, TopicRequest};
 use milena_wire::messages::describe_producers::response::{
     DescribeProducersResponse, PartitionResponse, ProducerState, TopicResponse,
 };
 
+use super::{AskedPartition, TopicRef};
 use crate::cluster::Cluster;
-use crate::ids::{PartitionIndex, ProducerId};
-use crate::partition::Partition;
-use crate::producer_state::ProducerEntry;
+use crate::ids::{NodeId, PartitionIndex, ProducerId};
+use crate::producer_state::{ProducerEntry, Producers};
 
 impl Cluster {
-    pub(super) fn describe_producers(&self, request: &DescribeProducersRequest) -> DescribeProducersResponse {
-        let topics = request.topics.iter().map(|topic| self.describe_topic(topic)).collect();
+    pub(super) fn describe_producers(
+        &self,
+        node: NodeId,
+        request: &DescribeProducersRequest,
+    ) -> DescribeProducersResponse {
+        let topics = request.topics.iter().map(|topic| self.describe_topic(node, topic)).collect();
         DescribeProducersResponse { topics, ..Default::default() }
     }
 
-    fn describe_topic(&self, asked: &TopicRequest) -> TopicResponse {
-        let topic = self.topics.named(&asked.name);
-        let describe = |index: &i32| match topic.and_then(|topic| topic.partition(PartitionIndex(*index))) {
-            Some(partition) => PartitionResponse {
-                partition_index: *index,
-                active_producers: producers(partition),
-                ..Default::default()
-            },
-            None => PartitionResponse {
-                partition_index: *index,
-                error_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0,
-                ..Default::default()
-            },
+    fn describe_topic(&self, node: NodeId, asked: &TopicRequest) -> TopicResponse {
+        let topic = TopicRef::Name(&asked.name);
+        let describe = |index: &i32| {
+            let partition = AskedPartition { index: PartitionIndex(*index), leader_epoch: -1 };
+            match self.find_replica(node, topic, partition) {
+                Ok(replica) => PartitionResponse {
+                    partition_index: *index,
+                    active_producers: producers(&replica.producers),
+                    ..Default::default()
+                },
+                Err(code) => PartitionResponse { partition_index: *index, error_code: code.0, ..Default::default() },
+            }
         };
         TopicResponse {
             name: asked.name.clone(),
@@ -39,7 +41,7 @@ impl Cluster {
     }
 }
 
-fn producers(partition: &Partition) -> Vec<ProducerState> {
+fn producers(producers: &Producers) -> Vec<ProducerState> {
     let state = |(id, entry): (ProducerId, &ProducerEntry)| ProducerState {
         producer_id: id.0,
         producer_epoch: i32::from(entry.epoch().0),
@@ -48,5 +50,5 @@ fn producers(partition: &Partition) -> Vec<ProducerState> {
         coordinator_epoch: -1,
         ..Default::default()
     };
-    partition.producers().iter().map(state).collect()
+    producers.iter().map(state).collect()
 }

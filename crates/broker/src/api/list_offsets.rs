@@ -1,6 +1,7 @@
 //! ListOffsets: where a log begins, ends, or reaches a time.
 //!
-//! Negative timestamps have meanings, each since a version; what a version does not know is refused per partition.
+//! Negative timestamps have meanings, each since a version; what a version does not know is refused per partition. A consumer is told about
+//! what is committed, and by the leader only; the replica id of Kafka's debugging tools, −2, is told about the whole log, by any replica.
 
 use milena_wire::ErrorCode;
 use milena_wire::messages::list_offsets::request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
@@ -10,17 +11,18 @@ use milena_wire::messages::list_offsets::response::{
 
 use super::{AskedPartition, TopicRef};
 use crate::cluster::Cluster;
-use crate::ids::PartitionIndex;
+use crate::ids::{NodeId, PartitionIndex};
 use crate::log::{LookupError, PartitionLog, TimestampedOffset};
 
 impl Cluster {
-    pub(super) fn list_offsets(&self, request: &ListOffsetsRequest, version: i16) -> ListOffsetsResponse {
-        let topics = request.topics.iter().map(|topic| self.list_topic(topic, version)).collect();
+    pub(super) fn list_offsets(&self, node: NodeId, request: &ListOffsetsRequest, version: i16) -> ListOffsetsResponse {
+        let from = From { node, whole_log: request.replica_id == DEBUGGING_REPLICA, version };
+        let topics = request.topics.iter().map(|topic| self.list_topic(from, topic)).collect();
         ListOffsetsResponse { topics, ..Default::default() }
     }
 
-    fn list_topic(&self, topic: &ListOffsetsTopic, version: i16) -> ListOffsetsTopicResponse {
-        let list = |partition| match self.list_partition(&topic.name, partition, version) {
+    fn list_topic(&self, from: From, topic: &ListOffsetsTopic) -> ListOffsetsTopicResponse {
+        let list = |partition| match self.list_partition(from, &topic.name, partition) {
             Ok(found) => found,
             Err(code) => ListOffsetsPartitionResponse {
                 partition_index: partition.partition_index,
@@ -37,16 +39,26 @@ impl Cluster {
 
     fn list_partition(
         &self,
+        from: From,
         topic: &str,
         asked: &ListOffsetsPartition,
-        version: i16,
     ) -> Result<ListOffsetsPartitionResponse, ErrorCode> {
+        let From { node, whole_log, version } = from;
         let index = PartitionIndex(asked.partition_index);
         let partition = AskedPartition { index, leader_epoch: asked.current_leader_epoch };
-        let partition = self.find_partition(TopicRef::Name(topic), partition)?;
+        let replica = match whole_log {
+            true => self.find_replica(node, TopicRef::Name(topic), partition)?,
+            false => self.find_led(node, TopicRef::Name(topic), partition)?,
+        };
         let question = Question::read(asked.timestamp, version).ok_or(ErrorCode::UNSUPPORTED_VERSION)?;
-        let log = partition.log();
-        let found = question.answer(log)?;
+        let log = &replica.log;
+        let end = if whole_log { replica.end() } else { replica.high_watermark };
+        let found = question.answer(log, end)?;
+        let is_at_end = found.is_none_or(|found| found.offset >= end);
+        if is_at_end && !whole_log && end < replica.epoch_start && question.is_about_the_end() {
+            // A new leader does not know yet how much of what it has is committed (KIP-207).
+            return Err(not_yet(version));
+        }
         Ok(ListOffsetsPartitionResponse {
             partition_index: asked.partition_index,
             timestamp: found.map_or(-1, |found| found.timestamp),
@@ -60,6 +72,22 @@ impl Cluster {
     }
 }
 
+/// Who asks, and where.
+#[derive(Clone, Copy)]
+struct From {
+    node: NodeId,
+    /// Whether what is not committed counts too, and followers may answer.
+    whole_log: bool,
+    version: i16,
+}
+
+fn not_yet(version: i16) -> ErrorCode {
+    if version >= NOT_YET_SINCE { ErrorCode::OFFSET_NOT_AVAILABLE } else { ErrorCode::LEADER_NOT_AVAILABLE }
+}
+
+const DEBUGGING_REPLICA: i32 = -2;
+/// The first version that knows OFFSET_NOT_AVAILABLE.
+const NOT_YET_SINCE: i16 = 5;
 /// The first version that tells leader epochs (KIP-320).
 const EPOCHS_SINCE: i16 = 4;
 
@@ -90,14 +118,21 @@ impl Question {
         }
     }
 
-    fn answer(&self, log: &PartitionLog) -> Result<Option<TimestampedOffset>, ErrorCode> {
+    /// Whether the answer may change as soon as more is known to be committed.
+    fn is_about_the_end(&self) -> bool {
+        matches!(self, Question::Latest | Question::Newest | Question::Since(_))
+    }
+
+    /// As if the log ended at `end`.
+    fn answer(&self, log: &PartitionLog, end: i64) -> Result<Option<TimestampedOffset>, ErrorCode> {
         let without_time = |offset| Ok(Some(TimestampedOffset { offset, timestamp: -1 }));
+        let before_end = |found: Option<TimestampedOffset>| found.filter(|found| found.offset < end);
         match self {
-            Question::Latest => without_time(log.next_offset()),
+            Question::Latest => without_time(end),
             Question::Earliest => without_time(log.start_offset()),
-            Question::Newest => log.newest().map_err(code_of),
+            Question::Newest => log.newest().map_err(code_of).map(before_end),
             Question::Tiered => Ok(None),
-            Question::Since(timestamp) => log.first_since(*timestamp).map_err(code_of),
+            Question::Since(timestamp) => log.first_since(*timestamp).map_err(code_of).map(before_end),
         }
     }
 }

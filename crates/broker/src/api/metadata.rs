@@ -1,7 +1,9 @@
 //! Metadata: nodes, topics, leaders.
 //!
 //! A topic that is made because somebody asked for it is in the answer at once; Kafka says UNKNOWN_TOPIC_OR_PARTITION first and
-//! expects the client to ask again, which it may here too.
+//! expects the client to ask again, which it may here too. A node answers as of the time that its view of the cluster ends at.
+
+use std::time::Duration;
 
 use milena_wire::ErrorCode;
 use milena_wire::messages::metadata::request::{MetadataRequest, MetadataRequestTopic};
@@ -11,25 +13,26 @@ use milena_wire::messages::metadata::response::{
 
 use super::{NewTopic, TopicRef};
 use crate::cluster::Cluster;
-use crate::topic_config::TopicConfig;
+use crate::ids::NodeId;
+use crate::nodes::NodeState;
 use crate::topics::{Topic, check_name};
 
 impl Cluster {
-    pub(super) fn metadata(&mut self, request: &MetadataRequest, version: i16) -> MetadataResponse {
+    pub(super) fn metadata(&mut self, view: Duration, request: &MetadataRequest, version: i16) -> MetadataResponse {
         let operations = request.include_topic_authorized_operations;
         // In version 0 an empty list asks for all, because null came later.
         let asked = request.topics.as_ref().filter(|topics| version > 0 || !topics.is_empty());
         let topics = match asked {
-            None => self.topics.iter().map(|topic| self.topic_metadata(topic)).collect(),
+            None => self.topics.iter().map(|topic| self.topic_metadata(view, topic)).collect(),
             Some(asked) => {
                 let create = self.config.auto_create_topics && request.allow_auto_topic_creation;
-                asked.iter().map(|topic| self.asked_topic(topic, create, version)).collect()
+                asked.iter().map(|topic| self.asked_topic(view, topic, create, version)).collect()
             }
         };
         MetadataResponse {
-            brokers: vec![self.broker_metadata()],
+            brokers: self.nodes.iter().filter(|state| state.was_listed(view)).map(broker_metadata).collect(),
             cluster_id: Some(self.cluster_id.as_str().into()),
-            controller_id: self.node.id.0,
+            controller_id: self.nodes.controller(view).map_or(-1, |node| node.0),
             topics: if operations { with_operations(topics) } else { topics },
             cluster_authorized_operations: match request.include_cluster_authorized_operations {
                 true => super::describe_cluster::CLUSTER_OPERATIONS,
@@ -39,17 +42,23 @@ impl Cluster {
         }
     }
 
-    fn asked_topic(&mut self, asked: &MetadataRequestTopic, create: bool, version: i16) -> MetadataResponseTopic {
+    fn asked_topic(
+        &mut self,
+        view: Duration,
+        asked: &MetadataRequestTopic,
+        create: bool,
+        version: i16,
+    ) -> MetadataResponseTopic {
         let topic = match &asked.name {
             Some(name) => TopicRef::Name(name),
             None => TopicRef::Id(asked.topic_id),
         };
         let served = asked.name.is_some() || version >= IDS_SINCE;
         if let Some(found) = self.find_topic(topic).filter(|_| served) {
-            return self.topic_metadata(found);
+            return self.topic_metadata(view, found);
         }
         let error = match topic {
-            TopicRef::Name(name) => match self.missing_topic(name, create) {
+            TopicRef::Name(name) => match self.missing_topic(view, name, create) {
                 Ok(created) => return created,
                 Err(code) => code,
             },
@@ -64,42 +73,48 @@ impl Cluster {
         }
     }
 
-    fn missing_topic(&mut self, name: &str, create: bool) -> Result<MetadataResponseTopic, ErrorCode> {
+    fn missing_topic(&mut self, view: Duration, name: &str, create: bool) -> Result<MetadataResponseTopic, ErrorCode> {
         check_name(name).map_err(|_| ErrorCode::INVALID_TOPIC_EXCEPTION)?;
         if !create {
             return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         }
         let partitions = self.config.default_partitions;
-        let id = self.add_topic(NewTopic { name, partitions, config: TopicConfig::default() }).map_err(|e| e.code())?;
+        let id = self.add_topic(NewTopic::with_defaults(name, partitions)).map_err(|e| e.code())?;
         let topic = self.topics.with_id(id).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-        Ok(self.topic_metadata(topic))
+        Ok(self.topic_metadata(view, topic))
     }
 
-    fn topic_metadata(&self, topic: &Topic) -> MetadataResponseTopic {
-        let node = self.node.id.0;
-        let partition = |index| MetadataResponsePartition {
-            partition_index: index,
-            leader_id: node,
-            leader_epoch: topic.leader_epoch,
-            replica_nodes: vec![node],
-            isr_nodes: vec![node],
-            ..Default::default()
-        };
+    fn topic_metadata(&self, view: Duration, topic: &Topic) -> MetadataResponseTopic {
+        let partitions = (0..).zip(topic.partitions()).map(|(index, partition)| {
+            let leadership = partition.leadership_seen(view);
+            let error = if leadership.leader.is_none() { ErrorCode::LEADER_NOT_AVAILABLE } else { ErrorCode::NONE };
+            let is_offline = |node: &NodeId| !self.nodes.state(*node).was_listed(view);
+            MetadataResponsePartition {
+                error_code: error.0,
+                partition_index: index,
+                leader_id: leadership.leader.map_or(-1, |leader| leader.0),
+                leader_epoch: leadership.epoch,
+                replica_nodes: partition.replicas().map(|node| node.0).collect(),
+                isr_nodes: leadership.isr.iter().map(|node| node.0).collect(),
+                offline_replicas: partition.replicas().filter(is_offline).map(|node| node.0).collect(),
+                ..Default::default()
+            }
+        });
         MetadataResponseTopic {
             name: Some(topic.name.as_str().into()),
             topic_id: topic.id,
-            partitions: (0..).take(topic.partitions.len()).map(partition).collect(),
+            partitions: partitions.collect(),
             ..Default::default()
         }
     }
+}
 
-    fn broker_metadata(&self) -> MetadataResponseBroker {
-        MetadataResponseBroker {
-            node_id: self.node.id.0,
-            host: self.node.host.as_str().into(),
-            port: i32::from(self.node.port),
-            ..Default::default()
-        }
+fn broker_metadata(state: &NodeState) -> MetadataResponseBroker {
+    MetadataResponseBroker {
+        node_id: state.node.id.0,
+        host: state.node.host.as_str().into(),
+        port: i32::from(state.node.port),
+        ..Default::default()
     }
 }
 

@@ -9,32 +9,33 @@ use milena_wire::messages::offset_for_leader_epoch::response::{
 
 use super::{AskedPartition, TopicRef};
 use crate::cluster::Cluster;
-use crate::ids::PartitionIndex;
+use crate::ids::{NodeId, PartitionIndex};
 
 impl Cluster {
     pub(super) fn offset_for_leader_epoch(
         &self,
+        node: NodeId,
         request: &OffsetForLeaderEpochRequest,
     ) -> OffsetForLeaderEpochResponse {
-        let topics = request.topics.iter().map(|topic| self.ends_of_topic(topic)).collect();
+        let topics = request.topics.iter().map(|topic| self.ends_of_topic(node, topic)).collect();
         OffsetForLeaderEpochResponse { topics, ..Default::default() }
     }
 
-    fn ends_of_topic(&self, topic: &OffsetForLeaderTopic) -> OffsetForLeaderTopicResult {
+    fn ends_of_topic(&self, node: NodeId, topic: &OffsetForLeaderTopic) -> OffsetForLeaderTopicResult {
         OffsetForLeaderTopicResult {
             topic: topic.topic.clone(),
-            partitions: topic.partitions.iter().map(|asked| self.end_of_epoch(&topic.topic, asked)).collect(),
+            partitions: topic.partitions.iter().map(|asked| self.end_of_epoch(node, &topic.topic, asked)).collect(),
             ..Default::default()
         }
     }
 
-    fn end_of_epoch(&self, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
+    fn end_of_epoch(&self, node: NodeId, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
         let index = PartitionIndex(asked.partition);
         let partition = AskedPartition { index, leader_epoch: asked.current_leader_epoch };
         let answer = EpochEndOffset { partition: asked.partition, ..Default::default() };
-        match self.find_partition(TopicRef::Name(topic), partition) {
+        match self.find_led(node, TopicRef::Name(topic), partition) {
             Err(code) => EpochEndOffset { error_code: code.0, ..answer },
-            Ok(partition) => match partition.log().end_of_epoch(asked.leader_epoch) {
+            Ok(replica) => match replica.log.end_of_epoch(asked.leader_epoch) {
                 Some((leader_epoch, end_offset)) => EpochEndOffset { leader_epoch, end_offset, ..answer },
                 None => answer,
             },

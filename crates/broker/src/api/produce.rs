@@ -1,82 +1,207 @@
-//! Produce: batches into logs.
+//! Produce: batches into logs, and answers when as many replicas have them as the client wants.
 //!
-//! One node has every replica, so a batch is committed when it is appended, acks=1 and acks=all answer at once, and the request's timeout
-//! never passes. With acks=0 there is no answer; a refusal closes the connection, which is all that the client can notice.
+//! With acks=1 the leader's append is enough. With acks=all the answer waits until every replica in sync has the batch, a duplicate's original
+//! too, at most for the request's timeout; meanwhile the connection is muted. Waiting requests are looked at again when the leadership
+//! changes, so an error may follow an append: the base offset beside it says so. With acks=0 there is no answer; a refusal closes the
+//! connection, which is all that the client can notice.
 
-use milena_wire::ErrorCode;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use milena_wire::messages::produce::request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use milena_wire::messages::produce::response::{
-    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceResponse,
+    TopicProduceResponse,
 };
 use milena_wire::records::BatchHeader;
+use milena_wire::{ErrorCode, Uuid};
 
-use super::{Answer, RequestHead, TopicRef, write};
+use super::{Answer, RequestHead, TopicRef, frame, write};
 use crate::batch_check::Judge;
 use crate::cluster::Cluster;
 use crate::connection::CloseReason;
-use crate::ids::PartitionIndex;
+use crate::ids::{ConnectionId, NodeId, PartitionIndex};
 use crate::moment::Moment;
-use crate::partition::Produced;
-use crate::topics::Topic;
+use crate::parking::{ParkedRequest, Waiting};
+use crate::partition::{Arrival, Produced};
+
+/// A Produce request whose batches are in the leaders' logs, and not all committed.
+#[derive(Debug)]
+pub(crate) struct WaitingProduce {
+    /// The answer so far.
+    response: ProduceResponse,
+    /// What it still waits for.
+    batches: Vec<WaitingBatch>,
+}
+
+#[derive(Debug)]
+struct WaitingBatch {
+    topic: Uuid,
+    partition: PartitionIndex,
+    /// One past its last record.
+    end_offset: i64,
+    /// Where in the answer it is: topic, partition.
+    at: (usize, usize),
+}
+
+/// How a Produce request came.
+#[derive(Clone, Copy)]
+struct Request {
+    now: Moment,
+    node: NodeId,
+    version: i16,
+    acks_all: bool,
+}
 
 impl Cluster {
     pub(super) fn answer_produce(
         &mut self,
         now: Moment,
+        node: NodeId,
         head: RequestHead,
         request: &ProduceRequest,
     ) -> Result<Answer, CloseReason> {
-        let arrival = Arrival { now, version: head.version };
-        let responses: Vec<_> = match refusal(request) {
-            None => request.topic_data.iter().map(|topic| self.produce(topic, arrival)).collect(),
-            Some(code) => {
-                let refuse = |topic| answer_all(topic, |_| Produced::error(code));
-                request.topic_data.iter().map(refuse).collect()
-            }
-        };
+        let how = Request { now, node, version: head.version, acks_all: request.acks == -1 };
+        let mut produce = WaitingProduce { response: ProduceResponse::default(), batches: Vec::new() };
+        let refused = refusal(request);
+        for topic in &request.topic_data {
+            let response = match refused {
+                None => self.produce(how, topic, &mut produce),
+                Some(code) => answer_all(topic, |_, _| Produced::error(code)),
+            };
+            produce.response.responses.push(response);
+        }
         if request.acks == 0 {
-            return match first_error(&responses) {
+            return match first_error(&produce.response) {
                 None => Ok(Answer::Silence),
                 Some(code) => Err(CloseReason::SilentProduceRefused(code)),
             };
         }
-        write(head, &ProduceResponse { responses, ..Default::default() })
+        if how.acks_all {
+            self.review(node, &mut produce);
+        }
+        if !how.acks_all || produce.batches.is_empty() {
+            self.give_hints(node, head.version, &mut produce.response);
+            return write(head, produce.response);
+        }
+        let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+        let topics = produce.batches.iter().map(|batch| batch.topic).collect();
+        let deadline = now.elapsed + timeout;
+        Ok(Answer::Later(ParkedRequest { head, what: Waiting::Produce(produce), topics, deadline }))
     }
 
-    fn produce(&mut self, data: &TopicProduceData, arrival: Arrival) -> TopicProduceResponse {
-        let by_id = arrival.version >= TOPIC_IDS_SINCE;
-        let asked = if by_id { TopicRef::Id(data.topic_id) } else { TopicRef::Name(&data.name) };
+    fn produce(&mut self, how: Request, data: &TopicProduceData, produce: &mut WaitingProduce) -> TopicProduceResponse {
+        let asked = topic_ref(how.version, &data.name, data.topic_id);
         let topic = match asked {
             TopicRef::Id(id) => self.topics.with_id_mut(id),
             TopicRef::Name(name) => self.topics.named_mut(name),
         };
         let Some(topic) = topic else {
-            return answer_all(data, |_| Produced::error(asked.unknown()));
+            return answer_all(data, |_, _| Produced::error(asked.unknown()));
         };
-        let id = topic.id;
-        let response = answer_all(data, |partition| produce_to(topic, partition, arrival));
-        self.wake_fetches(arrival.now, id);
-        response
+        let (id, config) = (topic.id, topic.config.clone());
+        let judge = Judge { config: &config, now: how.now, version: how.version };
+        let arrival = Arrival { node: how.node, acks_all: how.acks_all };
+        let topic_at = produce.response.responses.len();
+        answer_all(data, |at, data| {
+            let index = PartitionIndex(data.index);
+            let found = self.topics.with_id_mut(id).and_then(|topic| topic.partition_mut(index));
+            let Some(partition) = found else {
+                return Produced::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+            };
+            let produced = partition.produce(data.records.clone(), judge, arrival);
+            if let Some(end_offset) = produced.end_offset {
+                produce.batches.push(WaitingBatch { topic: id, partition: index, end_offset, at: (topic_at, at) });
+            }
+            self.replicate(how.now, id, index);
+            produced
+        })
     }
-}
 
-/// When a batch came, and how.
-#[derive(Clone, Copy)]
-struct Arrival {
-    now: Moment,
-    version: i16,
-}
-
-fn produce_to(topic: &mut Topic, data: &PartitionProduceData, arrival: Arrival) -> Produced {
-    let Arrival { now, version } = arrival;
-    let leader_epoch = topic.leader_epoch;
-    let config = topic.config.clone();
-    match topic.partition_mut(PartitionIndex(data.index)) {
-        None => Produced::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-        Some(partition) => {
-            partition.produce(data.records.clone(), Judge { config: &config, now, version }, leader_epoch)
+    /// Whether a waiting request has got all that it waits for.
+    pub(crate) fn review_produce(&mut self, node: NodeId, connection: ConnectionId) -> bool {
+        let Some(request) = self.parking.request_mut(connection) else { return false };
+        let Waiting::Produce(waiting) = &mut request.what else { return false };
+        let empty = WaitingProduce { response: ProduceResponse::default(), batches: Vec::new() };
+        let mut produce = std::mem::replace(waiting, empty);
+        self.review(node, &mut produce);
+        let is_over = produce.batches.is_empty();
+        if let Some(request) = self.parking.request_mut(connection) {
+            request.what = Waiting::Produce(produce);
         }
+        is_over
     }
+
+    /// Takes out what need not wait any longer, and notes in the answer what became of it.
+    fn review(&self, node: NodeId, produce: &mut WaitingProduce) {
+        let WaitingProduce { response, batches } = produce;
+        batches.retain(|batch| {
+            let fate = self.fate_of(node, batch);
+            if let Some(code) = fate {
+                note(response, batch, code);
+            }
+            fate.is_none()
+        });
+    }
+
+    /// What a batch can be answered with; none while it has to wait. Where it lay stays in the answer, whatever the error.
+    fn fate_of(&self, node: NodeId, batch: &WaitingBatch) -> Option<ErrorCode> {
+        let Some(topic) = self.topics.with_id(batch.topic) else {
+            return Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        };
+        let partition = topic.partition(batch.partition)?;
+        partition.committed(node, batch.end_offset, topic.config.min_isr(partition.replicas().count()))
+    }
+
+    /// The answer of a request that has waited: what is not committed by now has timed out.
+    pub(crate) fn end_produce(
+        &self,
+        node: NodeId,
+        head: RequestHead,
+        mut produce: WaitingProduce,
+    ) -> Result<bytes::Bytes, CloseReason> {
+        for batch in std::mem::take(&mut produce.batches) {
+            note(&mut produce.response, &batch, ErrorCode::REQUEST_TIMED_OUT);
+        }
+        self.give_hints(node, head.version, &mut produce.response);
+        frame(head, produce.response)
+    }
+
+    /// Tells who asked the wrong node which one to ask, and where that is (KIP-951).
+    fn give_hints(&self, node: NodeId, version: i16, response: &mut ProduceResponse) {
+        if version < HINTS_SINCE {
+            return;
+        }
+        let mut leaders = BTreeSet::new();
+        for topic in &mut response.responses {
+            let asked = topic_ref(version, &topic.name, topic.topic_id);
+            let strayed =
+                |partition: &&mut PartitionProduceResponse| partition.error_code == ErrorCode::NOT_LEADER_OR_FOLLOWER.0;
+            for partition in topic.partition_responses.iter_mut().filter(strayed) {
+                let hint = self.leader_hint(node, asked, PartitionIndex(partition.index));
+                let leader_id = hint.and_then(|hint| hint.leader).map_or(-1, |leader| leader.0);
+                let leader_epoch = hint.map_or(-1, |hint| hint.epoch);
+                partition.current_leader = LeaderIdAndEpoch { leader_id, leader_epoch, ..Default::default() };
+                leaders.insert(leader_id);
+            }
+        }
+        response.node_endpoints = leaders.into_iter().filter_map(|id| self.endpoint(NodeId(id))).collect();
+    }
+
+    fn endpoint(&self, node: NodeId) -> Option<NodeEndpoint> {
+        let node = &self.nodes.get(node)?.node;
+        let (host, port) = (node.host.as_str().into(), i32::from(node.port));
+        Some(NodeEndpoint { node_id: node.id.0, host, port, ..Default::default() })
+    }
+}
+
+fn note(response: &mut ProduceResponse, batch: &WaitingBatch, code: ErrorCode) {
+    let (topic, partition) = batch.at;
+    response.responses[topic].partition_responses[partition].error_code = code.0;
+}
+
+fn topic_ref(version: i16, name: &str, id: Uuid) -> TopicRef<'_> {
+    if version >= TOPIC_IDS_SINCE { TopicRef::Id(id) } else { TopicRef::Name(name) }
 }
 
 /// Why a whole request is refused.
@@ -94,12 +219,13 @@ fn refusal(request: &ProduceRequest) -> Option<ErrorCode> {
 
 fn answer_all(
     data: &TopicProduceData,
-    mut produce: impl FnMut(&PartitionProduceData) -> Produced,
+    mut produce: impl FnMut(usize, &PartitionProduceData) -> Produced,
 ) -> TopicProduceResponse {
+    let partitions = data.partition_data.iter().enumerate();
     TopicProduceResponse {
         name: data.name.clone(),
         topic_id: data.topic_id,
-        partition_responses: data.partition_data.iter().map(|data| response(data.index, produce(data))).collect(),
+        partition_responses: partitions.map(|(at, data)| response(data.index, produce(at, data))).collect(),
         ..Default::default()
     }
 }
@@ -118,10 +244,13 @@ fn response(index: i32, produced: Produced) -> PartitionProduceResponse {
     }
 }
 
-fn first_error(responses: &[TopicProduceResponse]) -> Option<ErrorCode> {
-    let mut codes = responses.iter().flat_map(|topic| &topic.partition_responses).map(|p| ErrorCode(p.error_code));
+fn first_error(response: &ProduceResponse) -> Option<ErrorCode> {
+    let mut codes =
+        response.responses.iter().flat_map(|topic| &topic.partition_responses).map(|p| ErrorCode(p.error_code));
     codes.find(|code| !code.is_none())
 }
 
 /// The first version that names topics by id.
 const TOPIC_IDS_SINCE: i16 = 13;
+/// The first version that says who leads (KIP-951).
+const HINTS_SINCE: i16 = 10;

@@ -1,7 +1,7 @@
 //! Storage in a folder: raw batches as on Kafka's disk, a catalogue, a lock, and the address while serving.
 //!
 //! `DIR/.lock` is locked by the one process that writes. `DIR/catalogue` is replaced by rename, so it is always whole. `DIR/TOPIC-N/00000000000000000000.log`
-//! holds the batches of partition N. `DIR/address` says where the owner serves; without the lock it means nothing.
+//! holds the batches of partition N; in a cluster of several nodes, `DIR/node-ID/TOPIC-N/…` those of one node. `DIR/address` says where the owner serves; without the lock it means nothing.
 //! The catalogue is the truth about topics: it is saved after a topic's files are made and before they are removed, so a folder
 //! that it does not name is what a crash left of a creation or a deletion.
 
@@ -12,14 +12,16 @@ use std::{error, fmt};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Segment, Storage, StorageError};
+use super::{Place, Segment, Storage, StorageError};
 use crate::catalogue::Catalogue;
-use crate::ids::PartitionIndex;
+use crate::ids::{NodeId, PartitionIndex};
 
 /// A data directory, owned: the lock is held until this is dropped.
 #[derive(Debug)]
 pub struct Directory {
     root: PathBuf,
+    /// Whether each node has a folder of its own: in clusters of more than one.
+    has_node_folders: bool,
     /// Never read; closing it releases the lock.
     _lock: File,
 }
@@ -73,7 +75,7 @@ impl Directory {
         match lock.try_lock() {
             Ok(()) => {
                 remove_address(root);
-                Ok(Directory { root: root.to_path_buf(), _lock: lock })
+                Ok(Directory { root: root.to_path_buf(), has_node_folders: false, _lock: lock })
             }
             Err(TryLockError::WouldBlock) => {
                 Err(DirectoryError::InUse { path: root.to_path_buf(), address: read_address(root) })
@@ -94,19 +96,34 @@ impl Directory {
         replace(&self.root.join(ADDRESS_FILE), format!("{address}\n").as_bytes(), File::flush)
     }
 
-    fn segment_file(&self, topic: &str, partition: PartitionIndex) -> PathBuf {
-        self.root.join(format!("{topic}-{partition}")).join(SEGMENT_FILE)
+    fn segment_file(&self, of: Place<'_>) -> PathBuf {
+        self.home(of.node).join(format!("{}-{}", of.topic, of.partition)).join(SEGMENT_FILE)
     }
 
-    /// Folders that look like partitions: a name with `-N` at its end, and a segment file inside.
-    fn partition_folders(&self) -> Result<Vec<(String, PartitionIndex)>, StorageError> {
+    /// Where a node keeps its partitions.
+    fn home(&self, node: NodeId) -> PathBuf {
+        if self.has_node_folders { self.root.join(format!("{NODE_FOLDER}{node}")) } else { self.root.clone() }
+    }
+
+    /// The nodes that have partitions here; any one where they do not have folders of their own.
+    fn nodes(&self) -> Result<Vec<NodeId>, StorageError> {
+        if !self.has_node_folders {
+            return Ok(vec![NodeId(0)]);
+        }
+        let names = folder_names(&self.root)?;
+        let mut nodes: Vec<_> = names.iter().filter_map(|name| name.strip_prefix(NODE_FOLDER)?.parse().ok()).collect();
+        nodes.sort_unstable();
+        Ok(nodes.into_iter().map(NodeId).collect())
+    }
+
+    /// Folders that look like a node's partitions: a name with `-N` at its end, and a segment file inside.
+    fn partition_folders(&self, node: NodeId) -> Result<Vec<(String, PartitionIndex)>, StorageError> {
+        let home = self.home(node);
         let mut found = Vec::new();
-        for entry in fs::read_dir(&self.root).map_err(io_error("list", &self.root))? {
-            let entry = entry.map_err(io_error("list", &self.root))?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
+        for name in folder_names(&home)? {
             let Some((topic, index)) = name.rsplit_once('-') else { continue };
             let Ok(index) = index.parse::<i32>() else { continue };
-            let ours = format!("{topic}-{index}") == name && entry.path().join(SEGMENT_FILE).is_file();
+            let ours = format!("{topic}-{index}") == name && home.join(&name).join(SEGMENT_FILE).is_file();
             if ours {
                 found.push((topic.to_owned(), PartitionIndex(index)));
             }
@@ -117,15 +134,17 @@ impl Directory {
 
     /// Finishes what a crash left undone. Only files that this broker writes are removed.
     fn remove_unnamed(&mut self, catalogue: Option<&Catalogue>) -> Result<(), StorageError> {
-        let folders = self.partition_folders()?;
-        let Some(catalogue) = catalogue else {
-            let path = self.root.clone();
-            return if folders.is_empty() { Ok(()) } else { Err(StorageError::CatalogueMissing { path }) };
-        };
-        for (topic, partition) in folders {
-            let named = catalogue.topics.get(&topic).is_some_and(|entry| partition.0 < entry.partitions);
-            if !named {
-                self.remove_segment(&topic, partition)?;
+        for node in self.nodes()? {
+            let folders = self.partition_folders(node)?;
+            if catalogue.is_none() && !folders.is_empty() {
+                return Err(StorageError::CatalogueMissing { path: self.root.clone() });
+            }
+            for (topic, partition) in folders {
+                let entry = catalogue.and_then(|catalogue| catalogue.topics.get(&topic));
+                let named = entry.is_some_and(|entry| entry.has_replica(partition, node));
+                if !named {
+                    self.remove_segment(Place { node, topic: &topic, partition })?;
+                }
             }
         }
         Ok(())
@@ -133,6 +152,10 @@ impl Directory {
 }
 
 impl Storage for Directory {
+    fn lay_out(&mut self, nodes: usize) {
+        self.has_node_folders = nodes > 1;
+    }
+
     fn load_catalogue(&mut self) -> Result<Option<Catalogue>, StorageError> {
         let path = self.root.join(CATALOGUE_FILE);
         let catalogue = match fs::read_to_string(&path) {
@@ -151,8 +174,8 @@ impl Storage for Directory {
         replace(&self.root.join(CATALOGUE_FILE), catalogue.to_string().as_bytes(), |file| file.sync_all())
     }
 
-    fn create_segment(&mut self, topic: &str, partition: PartitionIndex) -> Result<Box<dyn Segment>, StorageError> {
-        let path = self.segment_file(topic, partition);
+    fn create_segment(&mut self, of: Place<'_>) -> Result<Box<dyn Segment>, StorageError> {
+        let path = self.segment_file(of);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(io_error("create", folder))?;
         }
@@ -160,14 +183,14 @@ impl Storage for Directory {
         FileSegment::boxed(file.map_err(io_error("create", &path))?, path)
     }
 
-    fn open_segment(&mut self, topic: &str, partition: PartitionIndex) -> Result<Box<dyn Segment>, StorageError> {
-        let path = self.segment_file(topic, partition);
+    fn open_segment(&mut self, of: Place<'_>) -> Result<Box<dyn Segment>, StorageError> {
+        let path = self.segment_file(of);
         let file = OpenOptions::new().read(true).write(true).open(&path).map_err(io_error("open", &path))?;
         FileSegment::boxed(file, path)
     }
 
-    fn remove_segment(&mut self, topic: &str, partition: PartitionIndex) -> Result<(), StorageError> {
-        let path = self.segment_file(topic, partition);
+    fn remove_segment(&mut self, of: Place<'_>) -> Result<(), StorageError> {
+        let path = self.segment_file(of);
         fs::remove_file(&path).map_err(io_error("remove", &path))?;
         match path.parent() {
             Some(folder) => fs::remove_dir(folder).map_err(io_error("remove", folder)),
@@ -250,6 +273,15 @@ impl Segment for FileSegment {
     }
 }
 
+fn folder_names(folder: &Path) -> Result<Vec<String>, StorageError> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io_error("list", folder))? {
+        let entry = entry.map_err(io_error("list", folder))?;
+        names.extend(entry.file_name().into_string().ok());
+    }
+    Ok(names)
+}
+
 fn lock_file(root: &Path) -> Result<File, StorageError> {
     fs::create_dir_all(root).map_err(io_error("create", root))?;
     let path = root.join(LOCK_FILE);
@@ -284,6 +316,7 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Stor
 
 const LOCK_FILE: &str = ".lock";
 const CATALOGUE_FILE: &str = "catalogue";
+const NODE_FOLDER: &str = "node-";
 const ADDRESS_FILE: &str = "address";
 /// Kafka names a segment by its first offset; there is one, from 0.
 const SEGMENT_FILE: &str = "00000000000000000000.log";

@@ -1,10 +1,9 @@
-//! Storage that ends with the process: batches stay as they came, one buffer each.
+//! Storage that ends with the process: batches stay as they came, one buffer each, shared by the replicas that have it.
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Segment, Storage, StorageError};
+use super::{Place, Segment, Storage, StorageError};
 use crate::catalogue::Catalogue;
-use crate::ids::PartitionIndex;
 
 /// Keeps everything in memory. For tests, simulations and brokers without a data directory.
 #[derive(Debug, Default)]
@@ -19,15 +18,15 @@ impl Storage for Memory {
         Ok(())
     }
 
-    fn create_segment(&mut self, _topic: &str, _partition: PartitionIndex) -> Result<Box<dyn Segment>, StorageError> {
+    fn create_segment(&mut self, _of: Place<'_>) -> Result<Box<dyn Segment>, StorageError> {
         Ok(Box::new(MemorySegment::default()))
     }
 
-    fn open_segment(&mut self, topic: &str, partition: PartitionIndex) -> Result<Box<dyn Segment>, StorageError> {
-        self.create_segment(topic, partition)
+    fn open_segment(&mut self, of: Place<'_>) -> Result<Box<dyn Segment>, StorageError> {
+        self.create_segment(of)
     }
 
-    fn remove_segment(&mut self, _topic: &str, _partition: PartitionIndex) -> Result<(), StorageError> {
+    fn remove_segment(&mut self, _of: Place<'_>) -> Result<(), StorageError> {
         Ok(())
     }
 }
@@ -48,8 +47,12 @@ impl Segment for MemorySegment {
         let mut batch = BytesMut::with_capacity(header.len() + records.len());
         batch.extend_from_slice(header);
         batch.extend_from_slice(records);
+        self.append_whole(batch.freeze())
+    }
+
+    fn append_whole(&mut self, batch: Bytes) -> Result<(), StorageError> {
         let size = batch.len() as u64;
-        self.pieces.push((self.len, batch.freeze()));
+        self.pieces.push((self.len, batch));
         self.len += size;
         Ok(())
     }

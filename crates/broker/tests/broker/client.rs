@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use milena_broker::{
-    CloseReason, Cluster, ClusterConfig, ConnectionId, Event, Memory, Moment, Node, NodeId, PartitionIndex, Storage,
+    CloseReason, Cluster, ClusterConfig, ConnectionId, Event, Memory, Moment, Node, NodeId, PartitionIndex,
+    PartitionLog, Storage,
 };
 use milena_wire::frame::{decode_response, encode_request};
 use milena_wire::messages::init_producer_id::request::InitProducerIdRequest;
@@ -23,6 +24,14 @@ pub fn node() -> Node {
 pub fn config() -> ClusterConfig {
     ClusterConfig::with_node(node())
 }
+
+/// Nodes 1 to `count`, with Kafka's timeouts.
+pub fn config_of_nodes(count: i32) -> ClusterConfig {
+    let node = |id: i32| Node { id: NodeId(id), host: format!("broker{id}.test"), port: 9090 + id as u16 };
+    ClusterConfig::with_nodes((1..=count).map(node).collect())
+}
+
+pub const P0: PartitionIndex = PartitionIndex(0);
 
 /// A cluster and the hands of a clock.
 pub struct Bench {
@@ -51,6 +60,17 @@ impl Bench {
         bench
     }
 
+    /// Three nodes, and a topic `orders` of one partition: node 1 leads, all keep it.
+    pub fn of_three() -> Bench {
+        Bench::of_three_with(config_of_nodes(3))
+    }
+
+    pub fn of_three_with(config: ClusterConfig) -> Bench {
+        let mut bench = Bench::with(config);
+        bench.cluster.create_topic("orders", 1).expect("the topic is new");
+        bench
+    }
+
     pub fn advance(&mut self, by: Duration) {
         self.now.elapsed += by;
         self.now.wall += by;
@@ -58,7 +78,11 @@ impl Bench {
     }
 
     pub fn connect(&mut self) -> ConnectionId {
-        self.cluster.connect(NodeId(1)).expect("there is a node 1")
+        self.connect_to(1)
+    }
+
+    pub fn connect_to(&mut self, node: i32) -> ConnectionId {
+        self.cluster.connect(NodeId(node)).expect("there is such a node, and it is not stopped")
     }
 
     pub fn send<R: Request>(&mut self, connection: ConnectionId, version: i16, request: &R) {
@@ -93,7 +117,11 @@ impl Bench {
 
     /// Asks on a connection of its own.
     pub fn ask<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
-        let connection = self.connect();
+        self.ask_node(1, version, request)
+    }
+
+    pub fn ask_node<R: Request>(&mut self, node: i32, version: i16, request: &R) -> R::Response {
+        let connection = self.connect_to(node);
         self.send(connection, version, request);
         let response = self.response::<R>(connection, version);
         self.cluster.disconnect(connection);
@@ -112,6 +140,48 @@ impl Bench {
         response.responses[0].partition_responses[0].clone()
     }
 
+    /// Sends a batch for partition 0 of `orders` to a node, on a connection of its own, and waits for nothing.
+    pub fn send_batch(&mut self, node: i32, batch: impl Into<Bytes>) -> ConnectionId {
+        let connection = self.connect_to(node);
+        self.send(connection, 12, &produce("orders", 0, batch));
+        connection
+    }
+
+    /// The answer to [`Bench::send_batch`]: code and base offset.
+    pub fn answer_to(&mut self, connection: ConnectionId) -> (ErrorCode, i64) {
+        let response = self.response::<ProduceRequest>(connection, 12);
+        let partition = &response.responses[0].partition_responses[0];
+        (ErrorCode(partition.error_code), partition.base_offset)
+    }
+
+    /// Code and base offset of sending a batch for partition 0 of `orders` to a node that answers at once.
+    pub fn produced_at(&mut self, node: i32, batch: impl Into<Bytes>) -> (ErrorCode, i64) {
+        let connection = self.send_batch(node, batch);
+        self.answer_to(connection)
+    }
+
+    /// Leader, leader epoch and ISR of partition 0 of `orders`, as the controller has them.
+    pub fn leadership(&self) -> (Option<i32>, i32, Vec<i32>) {
+        let isr = self.cluster.isr("orders", P0).expect("the topic is there");
+        (
+            self.cluster.leader("orders", P0).map(|node| node.0),
+            self.cluster.leader_epoch("orders", P0).expect("the topic is there"),
+            isr.iter().map(|node| node.0).collect(),
+        )
+    }
+
+    /// Where the log of partition 0 of `orders` ends on each of three nodes.
+    pub fn ends(&self) -> [i64; 3] {
+        [1, 2, 3].map(|node| {
+            let log = self.cluster.log_on(NodeId(node), "orders", P0);
+            log.expect("it keeps a replica").next_offset()
+        })
+    }
+
+    pub fn high_watermark(&self) -> i64 {
+        self.cluster.high_watermark("orders", P0).expect("the topic is there")
+    }
+
     /// Code and base offset of sending a batch to partition 0 of `orders`.
     pub fn produced(&mut self, batch: impl Into<Bytes>) -> (ErrorCode, i64) {
         let response = self.produce(batch);
@@ -120,17 +190,25 @@ impl Bench {
 
     /// Every value in partition 0 of `orders`, by offset from 0.
     pub fn values(&self) -> Vec<String> {
-        let log = self.cluster.log("orders", PartitionIndex(0)).expect("the topic is there");
-        let batches = log.batches().iter().map(|entry| log.read_batch(entry).expect("the batch reads"));
-        let records: Vec<_> = batches.flat_map(|batch| batch.records()).map(|record| record.expect("reads")).collect();
-        assert!(records.iter().map(|record| record.offset).eq((0..).take(records.len())), "offsets ascend by one");
-        let text = |value: Option<Bytes>| String::from_utf8(value.expect("not null").to_vec()).expect("text");
-        records.into_iter().map(|record| text(record.value)).collect()
+        values_of(self.cluster.log("orders", P0).expect("the topic is there"))
+    }
+
+    /// The same as one node has it.
+    pub fn values_on(&self, node: i32) -> Vec<String> {
+        values_of(self.cluster.log_on(NodeId(node), "orders", P0).expect("it keeps a replica"))
     }
 
     pub fn topic_id(&self, name: &str) -> Uuid {
         self.cluster.topic(name).expect("the topic is there").id()
     }
+}
+
+fn values_of(log: &PartitionLog) -> Vec<String> {
+    let batches = log.batches().iter().map(|entry| log.read_batch(entry).expect("the batch reads"));
+    let records: Vec<_> = batches.flat_map(|batch| batch.records()).map(|record| record.expect("reads")).collect();
+    assert!(records.iter().map(|record| record.offset).eq((0..).take(records.len())), "offsets ascend by one");
+    let text = |value: Option<Bytes>| String::from_utf8(value.expect("not null").to_vec()).expect("text");
+    records.into_iter().map(|record| text(record.value)).collect()
 }
 
 pub fn produce(topic: &str, partition: i32, batch: impl Into<Bytes>) -> ProduceRequest {

@@ -3,9 +3,12 @@
 mod answers;
 mod client;
 mod fetch;
+mod hints;
 mod hostile;
+mod leaders;
 mod offsets;
 mod produce;
+mod replicas;
 mod restart;
 mod server;
 mod topics;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use milena_broker::{
-    Catalogue, CloseReason, Event, Memory, PartitionIndex, ProduceFault, Segment, Storage, StorageError, TimestampType,
-    TopicConfig,
+    Catalogue, CloseReason, Event, Memory, PartitionIndex, Place, ProduceFault, Segment, Storage, StorageError,
+    TimestampType, TopicConfig,
 };
 use milena_wire::ErrorCode;
 use milena_wire::messages::produce::request::ProduceRequest;
@@ -368,17 +368,17 @@ impl Storage for FullDisk {
         full(&self.full).and_then(|()| self.inner.save_catalogue(catalogue))
     }
 
-    fn create_segment(&mut self, topic: &str, partition: PartitionIndex) -> Result<Box<dyn Segment>, StorageError> {
-        let inner = self.inner.create_segment(topic, partition)?;
+    fn create_segment(&mut self, of: Place<'_>) -> Result<Box<dyn Segment>, StorageError> {
+        let inner = self.inner.create_segment(of)?;
         Ok(Box::new(FullSegment { full: Arc::clone(&self.full), inner }))
     }
 
-    fn open_segment(&mut self, topic: &str, partition: PartitionIndex) -> Result<Box<dyn Segment>, StorageError> {
-        self.create_segment(topic, partition)
+    fn open_segment(&mut self, of: Place<'_>) -> Result<Box<dyn Segment>, StorageError> {
+        self.create_segment(of)
     }
 
-    fn remove_segment(&mut self, topic: &str, partition: PartitionIndex) -> Result<(), StorageError> {
-        self.inner.remove_segment(topic, partition)
+    fn remove_segment(&mut self, of: Place<'_>) -> Result<(), StorageError> {
+        self.inner.remove_segment(of)
     }
 }
 

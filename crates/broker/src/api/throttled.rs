@@ -1,0 +1,44 @@
+//! The field that every response has for clients that ask too much (KIP-219).
+
+use milena_wire::messages::api_versions::response::ApiVersionsResponse;
+use milena_wire::messages::create_topics::response::CreateTopicsResponse;
+use milena_wire::messages::delete_topics::response::DeleteTopicsResponse;
+use milena_wire::messages::describe_cluster::response::DescribeClusterResponse;
+use milena_wire::messages::describe_producers::response::DescribeProducersResponse;
+use milena_wire::messages::fetch::response::FetchResponse;
+use milena_wire::messages::find_coordinator::response::FindCoordinatorResponse;
+use milena_wire::messages::init_producer_id::response::InitProducerIdResponse;
+use milena_wire::messages::list_offsets::response::ListOffsetsResponse;
+use milena_wire::messages::metadata::response::MetadataResponse;
+use milena_wire::messages::offset_for_leader_epoch::response::OffsetForLeaderEpochResponse;
+use milena_wire::messages::produce::response::ProduceResponse;
+
+/// A response that can tell its client to slow down. Versions that are too old for that leave it out.
+pub(super) trait ThrottledResponse {
+    fn set_throttle_time(&mut self, milliseconds: i32);
+}
+
+macro_rules! throttled {
+    ($($response:ty),* $(,)?) => {
+        $(impl ThrottledResponse for $response {
+            fn set_throttle_time(&mut self, milliseconds: i32) {
+                self.throttle_time_ms = milliseconds;
+            }
+        })*
+    };
+}
+
+throttled!(
+    ApiVersionsResponse,
+    CreateTopicsResponse,
+    DeleteTopicsResponse,
+    DescribeClusterResponse,
+    DescribeProducersResponse,
+    FetchResponse,
+    FindCoordinatorResponse,
+    InitProducerIdResponse,
+    ListOffsetsResponse,
+    MetadataResponse,
+    OffsetForLeaderEpochResponse,
+    ProduceResponse,
+);

@@ -1,0 +1,112 @@
+//! What the controller does: fencing, elections, and telling the nodes.
+//!
+//! The controller is nobody's: it works whatever the nodes do, hears of a dead one after the session timeout only, and its word reaches
+//! every node that is awake in the same moment. After each of its decisions followers copy what they can, and who waits is asked
+//! (`Cluster::settle`).
+
+use milena_wire::Uuid;
+
+use crate::cluster::Cluster;
+use crate::ids::{NodeId, PartitionIndex};
+use crate::moment::Moment;
+use crate::nodes::{Nodes, Process};
+use crate::partition::Partition;
+use crate::replication::Replication;
+use crate::timers::Timer;
+use crate::topic_config::TopicConfig;
+
+impl Cluster {
+    /// A node that has said nothing for the session timeout is not counted on any more.
+    pub(crate) fn fence_if_silent(&mut self, now: Moment, node: NodeId) {
+        let timeout = self.config.session_timeout;
+        let silent_since = self.nodes.state(node).silent_since;
+        if silent_since.is_some_and(|since| since.saturating_add(timeout) <= now.elapsed) {
+            self.fence(now, node);
+        }
+    }
+
+    /// Whatever the node leads gets another leader, or none.
+    pub(crate) fn fence(&mut self, now: Moment, node: NodeId) {
+        let Some(state) = self.nodes.get_mut(node) else { return };
+        state.fence(now.elapsed, true);
+        state.silent_since = None;
+        self.each_partition(now, |partition, nodes| {
+            let next = partition.leadership.without(node, partition.replicas(), |id| nodes.is_eligible(id));
+            partition.decide(now.elapsed, next, nodes)
+        });
+    }
+
+    /// A node is alive and knows everything: it may lead and be in sync again.
+    pub(crate) fn admit(&mut self, now: Moment, node: NodeId) {
+        let Some(state) = self.nodes.get_mut(node) else { return };
+        state.process = Process::Running;
+        state.knows_until = None;
+        state.learns_at = None;
+        state.silent_since = None;
+        state.away_since = None;
+        state.fence(now.elapsed, false);
+        self.each_partition(now, |partition, nodes| {
+            partition.tell(node);
+            let decided = match partition.leader() {
+                Some(_) => false,
+                None => {
+                    let next = partition.leadership.elected(partition.replicas(), |id| nodes.is_eligible(id));
+                    partition.decide(now.elapsed, next, nodes)
+                }
+            };
+            decided || partition.replica(node).is_some()
+        });
+    }
+
+    /// A node that woke has caught up.
+    pub(crate) fn learn(&mut self, now: Moment, node: NodeId) {
+        let state = self.nodes.state(node);
+        if state.process == Process::Waking && state.learns_at.is_some_and(|at| at <= now.elapsed) {
+            self.admit(now, node);
+        }
+    }
+
+    /// Followers copy, the ISR and the high watermark follow.
+    pub(crate) fn replicate(&mut self, now: Moment, topic: Uuid, index: PartitionIndex) {
+        let Some(topic) = self.topics.with_id_mut(topic) else { return };
+        let (id, config) = (topic.id, topic.config.clone());
+        let Some(partition) = topic.partition_mut(index) else { return };
+        let replicated = partition.replicate(&Replication {
+            nodes: &self.nodes,
+            now: now.elapsed,
+            lag_max: self.config.replica_lag_time_max,
+            commit_min: commit_min(self.config.strict_min_isr, &config, partition),
+        });
+        if let Some(at) = replicated.look_at {
+            self.timers.set(at, Timer::Replicate(id, index));
+        }
+        self.leadership_changed |= replicated.isr_changed;
+        self.changed.insert(id);
+    }
+
+    pub(crate) fn replicate_all(&mut self, now: Moment) {
+        self.each_partition(now, |_, _| true);
+    }
+
+    /// Followers of every partition that is changed copy what they can.
+    pub(crate) fn each_partition(&mut self, now: Moment, mut change: impl FnMut(&mut Partition, &Nodes) -> bool) {
+        let mut changed = Vec::new();
+        for topic in self.topics.iter_mut() {
+            for (index, partition) in (0..).map(PartitionIndex).zip(&mut topic.partitions) {
+                let before = partition.leadership.clone();
+                if change(partition, &self.nodes) {
+                    changed.push((topic.id, index));
+                }
+                self.leadership_changed |= partition.leadership != before;
+            }
+        }
+        for (topic, index) in changed {
+            self.replicate(now, topic, index);
+        }
+    }
+}
+
+/// How many replicas must be in sync for the high watermark to rise.
+fn commit_min(is_strict: bool, config: &TopicConfig, partition: &Partition) -> usize {
+    if is_strict { config.min_isr(partition.replicas.len()) } else { 1 }
+}

@@ -1,0 +1,134 @@
+//! Who leads a partition, under which epoch, and who is in sync; now, and at earlier times.
+//!
+//! The leader epoch rises by one whenever the leader changes, to nobody too, and never otherwise. The leader is always in the ISR,
+//! and the ISR is never empty: the last replica in it stays, because nobody else may be elected.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::ids::NodeId;
+
+/// One state of a partition, as the controller has it or as a node believes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Leadership {
+    pub(crate) leader: Option<NodeId>,
+    pub(crate) epoch: i32,
+    /// In the order of the assignment.
+    pub(crate) isr: Vec<NodeId>,
+}
+
+impl Leadership {
+    /// The first of the replicas in sync that may lead; its like follows from every change.
+    pub(crate) fn first(replicas: &[NodeId], isr: Vec<NodeId>, epoch: i32, may_lead: impl Fn(NodeId) -> bool) -> Self {
+        let leader = replicas.iter().copied().find(|node| isr.contains(node) && may_lead(*node));
+        Leadership { leader, epoch, isr }
+    }
+
+    /// With another leader. A new epoch, if it is one.
+    pub(crate) fn led_by(&self, leader: Option<NodeId>) -> Leadership {
+        let epoch = if leader == self.leader { self.epoch } else { self.epoch + 1 };
+        Leadership { leader, epoch, isr: self.isr.clone() }
+    }
+
+    /// Without a node: it leaves the ISR if another one is left, and leads no more. Elections are clean: only a replica in sync is elected.
+    pub(crate) fn without(
+        &self,
+        node: NodeId,
+        replicas: impl Iterator<Item = NodeId>,
+        may_lead: impl Fn(NodeId) -> bool,
+    ) -> Leadership {
+        let mut isr = self.isr.clone();
+        if isr.len() > 1 {
+            isr.retain(|member| *member != node);
+        }
+        let rest = Leadership { isr, ..self.clone() };
+        match self.leader {
+            Some(leader) if leader != node => rest,
+            _ => rest.elected(replicas, |candidate| candidate != node && may_lead(candidate)),
+        }
+    }
+
+    /// The first replica in sync that may lead becomes the leader, if there is one.
+    pub(crate) fn elected(
+        &self,
+        mut replicas: impl Iterator<Item = NodeId>,
+        may_lead: impl Fn(NodeId) -> bool,
+    ) -> Leadership {
+        self.led_by(replicas.find(|node| self.isr.contains(node) && may_lead(*node)))
+    }
+}
+
+/// What a partition went through lately, for nodes whose metadata is old.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Past {
+    /// Oldest first, each with the time at which it ended.
+    ended: VecDeque<(Duration, Leadership)>,
+}
+
+impl Past {
+    pub(crate) fn push(&mut self, ended: Duration, leadership: Leadership) {
+        if self.ended.len() == REMEMBERED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((ended, leadership));
+    }
+
+    /// What held at a time; none if it still does. Before the oldest that is remembered, the oldest.
+    pub(crate) fn at(&self, time: Duration) -> Option<&Leadership> {
+        self.ended.iter().find(|(ended, _)| *ended > time).map(|(_, leadership)| leadership)
+    }
+}
+
+/// Enough to be told a few changes too late; a view older than that many changes helps nobody.
+const REMEMBERED: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
+
+    fn led_by_1() -> Leadership {
+        Leadership::first(&NODES, NODES.to_vec(), 4, |_| true)
+    }
+
+    fn without(from: &Leadership, node: i32, dead: &[i32]) -> (Option<i32>, i32, Vec<i32>) {
+        let next = from.without(NodeId(node), NODES.into_iter(), |id| !dead.contains(&id.0));
+        (next.leader.map(|id| id.0), next.epoch, next.isr.iter().map(|id| id.0).collect())
+    }
+
+    #[test]
+    fn leader_that_goes_is_followed_by_the_first_in_sync_that_may_lead() {
+        assert_eq!(without(&led_by_1(), 1, &[]), (Some(2), 5, vec![2, 3]));
+        assert_eq!(without(&led_by_1(), 1, &[2]), (Some(3), 5, vec![2, 3]));
+        let alone_in_sync = Leadership { isr: vec![NodeId(1), NodeId(3)], ..led_by_1() };
+        assert_eq!(without(&alone_in_sync, 1, &[]), (Some(3), 5, vec![3]), "2 is alive, but not in sync");
+    }
+
+    #[test]
+    fn last_in_sync_stays_so_and_leads_nothing() {
+        let last = Leadership { isr: vec![NodeId(1)], ..led_by_1() };
+        assert_eq!(without(&last, 1, &[]), (None, 5, vec![1]));
+        let nobody = last.without(NodeId(1), NODES.into_iter(), |_| true);
+        let back = nobody.elected(NODES.into_iter(), |_| true);
+        assert_eq!((back.leader, back.epoch), (Some(NodeId(1)), 6));
+    }
+
+    #[test]
+    fn follower_that_goes_leaves_the_epoch_alone() {
+        assert_eq!(without(&led_by_1(), 3, &[]), (Some(1), 4, vec![1, 2]));
+    }
+
+    #[test]
+    fn past_tells_what_held_at_a_time() {
+        let mut past = Past::default();
+        let at = |epoch| Leadership { epoch, ..led_by_1() };
+        past.push(Duration::from_secs(1), at(0));
+        past.push(Duration::from_secs(3), at(1));
+        let epoch = |millis| past.at(Duration::from_millis(millis)).map(|leadership| leadership.epoch);
+        assert_eq!(
+            [epoch(0), epoch(999), epoch(1_000), epoch(2_999), epoch(3_000)],
+            [Some(0), Some(0), Some(1), Some(1), None]
+        );
+    }
+}

@@ -1,0 +1,276 @@
+//! Steering, and the truth: what tests, simulations and the owner of a broker may do to a cluster, and see of it.
+//!
+//! Nothing here is part of Kafka's protocol. What is done takes effect in the same call; what comes of it later is due at
+//! [`Cluster::poll_timeout`]. Take events after every call that takes `now`.
+
+use std::time::Duration;
+
+use milena_wire::{ApiKey, Uuid};
+
+use crate::api::{CreateTopicError, NewTopic};
+use crate::cluster::Cluster;
+use crate::connection::CloseReason;
+use crate::ids::{ConnectionId, NodeId, PartitionIndex};
+use crate::log::PartitionLog;
+use crate::moment::Moment;
+use crate::nodes::{Process, Stop};
+use crate::partition::{Partition, ProduceFault};
+use crate::replica::Recovery;
+use crate::storage::StorageError;
+use crate::timers::Timer;
+use crate::topic_config::TopicConfig;
+use crate::topics::Topic;
+
+/// Which answers ask their client to slow down, and by how much (KIP-219).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Throttle {
+    /// Of which node; none for all.
+    pub node: Option<NodeId>,
+    /// To which requests; none for all.
+    pub api: Option<ApiKey>,
+    /// The `throttle_time_ms` of the answer, and how long its connection is muted afterwards.
+    pub time: Duration,
+    /// When it ends, on the monotonic clock. `Duration::MAX` for never.
+    pub until: Duration,
+    /// How many answers are throttled at most.
+    pub times: u32,
+}
+
+impl Cluster {
+    /// Makes a topic with default settings, as an administrator would. Replicas go around: partition `i` of `n` nodes is first led by the node at
+    /// place `i % n` in the order of ids, and kept by the next ones too.
+    pub fn create_topic(&mut self, name: &str, partitions: i32) -> Result<Uuid, CreateTopicError> {
+        self.add_topic(NewTopic::with_defaults(name, partitions))
+    }
+
+    /// Removes a topic and its logs; says whether it was there.
+    pub fn delete_topic(&mut self, now: Moment, name: &str) -> Result<bool, StorageError> {
+        let removed = self.remove_topic(name);
+        self.settle(now);
+        removed
+    }
+
+    /// Gives a topic other settings from now on; says whether the topic is there.
+    pub fn alter_topic(&mut self, name: &str, config: TopicConfig) -> Result<bool, StorageError> {
+        let Some(topic) = self.topics.named_mut(name) else {
+            return Ok(false);
+        };
+        let before = std::mem::replace(&mut topic.config, config);
+        let saved = self.save_catalogue();
+        if let (Err(_), Some(topic)) = (&saved, self.topics.named_mut(name)) {
+            topic.config = before;
+        }
+        saved.map(|()| true)
+    }
+
+    /// Answers the next Produce attempts on a partition, at its leader, with an error. Faults of one partition are used up in order.
+    /// Says whether the partition is there.
+    pub fn plant(&mut self, topic: &str, partition: PartitionIndex, fault: ProduceFault) -> bool {
+        let partition = self.topics.named_mut(topic).and_then(|topic| topic.partition_mut(partition));
+        partition.map(|partition| partition.plant(fault)).is_some()
+    }
+
+    /// SIGSTOP: the node keeps its connections, and new ones are made; it reads nothing, answers nothing and copies nothing. After the session
+    /// timeout it is fenced, and what it leads goes to replicas in sync. Says whether it was running.
+    pub fn freeze(&mut self, now: Moment, node: NodeId) -> bool {
+        let session_timeout = self.config.session_timeout;
+        let Some(state) = self.nodes.get_mut(node).filter(|state| state.works()) else {
+            return false;
+        };
+        state.process = Process::Frozen;
+        state.learns_at = None;
+        state.knows_until.get_or_insert(now.elapsed);
+        state.away_since = Some(now.elapsed);
+        if !state.is_fenced {
+            state.silent_since = Some(now.elapsed);
+            self.timers.set(now.elapsed.saturating_add(session_timeout), Timer::Fence(node));
+        }
+        for connection in self.connections_of(node) {
+            self.parking.hold(connection);
+        }
+        self.settle(now);
+        true
+    }
+
+    /// SIGCONT: the node executes what waits in its sockets, and what arrives, with what it knew before: it may lead under an epoch that is over,
+    /// append under it, and answer acks=1; it can commit nothing that way. After [`ClusterConfig::catch_up`](crate::ClusterConfig::catch_up)
+    /// it learns the truth: requests that wait for followers end in NOT_LEADER_OR_FOLLOWER with their base offset, the log is cut to
+    /// what the leader has, and it follows. Says whether it was frozen.
+    pub fn thaw(&mut self, now: Moment, node: NodeId) -> bool {
+        let learns_at = now.elapsed.saturating_add(self.config.catch_up);
+        let Some(state) = self.nodes.get_mut(node).filter(|state| state.process == Process::Frozen) else {
+            return false;
+        };
+        state.process = Process::Waking;
+        state.learns_at = Some(learns_at);
+        state.silent_since = None;
+        state.away_since = None;
+        self.timers.set(learns_at, Timer::Learn(node));
+        self.each_partition(now, |partition, _| partition.replica(node).is_some());
+        for connection in self.connections_of(node) {
+            self.parking.resume(connection);
+            self.serve_waiting(now, connection);
+        }
+        self.settle(now);
+        true
+    }
+
+    /// Ends the node's process, frozen or not: its connections close, its logs stay. What it leads goes to replicas in sync at once, or after the
+    /// session timeout; see [`Stop`]. Says whether there was a process.
+    pub fn stop(&mut self, now: Moment, node: NodeId, how: Stop) -> bool {
+        let session_timeout = self.config.session_timeout;
+        let Some(state) = self.nodes.get_mut(node).filter(|state| state.process != Process::Stopped) else {
+            return false;
+        };
+        // A frozen process does not hear SIGTERM.
+        let is_clean = how == Stop::Clean && state.works();
+        if is_clean {
+            self.fence(now, node);
+            self.settle(now);
+        }
+        let state = self.nodes.get_mut(node).expect("it was just found");
+        state.process = Process::Stopped;
+        state.learns_at = None;
+        state.knows_until = None;
+        state.away_since = Some(now.elapsed);
+        if !state.is_fenced && state.silent_since.is_none() {
+            state.silent_since = Some(now.elapsed);
+            self.timers.set(now.elapsed.saturating_add(session_timeout), Timer::Fence(node));
+        }
+        for connection in self.connections_of(node) {
+            self.close(connection, CloseReason::NodeStopped);
+        }
+        true
+    }
+
+    /// Begins a stopped node's process anew: of each producer it remembers the last batch only, its logs are cut to what the leaders have, and it
+    /// follows. Partitions that had no leader for want of it get one. Says whether it was stopped.
+    pub fn start(&mut self, now: Moment, node: NodeId) -> bool {
+        let recovery = Recovery { now, producer_expiry: self.config.producer_expiry };
+        if self.nodes.get(node).is_none_or(|state| state.process != Process::Stopped) {
+            return false;
+        }
+        // A process that registers ends the session of the one before it.
+        self.fence(now, node);
+        self.each_partition(now, |partition, _| {
+            partition.restart(node, recovery);
+            false
+        });
+        self.admit(now, node);
+        self.settle(now);
+        true
+    }
+
+    /// From now on the node copies every batch so much later as a follower: acks=all waits for it, and it falls out of sync if that is longer than
+    /// `replica.lag.time.max.ms`. `Duration::MAX` is not at all; none ends it. What it leads is not touched. Says whether there is such
+    /// a node.
+    pub fn lag(&mut self, now: Moment, node: NodeId, delay: Option<Duration>) -> bool {
+        let Some(state) = self.nodes.get_mut(node) else {
+            return false;
+        };
+        state.lag = delay.filter(|delay| !delay.is_zero());
+        self.each_partition(now, |partition, _| partition.replica(node).is_some());
+        self.settle(now);
+        true
+    }
+
+    /// Makes another node the leader, as an administrator's election does. Says whether it could be: it must be in sync and not fenced, and
+    /// lead not already. A frozen node can be made leader; it does not hear of it before it is thawed.
+    pub fn move_leader(&mut self, now: Moment, topic: &str, partition: PartitionIndex, node: NodeId) -> bool {
+        let Self { topics, nodes, .. } = self;
+        let Some(topic) = topics.named_mut(topic) else { return false };
+        let id = topic.id;
+        let Some(found) = topic.partition_mut(partition) else { return false };
+        if !found.isr().contains(&node) || !nodes.is_eligible(node) {
+            return false;
+        }
+        let next = found.leadership.led_by(Some(node));
+        if !found.decide(now.elapsed, next, nodes) {
+            return false;
+        }
+        self.leadership_changed = true;
+        self.replicate(now, id, partition);
+        self.settle(now);
+        true
+    }
+
+    /// Throttles answers from now on. Rules are looked at in the order in which they were made; the first that fits counts.
+    pub fn throttle(&mut self, _now: Moment, rule: Throttle) {
+        self.throttles.push(rule);
+    }
+
+    /// From now on the node's Metadata answers tell leaders, epochs, ISRs and living nodes as they were so long ago; zero ends it. Topics are
+    /// told as they are. Of each partition the last 16 changes are remembered, of each node the last one. Says whether there is such a
+    /// node.
+    pub fn age_metadata(&mut self, _now: Moment, node: NodeId, age: Duration) -> bool {
+        self.nodes.get_mut(node).map(|state| state.metadata_age = age).is_some()
+    }
+
+    fn connections_of(&self, node: NodeId) -> Vec<ConnectionId> {
+        let of_node = self.connections.iter().filter(|(_, connection)| connection.node == node);
+        of_node.map(|(id, _)| *id).collect()
+    }
+}
+
+/// The truth, for whoever checks.
+impl Cluster {
+    /// All topics, by name.
+    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.topics.iter()
+    }
+
+    /// A topic by its name.
+    pub fn topic(&self, name: &str) -> Option<&Topic> {
+        self.topics.named(name)
+    }
+
+    /// A partition.
+    pub fn partition(&self, topic: &str, partition: PartitionIndex) -> Option<&Partition> {
+        self.topics.named(topic)?.partition(partition)
+    }
+
+    /// The log of a partition: its leader's, or that of who led last. What lies behind the high watermark is not committed.
+    pub fn log(&self, topic: &str, partition: PartitionIndex) -> Option<&PartitionLog> {
+        self.partition(topic, partition).map(Partition::log)
+    }
+
+    /// The log as one node has it.
+    pub fn log_on(&self, node: NodeId, topic: &str, partition: PartitionIndex) -> Option<&PartitionLog> {
+        self.partition(topic, partition)?.log_on(node)
+    }
+
+    /// Who leads a partition, as the controller has it. None without such a partition, and while no replica in sync is alive.
+    pub fn leader(&self, topic: &str, partition: PartitionIndex) -> Option<NodeId> {
+        self.partition(topic, partition)?.leader()
+    }
+
+    /// Under which epoch. Rises by one with every change of the leader.
+    pub fn leader_epoch(&self, topic: &str, partition: PartitionIndex) -> Option<i32> {
+        self.partition(topic, partition).map(Partition::leader_epoch)
+    }
+
+    /// The replicas in sync, in the order of the assignment.
+    pub fn isr(&self, topic: &str, partition: PartitionIndex) -> Option<&[NodeId]> {
+        self.partition(topic, partition).map(Partition::isr)
+    }
+
+    /// One past the last committed record, as the owner of [`Cluster::log`] knows it.
+    pub fn high_watermark(&self, topic: &str, partition: PartitionIndex) -> Option<i64> {
+        self.partition(topic, partition).map(Partition::high_watermark)
+    }
+
+    /// The ids of all nodes, ascending.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.nodes.iter().map(|state| state.node.id)
+    }
+
+    /// What a node's process is doing.
+    pub fn process(&self, node: NodeId) -> Option<Process> {
+        self.nodes.get(node).map(|state| state.process)
+    }
+
+    /// Whether the controller counts on a node.
+    pub fn is_fenced(&self, node: NodeId) -> bool {
+        self.nodes.get(node).is_some_and(|state| state.is_fenced)
+    }
+}

@@ -291,20 +291,25 @@ impl Cluster {
         }
     }
 
-    /// Does what is due: silent nodes are fenced, late followers copy or fall out of sync, requests that have waited long enough are answered.
+    /// Does what is due, in the order in which it was: silent nodes are fenced, late followers copy or fall out of sync, requests that
+    /// have waited long enough are answered.
     pub fn handle_timeout(&mut self, now: Moment) {
-        while let Some(timer) = self.timers.take_due(now.elapsed) {
-            match timer {
-                Timer::Fence(node) => self.fence_if_silent(now, node),
-                Timer::Learn(node) => self.learn(now, node),
-                Timer::Replicate(topic, index) => self.replicate(now, topic, index),
-                Timer::Unmute(connection) => self.unmute(now, connection),
+        while let Some(due) = self.poll_timeout().filter(|due| *due <= now.elapsed) {
+            match self.parking.due(due) {
+                Some(connection) => self.complete(now, connection),
+                None => self.handle_timer(now, due),
             }
             self.settle(now);
         }
-        while let Some(connection) = self.parking.due(now.elapsed) {
-            self.complete(now, connection);
-            self.settle(now);
+    }
+
+    fn handle_timer(&mut self, now: Moment, due: Duration) {
+        match self.timers.take_due(due) {
+            Some(Timer::Fence(node)) => self.fence_if_silent(now, node),
+            Some(Timer::Learn(node)) => self.learn(now, node),
+            Some(Timer::Replicate(topic, index)) => self.replicate(now, topic, index),
+            Some(Timer::Unmute(connection)) => self.unmute(now, connection),
+            None => {}
         }
     }
 

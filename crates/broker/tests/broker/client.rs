@@ -157,7 +157,9 @@ impl Bench {
     /// Code and base offset of sending a batch for partition 0 of `orders` to a node that answers at once.
     pub fn produced_at(&mut self, node: i32, batch: impl Into<Bytes>) -> (ErrorCode, i64) {
         let connection = self.send_batch(node, batch);
-        self.answer_to(connection)
+        let answer = self.answer_to(connection);
+        self.cluster.disconnect(connection);
+        answer
     }
 
     /// Leader, leader epoch and ISR of partition 0 of `orders`, as the controller has them.

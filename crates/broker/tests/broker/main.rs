@@ -3,6 +3,7 @@
 mod answers;
 mod client;
 mod fetch;
+mod frozen;
 mod hints;
 mod hostile;
 mod leaders;
@@ -11,4 +12,5 @@ mod produce;
 mod replicas;
 mod restart;
 mod server;
+mod stopped;
 mod topics;

@@ -10,7 +10,7 @@ use milena_wire::{ApiKey, ErrorCode};
 
 use super::*;
 use crate::ids::{NodeId, TopicIndex};
-use crate::producer::back::BackConfig;
+use crate::producer::back::{Acks, BackConfig};
 use crate::producer::completion::{BatchEnd, Delivery};
 use crate::producer::control::NewPartition;
 use crate::producer::expiry::Expiry;
@@ -55,19 +55,26 @@ pub(super) struct Rig {
     pub(super) produce_version: i16,
 }
 
+fn lane_config() -> LaneConfig {
+    LaneConfig {
+        connection: ConnectionConfig::new(Arc::from("me"), REQUEST_TIMEOUT),
+        produce_timeout: Duration::from_secs(1),
+        reconnect: RETRY,
+    }
+}
+
+fn back_config() -> BackConfig {
+    BackConfig::new(DELIVERY_TIMEOUT, RETRY)
+}
+
 pub(super) fn topic(index: TopicIndex) -> TopicRef {
     TopicRef { name: Arc::from(format!("topic-{index}")), id: Uuid([index.0 as u8 + 1; 16]) }
 }
 
 impl Rig {
     pub(super) fn new() -> Self {
-        let config = LaneConfig {
-            connection: ConnectionConfig::new(Arc::from("me"), REQUEST_TIMEOUT),
-            produce_timeout: Duration::from_secs(1),
-            reconnect: RETRY,
-        };
         Self {
-            lane: Lane::new(LaneId::fast(NodeId(1)), config, 5),
+            lane: Lane::new(LaneId::fast(NodeId(1)), lane_config(), 5),
             fronts: BTreeMap::new(),
             memory: CountedMemory::new(usize::MAX),
             now: Moment::from_micros(1_000_000),
@@ -104,20 +111,44 @@ impl Rig {
         rig
     }
 
-    /// A connected lane with so many partitions of one topic.
-    pub(super) fn connected(partitions: u32) -> Self {
+    /// A connected slow lane with one partition.
+    pub(super) fn slow() -> Self {
         let mut rig = Self::new();
-        for id in 0..partitions {
-            rig.adopt_new(id, TopicIndex(0), FRONT);
-            rig.grant(id, crate::producer::testbed::IDENTITY);
-        }
-        rig.turn();
-        rig.connect();
+        rig.lane = Lane::new(LaneId { node: NodeId(1), is_slow: true }, lane_config(), 5);
+        rig.begin(1, back_config());
         rig
     }
 
+    /// A connected lane with one partition that is not idempotent and asks for such acknowledgements.
+    pub(super) fn with_acks(acks: Acks) -> Self {
+        let mut rig = Self::new();
+        rig.begin(1, BackConfig { acks, is_idempotent: false, ..back_config() });
+        rig
+    }
+
+    /// A connected lane with so many partitions of one topic.
+    pub(super) fn connected(partitions: u32) -> Self {
+        let mut rig = Self::new();
+        rig.begin(partitions, back_config());
+        rig
+    }
+
+    fn begin(&mut self, partitions: u32, config: BackConfig) {
+        for id in 0..partitions {
+            self.adopt_with(id, TopicIndex(0), FRONT, config);
+            self.grant(id, crate::producer::testbed::IDENTITY);
+        }
+        self.turn();
+        if self.is_dialing {
+            self.connect();
+        }
+    }
+
     pub(super) fn adopt_new(&mut self, id: u32, of: TopicIndex, front: FrontConfig) {
-        let config = BackConfig::new(DELIVERY_TIMEOUT, RETRY);
+        self.adopt_with(id, of, front, back_config());
+    }
+
+    fn adopt_with(&mut self, id: u32, of: TopicIndex, front: FrontConfig, config: BackConfig) {
         let index = PartitionIndex(id as i32);
         let new = NewPartition { id: PartitionId(id), index, trouble: Trouble::new() };
         self.fronts.insert(PartitionId(id), PartitionFront::new(index, Arc::clone(&new.trouble), front));
@@ -370,7 +401,12 @@ pub(super) fn partitions_of(asked: &Asked) -> Vec<i32> {
 }
 
 /// An answer to a Produce request, with what `tell` says for each partition.
-pub(super) fn answer_to(asked: &Asked, mut tell: impl FnMut(i32) -> (ErrorCode, i64)) -> Vec<u8> {
+pub(super) fn answer_to(asked: &Asked, tell: impl FnMut(i32) -> (ErrorCode, i64)) -> Vec<u8> {
+    asked.answer(&response_to(asked, tell))
+}
+
+/// As [`answer_to`], not encoded yet.
+pub(super) fn response_to(asked: &Asked, mut tell: impl FnMut(i32) -> (ErrorCode, i64)) -> ProduceResponse {
     let request: ProduceRequest = asked.decode();
     let responses = request.topic_data.iter().map(|topic| TopicProduceResponse {
         name: topic.name.clone(),
@@ -391,7 +427,7 @@ pub(super) fn answer_to(asked: &Asked, mut tell: impl FnMut(i32) -> (ErrorCode, 
             .collect(),
         ..TopicProduceResponse::default()
     });
-    asked.answer(&ProduceResponse { responses: responses.collect(), ..ProduceResponse::default() })
+    ProduceResponse { responses: responses.collect(), ..ProduceResponse::default() }
 }
 
 /// Far more steps than any turn has work for.

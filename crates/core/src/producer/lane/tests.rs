@@ -1,13 +1,20 @@
 //! A lane turn by turn.
 
-use super::rig::{REQUEST_TIMEOUT, Rig, answer_to, partitions_of};
+mod moves;
+mod pace;
+
+use std::sync::Arc;
+
+use super::rig::{REQUEST_TIMEOUT, Rig, answer_to, partitions_of, response_to, topic};
 use milena_wire::ErrorCode;
 use milena_wire::messages::produce::request::ProduceRequest;
 use milena_wire::messages::produce::response::ProduceResponse;
 
 use super::*;
 use crate::fault::{DialError, FailedDial};
-use crate::ids::{NodeId, TopicIndex};
+use crate::ids::{LeaderEpoch, NodeId, TopicIndex};
+use crate::metadata::Address;
+use crate::producer::back::Acks;
 use crate::producer::completion::BatchEnd;
 use crate::producer::front::FrontConfig;
 use crate::producer::outcome::{AttemptError, Because, Outcome};
@@ -425,52 +432,6 @@ fn garbage_between_answers_ends_the_connection_and_loses_no_batch() {
 }
 
 #[test]
-fn an_idle_partition_leaves_at_once_and_one_on_the_wire_when_it_is_answered() {
-    let mut rig = Rig::anchored(2);
-    rig.recall(0, Recall::WhenIdle);
-    rig.turn();
-    assert_eq!(rig.released.iter().map(PartitionBack::id).collect::<Vec<_>>(), [PartitionId(0)]);
-    assert!(!rig.lane.leads(PartitionId(0)));
-    rig.flush(1, b"x");
-    rig.append(1, b"y");
-    rig.recall(1, Recall::WhenIdle);
-    rig.wait(10 * MILLI);
-    assert_eq!((rig.released.len(), rig.asked.len()), (1, 1), "nothing more is claimed");
-    assert!(rig.fronts[&PartitionId(1)].has_open(), "its front stays as it is");
-    rig.acknowledge();
-    assert_eq!(rig.released.len(), 2);
-    assert_eq!(rig.lane.poll_timeout(), None);
-}
-
-#[test]
-fn a_recalled_partition_leaves_with_its_connection_and_keeps_its_stamps_on_the_next_lane() {
-    let mut rig = Rig::anchored(1);
-    rig.flush(0, b"x");
-    let first = rig.asked[0].decode::<ProduceRequest>();
-    rig.recall(0, Recall::WhenIdle);
-    rig.cut();
-    let back = rig.released.pop().expect("it left");
-    rig.wait(RETRY_MAX);
-    rig.adopt(back);
-    rig.wait(RETRY_MAX);
-    rig.connect();
-    assert_eq!(rig.asked[0].decode::<ProduceRequest>(), first);
-}
-
-#[test]
-fn a_recalled_partition_whose_topic_was_recreated_leaves_at_once() {
-    let mut rig = Rig::anchored(1);
-    rig.flush(0, b"x");
-    rig.recall(0, Recall::WhenIdle);
-    rig.recreate(0, Uuid([9; 16]));
-    rig.turn();
-    assert_eq!(rig.released.len(), 1);
-    assert_eq!(rig.ends, [(PartitionId(0), BatchEnd::Undetermined(Undetermined::TopicRecreated))]);
-    rig.acknowledge();
-    assert_eq!(rig.ends.len(), 1, "the late answer is nobody's");
-}
-
-#[test]
 fn sent_batches_are_given_up_in_the_lane_when_their_time_is_over() {
     let mut rig = Rig::anchored(1);
     rig.needs_identity.clear();
@@ -504,20 +465,4 @@ fn a_lane_whose_producer_ends_holds_nothing_afterwards_and_stays_quiet() {
     rig.wait(Duration::from_secs(60));
     rig.connect();
     assert_eq!(rig.asked.len(), 0);
-}
-
-/// Rule 27 through the lane: an answer's throttle counts.
-#[test]
-fn a_throttled_request_has_its_time_after_the_throttle() {
-    let mut rig = Rig::anchored(2);
-    rig.flush(0, b"x");
-    rig.flush(1, b"y");
-    let asked = rig.asked.pop_front().expect("a request waits");
-    rig.receive(&asked.answer(&ProduceResponse { throttle_time_ms: 1_500, ..ProduceResponse::default() }));
-    let started = rig.now;
-    rig.wait(REQUEST_TIMEOUT + 1_499 * MILLI);
-    assert!(rig.faults.is_empty());
-    rig.now = started + REQUEST_TIMEOUT + 1_500 * MILLI;
-    rig.turn();
-    assert_eq!(rig.faults.len(), 1);
 }

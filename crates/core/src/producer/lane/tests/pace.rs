@@ -1,0 +1,140 @@
+//! Brokers that take their time: throttling, suspicion, and partitions that hold up others (rule 27); and requests that
+//! are not answered at all (rule 29).
+
+use super::*;
+
+/// Rule 27 through the lane: an answer's throttle counts.
+#[test]
+fn a_throttled_request_has_its_time_after_the_throttle() {
+    let mut rig = Rig::anchored(2);
+    rig.flush(0, b"x");
+    rig.flush(1, b"y");
+    let asked = rig.asked.pop_front().expect("a request waits");
+    rig.receive(&asked.answer(&ProduceResponse { throttle_time_ms: 1_500, ..ProduceResponse::default() }));
+    let started = rig.now;
+    rig.wait(REQUEST_TIMEOUT + 1_499 * MILLI);
+    assert!(rig.faults.is_empty());
+    rig.now = started + REQUEST_TIMEOUT + 1_500 * MILLI;
+    rig.turn();
+    assert_eq!(rig.faults.len(), 1);
+}
+
+/// A throttled broker reads nothing (KIP-219), so what is claimed meanwhile could only not be withdrawn any more.
+#[test]
+fn nothing_is_claimed_while_the_broker_is_throttled() {
+    let mut rig = Rig::anchored(1);
+    rig.flush(0, b"x");
+    let asked = rig.asked.pop_front().expect("a request waits");
+    let mut response = response_to(&asked, |_| (ErrorCode::NONE, 100));
+    response.throttle_time_ms = 700;
+    rig.receive(&asked.answer(&response));
+    rig.flush(0, b"y");
+    rig.wait(699 * MILLI);
+    assert!(rig.asked.is_empty());
+    assert_eq!(rig.lane.poll_timeout(), Some(rig.now + MILLI));
+    rig.wait(MILLI);
+    assert_eq!(rig.asked.len(), 1);
+}
+
+/// A frozen leader never says that it leads no more.
+#[test]
+fn an_answer_that_takes_longer_than_the_followers_may_makes_the_lane_ask_who_leads_again_and_again() {
+    let mut rig = Rig::anchored(1);
+    rig.flush(0, b"x");
+    rig.metadata_wanted = 0;
+    rig.wait(999 * MILLI);
+    assert_eq!(rig.metadata_wanted, 0);
+    rig.wait(MILLI);
+    assert_eq!(rig.metadata_wanted, 1);
+    rig.wait(999 * MILLI);
+    assert_eq!(rig.metadata_wanted, 1);
+    rig.acknowledge();
+    rig.wait(Duration::from_secs(5));
+    assert_eq!(rig.metadata_wanted, 1, "and stops when it is answered");
+}
+
+/// One frozen follower of one partition held its neighbour for 3.0 s, in the same request and in the next one (Kafka 4.3.1).
+#[test]
+fn a_partition_whose_followers_are_slow_leaves_and_its_neighbours_do_not_wait_for_what_it_asked_before() {
+    let mut rig = Rig::anchored(2);
+    let both = |rig: &mut Rig| {
+        for id in [0, 1] {
+            rig.append(id, b"x");
+        }
+        rig.wait(FRONT.linger);
+    };
+    both(&mut rig);
+    both(&mut rig);
+    assert_eq!(rig.asked.len(), 2);
+    rig.answer_with(|index| if index == 0 { (ErrorCode::REQUEST_TIMED_OUT, -1) } else { (ErrorCode::NONE, 100) });
+    assert!(matches!(&rig.reports[..], [LaneReport::Slow(PartitionId(0))]), "{:?}", rig.reports);
+    assert!(matches!(rig.faults.last(), Some(ConnectionError::HeldUp)));
+    assert_eq!(rig.released.len(), 1, "nothing of it is unanswered any more");
+    rig.connect();
+    rig.wait(RETRY_MAX);
+    assert_eq!(rig.partitions_asked(), [1], "on another connection, without its neighbour");
+    rig.acknowledge();
+    assert_eq!(rig.ends.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [1, 1]);
+}
+
+#[test]
+fn a_partition_that_alone_takes_long_to_commit_leaves_too_and_one_without_neighbours_stays() {
+    for (partitions, leaves) in [(1, false), (2, true)] {
+        let mut rig = Rig::anchored(partitions);
+        rig.flush(0, b"x");
+        rig.wait(501 * MILLI);
+        rig.acknowledge();
+        assert_eq!(rig.released.len(), usize::from(leaves));
+        assert!(rig.faults.is_empty(), "nothing holds up anybody");
+    }
+}
+
+#[test]
+fn on_the_slow_lane_a_partition_that_is_prompt_for_a_while_may_go_back() {
+    let mut rig = Rig::slow();
+    for _ in 0..7 {
+        rig.flush(0, b"x");
+        rig.acknowledge();
+    }
+    rig.flush(0, b"x");
+    rig.wait(501 * MILLI);
+    rig.acknowledge();
+    assert!(rig.reports.is_empty() && rig.released.is_empty(), "{:?}", rig.reports);
+    for _ in 0..8 {
+        rig.flush(0, b"x");
+        rig.acknowledge();
+    }
+    assert!(matches!(&rig.reports[..], [LaneReport::Prompt(PartitionId(0))]), "{:?}", rig.reports);
+}
+
+#[test]
+fn without_acknowledgements_batches_end_when_their_last_byte_is_handed_over() {
+    let mut rig = Rig::with_acks(Acks::None);
+    rig.is_writable = false;
+    rig.flush(0, b"x");
+    rig.write_some(30);
+    assert!(rig.ends.is_empty());
+    rig.write_some(1_000);
+    rig.turn();
+    assert_eq!(rig.ends, [(PartitionId(0), BatchEnd::Undetermined(Undetermined::NoAcknowledgementAsked))]);
+    assert_eq!(rig.asked.pop_front().expect("it was read").decode::<ProduceRequest>().acks, 0);
+    rig.is_writable = true;
+    rig.flush(0, b"y");
+    assert_eq!(rig.ends.len(), 2);
+    rig.wait(Duration::from_secs(60));
+    assert!(rig.faults.is_empty(), "no answer is missed");
+}
+
+#[test]
+fn a_request_without_acknowledgements_that_was_cut_short_goes_again() {
+    let mut rig = Rig::with_acks(Acks::None);
+    rig.is_writable = false;
+    rig.flush(0, b"x");
+    rig.write_some(30);
+    rig.cut();
+    rig.is_writable = true;
+    rig.wait(RETRY_MAX);
+    rig.connect();
+    rig.wait(RETRY_MAX);
+    assert_eq!(rig.ends, [(PartitionId(0), BatchEnd::Undetermined(Undetermined::NoAcknowledgementAsked))]);
+}

@@ -207,7 +207,8 @@ fn contexts() -> Vec<Context> {
                 is_idempotent: is(4),
                 acks,
                 records,
-                ..CLEAN
+                #[cfg(feature = "plants")]
+                plant: crate::plant::Plant::Clean,
             });
         }
     }

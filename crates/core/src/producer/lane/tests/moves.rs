@@ -67,6 +67,7 @@ fn a_partition_recalled_at_once_leaves_its_attempts_behind_and_hears_of_them() {
 
     let mut next = Rig::connected(0);
     next.now = rig.now;
+    std::mem::swap(&mut next.memory, &mut rig.memory);
     next.fronts.append(&mut rig.fronts);
     next.adopt(back);
     next.turn();

@@ -99,3 +99,121 @@ impl Inner {
         self.posted.drain(start..end).collect()
     }
 }
+
+#[cfg(all(test, not(milena_model)))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::producer::completion::{Delivery, RecordState};
+    use crate::producer::outcome::{Outcome, Settlement, Written};
+    use crate::producer::testbed::{Wakes, poll, ticks};
+    use crate::time::Tick;
+
+    const REFUSED: NotWritten = NotWritten::Cancelled;
+
+    fn written(base_offset: i64) -> BatchEnd {
+        BatchEnd::Written { base_offset: Some(base_offset), log_append_time: None }
+    }
+
+    /// A claimed batch of six records, of which the third was withdrawn before the claim; posted with their index as tag.
+    fn claimed() -> Arc<BatchCompletion> {
+        let batch = BatchCompletion::new(crate::ids::PartitionIndex(4), crate::producer::trouble::Trouble::new());
+        batch.start_deadline_run(0, Tick::not_before(ticks(3)));
+        batch.seal(6, (0..6).map(|index| Posted { index, tag: u64::from(index) }).collect());
+        Delivery::new(Arc::clone(&batch), 2).cancel();
+        assert_eq!(batch.claim().len(), 1);
+        batch
+    }
+
+    fn tags(posted: Vec<Posted>) -> Vec<u64> {
+        posted.into_iter().map(|posted| posted.tag).collect()
+    }
+
+    fn offset(batch: &BatchCompletion, index: u32) -> Option<i64> {
+        match batch.state(index) {
+            RecordState::Written(Written { offset, .. }) => offset,
+            other => panic!("record {index} is {other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_part_tells_its_own_records_and_the_last_one_ends_the_batch() {
+        let batch = claimed();
+        let wakes: [Arc<Wakes>; 2] = Default::default();
+        let mut deliveries = [0, 4].map(|index| Delivery::new(Arc::clone(&batch), index));
+        for (delivery, wakes) in deliveries.iter_mut().zip(&wakes) {
+            assert!(poll(delivery, wakes).is_pending());
+        }
+        assert_eq!(tags(batch.settle_part(3..6, written(50))), [3, 4, 5]);
+        assert_eq!(wakes.each_ref().map(|wakes| wakes.count()), [0, 1]);
+        assert_eq!([3, 4, 5].map(|index| offset(&batch, index)), [50, 51, 52].map(Some));
+        assert_eq!((batch.state(0), batch.end()), (RecordState::Waiting, None));
+        assert!(batch.is_wanted());
+        assert_eq!(tags(batch.settle_part(0..3, written(10))), [0, 1, 2], "one that was withdrawn is reported too");
+        assert_eq!([0, 1].map(|index| offset(&batch, index)), [10, 11].map(Some));
+        assert_eq!(batch.state(2), RecordState::NotWritten(NotWritten::Cancelled));
+        assert_eq!((batch.end(), batch.tally().written), (Some(BatchEnd::InParts), 5));
+        assert!(poll(&mut deliveries[0], &wakes[0]).is_ready() && !batch.is_wanted());
+    }
+
+    #[test]
+    fn the_part_that_is_the_whole_is_the_batch() {
+        let batch = claimed();
+        batch.settle_part(0..6, written(10));
+        assert_eq!(batch.end(), Some(written(10)));
+        assert_eq!([0, 1, 3, 5].map(|index| offset(&batch, index)), [10, 11, 12, 14].map(Some));
+    }
+
+    #[test]
+    fn refused_records_are_told_at_once_and_the_others_close_up() {
+        let batch = claimed();
+        // Of those that are sent (0, 1, 3, 4, 5) the second and the fourth.
+        assert_eq!(tags(batch.refuse(0..6, &[1, 3], REFUSED)), [1, 4]);
+        assert_eq!([1, 4].map(|index| batch.state(index)), [RecordState::NotWritten(REFUSED); 2]);
+        assert_eq!(batch.state(3), RecordState::Waiting);
+        assert_eq!(tags(batch.settle_part(0..6, written(10))), [0, 2, 3, 5]);
+        assert_eq!([0, 3, 5].map(|index| offset(&batch, index)), [10, 11, 12].map(Some));
+        assert_eq!([1, 4].map(|index| batch.state(index)), [RecordState::NotWritten(REFUSED); 2]);
+        assert_eq!(batch.tally().not_written, 3);
+    }
+
+    /// A place that the part does not have is nobody's.
+    #[test]
+    fn records_are_named_within_their_part() {
+        let batch = claimed();
+        assert_eq!(tags(batch.refuse(3..6, &[0, 7], REFUSED)), [3]);
+        assert_eq!(batch.nth_sent(0, 2), 4, "the third that is sent");
+        assert_eq!(batch.nth_sent(0, 9), 6);
+    }
+
+    #[test]
+    fn who_was_released_before_stays_in_doubt_and_the_fate_learns_the_part() {
+        let batch = claimed();
+        batch.release_due(ticks(3));
+        let fate = |index| match batch.outcome(index) {
+            Some(Outcome::Unknown(fate)) => fate,
+            other => panic!("{other:?}"),
+        };
+        let (mut refused, mut first, mut second) = (fate(1), fate(0), fate(5));
+        let wakes = Arc::new(Wakes::default());
+        assert!(poll(&mut refused, &wakes).is_pending() && poll(&mut second, &wakes).is_pending());
+        assert_eq!(tags(batch.refuse(0..6, &[1], REFUSED)), [] as [u64; 0], "they were reported at their deadline");
+        assert!(wakes.count() > 0);
+        assert_eq!(batch.state(1), RecordState::Unknown);
+        assert!(
+            matches!(poll(&mut refused, &wakes), std::task::Poll::Ready(Settlement::NotWritten(why)) if why.reason == REFUSED)
+        );
+        batch.settle_part(0..3, written(7));
+        assert!(
+            matches!(poll(&mut first, &wakes), std::task::Poll::Ready(Settlement::Written(at)) if at.offset == Some(7))
+        );
+        assert!(poll(&mut second, &wakes).is_pending());
+        let doubt = crate::producer::outcome::Undetermined::NoFence;
+        batch.settle_part(3..6, BatchEnd::Undetermined(doubt));
+        assert!(
+            matches!(poll(&mut second, &wakes), std::task::Poll::Ready(Settlement::Undetermined(why)) if why.reason == doubt)
+        );
+        assert!(!batch.is_wanted());
+    }
+}

@@ -57,7 +57,9 @@ impl PartitionBack {
         }
         #[cfg(feature = "plants")]
         let renewal = match self.config.plant {
-            crate::plant::Plant::SecondStampWithoutProof => Renewal { has_proof: true, ..renewal },
+            crate::plant::Plant::SecondStampWithoutProof | crate::plant::Plant::GapMeansAbsent => {
+                Renewal { has_proof: true, ..renewal }
+            }
             _ => renewal,
         };
         let mut kept = std::collections::VecDeque::new();

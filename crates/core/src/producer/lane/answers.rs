@@ -18,7 +18,7 @@ use crate::time::Moment;
 /// A partition that takes longer to commit is slow (rule 27).
 const SLOW_AFTER: Duration = Duration::from_millis(500);
 
-/// Answers in a row that come sooner make a slow partition prompt again.
+/// So many answers in a row that come sooner make a slow partition prompt again.
 const PROMPT_ANSWERS: u32 = 8;
 
 /// An answer for a partition that has left the lane.
@@ -156,7 +156,7 @@ impl Lane {
         let Some(held) = self.partitions.get_mut(&id).filter(|held| !held.is_recalled) else { return };
         if self.id.is_slow {
             held.prompt_answers = if is_slow || is_late { 0 } else { held.prompt_answers + 1 };
-            if held.prompt_answers == PROMPT_ANSWERS {
+            if held.prompt_answers > 0 && held.prompt_answers.is_multiple_of(PROMPT_ANSWERS) {
                 self.report(LaneReport::Prompt(id));
             }
         } else if is_slow && may_leave {

@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use milena_core::fault::{self, ConnectionError};
 use milena_core::metadata::Address;
 use milena_core::producer::outcome::KafkaError;
-use milena_core::time::Moment;
 
+use crate::clock::Clock;
 use crate::record::Record;
 
 /// Why a record was not accepted. Nothing of it was written, and the record is given back.
@@ -23,12 +23,21 @@ pub struct SendError<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendRefused {
-    /// `buffer_memory` is used up, or others wait for room; from `send`: until the deadline ended.
-    BufferFull,
+    /// The topic's partitions are not known, because no broker can be asked; from `send`: until the deadline ended.
+    Unreachable {
+        /// Why not, by the address tried.
+        faults: Arc<[AddressFault]>,
+    },
+    /// The cluster says that the topic is not there; from `send`: until the deadline ended.
+    TopicMissing,
+    /// The cluster says that this client may not see the topic; from `send`: until the deadline ended.
+    TopicNotAuthorized,
+    /// The cluster says this instead of the topic's partitions; from `send`: until the deadline ended.
+    TopicRefused(KafkaError),
     /// The topic's partitions are not known yet; from `send`: until the deadline ended. Await [`crate::Topic::ready`] first.
     MetadataPending,
-    /// The cluster says that the topic is not there or must not be seen; from `send`: until the deadline ended.
-    TopicMissing(KafkaError),
+    /// `buffer_memory` is used up, or others wait for room; from `send`: until the deadline ended.
+    BufferFull,
     /// The record alone is larger than `max_request_size`.
     RecordTooLarge {
         /// Bytes of a batch with this record alone.
@@ -38,8 +47,22 @@ pub enum SendRefused {
     },
     /// The producer was closed.
     Closed,
-    /// The producer's driver has ended, by a panic: a bug, please report it.
+    /// The producer's driver has ended: its runtime was shut down, or it panicked, which is a bug; please report it.
     DriverLost,
+}
+
+impl SendRefused {
+    /// Whether the topic's partitions were not known.
+    pub(crate) fn is_about_metadata(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::TopicMissing
+            | Self::TopicNotAuthorized
+            | Self::TopicRefused(_)
+            | Self::MetadataPending => true,
+            Self::BufferFull | Self::RecordTooLarge { .. } | Self::Closed | Self::DriverLost => false,
+        }
+    }
 }
 
 impl<'a> SendError<'a> {
@@ -54,7 +77,7 @@ impl<'a> SendError<'a> {
 
     /// Whether the same call may succeed later.
     pub fn is_retriable(&self) -> bool {
-        matches!(self.reason, SendRefused::BufferFull | SendRefused::MetadataPending | SendRefused::TopicMissing(_))
+        self.reason.is_about_metadata() || self.reason == SendRefused::BufferFull
     }
 
     /// The record, to be sent again.
@@ -67,14 +90,26 @@ impl fmt::Display for SendError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let topic = &self.topic;
         match &self.reason {
-            SendRefused::BufferFull => write!(f, "no room for a record of topic {topic}: buffer_memory is used up"),
-            SendRefused::MetadataPending => write!(f, "the partitions of topic {topic} are not known yet"),
-            SendRefused::TopicMissing(code) => {
-                write!(f, "the cluster has no topic {topic} for this client: {code}; create it first")
+            SendRefused::Unreachable { faults } => {
+                write!(f, "the partitions of topic {topic} are not known, because no broker answers: ")?;
+                write_faults(f, faults)
             }
-            SendRefused::RecordTooLarge { size, limit } => {
-                write!(f, "record of {size} bytes exceeds max_request_size {limit} for topic {topic}")
+            SendRefused::TopicMissing => write_topic_missing(f, topic),
+            SendRefused::TopicNotAuthorized => write_topic_not_authorized(f, topic),
+            SendRefused::TopicRefused(code) => write!(f, "the cluster refuses topic {topic}: {code}"),
+            SendRefused::MetadataPending => {
+                write!(f, "the partitions of topic {topic} are not known yet: give the first call more time")
             }
+            SendRefused::BufferFull => write!(
+                f,
+                "no room for a record of topic {topic}: buffer_memory is used up; send slower, wait for outcomes, or \
+                 raise it"
+            ),
+            SendRefused::RecordTooLarge { size, limit } => write!(
+                f,
+                "record of {size} bytes exceeds max_request_size {limit} for topic {topic}: send less in one record, or \
+                 raise max_request_size and the topic's max.message.bytes"
+            ),
             SendRefused::Closed => write!(f, "the producer is closed; topic {topic} takes no more records"),
             SendRefused::DriverLost => {
                 write!(f, "the producer's driver has ended; topic {topic} takes no more records")
@@ -85,7 +120,7 @@ impl fmt::Display for SendError<'_> {
 
 impl std::error::Error for SendError<'_> {}
 
-/// Why a producer or a topic is not ready.
+/// Why a record could not be sent at the moment, from [`crate::Producer::ready`] and [`crate::Topic::ready`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadyError {
@@ -93,11 +128,46 @@ pub enum ReadyError {
     Unreachable {
         /// The time.
         within: Duration,
-        /// Why not, by the address tried; empty if none was tried to its end.
+        /// Why not, by the address tried.
         faults: Vec<AddressFault>,
     },
-    /// Brokers answer, but the topic is not there or must not be seen.
+    /// Brokers answer, but those that lead the topic's partitions could not be reached at the addresses that they tell.
+    LeadersUnreachable {
+        /// The topic's name.
+        topic: String,
+        /// The time.
+        within: Duration,
+        /// Why not, by the address tried.
+        faults: Vec<AddressFault>,
+    },
+    /// No partition of the topic has a leader.
+    NoLeader {
+        /// The topic's name.
+        topic: String,
+        /// The time.
+        within: Duration,
+    },
+    /// Brokers answer, but none has given a producer id within the time.
+    NoProducerId {
+        /// The time.
+        within: Duration,
+        /// What a broker said when it was last asked; none if none has answered.
+        code: Option<KafkaError>,
+    },
+    /// The cluster says that the topic is not there.
     TopicMissing {
+        /// Its name.
+        topic: String,
+    },
+    /// The cluster says that this client may not see the topic.
+    TopicNotAuthorized {
+        /// Its name.
+        topic: String,
+    },
+    /// The cluster says that this client may not get a producer id.
+    ClusterNotAuthorized,
+    /// The cluster says this instead of the topic's partitions.
+    TopicRefused {
         /// Its name.
         topic: String,
         /// What the cluster said.
@@ -110,8 +180,10 @@ pub enum ReadyError {
         /// The time.
         within: Duration,
     },
-    /// The producer was closed, or its driver has ended.
+    /// The producer was closed.
     Closed,
+    /// The producer's driver has ended: its runtime was shut down, or it panicked, which is a bug; please report it.
+    DriverLost,
 }
 
 impl fmt::Display for ReadyError {
@@ -124,16 +196,45 @@ impl fmt::Display for ReadyError {
                 write!(f, "no broker answered within {within:?}: ")?;
                 write_faults(f, faults)
             }
-            Self::TopicMissing { topic, code } => {
-                write!(f, "the cluster has no topic {topic} for this client: {code}; create it first")
+            Self::LeadersUnreachable { topic, within, faults } => {
+                write!(f, "the brokers that lead topic {topic} could not be reached within {within:?} where their ")?;
+                f.write_str("advertised.listeners say that they are: ")?;
+                write_faults(f, faults)
             }
+            Self::NoLeader { topic, within } => write!(
+                f,
+                "no partition of topic {topic} had a leader within {within:?}: check that the brokers with its replicas \
+                 run"
+            ),
+            Self::NoProducerId { within, code: Some(code) } => {
+                write!(f, "no broker gave a producer id within {within:?}; the last answer was {code}")
+            }
+            Self::NoProducerId { within, code: None } => {
+                write!(f, "no broker answered a request for a producer id within {within:?}")
+            }
+            Self::TopicMissing { topic } => write_topic_missing(f, topic),
+            Self::TopicNotAuthorized { topic } => write_topic_not_authorized(f, topic),
+            Self::ClusterNotAuthorized => f.write_str(
+                "this client may not get a producer id: grant it WRITE on any topic (Kafka 2.8 and later) or \
+                 IDEMPOTENT_WRITE on the cluster",
+            ),
+            Self::TopicRefused { topic, code } => write!(f, "the cluster refuses topic {topic}: {code}"),
             Self::TopicPending { topic, within } => write!(f, "no answer about topic {topic} within {within:?}"),
             Self::Closed => f.write_str("the producer is closed"),
+            Self::DriverLost => f.write_str("the producer's driver has ended"),
         }
     }
 }
 
 impl std::error::Error for ReadyError {}
+
+fn write_topic_missing(f: &mut fmt::Formatter<'_>, topic: &str) -> fmt::Result {
+    write!(f, "the cluster has no topic {topic}, and sending does not create it: create it first")
+}
+
+fn write_topic_not_authorized(f: &mut fmt::Formatter<'_>, topic: &str) -> fmt::Result {
+    write!(f, "this client may not see topic {topic}: grant it DESCRIBE and WRITE on the topic")
+}
 
 /// An address that could not be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,18 +244,18 @@ pub struct AddressFault {
     pub address: String,
     /// How often it was tried since any broker answered.
     pub attempts: u32,
-    /// How long ago the last attempt failed.
-    pub failed_ago: Duration,
+    /// When the last attempt failed.
+    pub failed_at: Instant,
     /// Why.
     pub error: ConnectionError,
 }
 
 impl AddressFault {
-    pub(crate) fn new(now: Moment, address: &Address, fault: &fault::AddressFault) -> Self {
+    pub(crate) fn new(clock: &Clock, address: &Address, fault: &fault::AddressFault) -> Self {
         Self {
             address: address.to_string(),
             attempts: fault.attempts,
-            failed_ago: now.since(fault.failed_at),
+            failed_at: clock.instant(fault.failed_at).unwrap_or_else(Instant::now),
             error: fault.error.clone(),
         }
     }

@@ -16,7 +16,7 @@ use milena_wire::ErrorCode;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::error::ReadyError;
+use crate::error::{AddressFault, ReadyError};
 use crate::gate::Gate;
 use crate::pool::ChunkPool;
 use crate::report::{ReportSlice, Reporter};
@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     slots: Mutex<Vec<Arc<PartitionSlot>>>,
     topics: Mutex<BTreeMap<Arc<str>, Arc<TopicShared>>>,
     closed: Mutex<Option<NotWritten>>,
+    /// Why the cluster cannot be asked, while it cannot.
+    faults: Mutex<Arc<[AddressFault]>>,
 }
 
 #[derive(Debug)]
@@ -105,6 +107,7 @@ impl Shared {
             slots: Mutex::new(Vec::new()),
             topics: Mutex::new(BTreeMap::new()),
             closed: Mutex::new(None),
+            faults: Mutex::new(Arc::new([])),
         }
     }
 
@@ -161,6 +164,17 @@ impl Shared {
         if open * 2 >= self.pool.held() {
             self.seal_all(SealReason::Memory);
         }
+    }
+
+    /// Why the cluster cannot be asked, by address; empty while it can, or nothing was tried to its end.
+    pub(crate) fn faults(&self) -> Arc<[AddressFault]> {
+        Arc::clone(&self.faults.lock())
+    }
+
+    /// Called by the driver alone.
+    pub(crate) fn set_faults(&self, faults: Arc<[AddressFault]>) {
+        let old = std::mem::replace(&mut *self.faults.lock(), faults);
+        drop(old);
     }
 
     /// Why nothing is accepted any more, if so.

@@ -11,13 +11,12 @@ use milena_core::producer::completion::Delivery;
 use milena_core::producer::front::{AppendError, Appended, RecordRef, Reply, WhenFull};
 use milena_core::producer::outcome::NotWritten;
 use milena_core::time::{Moment, Now};
-use milena_wire::murmur2;
-use tokio::sync::oneshot;
+use milena_wire::{ErrorCode, murmur2};
 
 use crate::error::{ReadyError, SendError, SendRefused};
 use crate::producer::Handle;
 use crate::record::Record;
-use crate::shared::{Command, Shared, TopicShared};
+use crate::shared::{Shared, TopicShared};
 use crate::slot::{CallerWaker, PartitionSlot, Watch};
 use crate::turns::{Ticket, TurnQueue};
 
@@ -61,13 +60,12 @@ impl Topic {
         self.shared.partitions().len()
     }
 
-    /// Waits until the topic's partitions are known, at most `deadline`; gives their number. Optional: `send` waits too.
-    /// Dropping this future before it resolves changes nothing.
+    /// Waits until a record could be sent to the topic, at most `deadline`: the cluster answers, the topic's partitions
+    /// are known, a broker that leads one of them is connected, and a producer id is there. Gives the number of
+    /// partitions; the error says what is missing and why. It is about now, see [`crate::Producer::ready`]. Optional: a
+    /// record waits for all of it too. Dropping this future before it resolves changes nothing.
     pub async fn ready(&self, deadline: Duration) -> Result<usize, ReadyError> {
-        let (reply, answer) = oneshot::channel();
-        let command = Command::Ready { deadline, topic: Some(Arc::clone(&self.shared)), reply };
-        self.handle.shared().commands.send(command).map_err(|_| ReadyError::Closed)?;
-        answer.await.unwrap_or(Err(ReadyError::Closed))?;
+        self.handle.ready(Some(Arc::clone(&self.shared)), deadline).await?;
         Ok(self.partition_count())
     }
 
@@ -238,7 +236,15 @@ impl Topic {
         if let Some(why) = self.shared().closed() {
             return refused_by_close(why);
         }
-        self.shared.missing().map_or(SendRefused::MetadataPending, |code| SendRefused::TopicMissing(code.into()))
+        match self.shared.missing() {
+            Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => SendRefused::TopicMissing,
+            Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED) => SendRefused::TopicNotAuthorized,
+            Some(code) => SendRefused::TopicRefused(code.into()),
+            None => match self.shared().faults() {
+                faults if faults.is_empty() => SendRefused::MetadataPending,
+                faults => SendRefused::Unreachable { faults },
+            },
+        }
     }
 
     #[cold]
@@ -267,7 +273,7 @@ enum Rights {
 }
 
 fn is_pending<T>(decided: &Result<T, SendRefused>) -> bool {
-    matches!(decided, Err(SendRefused::MetadataPending | SendRefused::TopicMissing(_)))
+    matches!(decided, Err(refused) if refused.is_about_metadata())
 }
 
 fn is_full<T>(decided: &Result<T, SendRefused>) -> bool {

@@ -371,9 +371,10 @@ impl<T> Connection<T> {
 
     /// What has been waited for the longest, and for how long: why nothing has come yet.
     pub fn unanswered(&self, now: Moment) -> Option<ConnectionError> {
-        let oldest = self.in_flight.front()?;
-        let since = self.oldest_since.max(self.throttled_until);
-        Some(ConnectionError::TimedOut { api: oldest.key.name(), after: now.since(since) })
+        let since = self.waits_since()?;
+        self.in_flight
+            .front()
+            .map(|oldest| ConnectionError::TimedOut { api: oldest.key.name(), after: now.since(since) })
     }
 
     /// What it means that the peer closed the connection, or broke it, at this point.

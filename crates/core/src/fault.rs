@@ -42,6 +42,11 @@ pub enum ConnectionError {
         /// All addresses that were tried, in this order.
         tried: Arc<[FailedDial]>,
     },
+    /// The attempt has not come to its end; only told to those who wait no longer.
+    NotYet {
+        /// How long it has lasted.
+        after: Duration,
+    },
     /// The peer answers in TLS.
     SpeaksTls,
     /// The peer answers in HTTP.
@@ -164,7 +169,7 @@ impl ConnectionError {
             Self::NotConnected { tried, .. } if tried.iter().all(|dial| dial.why == DialError::Refused) => {
                 AttemptError::ConnectionRefused
             }
-            Self::NotConnected { .. } => AttemptError::NotConnected,
+            Self::NotConnected { .. } | Self::NotYet { .. } => AttemptError::NotConnected,
             Self::SpeaksTls => AttemptError::SpeaksTls,
             Self::SpeaksHttp | Self::NotKafka { .. } | Self::ClosedBeforeVersions => AttemptError::NotKafka,
             Self::BrokerTooOld { .. } | Self::ClientTooOld { .. } | Self::ApiMissing { .. } => {
@@ -195,6 +200,7 @@ impl ConnectionError {
             Self::NameNotResolved { .. }
             | Self::NameLookupTimedOut { .. }
             | Self::NotConnected { .. }
+            | Self::NotYet { .. }
             | Self::ClosedBeforeVersions
             | Self::ClosedAtFirstRequest { .. }
             | Self::TimedOut { .. }
@@ -215,6 +221,7 @@ impl fmt::Display for ConnectionError {
                 write!(f, "the name {host} was not resolved within {after:?}: check the DNS of this machine")
             }
             Self::NotConnected { host, tried } => write_failed_dials(f, host, tried),
+            Self::NotYet { after } => write!(f, "not connected after {after:?}"),
             Self::SpeaksTls => f.write_str(
                 "the port speaks TLS, this client plain text only: use the port of a PLAINTEXT listener of the broker",
             ),
@@ -323,6 +330,8 @@ pub struct AddressFault {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     by_address: BTreeMap<Address, AddressFault>,
+    /// Counts changes, for those who keep a copy.
+    revision: u64,
 }
 
 impl Faults {
@@ -335,11 +344,20 @@ impl Faults {
     pub fn note(&mut self, now: Moment, address: Address, error: ConnectionError) {
         let attempts = self.by_address.get(&address).map_or(0, |fault| fault.attempts) + 1;
         self.by_address.insert(address, AddressFault { attempts, failed_at: now, error });
+        self.revision += 1;
     }
 
     /// Somebody answered.
     pub fn clear(&mut self) {
-        self.by_address.clear();
+        if !self.by_address.is_empty() {
+            self.by_address.clear();
+            self.revision += 1;
+        }
+    }
+
+    /// Another number after every change.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Whether none is known.

@@ -357,7 +357,6 @@ impl Client {
     fn obey_lane(&mut self, stage: &mut Stage, net: &mut Network, id: LaneId, event: LaneEvent) {
         match event {
             LaneEvent::Ended(_, ended) => conclude(stage, &self.memory, ended),
-            LaneEvent::Connected => stage.note(format_args!("lane {id} is connected")),
             LaneEvent::Disconnected(error) => {
                 stage.note(format_args!("lane {id} hangs up: {error}"));
                 self.hang_up(stage, net, Owner::Lane(id));

@@ -24,25 +24,18 @@ use super::Surroundings;
 use super::dial::lost;
 use super::drain::{doubt_for, end_back};
 use super::lane_task::{FromLane, LaneTask, ToLane};
+use super::ready::ReadyWaiters;
 use super::socket::{Outgoing, Socket};
 use super::timer::Timer;
 use super::watch_task::{AskLive, WatchTask};
 use crate::config::Settings;
-use crate::error::{AddressFault, ReadyError};
+use crate::error::AddressFault;
 use crate::gate::Gate;
 use crate::shared::{Command, TopicShared};
 use crate::slot::PartitionSlot;
 
 struct LaneHandle {
     orders: mpsc::UnboundedSender<ToLane>,
-}
-
-/// Somebody waits for a broker, or for a topic.
-struct ReadyWaiter {
-    topic: Option<Arc<TopicShared>>,
-    due: Moment,
-    within: std::time::Duration,
-    reply: oneshot::Sender<Result<(), ReadyError>>,
 }
 
 struct ControlTask {
@@ -58,8 +51,9 @@ struct ControlTask {
     idle: Arc<Gate<PartitionId>>,
     forgotten: Vec<PartitionId>,
     topics: Vec<Arc<TopicShared>>,
-    waiters: Vec<ReadyWaiter>,
-    is_reached: bool,
+    waiters: ReadyWaiters,
+    /// Of the control machine's faults, as the callers know them.
+    faults_told: u64,
     socket: Socket,
     outgoing: Outgoing,
     timer: Timer,
@@ -93,8 +87,8 @@ pub(super) async fn run(
         idle: Arc::new(Gate::new()),
         forgotten: Vec::new(),
         topics: Vec::new(),
-        waiters: Vec::new(),
-        is_reached: false,
+        waiters: ReadyWaiters::default(),
+        faults_told: 0,
         socket: Socket::Closed,
         outgoing: Outgoing::default(),
         timer: Timer::new(),
@@ -148,8 +142,9 @@ impl ControlTask {
             if self.drain_events() || drained || moved {
                 continue;
             }
-            self.answer_waiters(now);
-            let waiter = self.waiters.iter().map(|waiter| waiter.due).min();
+            self.tell_faults();
+            self.waiters.answer(&self.control, now, &self.surroundings.shared.clock);
+            let waiter = self.waiters.next_due();
             let next = self.control.poll_timeout().into_iter().chain(waiter).min().unwrap_or(Moment::NEVER);
             if self.timer.poll_due(next, &self.surroundings.shared.clock, cx).is_ready() {
                 continue;
@@ -188,8 +183,10 @@ impl ControlTask {
                 self.topics.push(topic);
             }
             Command::Ready { deadline, topic, reply } => {
-                let due = self.now() + deadline;
-                self.waiters.push(ReadyWaiter { topic, due, within: deadline, reply });
+                let now = self.now();
+                let topic = topic.map(|topic| (self.control.want_topic(&topic.name), Arc::clone(&topic.name)));
+                self.control.begin_readiness(now);
+                self.waiters.add(now, topic, deadline, reply);
             }
             Command::Flush { deadline, reply } => self.flush(deadline, reply),
             Command::Close { deadline, reply } => self.close(deadline, reply),
@@ -336,7 +333,7 @@ impl ControlTask {
         match event {
             ControlEvent::Dial(address) => self.socket = Socket::dial(&address, self.surroundings.connect_timeout),
             ControlEvent::HangUp => self.close_socket(),
-            ControlEvent::Reached => self.is_reached = true,
+            ControlEvent::Reached => {}
             ControlEvent::PartitionsAppeared(topic, partitions) => self.add_partitions(topic, &partitions),
             ControlEvent::TopicMissing(topic, code) => self.topics[topic.0 as usize].set_missing(code),
             ControlEvent::LaneNeeded(lane, address) => self.open_lane(lane, address),
@@ -345,6 +342,16 @@ impl ControlTask {
                 let shared = &self.surroundings.shared;
                 shared.conclude(&shared.slot(partition), ended, &self.surroundings.reporter);
             }
+        }
+    }
+
+    /// Callers who are refused for want of metadata learn why there is none.
+    fn tell_faults(&mut self) {
+        let (faults, shared) = (self.control.faults(), &self.surroundings.shared);
+        if faults.revision() != self.faults_told {
+            self.faults_told = faults.revision();
+            let told = faults.iter().map(|(address, fault)| AddressFault::new(&shared.clock, address, fault));
+            shared.set_faults(told.collect());
         }
     }
 
@@ -383,37 +390,6 @@ impl ControlTask {
             // The lane was lost; its last word, which ends the producer, is on its way.
             self.end_back(*back, NotWritten::DriverLost);
         }
-    }
-
-    fn answer_waiters(&mut self, now: Moment) {
-        let waiters = std::mem::take(&mut self.waiters);
-        for waiter in waiters {
-            match self.readiness(&waiter, now) {
-                // Whoever asked may have left.
-                Some(answer) => drop(waiter.reply.send(answer)),
-                None => self.waiters.push(waiter),
-            }
-        }
-    }
-
-    fn readiness(&self, waiter: &ReadyWaiter, now: Moment) -> Option<Result<(), ReadyError>> {
-        let within = waiter.within;
-        match &waiter.topic {
-            None if self.is_reached => return Some(Ok(())),
-            Some(topic) if !topic.partitions().is_empty() => return Some(Ok(())),
-            _ if now < waiter.due => return None,
-            _ => {}
-        }
-        let Some(topic) = waiter.topic.as_ref().filter(|_| self.is_reached) else {
-            let faults = self.control.faults().iter();
-            let faults = faults.map(|(address, fault)| AddressFault::new(now, address, fault)).collect();
-            return Some(Err(ReadyError::Unreachable { within, faults }));
-        };
-        let name = topic.name.to_string();
-        Some(Err(match topic.missing() {
-            Some(code) => ReadyError::TopicMissing { topic: name, code: code.into() },
-            None => ReadyError::TopicPending { topic: name, within },
-        }))
     }
 
     /// Stops every task; each ends what it holds, for this reason.

@@ -268,7 +268,6 @@ impl LaneTask {
                 let slot = self.slots.get(&partition).expect("a batch ends where its partition is led");
                 return self.surroundings.shared.conclude(slot, ended, &self.surroundings.reporter);
             }
-            LaneEvent::Connected => return,
             LaneEvent::Disconnected(_) => return self.close_socket(),
             LaneEvent::Report(report) => report,
         };

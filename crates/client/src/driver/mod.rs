@@ -18,6 +18,7 @@ mod control_task;
 pub(crate) mod dial;
 mod drain;
 mod lane_task;
+mod ready;
 mod socket;
 mod timer;
 mod watch_task;

@@ -37,6 +37,7 @@ fn all() -> Vec<(ConnectionError, &'static str)> {
             "Network is unreachable (os error 101) ([::1]:9092) and connection refused (10.0.0.1:9092): check the \
              route, firewalls, and that the broker runs",
         ),
+        (E::NotYet { after: TEN }, "not connected after 10s"),
         (
             E::SpeaksTls,
             "the port speaks TLS, this client plain text only: use the port of a PLAINTEXT listener of the broker",
@@ -121,6 +122,8 @@ fn of_each_address_the_last_fault_is_kept_and_how_often_it_was_tried() {
     faults.note(Moment::from_micros(3), address("b"), ConnectionError::Unasked);
     let told: Vec<_> = faults.iter().map(|(address, fault)| (&*address.host, fault.attempts, &fault.error)).collect();
     assert_eq!(told, [("a", 1, &ConnectionError::SpeaksTls), ("b", 2, &ConnectionError::Unasked)]);
+    assert_eq!(faults.revision(), 3);
     faults.clear();
-    assert!(faults.is_empty());
+    faults.clear();
+    assert_eq!((faults.is_empty(), faults.revision()), (true, 4));
 }

@@ -27,6 +27,9 @@ use crate::ids::{Epoch, Identity, LaneId, NodeId, PartitionId, PartitionIndex, P
 use crate::metadata::{Address, Metadata, TopicMetadata, TopicState};
 use crate::time::Moment;
 
+use self::readiness::Reach;
+pub use self::readiness::{ReadyQuestion, Unready};
+
 /// What the control machine needs to know of the configuration.
 #[derive(Clone, Debug)]
 pub struct ControlConfig {
@@ -83,7 +86,7 @@ enum Purpose {
 #[derive(Debug)]
 enum Link {
     Down { retry_at: Moment },
-    Dialing { address: Address },
+    Dialing { address: Address, since: Moment },
     Up { address: Address, connection: Box<Connection<Purpose>> },
 }
 
@@ -117,7 +120,7 @@ pub struct Control {
     /// Counts dials, to go through the addresses in turn.
     dials: usize,
     failures: u32,
-    faults: Faults,
+    reach: Reach,
     topics: Vec<ControlTopic>,
     partitions: Vec<ControlPartition>,
     lanes: BTreeMap<LaneId, Address>,
@@ -140,7 +143,7 @@ impl Control {
             link: Link::Down { retry_at: Moment::START },
             dials: 0,
             failures: 0,
-            faults: Faults::new(),
+            reach: Reach::default(),
             topics: Vec::new(),
             partitions: Vec::new(),
             lanes: BTreeMap::new(),
@@ -167,7 +170,7 @@ impl Control {
 
     /// Why the addresses tried since the last answer could not be asked.
     pub fn faults(&self) -> &Faults {
-        &self.faults
+        &self.reach.faults
     }
 
     /// The cluster's own id, once told.
@@ -190,6 +193,8 @@ impl Control {
             LaneReport::NeedsMetadata | LaneReport::LeaderHint(..) | LaneReport::Slow(_) | LaneReport::Prompt(_) => {
                 self.refresh_metadata()
             }
+            LaneReport::Connected(lane) => self.handle_lane_connected(lane),
+            LaneReport::Disconnected(lane, error) => self.handle_lane_disconnected(now, lane, error),
             LaneReport::Stray(partition, stray) => self.forward(now, partition, stray),
             LaneReport::ProducerIdUsedElsewhere(producer_id) => self.abandon(producer_id),
             LaneReport::Released(back) => self.handle_released(*back),
@@ -277,7 +282,7 @@ impl Control {
 
     /// The control connection's socket is open.
     pub fn handle_connected(&mut self, now: Moment) {
-        if let Link::Dialing { address } = &self.link {
+        if let Link::Dialing { address, .. } = &self.link {
             let connection = Box::new(Connection::new(self.config.connection.clone(), now));
             self.link = Link::Up { address: address.clone(), connection };
         }
@@ -290,7 +295,7 @@ impl Control {
                 self.link = down;
                 return;
             }
-            Link::Dialing { address } => (address, None),
+            Link::Dialing { address, .. } => (address, None),
             Link::Up { address, connection } => (address, Some(connection)),
         };
         self.link = Link::Down { retry_at: now + self.pause_before_dial() };
@@ -298,7 +303,9 @@ impl Control {
             Some(connection) => connection.explain(error),
             None => error,
         };
-        self.faults.note(now, address, error);
+        self.reach.faults.note(now, address, error);
+        // A broker that is gone may lead nothing any more.
+        self.metadata.refresh();
         for unanswered in connection.into_iter().flat_map(|connection| connection.close()) {
             self.handle_unanswered(now, unanswered.purpose);
         }
@@ -396,8 +403,10 @@ impl Control {
         // Negative numbers in a batch mean "not idempotent", so a broker that gives such an id gives none.
         let is_usable = response.producer_id >= 0 && response.producer_epoch >= 0;
         if !ErrorCode(response.error_code).is_none() || !is_usable {
+            self.reach.identity_refused = Some(ErrorCode(response.error_code)).filter(|code| !code.is_none());
             return self.identity_failed(now);
         }
+        self.reach.identity_refused = None;
         self.is_asking_identity = false;
         self.identity_failures = 0;
         let producer_id = ProducerId(response.producer_id);
@@ -407,7 +416,8 @@ impl Control {
 
     fn take_metadata(&mut self, now: Moment, response: &MetadataResponse) {
         self.failures = 0;
-        self.faults.clear();
+        self.reach.answered_at = Some(now);
+        self.reach.faults.clear();
         let cluster = self.metadata.cluster_id().cloned();
         self.metadata.handle_response(now, response, &mut self.chance);
         if cluster.is_some() && cluster.as_ref() != self.metadata.cluster_id() {
@@ -588,7 +598,7 @@ impl Control {
                 let candidates = self.candidates();
                 let address = candidates[self.dials % candidates.len()].clone();
                 self.dials += 1;
-                self.link = Link::Dialing { address: address.clone() };
+                self.link = Link::Dialing { address: address.clone(), since: now };
                 self.events.push_back(ControlEvent::Dial(address));
             }
             Link::Down { .. } | Link::Dialing { .. } => {}
@@ -621,5 +631,6 @@ impl Control {
 /// Before this version Metadata creates the topics it is asked for (KIP-204); brokers since 0.11 speak it.
 const METADATA_OLDEST: i16 = 4;
 
+mod readiness;
 #[cfg(all(test, not(milena_model)))]
 mod tests;

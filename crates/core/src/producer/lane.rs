@@ -89,6 +89,10 @@ pub enum LaneOrder {
 /// What a lane tells control.
 #[derive(Debug)]
 pub enum LaneReport {
+    /// The lane's broker told its versions; requests can be sent.
+    Connected(LaneId),
+    /// The lane's broker could not be reached, or not any more, for this reason.
+    Disconnected(LaneId, ConnectionError),
     /// A partition has no producer id; the one that it names must not be used again.
     NeedsIdentity(PartitionId, Option<ProducerId>),
     /// The cluster may have changed.
@@ -113,8 +117,6 @@ pub enum LaneReport {
 pub enum LaneEvent {
     /// A batch ended; its outcome must be published and its memory given back.
     Ended(PartitionId, Ended),
-    /// The broker told its versions; requests can be sent.
-    Connected,
     /// There is no connection (any more), for this reason. Its socket must be closed, if it is not: then dial again at
     /// [`Lane::poll_dial`].
     Disconnected(ConnectionError),
@@ -413,13 +415,9 @@ impl Lane {
         let retry_at = now + self.config.reconnect.after(self.failures, &mut self.chance);
         self.report(LaneReport::NeedsMetadata);
         let Link::Up(connection) = std::mem::replace(&mut self.link, Link::Down { retry_at }) else {
-            self.note_trouble(&error);
-            self.events.push_back(LaneEvent::Disconnected(error));
-            return;
+            return self.tell_end(error);
         };
-        let error = connection.explain(error);
-        self.note_trouble(&error);
-        self.events.push_back(LaneEvent::Disconnected(error));
+        self.tell_end(connection.explain(error));
         for unanswered in connection.close() {
             for attempt in unanswered.purpose.attempts {
                 self.lose_attempt(now, &attempt, unanswered.was_all_written);
@@ -435,11 +433,13 @@ impl Lane {
         self.act(attempt.partition, lost);
     }
 
-    /// Records that wait are told what they wait for.
-    fn note_trouble(&self, error: &ConnectionError) {
+    /// Also to the records that wait: it is what they wait for.
+    fn tell_end(&mut self, error: ConnectionError) {
         for held in self.partitions.values() {
             held.back.trouble().note(Some(self.id.node), error.attempt_error());
         }
+        self.events.push_back(LaneEvent::Disconnected(error.clone()));
+        self.report(LaneReport::Disconnected(self.id, error));
     }
 
     /// So many more bytes were handed to the kernel.

@@ -69,7 +69,7 @@ impl Lane {
                 }
                 self.is_connected = true;
                 self.failures = 0;
-                self.events.push_back(LaneEvent::Connected);
+                self.events.push_back(LaneEvent::Report(LaneReport::Connected(self.id)));
             }
             let Some(answer) = connection.poll_answer() else { return };
             self.suspects_at = None;

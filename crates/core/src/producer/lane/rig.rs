@@ -325,8 +325,10 @@ impl Rig {
             LaneEvent::Report(LaneReport::NeedsIdentity(id, abandoned)) => self.needs_identity.push((id, abandoned)),
             LaneEvent::Report(LaneReport::NeedsMetadata) => self.metadata_wanted += 1,
             LaneEvent::Report(LaneReport::Released(back)) => self.released.push(*back),
+            LaneEvent::Report(LaneReport::Connected(_)) => self.connections += 1,
+            // The same as the event of its name.
+            LaneEvent::Report(LaneReport::Disconnected(..)) => {}
             LaneEvent::Report(report) => self.reports.push(report),
-            LaneEvent::Connected => self.connections += 1,
             LaneEvent::Disconnected(error) => {
                 self.faults.push(error);
                 self.close_socket();

@@ -114,9 +114,10 @@ impl fmt::Display for OpenError {
             OpenError::NoNodes => f.write_str("a cluster needs at least one node"),
             OpenError::RepeatedNode(node) => write!(f, "two nodes have the id {node}; give each its own"),
             OpenError::OtherNodes { stored, configured } if stored != configured => {
+                let s = if *stored == 1 { "" } else { "s" };
                 write!(
                     f,
-                    "the data is that of a cluster of {stored}; start {stored} nodes, not {configured}, or use other data"
+                    "the data is that of a cluster of {stored} node{s}, not of {configured}; start {stored}, or use other data"
                 )
             }
             OpenError::OtherNodes { .. } => f.write_str("the data names nodes with other ids; use those or other data"),

@@ -276,7 +276,10 @@ impl Cluster {
             let mut made = Vec::new();
             for node in replicas.iter().copied() {
                 let segment = self.storage.create_segment(Place { node, topic, partition: index })?;
-                made.push(Replica::open(node, segment, leadership.clone(), recovery)?.0);
+                let (mut replica, _) = Replica::open(node, segment, leadership.clone(), recovery)?;
+                // Empty logs agree.
+                replica.agreed_epoch = Some(leadership.epoch);
+                made.push(replica);
             }
             partitions.push(Partition::new(made, leadership));
         }

@@ -18,8 +18,17 @@ impl Sink {
     /// # Panics
     /// If it does not start: without it there is nothing to measure.
     pub fn start(program: impl AsRef<Path>, partitions: u32) -> Self {
+        Self::start_with(program, partitions, None)
+    }
+
+    /// As [`Self::start`], with when to answer Produce: milliseconds, or `never`.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_with(program: impl AsRef<Path>, partitions: u32, produce: Option<&str>) -> Self {
         let mut child = Command::new(program.as_ref())
             .arg(partitions.to_string())
+            .args(produce)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,10 +1,13 @@
-//! A broker that throws every record away and says that it was written: `sink PARTITIONS` prints its address and serves
-//! any topic with that many partitions until its standard input ends.
+//! A broker that throws every record away and says that it was written: `sink PARTITIONS [MILLISECONDS|never]` prints its
+//! address and serves any topic with that many partitions until its standard input ends. With a number it says so this
+//! much later, one request after the other as brokers do; with `never` not at all. Topics whose name starts with `silent`
+//! have another leader, which never does.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use bytes::Bytes;
 use milena_wire::frame::{self, RequestHeader};
@@ -25,34 +28,63 @@ use milena_wire::{ApiKey, Reader, Request, Uuid};
 type Ends = Mutex<BTreeMap<(Uuid, i32), i64>>;
 
 struct Sink {
-    port: u16,
+    /// Of node 1, and of node 2, which is silent.
+    ports: [u16; 2],
     partitions: i32,
     ends: Ends,
 }
 
+/// When a Produce request is answered.
+#[derive(Clone, Copy)]
+enum Produce {
+    After(Duration),
+    Never,
+}
+
+impl Produce {
+    fn named(argument: Option<&str>) -> Self {
+        match argument {
+            Some("never") => Self::Never,
+            Some(millis) => Self::After(Duration::from_millis(millis.parse().expect("a number of milliseconds"))),
+            None => Self::After(Duration::ZERO),
+        }
+    }
+}
+
 fn main() -> io::Result<()> {
     let partitions = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(1);
+    let produce = Produce::named(std::env::args().nth(2).as_deref());
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     println!("{address}");
-    let sink: &'static Sink = Box::leak(Box::new(Sink { port: address.port(), partitions, ends: Ends::default() }));
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            // A client that hangs up ends its thread.
-            std::thread::spawn(move || sink.serve(stream));
-        }
-    });
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let ports = [address.port(), silent.local_addr()?.port()];
+    let sink: &'static Sink = Box::leak(Box::new(Sink { ports, partitions, ends: Ends::default() }));
+    for (listener, produce) in [(listener, produce), (silent, Produce::Never)] {
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // A client that hangs up ends its thread.
+                std::thread::spawn(move || sink.serve(stream, produce));
+            }
+        });
+    }
     io::copy(&mut io::stdin(), &mut io::sink()).map(drop)
 }
 
 impl Sink {
-    fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
+    fn serve(&self, mut stream: TcpStream, produce: Produce) -> io::Result<()> {
         stream.set_nodelay(true)?;
         loop {
             let mut length = [0; 4];
             stream.read_exact(&mut length)?;
             let mut frame = vec![0; u32::from_be_bytes(length) as usize];
             stream.read_exact(&mut frame)?;
+            if frame.starts_with(&ApiKey::PRODUCE.0.to_be_bytes()) {
+                match produce {
+                    Produce::Never => continue,
+                    Produce::After(delay) => std::thread::sleep(delay),
+                }
+            }
             let answer = self.answer(frame.into()).map_err(io::Error::other)?;
             stream.write_all(&answer)?;
         }
@@ -80,25 +112,29 @@ impl Sink {
     }
 
     fn metadata(&self, request: MetadataRequest) -> MetadataResponse {
-        let broker = MetadataResponseBroker {
-            node_id: 1,
+        let broker = |node_id, port: u16| MetadataResponseBroker {
+            node_id,
             host: "127.0.0.1".into(),
-            port: self.port.into(),
+            port: port.into(),
             ..Default::default()
         };
-        let partition = |partition_index| MetadataResponsePartition {
+        let partition = |partition_index, leader_id| MetadataResponsePartition {
             partition_index,
-            leader_id: 1,
+            leader_id,
             leader_epoch: 0,
             ..Default::default()
         };
-        let topics = request.topics.into_iter().flatten().map(|topic| MetadataResponseTopic {
-            name: topic.name,
-            topic_id: Uuid([1; 16]),
-            partitions: (0..self.partitions).map(partition).collect(),
-            ..Default::default()
+        let topics = request.topics.into_iter().flatten().map(|topic| {
+            let leader = if topic.name.as_ref().is_some_and(|name| name.starts_with("silent")) { 2 } else { 1 };
+            MetadataResponseTopic {
+                name: topic.name,
+                topic_id: Uuid([leader as u8; 16]),
+                partitions: (0..self.partitions).map(|index| partition(index, leader)).collect(),
+                ..Default::default()
+            }
         });
-        MetadataResponse { topics: topics.collect(), brokers: vec![broker], ..Default::default() }
+        let brokers = vec![broker(1, self.ports[0]), broker(2, self.ports[1])];
+        MetadataResponse { topics: topics.collect(), brokers, ..Default::default() }
     }
 
     fn produce(&self, request: &ProduceRequest) -> Result<ProduceResponse, milena_wire::records::BatchError> {

@@ -1,11 +1,14 @@
 //! How late callers are released at their deadlines, without load and while several partitions are filled with large
 //! records as fast as memory allows.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use milena::{Outcome, Producer, ProducerConfig, Record, Topic};
+use milena::{Delivery, Outcome, Producer, ProducerConfig, Record, Topic};
 use milena_bench::Sink;
 use punctual::{Lateness, Millis, Watchdog};
 
@@ -16,11 +19,18 @@ mod punctual;
 const PARTITIONS: u32 = 8;
 const DEADLINE: Duration = Duration::from_millis(300);
 
-/// What the caller of one record saw.
-struct Seen {
+/// The caller of one record, seen when its waker is called: what its executor does then is not the producer's.
+struct Caller {
     due: Instant,
-    told: Instant,
-    is_written: bool,
+    told: OnceLock<Instant>,
+    test: Thread,
+}
+
+impl Wake for Caller {
+    fn wake(self: Arc<Self>) {
+        self.told.get_or_init(Instant::now);
+        self.test.unpark();
+    }
 }
 
 struct Setup {
@@ -43,27 +53,10 @@ fn setup(produce: &str) -> Setup {
     Setup { topic, producer, _sink: sink }
 }
 
-/// Hands over records for `long`, with this pause between them, and gives what the callers saw, each in a task of its own.
-fn run(setup: &Setup, long: Duration, sizes: &[usize], pause: Duration) -> Vec<Seen> {
-    let (accepted, deliveries) = mpsc::channel();
-    let (seen, all) = mpsc::channel();
-    let callers = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel::<(Instant, milena::Delivery)>();
-        std::thread::spawn(move || deliveries.into_iter().try_for_each(|delivery| sender.send(delivery)));
-        let tasks = tokio::task::LocalSet::new();
-        tasks.block_on(&runtime, async move {
-            while let Some((due, delivery)) = receiver.recv().await {
-                let seen = seen.clone();
-                tokio::task::spawn_local(async move {
-                    let is_written = matches!(delivery.await, Outcome::Written(_));
-                    seen.send(Seen { due, told: Instant::now(), is_written }).expect("the test listens");
-                });
-            }
-        });
-        runtime.block_on(tasks);
-    });
+/// Hands over records for `long`, with this pause between them, and gives those callers that were not told "written".
+fn run(setup: &Setup, long: Duration, sizes: &[usize], pause: Duration) -> Vec<Arc<Caller>> {
     let values: Vec<Vec<u8>> = sizes.iter().map(|size| vec![7; *size]).collect();
+    let mut waiting: Vec<(Delivery, Arc<Caller>)> = Vec::new();
     let start = Instant::now();
     for number in 0u64.. {
         let value = &values[number as usize % values.len()];
@@ -73,17 +66,28 @@ fn run(setup: &Setup, long: Duration, sizes: &[usize], pause: Duration) -> Vec<S
             break;
         }
         match setup.topic.try_send(Record::value(value).key(&key)) {
-            Ok(delivery) => accepted.send((called + DEADLINE, delivery)).expect("the callers listen"),
+            Ok(mut delivery) => {
+                let caller =
+                    Arc::new(Caller { due: called + DEADLINE, told: OnceLock::new(), test: thread::current() });
+                let waker = Waker::from(Arc::clone(&caller));
+                if Pin::new(&mut delivery).poll(&mut Context::from_waker(&waker)).is_pending() {
+                    waiting.push((delivery, caller));
+                }
+            }
             // The buffer is full: somebody must leave first.
-            Err(_) => std::thread::sleep(Duration::from_micros(200)),
+            Err(_) => thread::sleep(Duration::from_micros(200)),
         }
         if !pause.is_zero() {
-            std::thread::sleep(pause);
+            thread::sleep(pause);
         }
     }
-    drop(accepted);
-    callers.join().expect("no panic");
-    all.into_iter().collect()
+    for (_, caller) in &waiting {
+        while caller.told.get().is_none() {
+            thread::park();
+        }
+    }
+    let is_written = |delivery: &Delivery| matches!(delivery.try_outcome(), Some(Outcome::Written(_)));
+    waiting.into_iter().filter(|(delivery, _)| !is_written(delivery)).map(|(_, caller)| caller).collect()
 }
 
 /// Posts records of these sizes as fast as memory allows, until told to stop.
@@ -95,7 +99,7 @@ fn load(topic: &Topic, sizes: &[usize], stop: &AtomicBool) {
         }
         let key = (number % 101).to_be_bytes();
         if topic.post(Record::value(&values[number as usize % values.len()]).key(&key)).is_err() {
-            std::thread::yield_now();
+            thread::yield_now();
         }
     }
 }
@@ -109,12 +113,12 @@ fn measure_beside_full_speed(sizes: &[usize]) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(setup.topic.ready(Duration::from_secs(10))).expect("the sink answers");
     let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         scope.spawn(|| load(&busy, sizes, &stop));
         let start = Instant::now();
         let seen = run(&setup, Duration::from_secs(5), &[100], Duration::from_millis(1));
         stop.store(true, Ordering::Relaxed);
-        tell("small records beside 10 to 100 kB records at full speed", &watchdog, &setup, start, seen);
+        tell("small records beside 10 to 100 kB records at full speed", &watchdog, &setup, start, &seen);
     });
 }
 
@@ -123,29 +127,26 @@ fn measure(what: &str, produce: &str, sizes: &[usize], pause: Duration) {
     let setup = setup(produce);
     let start = Instant::now();
     let seen = run(&setup, Duration::from_secs(5), sizes, pause);
-    tell(what, &watchdog, &setup, start, seen);
+    tell(what, &watchdog, &setup, start, &seen);
 }
 
-fn tell(what: &str, watchdog: &Watchdog, setup: &Setup, start: Instant, seen: Vec<Seen>) {
+fn tell(what: &str, watchdog: &Watchdog, setup: &Setup, start: Instant, seen: &[Arc<Caller>]) {
     let end = Instant::now();
     let mut lateness = Lateness::default();
-    let (mut written, mut too_late) = (0, 0);
-    for Seen { due, told, is_written } in seen {
-        if is_written {
-            written += 1;
-            continue;
-        }
-        let late = told.saturating_duration_since(due);
+    let mut too_late = 0;
+    for caller in seen {
+        let told = *caller.told.get().expect("all were told");
+        let late = told.saturating_duration_since(caller.due);
         lateness.note(late);
-        if late > punctual::GRACE && late > punctual::GRACE + watchdog.worst_between(due, told) {
+        if late > punctual::GRACE && late > punctual::GRACE + watchdog.worst_between(caller.due, told) {
             too_late += 1;
         }
     }
     let stall = Millis(watchdog.worst_between(start, end));
     println!(
-        "measured: {what}: {}; {too_late} later than 10 ms and the stall then; longest stall {stall}; {written} written, {:?}",
+        "measured: {what}: {}; {too_late} later than 10 ms and the stall then; longest stall {stall}; {} batches sent",
         lateness.summary(),
-        setup.producer.stats()
+        setup.producer.stats().batches
     );
     assert!(lateness.count() >= 100, "{} releases are too few to tell", lateness.count());
 }

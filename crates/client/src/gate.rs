@@ -33,7 +33,13 @@ impl<T> Gate<T> {
 
     /// Work that can wait until `due`.
     pub(crate) fn push_for(&self, work: T, due: Moment) {
-        self.ready.lock().push(work);
+        let mut ready = self.ready.lock();
+        ready.push(work);
+        let is_crowded = ready.len().is_multiple_of(CROWD);
+        drop(ready);
+        if is_crowded {
+            self.wake();
+        }
         if self.next_wake.fetch_min(due.as_micros(), Ordering::SeqCst) > due.as_micros() {
             self.signal.notify();
         }
@@ -42,6 +48,10 @@ impl<T> Gate<T> {
     /// Work to be done now.
     pub(crate) fn push_now(&self, work: T) {
         self.ready.lock().push(work);
+        self.wake();
+    }
+
+    fn wake(&self) {
         if !self.is_awake.swap(true, Ordering::SeqCst) {
             self.signal.notify();
         }
@@ -66,6 +76,9 @@ impl<T> Gate<T> {
         if self.ready.lock().is_empty() { Poll::Pending } else { Poll::Ready(()) }
     }
 }
+
+/// So much work is taken early, though none of it is due: what has ended meanwhile is let go.
+const CROWD: usize = 1024;
 
 /// Wakes one task; a notification without a listener is kept.
 #[derive(Debug)]

@@ -76,7 +76,8 @@ impl Producer {
         if let Some(work) = report_work {
             spawn("milena-reports", move || work.run())?;
         }
-        let driver = Driver::new(Arc::clone(&shared), settings, reporter, command_queue);
+        let (driver, deadlines) = Driver::new(Arc::clone(&shared), settings, reporter, command_queue);
+        spawn("milena-deadlines", move || deadlines.run())?;
         spawn("milena-driver", move || driver.run())?;
         Ok(Self { handle: Arc::new(Handle { shared, sticky_starts: AtomicU32::new(0) }) })
     }

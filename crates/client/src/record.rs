@@ -1,7 +1,7 @@
 //! What a caller hands in: a record that borrows.
 
 use bytes::Bytes;
-use milena_core::producer::front::{RecordRef, Value};
+use milena_core::producer::front::{Due, RecordRef, Value};
 use milena_wire::records::RecordHeader;
 
 /// A record to be sent. Key, headers and value are borrowed; the producer copies them, or links a large [`Bytes`] value.
@@ -90,7 +90,7 @@ impl<'a> Record<'a> {
             },
             headers: &self.headers,
             timestamp: self.timestamp,
-            due: None,
+            due: Due::Configured,
         }
     }
 }

@@ -48,6 +48,9 @@ pub(crate) enum Command {
     /// Every lane panics.
     #[cfg(test)]
     PanicInLanes,
+    /// The driver does nothing until the other end is gone.
+    #[cfg(test)]
+    Block(std::sync::mpsc::Receiver<()>),
 }
 
 #[derive(Debug)]

@@ -24,13 +24,18 @@ pub(crate) struct PartitionSlot {
     watch: Arc<Gate<Watch>>,
 }
 
-/// Something that needs the driver's clock.
+/// Something for the thread of the deadlines.
 #[derive(Debug)]
 pub(crate) enum Watch {
     /// A batch whose records have deadlines.
     Batch(Arc<PartitionSlot>, Arc<BatchCompletion>),
     /// A caller who waits for room or metadata until its deadline.
     Caller(milena_core::time::Moment, Weak<CallerWaker>),
+    /// The driver asks something, or is gone.
+    Look,
+    /// The thread panics.
+    #[cfg(test)]
+    Panic,
 }
 
 /// Whom to wake for a caller who waits; gone when the caller is.
@@ -70,11 +75,11 @@ impl PartitionSlot {
         match front.append(now, pool, record, reply, when_full) {
             Ok(appended) => {
                 let taken = take(&appended);
-                if appended.notice != Notice::Nothing {
-                    let opened = appended.opened.then(|| Arc::clone(appended.completion));
+                if appended.notice != Notice::Nothing || appended.must_watch {
+                    let watched = appended.must_watch.then(|| Arc::clone(appended.completion));
                     let notice = appended.notice;
                     drop(front);
-                    self.tell(notice, opened);
+                    self.tell(notice, watched);
                 }
                 Ok(taken)
             }
@@ -90,8 +95,8 @@ impl PartitionSlot {
     }
 
     #[cold]
-    fn tell(self: &Arc<Self>, notice: Notice, opened: Option<Arc<BatchCompletion>>) {
-        if let Some(completion) = opened {
+    fn tell(self: &Arc<Self>, notice: Notice, watched: Option<Arc<BatchCompletion>>) {
+        if let Some(completion) = watched {
             let due = completion.next_due().map_or(milena_core::time::Moment::NEVER, |tick| tick.moment());
             self.watch.push_for(Watch::Batch(Arc::clone(self), completion), due);
         }
@@ -124,6 +129,11 @@ impl PartitionSlot {
     pub(crate) fn move_to(&self, gate: Arc<Gate<PartitionId>>) {
         *self.gate.lock() = gate;
         self.collect_now();
+    }
+
+    /// As [`Self::with_front`], unless somebody else is at work there.
+    pub(crate) fn try_with_front<T>(&self, work: impl FnOnce(&mut PartitionFront) -> T) -> Option<T> {
+        self.front.try_lock().map(|mut front| work(&mut front))
     }
 
     /// For the driver, and for cold paths of callers.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use milena_core::producer::completion::Delivery;
-use milena_core::producer::front::{AppendError, Appended, RecordRef, Reply, WhenFull};
+use milena_core::producer::front::{AppendError, Appended, Due, RecordRef, Reply, WhenFull};
 use milena_core::producer::outcome::NotWritten;
 use milena_core::time::{Moment, Now};
 use milena_wire::{ErrorCode, murmur2};
@@ -132,7 +132,7 @@ impl Topic {
         let now = shared.clock.now();
         let due = now.moment + shared.front.deadline;
         // A deadline counts from this call, not from the end of the wait.
-        let record = RecordRef { due: Some(due), ..record.as_ref() };
+        let record = RecordRef { due: Due::Waited(due), ..record.as_ref() };
         let mut decided = self.accept(now, record, reply, Rights::None, &take);
         // Partitions come first: who waits for a topic must not hold up those who wait for room.
         // Those who have waited for it stand before whoever comes when it is just known.

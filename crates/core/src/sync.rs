@@ -4,7 +4,7 @@
 //! A poisoned lock is taken as it is: every critical section here only moves values, so a panic elsewhere cannot leave
 //! one half done.
 
-use std::sync::PoisonError;
+use std::sync::{PoisonError, TryLockError};
 
 #[cfg(milena_model)]
 pub use loom::sync::atomic;
@@ -28,6 +28,15 @@ impl<T> Mutex<T> {
     /// Waits for the lock; poison is passed over.
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lock, unless somebody holds it.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 

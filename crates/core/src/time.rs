@@ -67,6 +67,9 @@ pub const TICK: Duration = Duration::from_millis(8);
 pub struct Tick(u64);
 
 impl Tick {
+    /// The earliest there is.
+    pub const FIRST: Self = Self(0);
+
     /// The first tick that is not before `moment`.
     pub const fn not_before(moment: Moment) -> Self {
         Self(moment.0.div_ceil(TICK.as_micros() as u64))

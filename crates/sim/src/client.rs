@@ -230,15 +230,15 @@ impl Client {
         if self.expiry.poll_timeout().is_none_or(|due| due > stage.now) {
             return false;
         }
-        let fronts = &mut self.fronts;
         let mut sealed = Vec::new();
-        let expired = self.expiry.expire(stage.now, |partition, completion| {
-            let seat = fronts.get_mut(partition).expect("batches come from fronts");
-            if seat.front.seal_batch(completion, SealReason::Deadline) {
-                sealed.push(*partition);
+        for mut gone in self.expiry.expire(stage.now) {
+            if gone.needs_seal {
+                let seat = self.fronts.get_mut(&gone.place).expect("batches come from fronts");
+                if seat.front.seal_batch(&gone.completion, SealReason::Deadline) {
+                    sealed.push(gone.place);
+                }
+                gone.sealed();
             }
-        });
-        for gone in expired {
             report(&mut stage.history, &gone.completion, &gone.posted, stage.now);
             if gone.is_dead {
                 let seat = self.fronts.get_mut(&gone.place).expect("batches come from fronts");

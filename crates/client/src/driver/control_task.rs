@@ -20,14 +20,14 @@ use milena_core::producer::produce_request::Transmit;
 use milena_core::time::Moment;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::Surroundings;
+use super::deadlines::DeadlinesHandle;
 use super::dial::lost;
 use super::drain::{doubt_for, end_back};
 use super::lane_task::{FromLane, LaneTask, ToLane};
 use super::ready::ReadyWaiters;
 use super::socket::{Outgoing, Socket};
 use super::timer::Timer;
-use super::watch_task::{AskLive, WatchTask};
+use super::{Driver, Surroundings, sweep_task};
 use crate::config::Settings;
 use crate::error::AddressFault;
 use crate::gate::Gate;
@@ -46,7 +46,7 @@ struct ControlTask {
     lanes: BTreeMap<LaneId, LaneHandle>,
     from_lanes: mpsc::UnboundedReceiver<FromLane>,
     to_control: mpsc::UnboundedSender<FromLane>,
-    live: mpsc::UnboundedSender<AskLive>,
+    deadlines: DeadlinesHandle,
     /// Of partitions that no lane leads; their notices are read and forgotten.
     idle: Arc<Gate<PartitionId>>,
     forgotten: Vec<PartitionId>,
@@ -66,15 +66,10 @@ struct ControlTask {
 }
 
 /// Runs the producer until it is closed, its last handle is gone and all is delivered, or a task was lost.
-pub(super) async fn run(
-    surroundings: Surroundings,
-    settings: Settings,
-    commands: mpsc::UnboundedReceiver<Command>,
-    stop: watch::Sender<Option<NotWritten>>,
-) {
+pub(super) async fn run(driver: Driver) {
+    let Driver { surroundings, settings, commands, stop, deadlines, dead } = driver;
     let (to_control, from_lanes) = mpsc::unbounded_channel();
-    let (live, questions) = mpsc::unbounded_channel();
-    let watch = tokio::spawn(WatchTask::new(surroundings.clone(), questions).run());
+    let mut sweep = tokio::spawn(sweep_task::run(surroundings.clone(), dead));
     let mut task = ControlTask {
         control: Control::new(settings.control.clone(), seed()),
         surroundings: surroundings.clone(),
@@ -83,7 +78,7 @@ pub(super) async fn run(
         lanes: BTreeMap::new(),
         from_lanes,
         to_control,
-        live,
+        deadlines,
         idle: Arc::new(Gate::new()),
         forgotten: Vec::new(),
         topics: Vec::new(),
@@ -96,10 +91,9 @@ pub(super) async fn run(
         closings: Vec::new(),
         lanes_lost: 0,
     };
-    let mut watch = watch;
     let why = poll_fn(|cx| {
-        // The clock's task never ends before this one unless it panicked.
-        if std::pin::Pin::new(&mut watch).poll(cx).is_ready() {
+        // It ends before this one only if it, or the thread of the deadlines, panicked.
+        if std::pin::Pin::new(&mut sweep).poll(cx).is_ready() {
             return Poll::Ready(NotWritten::DriverLost);
         }
         task.poll_run(cx)
@@ -194,6 +188,8 @@ impl ControlTask {
             #[cfg(test)]
             Command::Panic => panic!("this panic is part of a test"),
             #[cfg(test)]
+            Command::Block(until) => drop(until.recv()),
+            #[cfg(test)]
             Command::PanicInLanes => self.lanes.keys().for_each(|id| self.tell_lane(*id, ToLane::Panic)),
         }
     }
@@ -250,12 +246,10 @@ impl ControlTask {
     /// Every batch that has not ended, all sealed. They are looked up before they are sealed: one that is sent and
     /// answered at once must be among them.
     fn seal_live(&self) -> impl Future<Output = Vec<Arc<BatchCompletion>>> + Send + 'static {
-        let (reply, live) = oneshot::channel();
-        // Without the clock's task the producer ends, and nothing is live any more.
-        let _ = self.live.send(reply);
+        let live = self.deadlines.live();
         let shared = Arc::clone(&self.surroundings.shared);
         async move {
-            let batches = live.await.unwrap_or_default();
+            let batches = live.await;
             shared.seal_all(SealReason::Flush);
             batches
         }

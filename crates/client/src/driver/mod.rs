@@ -1,8 +1,9 @@
-//! The driver: one thread with a current-thread runtime, one task per connection, one for the clock.
+//! The driver: one thread with a current-thread runtime and a task per connection; beside it a thread for deadlines.
 //!
 //! ```text
-//!  callers ──gates──▶ lane task ──socket──▶ broker        watch task: deadlines of records and waiting callers
-//!     │                  │ ▲
+//!  callers ──gates──▶ lane task ──socket──▶ broker        thread of the deadlines ──▶ callers
+//!     │                  │ ▲                                 │ dead batches
+//!     │                  │ │                              sweep task
 //!  commands           events, partitions
 //!     ▼                  ▼ │
 //!  control task ──socket──▶ any broker
@@ -15,13 +16,14 @@
 
 mod callers;
 mod control_task;
+mod deadlines;
 pub(crate) mod dial;
 mod drain;
 mod lane_task;
 mod ready;
 mod socket;
+mod sweep_task;
 mod timer;
-mod watch_task;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +31,7 @@ use std::time::Duration;
 use milena_core::producer::outcome::NotWritten;
 use tokio::sync::{mpsc, watch};
 
+use self::deadlines::{DeadPartitions, Deadlines, DeadlinesHandle};
 use crate::config::Settings;
 use crate::report::Reporter;
 use crate::shared::{Command, Shared};
@@ -44,8 +47,8 @@ pub(crate) struct Surroundings {
     pub(crate) stop: watch::Receiver<Option<NotWritten>>,
 }
 
-/// Turns of tasks between two looks at the clock and the sockets. With tokio's 61 a busy lane stands between a deadline
-/// and its caller; a look costs about a microsecond, a turn of a busy lane up to a thousand.
+/// Turns of tasks between two looks at the clock and the sockets. With tokio's 61 a busy lane holds up the others; a look
+/// costs about a microsecond, a turn of a busy lane up to a thousand.
 const TURNS_PER_LOOK: u32 = 1;
 
 pub(crate) struct Driver {
@@ -53,19 +56,23 @@ pub(crate) struct Driver {
     settings: Settings,
     commands: mpsc::UnboundedReceiver<Command>,
     stop: watch::Sender<Option<NotWritten>>,
+    deadlines: DeadlinesHandle,
+    dead: DeadPartitions,
 }
 
 impl Driver {
+    /// The driver, and the work for the thread of the deadlines.
     pub(crate) fn new(
         shared: Arc<Shared>,
         settings: Settings,
         reporter: Reporter,
         commands: mpsc::UnboundedReceiver<Command>,
-    ) -> Self {
+    ) -> (Self, Deadlines) {
         let (stop, stopped) = watch::channel(None);
         let connect_timeout = settings.connect_timeout;
+        let (work, deadlines, dead) = Deadlines::new(Arc::clone(&shared), reporter.clone());
         let surroundings = Surroundings { shared, reporter, connect_timeout, stop: stopped };
-        Self { surroundings, settings, commands, stop }
+        (Self { surroundings, settings, commands, stop, deadlines, dead }, work)
     }
 
     /// Runs until the producer is closed or its last handle is gone.
@@ -78,7 +85,7 @@ impl Driver {
             .build();
         // Without a runtime the guard ends everything.
         let Ok(runtime) = runtime else { return };
-        runtime.block_on(control_task::run(self.surroundings, self.settings, self.commands, self.stop));
+        runtime.block_on(control_task::run(self));
     }
 }
 
@@ -101,12 +108,20 @@ impl Drop for Guard {
 mod tight_lipped;
 
 #[cfg(all(test, not(milena_model)))]
+#[allow(dead_code, reason = "shared with the tests of the public API")]
+#[path = "../../tests/punctual/mod.rs"]
+mod punctual;
+
+#[cfg(all(test, not(milena_model)))]
 mod tests {
     use std::sync::atomic::Ordering;
-    use std::time::Duration;
+    use std::sync::mpsc;
+    use std::time::{Duration, Instant};
 
+    use super::punctual::Watchdog;
     use super::tight_lipped::TightLipped;
     use crate::shared::Command;
+    use crate::slot::Watch;
     use crate::{
         Because, NotWritten, Outcome, Producer, ProducerConfig, Record, SendRefused, Settlement, Undetermined,
     };
@@ -139,6 +154,64 @@ mod tests {
             assert_eq!(why.reason, Undetermined::DriverLost);
             let refused = orders.try_send(Record::value("late")).expect_err("nobody delivers it");
             assert_eq!(refused.reason(), &SendRefused::DriverLost);
+        });
+    }
+
+    #[test]
+    fn a_lost_thread_of_deadlines_ends_the_producer_and_every_record() {
+        let broker = TightLipped::start();
+        let producer = Producer::new(ProducerConfig::new(&broker.address)).expect("is built");
+        let orders = producer.topic("orders").expect("a name");
+        run(async {
+            orders.ready(Duration::from_secs(10)).await.expect("is there");
+            broker.keeps_back.store(true, Ordering::SeqCst);
+            let sent = orders.try_send(Record::value("sent")).expect("accepted");
+            while broker.records() == 0 {
+                std::thread::yield_now();
+            }
+            let filling = orders.try_send(Record::value("filling")).expect("accepted");
+            producer.handle.shared().watch.push_now(Watch::Panic);
+            let Outcome::NotWritten(why) = filling.await else { panic!("it was not sent") };
+            assert_eq!(why.reason, NotWritten::DriverLost);
+            let Outcome::Unknown(fate) = sent.await else { panic!("it was sent and not answered") };
+            let Settlement::Undetermined(why) = fate.await else { panic!("nobody answered") };
+            assert_eq!(why.reason, Undetermined::DriverLost);
+            let closed = tokio::time::timeout(Duration::from_secs(10), producer.close(Duration::from_secs(1)));
+            closed.await.expect("a producer that has lost its deadlines can be closed");
+        });
+    }
+
+    /// A driver that ends many large batches is busy for tens of milliseconds; this one is busy for ever.
+    #[test]
+    fn a_busy_driver_stands_between_no_deadline_and_its_caller() {
+        let watchdog = Watchdog::start();
+        let broker = TightLipped::start();
+        let deadline = Duration::from_millis(200);
+        let (sender, reports) = mpsc::channel();
+        let config = ProducerConfig::new(&broker.address)
+            .deadline(deadline)
+            .linger(Duration::from_secs(60))
+            .on_delivery(move |report| sender.send((report.tag(), Instant::now())).expect("the test listens"));
+        let producer = Producer::new(config).expect("is built");
+        let orders = producer.topic("orders").expect("a name");
+        run(async {
+            orders.ready(Duration::from_secs(10)).await.expect("is there");
+            let (unblock, until) = mpsc::channel();
+            producer.handle.shared().commands.send(Command::Block(until)).expect("the driver runs");
+            let unknown = producer.topic("unknown").expect("a name");
+            let called = Instant::now();
+            let delivery = orders.try_send(Record::value("held")).expect("accepted");
+            orders.post(Record::value("posted").tag(7)).expect("accepted");
+            let waiting = unknown.send(Record::value("waiting")).await.expect_err("nobody tells its partitions");
+            watchdog.assert_on_time(called + deadline, Instant::now());
+            assert_eq!(waiting.reason(), &SendRefused::MetadataPending);
+            let Outcome::NotWritten(why) = delivery.await else { panic!("it was not sent") };
+            assert_eq!(why.reason, NotWritten::DeadlinePassed);
+            watchdog.assert_on_time(called + deadline, Instant::now());
+            let (tag, reported) = reports.recv().expect("is reported");
+            assert_eq!(tag, 7);
+            watchdog.assert_on_time(called + deadline, reported);
+            drop(unblock);
         });
     }
 

@@ -7,19 +7,18 @@
 //!
 //! Always holds: a record that was given an outcome keeps it. Released before the claim it is `NotWritten` and never
 //! sent; released after the claim it is `Unknown`, and only its [`Fate`] learns the end. Every change of state happens
-//! under the lock; reading an outcome takes the lock only where a record was cancelled, dropped or cut off.
+//! under the lock; reading an outcome takes the lock only where a record stands apart: cancelled, dropped, cut off, or with a deadline of its own.
 //!
 //! Left out: when to release and what the end is; see `expiry.rs` and `verdict.rs`.
 
 mod parts;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+pub use super::delivery::{Delivery, Fate};
 use super::outcome::{Because, Cause, NotWritten, Outcome, Settlement, Tally, Undetermined, Written};
+use super::roster::{Roster, Standing};
 use super::trouble::Trouble;
 use super::waiters::{WaiterKey, Waiters};
 use crate::ids::PartitionIndex;
@@ -75,7 +74,7 @@ pub struct Release {
     pub posted: Vec<Posted>,
     /// When the next record is due; absent when nobody waits any more.
     pub next_due: Option<Tick>,
-    /// Records are due but the batch still fills: seal it and call again.
+    /// Records were released while the batch fills: seal it, then ask what is missing here.
     pub needs_seal: bool,
     /// Nothing of this batch is wanted and nothing was sent: its memory can be given back now.
     pub is_dead: bool,
@@ -90,6 +89,10 @@ pub struct Dropped {
 }
 
 impl Dropped {
+    pub(super) fn new(below: u32, single: Vec<u32>) -> Self {
+        Self { below, single }
+    }
+
     /// Whether every record is sent.
     pub fn is_empty(&self) -> bool {
         self.below == 0 && self.single.is_empty()
@@ -121,11 +124,11 @@ pub struct BatchCompletion {
     /// Counted by whoever sends the batch. Informs and orders nothing.
     attempts: std::sync::atomic::AtomicU32,
     end: Once<Ended>,
-    /// Default deadlines end as a prefix. Released before the claim: `NotWritten`, and not sent.
+    /// Configured deadlines end as a prefix. Released before the claim: `NotWritten`, and not sent.
     withdrawn_below: AtomicU32,
     /// Released after the claim: `Unknown`.
     unknown_below: AtomicU32,
-    /// Some record was cancelled or dropped, so an outcome needs the lock.
+    /// Some record stands apart or was dropped, so an outcome needs the lock.
     is_irregular: AtomicBool,
     inner: Mutex<Inner>,
 }
@@ -138,28 +141,14 @@ struct Ended {
 }
 
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     is_claimed: bool,
-    /// Known once the batch is sealed.
-    count: Option<u32>,
-    /// One entry per tick in which records with the same deadline arrived, ascending.
-    runs: VecDeque<DeadlineRun>,
-    cancelled: BTreeMap<u32, (RecordState, Cause)>,
-    /// Why those below these indexes were released, ascending. A new entry only where the cause has changed.
-    released: Vec<(u32, Cause)>,
+    roster: Roster,
     /// Set at the claim; records that the broker refused join it.
     dropped: Dropped,
     /// Parts that ended, and records that ended alone.
     parts: Parts,
-    /// Set when the batch is sealed, taken when it is reported.
-    posted: Vec<Posted>,
     waiters: Waiters,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct DeadlineRun {
-    first_index: u32,
-    due: Tick,
 }
 
 impl BatchCompletion {
@@ -175,13 +164,9 @@ impl BatchCompletion {
             is_irregular: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 is_claimed: false,
-                count: None,
-                runs: VecDeque::new(),
-                cancelled: BTreeMap::new(),
-                released: Vec::new(),
+                roster: Roster::default(),
                 dropped: Dropped::default(),
                 parts: Parts::default(),
-                posted: Vec::new(),
                 waiters: Waiters::default(),
             }),
         })
@@ -208,20 +193,36 @@ impl BatchCompletion {
         Cause { attempts: self.attempts.load(Ordering::Relaxed), node: node.map(|node| node.0), last_error }
     }
 
-    /// From `first_index` on, records are due at `due`.
-    pub(super) fn start_deadline_run(&self, first_index: u32, due: Tick) {
-        self.inner.lock().runs.push_back(DeadlineRun { first_index, due });
+    /// From `first_index` on, records are due at `due`, later than those before. Says whether the clock must be told
+    /// that the batch has somebody who is due so early.
+    pub(super) fn start_deadline_run(&self, first_index: u32, due: Tick) -> bool {
+        let mut inner = self.inner.lock();
+        let must_tell = inner.roster.start_run(first_index, due);
+        self.withdrawn_below.store(inner.roster.below(), Ordering::Release);
+        must_tell
+    }
+
+    /// This record has a deadline of its own. Says whether the clock must be told, as above.
+    pub(super) fn add_own_deadline(&self, index: u32, due: Tick) -> bool {
+        let must_tell = self.inner.lock().roster.add_own(index, due);
+        self.is_irregular.store(true, Ordering::Release);
+        must_tell
     }
 
     /// When the next record is due.
     pub fn next_due(&self) -> Option<Tick> {
-        self.inner.lock().runs.front().map(|run| run.due)
+        self.inner.lock().roster.next_due()
+    }
+
+    /// The tick in which the clock must look at the batch next. What it was told of other ticks is out of date.
+    pub(super) fn watched(&self) -> Option<Tick> {
+        self.inner.lock().roster.watched()
     }
 
     pub(super) fn seal(&self, count: u32, posted: Vec<Posted>) {
         let mut inner = self.inner.lock();
-        inner.count = Some(count);
-        inner.posted = posted;
+        let below = inner.roster.seal(count, posted);
+        self.withdrawn_below.store(below, Ordering::Release);
     }
 
     /// A connection is about to send the batch. From here on nobody can withdraw: who leaves now leaves in doubt.
@@ -229,9 +230,7 @@ impl BatchCompletion {
     pub fn claim(&self) -> Dropped {
         let mut inner = self.inner.lock();
         inner.is_claimed = true;
-        let below = self.withdrawn_below.load(Ordering::Relaxed);
-        let single: Vec<u32> = inner.cancelled.range(below..).map(|(index, _)| *index).collect();
-        inner.dropped = Dropped { below, single };
+        inner.dropped = inner.roster.dropped();
         if !inner.dropped.is_empty() {
             self.is_irregular.store(true, Ordering::Release);
         }
@@ -246,7 +245,7 @@ impl BatchCompletion {
             return Vec::new();
         }
         let waiters = std::mem::take(&mut inner.waiters);
-        let posted = std::mem::take(&mut inner.posted);
+        let posted = inner.roster.take_posted();
         drop(inner);
         waiters.wake_all();
         posted
@@ -254,52 +253,50 @@ impl BatchCompletion {
 
     /// Releases every record whose deadline has ended: before the claim as not written, after it as unknown.
     pub fn release_due(&self, now: Moment) -> Release {
-        self.release(|due| due.moment() <= now)
-    }
-
-    /// Releases every record, due or not: the producer closes. The batch must be sealed.
-    pub fn release_all(&self) -> Release {
-        self.release(|_| true)
-    }
-
-    fn release(&self, is_due: impl Fn(Tick) -> bool) -> Release {
         let mut inner = self.inner.lock();
         if self.end.get().is_some() {
             return Release::default();
         }
-        let due_runs = inner.runs.iter().take_while(|run| is_due(run.due)).count();
-        if due_runs == 0 {
-            return Release { next_due: inner.runs.front().map(|run| run.due), ..Release::default() };
+        let is_claimed = inner.is_claimed;
+        let leaving = inner.roster.leave_due(now, is_claimed, self.cause());
+        let next_due = inner.roster.next_due();
+        if leaving.is_nobody() {
+            return Release { next_due, ..Release::default() };
         }
-        let Some(count) = inner.count else {
-            let next_due = inner.runs.front().map(|run| run.due);
-            return Release { next_due, needs_seal: true, ..Release::default() };
-        };
-        inner.runs.drain(..due_runs);
-        let next = inner.runs.front().copied();
-        let below = next.map_or(count, |run| run.first_index);
-        let released = if inner.is_claimed { &self.unknown_below } else { &self.withdrawn_below };
-        inner.note_released(below, self.cause());
-        released.store(below, Ordering::Release);
-        let posted = inner.take_posted_below(below);
-        let is_dead = !inner.is_claimed && below == count;
-        let woken = inner.waiters.take_below(below);
+        let mut woken = inner.waiters.take_whole();
+        if let Some(below) = leaving.below {
+            let released = if is_claimed { &self.unknown_below } else { &self.withdrawn_below };
+            released.store(below, Ordering::Release);
+            inner.waiters.take_below(below, &mut woken);
+        }
+        leaving.own.iter().for_each(|index| inner.waiters.take_one(*index, &mut woken));
+        let release = inner.sealed_release(next_due);
         drop(inner);
         woken.into_iter().for_each(Waker::wake);
-        Release { posted, next_due: next.map(|run| run.due), needs_seal: false, is_dead }
+        release
+    }
+
+    /// What [`Self::release_due`] could not tell while the batch filled. To be asked once it is sealed.
+    pub(super) fn release_sealed(&self) -> Release {
+        let mut inner = self.inner.lock();
+        if self.end.get().is_some() {
+            return Release::default();
+        }
+        let next_due = inner.roster.next_due();
+        inner.sealed_release(next_due)
     }
 
     /// Withdraws one record if its batch is not claimed, else releases its caller in doubt. Nothing else is touched.
-    fn cancel(&self, index: u32) {
+    pub(super) fn cancel(&self, index: u32) {
         let mut inner = self.inner.lock();
         if self.state_locked(&inner, index) != RecordState::Waiting {
             return;
         }
-        let state =
-            if inner.is_claimed { RecordState::Unknown } else { RecordState::NotWritten(NotWritten::Cancelled) };
-        inner.cancelled.insert(index, (state, self.cause()));
+        let standing = if inner.is_claimed { Standing::Unknown } else { Standing::Cancelled };
+        inner.roster.set_apart(index, standing, self.cause());
         self.is_irregular.store(true, Ordering::Release);
-        let woken = inner.waiters.take_one(index);
+        let mut woken = inner.waiters.take_whole();
+        inner.waiters.take_one(index, &mut woken);
         drop(inner);
         woken.into_iter().for_each(Waker::wake);
     }
@@ -315,19 +312,31 @@ impl BatchCompletion {
         regular
     }
 
-    fn state_locked(&self, inner: &Inner, index: u32) -> RecordState {
-        if let Some((state, _)) = inner.cancelled.get(&index) {
-            return *state;
+    pub(super) fn state_locked(&self, inner: &Inner, index: u32) -> RecordState {
+        match inner.roster.standing(index) {
+            Some(Standing::Expired) => RecordState::NotWritten(NotWritten::DeadlinePassed),
+            Some(Standing::Cancelled) => RecordState::NotWritten(NotWritten::Cancelled),
+            Some(Standing::Unknown) => RecordState::Unknown,
+            Some(Standing::Waits | Standing::Ended) => self.part_state(inner, index),
+            // One that had left with the prefix before its part ended keeps what it was told.
+            None if inner.parts.is_told(index) => self.part_state(inner, index),
+            None => self.regular_state(index, self.end(), self.rank(inner, index, 0)),
         }
-        if index >= self.unknown_below.load(Ordering::Acquire)
-            && let Some((why, _)) = inner.parts.refused(index)
-        {
+    }
+
+    /// As the record's part of the batch ended, or the batch.
+    fn part_state(&self, inner: &Inner, index: u32) -> RecordState {
+        if let Some((why, _)) = inner.parts.refused(index) {
             return RecordState::NotWritten(why);
         }
         let (end, first) = inner.parts.end_of(index).map_or((self.end(), 0), |(ended, first)| (Some(ended.end), first));
+        self.ended_state(end, self.rank(inner, index, first))
+    }
+
+    /// The record's place among those that were sent from `first` on.
+    fn rank(&self, inner: &Inner, index: u32, first: u32) -> u32 {
         let is_dropped = inner.dropped.contains(index);
-        let rank = if is_dropped { index } else { inner.dropped.rank(index) - inner.dropped.rank(first) };
-        self.regular_state(index, end, rank)
+        if is_dropped { index } else { inner.dropped.rank(index) - inner.dropped.rank(first) }
     }
 
     fn regular_state(&self, index: u32, end: Option<BatchEnd>, rank: u32) -> RecordState {
@@ -337,6 +346,10 @@ impl BatchCompletion {
         if index < self.unknown_below.load(Ordering::Acquire) {
             return RecordState::Unknown;
         }
+        self.ended_state(end, rank)
+    }
+
+    fn ended_state(&self, end: Option<BatchEnd>, rank: u32) -> RecordState {
         match end {
             None => RecordState::Waiting,
             Some(BatchEnd::Written { base_offset, log_append_time }) => {
@@ -356,11 +369,11 @@ impl BatchCompletion {
     }
 
     /// What became of a record that was sent, once its batch, or its part of it, has ended.
-    fn settlement(&self, index: u32) -> Option<Settlement> {
+    pub(super) fn settlement(&self, index: u32) -> Option<Settlement> {
         self.settlement_locked(&self.inner.lock(), index)
     }
 
-    fn settlement_locked(&self, inner: &Inner, index: u32) -> Option<Settlement> {
+    pub(super) fn settlement_locked(&self, inner: &Inner, index: u32) -> Option<Settlement> {
         if let Some((reason, cause)) = inner.parts.refused(index) {
             return Some(Settlement::NotWritten(Because { reason, cause }));
         }
@@ -379,12 +392,12 @@ impl BatchCompletion {
     /// What led to the outcome that a record was given, or to the end of its batch.
     fn cause_of(&self, index: u32) -> Cause {
         let inner = self.inner.lock();
-        if let Some((_, cause)) = inner.cancelled.get(&index) {
-            return *cause;
-        }
-        let place = inner.released.partition_point(|(below, _)| *below <= index);
-        let released = inner.released.get(place).map(|(_, cause)| *cause);
-        released.unwrap_or_else(|| self.cause_of_end(&inner, index))
+        inner.roster.cause_of(index).unwrap_or_else(|| self.cause_of_end(&inner, index))
+    }
+
+    /// As of the record's end, or as of now.
+    pub(super) fn newest_cause(&self, index: u32) -> Cause {
+        self.cause_of_end(&self.inner.lock(), index)
     }
 
     fn cause_of_end(&self, inner: &Inner, index: u32) -> Cause {
@@ -399,7 +412,7 @@ impl BatchCompletion {
             RecordState::Waiting => return None,
             RecordState::Written(at) => Outcome::Written(at),
             RecordState::NotWritten(reason) => Outcome::NotWritten(Because { reason, cause: self.cause_of(index) }),
-            RecordState::Unknown => Outcome::Unknown(Fate { batch: Arc::clone(self), index, waiter: WaiterKey::NONE }),
+            RecordState::Unknown => Outcome::Unknown(Fate::new(Arc::clone(self), index)),
         })
     }
 
@@ -410,16 +423,11 @@ impl BatchCompletion {
     }
 
     fn everybody_left(&self, inner: &Inner) -> bool {
-        let below = self.released_below();
-        let Some(count) = inner.count else { return false };
-        if !inner.parts.is_empty() {
-            return (below..count).all(|index| self.state_locked(inner, index) != RecordState::Waiting);
+        if inner.parts.is_empty() {
+            return inner.roster.is_empty();
         }
-        below + inner.cancelled.range(below..).count() as u32 >= count
-    }
-
-    fn released_below(&self) -> u32 {
-        self.withdrawn_below.load(Ordering::Acquire).max(self.unknown_below.load(Ordering::Acquire))
+        let count = inner.roster.count().unwrap_or(0);
+        (0..count).all(|index| self.state_locked(inner, index) != RecordState::Waiting)
     }
 
     /// Ready when every record of the batch has its outcome: the batch ended, or everybody was released.
@@ -446,7 +454,7 @@ impl BatchCompletion {
     pub fn tally(&self) -> Tally {
         let inner = self.inner.lock();
         let mut tally = Tally::default();
-        for index in 0..inner.count.unwrap_or(0) {
+        for index in 0..inner.roster.count().unwrap_or(0) {
             match self.state_locked(&inner, index) {
                 RecordState::Waiting => {}
                 RecordState::Written(_) => tally.written += 1,
@@ -457,20 +465,20 @@ impl BatchCompletion {
         tally
     }
 
-    fn poll_with<T>(
+    pub(super) fn poll_with<T>(
         &self,
         index: u32,
         key: &mut WaiterKey,
         cx: &mut Context<'_>,
         ready: impl Fn() -> Option<T>,
-        locked_ready: impl Fn(&Inner) -> bool,
+        locked_ready: impl Fn(&Self, &Inner) -> bool,
     ) -> Poll<T> {
         if let Some(value) = ready() {
-            self.deregister(key);
+            self.deregister(index, key);
             return Poll::Ready(value);
         }
         let mut inner = self.inner.lock();
-        if !locked_ready(&inner) {
+        if !locked_ready(self, &inner) {
             let (held, renewed) = inner.waiters.register(*key, index, cx.waker());
             *key = held;
             drop(inner);
@@ -478,129 +486,33 @@ impl BatchCompletion {
             return Poll::Pending;
         }
         drop(inner);
-        self.deregister(key);
+        self.deregister(index, key);
         Poll::Ready(ready().expect("the state was seen under the lock and never goes back"))
     }
 
-    fn deregister(&self, key: &mut WaiterKey) {
+    pub(super) fn deregister(&self, index: u32, key: &mut WaiterKey) {
         let held = std::mem::replace(key, WaiterKey::NONE);
         if held == WaiterKey::NONE || self.end.get().is_some() {
             return;
         }
         let mut inner = self.inner.lock();
         // The end takes all waiters with it; a key is valid only before.
-        let removed = if self.end.get().is_none() { inner.waiters.remove(held) } else { None };
+        let removed = if self.end.get().is_none() { inner.waiters.remove(held, index) } else { None };
         drop(inner);
         drop(removed);
     }
 }
 
 impl Inner {
-    fn note_released(&mut self, below: u32, cause: Cause) {
-        match self.released.last_mut() {
-            Some((last, known)) if *known == cause => *last = below,
-            _ => self.released.push((below, cause)),
+    fn sealed_release(&mut self, next_due: Option<Tick>) -> Release {
+        Release {
+            posted: self.roster.take_left_posted(),
+            next_due,
+            needs_seal: self.roster.count().is_none(),
+            is_dead: !self.is_claimed && self.roster.is_empty(),
         }
     }
-
-    fn take_posted_below(&mut self, below: u32) -> Vec<Posted> {
-        let released = self.posted.partition_point(|posted| posted.index < below);
-        self.posted.drain(..released).collect()
-    }
 }
-
-/// The handle of one record: a future of its [`Outcome`].
-///
-/// Dropping it cancels nothing: the record is delivered all the same. Polling is cancel safe.
-#[derive(Debug)]
-#[must_use = "a dropped Delivery delivers its record but nobody learns the outcome"]
-pub struct Delivery {
-    batch: Arc<BatchCompletion>,
-    index: u32,
-    waiter: WaiterKey,
-}
-
-impl Delivery {
-    pub(super) fn new(batch: Arc<BatchCompletion>, index: u32) -> Self {
-        Self { batch, index, waiter: WaiterKey::NONE }
-    }
-
-    /// Withdraws the record. If no connection has claimed its batch it is not sent and ends as
-    /// `NotWritten(Cancelled)`, else it ends as `Unknown`; other records of the batch are not touched. An outcome that
-    /// was already given stays. The outcome is still read by awaiting.
-    pub fn cancel(&self) {
-        self.batch.cancel(self.index);
-    }
-
-    /// The outcome, if there is one already.
-    pub fn try_outcome(&self) -> Option<Outcome> {
-        self.batch.outcome(self.index)
-    }
-}
-
-impl Future for Delivery {
-    type Output = Outcome;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let Self { batch, index, waiter } = self.get_mut();
-        let is_ready = |inner: &Inner| batch.state_locked(inner, *index) != RecordState::Waiting;
-        batch.poll_with(*index, waiter, cx, || batch.outcome(*index), is_ready)
-    }
-}
-
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        self.batch.deregister(&mut self.waiter);
-    }
-}
-
-/// What becomes of a record whose outcome was `Unknown`: a future of its [`Settlement`].
-///
-/// A dropped fate is settled all the same. Clones wait for the same record. Polling is cancel safe.
-#[derive(Debug)]
-pub struct Fate {
-    batch: Arc<BatchCompletion>,
-    index: u32,
-    waiter: WaiterKey,
-}
-
-impl Fate {
-    /// The settlement, if there is one already.
-    pub fn try_settlement(&self) -> Option<Settlement> {
-        self.batch.settlement(self.index)
-    }
-
-    /// What was tried and what went wrong last: until the fate is settled as of now, then as of its end.
-    pub fn cause(&self) -> Cause {
-        self.batch.cause_of_end(&self.batch.inner.lock(), self.index)
-    }
-}
-
-impl Clone for Fate {
-    fn clone(&self) -> Self {
-        Self { batch: Arc::clone(&self.batch), index: self.index, waiter: WaiterKey::NONE }
-    }
-}
-
-impl Future for Fate {
-    type Output = Settlement;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Settlement> {
-        let Self { batch, index, waiter } = self.get_mut();
-        let is_ready = |inner: &Inner| batch.settlement_locked(inner, *index).is_some();
-        // A fate is woken by ends alone: its slot stands above every record, so that no release takes its waker.
-        batch.poll_with(FATES, waiter, cx, || batch.settlement(*index), is_ready)
-    }
-}
-
-impl Drop for Fate {
-    fn drop(&mut self) {
-        self.batch.deregister(&mut self.waiter);
-    }
-}
-
-/// The slot of all who wait for a fate.
-const FATES: u32 = u32::MAX;
 
 #[cfg(all(test, milena_model))]
 mod loom_models;

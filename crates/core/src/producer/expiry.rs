@@ -1,11 +1,11 @@
 //! Every batch that somebody may wait for, by the tick in which its next record is due.
 //!
-//! Always holds: a caller's release depends on nothing but the clock: not on lanes, connections or what its batch waits
-//! for. Costs one entry per batch and one turn per tick in which records of it arrived.
+//! Always holds: a caller's release depends on nothing but the clock: not on lanes, connections, a front's lock or what
+//! its batch waits for. Costs one entry per batch and one turn per tick in which records of it are due.
 //!
 //! Left out: what a release means for the batch's bytes; the owner of a dead batch is told to look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::completion::{BatchCompletion, Posted};
@@ -22,7 +22,7 @@ pub struct Expiry<S> {
     sweep_at: usize,
 }
 
-/// Records of one batch that were released.
+/// Records of one batch that were released, with something left to do.
 #[derive(Debug)]
 pub struct Expired<S> {
     /// Where the batch belongs.
@@ -31,8 +31,20 @@ pub struct Expired<S> {
     pub completion: Arc<BatchCompletion>,
     /// Those that were posted; their reports are due now.
     pub posted: Vec<Posted>,
+    /// The batch still fills, and must not fill on with those who left: to be sealed, and then told by [`Self::sealed`].
+    pub needs_seal: bool,
     /// Nothing of the batch is wanted, and nothing of it was sent.
     pub is_dead: bool,
+}
+
+impl<S> Expired<S> {
+    /// The batch fills no more, and what could not be told before is told here.
+    pub fn sealed(&mut self) {
+        let release = self.completion.release_sealed();
+        self.posted.extend(release.posted);
+        self.is_dead = release.is_dead;
+        self.needs_seal = false;
+    }
 }
 
 impl<S: Clone> Expiry<S> {
@@ -41,9 +53,9 @@ impl<S: Clone> Expiry<S> {
         Self { due: BTreeMap::new(), next_number: 0, unsettled: Vec::new(), sweep_at: SWEEP_MIN }
     }
 
-    /// Watches a batch from its first record on.
+    /// Watches a batch, or watches it from an earlier tick on; to be called whenever an append says so.
     pub fn register(&mut self, place: S, completion: Arc<BatchCompletion>) {
-        if let Some(tick) = completion.next_due() {
+        if let Some(tick) = completion.watched() {
             self.insert(tick, place, completion);
         }
         if self.due.len() + self.unsettled.len() >= self.sweep_at {
@@ -63,27 +75,31 @@ impl<S: Clone> Expiry<S> {
         self.due.first_key_value().map(|((tick, _), _)| tick.moment())
     }
 
-    /// Releases who is due. `seal` must end the filling of a batch, so that no more records join the released ones.
-    pub fn expire(&mut self, now: Moment, mut seal: impl FnMut(&S, &Arc<BatchCompletion>)) -> Vec<Expired<S>> {
+    /// Releases who is due. Callers have left when this returns; what is given back is what their leaving leaves to do.
+    pub fn expire(&mut self, now: Moment) -> Vec<Expired<S>> {
         let mut expired = Vec::new();
         while let Some(entry) = self.due.first_entry() {
-            if entry.key().0.moment() > now {
+            let tick = entry.key().0;
+            if tick.moment() > now {
                 break;
             }
             let (place, completion) = entry.remove();
-            let mut release = completion.release_due(now);
-            if release.needs_seal {
-                seal(&place, &completion);
-                release = completion.release_due(now);
-                assert!(!release.needs_seal, "the owner of a front seals the batch that it is asked to seal");
+            // It is watched from another tick on, and has an entry for that one.
+            if completion.watched() != Some(tick) {
+                continue;
             }
+            let release = completion.release_due(now);
             match release.next_due {
                 Some(tick) => self.insert(tick, place.clone(), Arc::clone(&completion)),
-                None if completion.end().is_none() => self.unsettled.push((place.clone(), Arc::clone(&completion))),
+                // One that fills has nobody left, or is registered again by who joins it.
+                None if completion.end().is_none() && !release.needs_seal => {
+                    self.unsettled.push((place.clone(), Arc::clone(&completion)));
+                }
                 None => {}
             }
-            if release.is_dead || !release.posted.is_empty() {
-                expired.push(Expired { place, completion, posted: release.posted, is_dead: release.is_dead });
+            if release.needs_seal || release.is_dead || !release.posted.is_empty() {
+                let (posted, needs_seal, is_dead) = (release.posted, release.needs_seal, release.is_dead);
+                expired.push(Expired { place, completion, posted, needs_seal, is_dead });
             }
         }
         expired
@@ -92,7 +108,10 @@ impl<S: Clone> Expiry<S> {
     /// Every batch that has not ended, those first whose callers have all left.
     pub fn live(&self) -> impl Iterator<Item = (&S, &Arc<BatchCompletion>)> {
         let all = self.unsettled.iter().chain(self.due.values());
-        all.map(|(place, completion)| (place, completion)).filter(|(_, batch)| batch.end().is_none())
+        // One that was registered for an earlier tick has two entries.
+        let mut seen = BTreeSet::new();
+        let live = all.filter(move |(_, batch)| batch.end().is_none() && seen.insert(Arc::as_ptr(batch)));
+        live.map(|(place, completion)| (place, completion))
     }
 }
 

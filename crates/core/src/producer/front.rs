@@ -43,8 +43,20 @@ pub struct RecordRef<'a> {
     pub headers: &'a [RecordHeader<'a>],
     /// `CreateTime` in milliseconds since the epoch; the clock's if absent.
     pub timestamp: Option<i64>,
-    /// When its caller must have its outcome; the configured deadline from now on if absent. For callers who have waited.
-    pub due: Option<Moment>,
+    /// When its caller must have its outcome.
+    pub due: Due,
+}
+
+/// When a record's caller must have its outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// The configured deadline from now on.
+    Configured,
+    /// The configured deadline from a call that has waited.
+    Waited(Moment),
+    /// A deadline of the record's own, shorter or longer. Costs some 50 bytes until the batch ends, and its batch's
+    /// outcomes are read under a lock.
+    Own(Moment),
 }
 
 /// A payload, copied or linked.
@@ -109,8 +121,8 @@ pub struct Appended<'a> {
     pub index: u32,
     /// For the driver.
     pub notice: Notice,
-    /// Whether the record opened its batch, which must then be registered for its deadline.
-    pub opened: bool,
+    /// Whether the batch must be watched from now on, or earlier than before: see `expiry.rs`.
+    pub must_watch: bool,
 }
 
 impl Appended<'_> {
@@ -182,8 +194,10 @@ struct OpenBatch {
     max_timestamp: i64,
     opened_at: Moment,
     opened_wall: i64,
-    /// The tick of the newest deadline run.
-    due: Tick,
+    /// The tick of the newest deadline run, if there is one.
+    run: Option<Tick>,
+    /// The latest deadline of all.
+    last_due: Tick,
     posted: Vec<Posted>,
 }
 
@@ -230,21 +244,19 @@ impl PartitionFront {
                 open.fits(layout.total_len(), self.config.batch_size) && open.encode_in_tail(&layout, record.value)
             });
         let mut notice = Notice::Nothing;
-        let mut opened = false;
         let mut total_len = layout.total_len();
         if !in_place {
             let placed = self.append_with_new_memory(now, chunks, timestamp, &record, when_full)?;
-            (notice, opened, total_len) = placed;
+            (notice, total_len) = placed;
         }
-        let due = self.due(now, &record);
+        let due = match record.due {
+            Due::Configured => now.moment + self.config.deadline,
+            Due::Waited(due) | Due::Own(due) => due,
+        };
         let open = self.open.as_mut().expect("the record lies in the open batch");
-        let index = open.take_in(timestamp, total_len, reply, due);
-        Ok(Appended { completion: &open.completion, index, notice, opened })
-    }
-
-    #[inline]
-    fn due(&self, now: Now, record: &RecordRef<'_>) -> Tick {
-        Tick::not_before(record.due.unwrap_or(now.moment + self.config.deadline))
+        let index = open.take_in(timestamp, total_len, reply);
+        let must_watch = open.wait_for(index, Tick::not_before(due), matches!(record.due, Due::Own(_)));
+        Ok(Appended { completion: &open.completion, index, notice, must_watch })
     }
 
     #[inline]
@@ -277,7 +289,7 @@ impl PartitionFront {
         timestamp: i64,
         record: &RecordRef<'_>,
         when_full: WhenFull,
-    ) -> Result<(Notice, bool, usize), AppendError> {
+    ) -> Result<(Notice, usize), AppendError> {
         let (base, count) = self.open.as_ref().map_or((timestamp, 0), |open| (open.base_timestamp, open.count));
         if self.is_closed {
             return Err(AppendError::Closed);
@@ -299,17 +311,15 @@ impl PartitionFront {
         }
         let filled = self.open.as_ref().map_or(0, |open| open.bytes);
         let room = Room::take(chunks, &layout, record.value, filled).ok_or(AppendError::BufferFull(notice))?;
-        let opened = self.open.is_none();
-        let due = self.due(now, record);
-        if opened && notice == Notice::Nothing {
+        if self.open.is_none() && notice == Notice::Nothing {
             notice = Notice::LingerStarts(now.moment + self.config.linger);
         }
         let open = self.open.get_or_insert_with(|| {
             let completion = BatchCompletion::new(self.partition, Arc::clone(&self.trouble));
-            OpenBatch::new(completion, now, timestamp, due, self.posted_expected)
+            OpenBatch::new(completion, now, timestamp, self.posted_expected)
         });
         open.encode_in_room(room, &layout, record.value);
-        Ok((notice, opened, layout.total_len()))
+        Ok((notice, layout.total_len()))
     }
 
     /// Ends the batch that fills; false if none does. Moves pointers, touches no bytes.
@@ -359,8 +369,7 @@ impl PartitionFront {
 }
 
 impl OpenBatch {
-    fn new(completion: Arc<BatchCompletion>, now: Now, timestamp: i64, due: Tick, posted_expected: usize) -> Self {
-        completion.start_deadline_run(0, due);
+    fn new(completion: Arc<BatchCompletion>, now: Now, timestamp: i64, posted_expected: usize) -> Self {
         Self {
             completion,
             chunks: Vec::with_capacity(CHUNKS_EXPECTED),
@@ -371,7 +380,8 @@ impl OpenBatch {
             max_timestamp: timestamp,
             opened_at: now.moment,
             opened_wall: now.wall_millis,
-            due,
+            run: None,
+            last_due: Tick::FIRST,
             posted: Vec::with_capacity(posted_expected),
         }
     }
@@ -427,7 +437,7 @@ impl OpenBatch {
 
     /// Counts a record whose bytes were written.
     #[inline]
-    fn take_in(&mut self, timestamp: i64, total_len: usize, reply: Reply, due: Tick) -> u32 {
+    fn take_in(&mut self, timestamp: i64, total_len: usize, reply: Reply) -> u32 {
         let index = self.count;
         self.count += 1;
         self.bytes += total_len;
@@ -435,13 +445,27 @@ impl OpenBatch {
         if let Reply::Report(tag) = reply {
             self.posted.push(Posted { index, tag });
         }
-        // Clocks are read before the lock, so a record may come with an earlier time than the one before it; it is released
-        // with that one, because runs ascend.
-        if due > self.due {
-            self.due = due;
-            self.completion.start_deadline_run(index, due);
-        }
         index
+    }
+
+    /// Joins the newest run, starts the next one or stands alone; whether the clock must be told.
+    #[inline]
+    fn wait_for(&mut self, index: u32, due: Tick, is_own: bool) -> bool {
+        if self.run == Some(due) {
+            return false;
+        }
+        self.start_waiting(index, due, is_own)
+    }
+
+    #[cold]
+    fn start_waiting(&mut self, index: u32, due: Tick, is_own: bool) -> bool {
+        self.last_due = self.last_due.max(due);
+        // Runs ascend. One that comes late with an early deadline has waited, or its clock was read before another's.
+        if is_own || self.run.is_some_and(|run| due < run) {
+            return self.completion.add_own_deadline(index, due);
+        }
+        self.run = Some(due);
+        self.completion.start_deadline_run(index, due)
     }
 
     fn seal(mut self, reason: SealReason) -> SealedBatch {
@@ -457,7 +481,7 @@ impl OpenBatch {
             max_timestamp: self.max_timestamp,
             opened_at: self.opened_at,
             opened_wall: self.opened_wall,
-            last_due: self.due,
+            last_due: self.last_due,
             reason,
         }
     }

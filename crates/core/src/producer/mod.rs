@@ -10,12 +10,14 @@ pub mod back;
 pub mod batch;
 pub mod completion;
 pub mod control;
+mod delivery;
 pub mod ended;
 pub mod expiry;
 pub mod front;
 pub mod lane;
 pub mod outcome;
 pub mod produce_request;
+mod roster;
 #[cfg(all(test, not(milena_model)))]
 mod testbed;
 pub mod trouble;

@@ -17,7 +17,7 @@ use milena_wire::{ApiKey, Reader, Request, Response};
 use super::batch::{Chunk, ChunkSource, SealReason, SealedBatch, Stamp, StampedBatch};
 use super::completion::Delivery;
 use super::control::NewPartition;
-use super::front::{FrontConfig, PartitionFront, RecordRef, Reply, Value, WhenFull};
+use super::front::{Due, FrontConfig, PartitionFront, RecordRef, Reply, Value, WhenFull};
 use super::trouble::Trouble;
 use crate::ids::{Epoch, Identity, PartitionId, PartitionIndex, ProducerId, Sequence};
 use crate::time::{Moment, Now, TICK, Tick};
@@ -129,7 +129,7 @@ pub(crate) const FRONT: FrontConfig = FrontConfig {
 
 /// A record with nothing but a value.
 pub(crate) fn value(bytes: &[u8]) -> RecordRef<'_> {
-    RecordRef { key: None, value: Value::Borrowed(bytes), headers: &[], timestamp: None, due: None }
+    RecordRef { key: None, value: Value::Borrowed(bytes), headers: &[], timestamp: None, due: Due::Configured }
 }
 
 /// Appends, and gives the record's handle.

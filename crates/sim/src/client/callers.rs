@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use milena_core::ids::PartitionId;
 use milena_core::producer::batch::SealReason;
-use milena_core::producer::front::{AppendError, Appended, Notice, RecordRef, Reply, Value, WhenFull};
+use milena_core::producer::front::{AppendError, Appended, Due, Notice, RecordRef, Reply, Value, WhenFull};
 use milena_core::time::{Moment, Tick};
 use milena_wire::murmur2::partition_for_key;
 use milena_wire::records::RecordHeader;
@@ -75,22 +75,23 @@ impl Client {
             Some(bytes) => Value::Borrowed(bytes),
         };
         let timestamp = content.timestamp;
-        let record = RecordRef { key: content.key.as_deref(), value, headers: &headers, timestamp, due: None };
+        let record =
+            RecordRef { key: content.key.as_deref(), value, headers: &headers, timestamp, due: Due::Configured };
         let reply = if via == Via::Post { Reply::Report(u64::from(id.0)) } else { Reply::Handle };
         let result = seat.front.append(now, &self.memory, record, reply, when_full).map(|appended| {
             let delivery = (reply == Reply::Handle).then(|| appended.delivery());
-            let Appended { completion, notice, opened, .. } = appended;
-            (delivery, opened.then(|| Arc::clone(completion)), notice)
+            let Appended { completion, notice, must_watch, .. } = appended;
+            (delivery, must_watch.then(|| Arc::clone(completion)), notice)
         });
         let place = seat.place;
         let (notice, result) = match result {
-            Ok((delivery, opened, notice)) => {
+            Ok((delivery, watched, notice)) => {
                 let due = due_of(stage);
                 let timestamp = timestamp.unwrap_or(now.wall_millis);
                 let acceptance = Acceptance { place, at: stage.now, due, number: 0, timestamp };
                 stage.note(format_args!("record {} into {place:?}", id.0));
                 stage.history.accepted(id, acceptance, delivery);
-                if let Some(completion) = opened {
+                if let Some(completion) = watched {
                     self.expiry.register(partition, completion);
                 }
                 (notice, Ok(()))

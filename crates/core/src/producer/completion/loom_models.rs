@@ -3,6 +3,8 @@
 use loom::sync::Arc as Shared;
 use loom::sync::atomic::AtomicBool as Flag;
 use loom::thread;
+use std::future::Future;
+use std::pin::Pin;
 use std::task::Wake;
 
 use super::*;
@@ -122,7 +124,7 @@ fn loom_releases_before_and_after_the_claim_are_not_confused() {
             thread::spawn(move || {
                 batch.release_due(DUE);
                 batch.claim();
-                batch.release_all();
+                batch.release_due(Moment::NEVER);
             })
         };
         let seen = batch.state(1);
@@ -168,5 +170,36 @@ fn loom_a_record_that_was_told_to_be_cancelled_is_never_sent() {
             RecordState::Unknown | RecordState::Written(_) => assert!(!dropped.contains(0)),
             RecordState::Waiting => panic!("the batch has ended"),
         }
+    });
+}
+
+/// A batch fills while its first records are released: by then nobody knows where they end. The front goes on with the
+/// next run, and a lane with the claim.
+#[test]
+fn loom_a_release_while_the_batch_fills_takes_nobody_along_who_joins_it() {
+    loom::model(|| {
+        let batch = BatchCompletion::new(PartitionIndex(0), Trouble::new());
+        batch.start_deadline_run(0, Tick::not_before(DUE));
+        let clock = {
+            let batch = Arc::clone(&batch);
+            thread::spawn(move || drop(batch.release_due(DUE)))
+        };
+        let front = {
+            let batch = Arc::clone(&batch);
+            thread::spawn(move || {
+                batch.start_deadline_run(2, Tick::not_before(Moment::from_micros(1_000_000_000)));
+                let joined = batch.state(2);
+                batch.seal(3, Vec::new());
+                (joined, batch.claim())
+            })
+        };
+        let seen = batch.state(1);
+        clock.join().expect("the clock does not panic");
+        let (joined, dropped) = front.join().expect("the front does not panic");
+        assert_eq!((joined, batch.state(2)), (RecordState::Waiting, RecordState::Waiting));
+        let last = batch.state(1);
+        assert!(seen == RecordState::Waiting || seen == last, "{seen:?} {last:?}");
+        assert_eq!(dropped.contains(1), matches!(last, RecordState::NotWritten(_)), "{last:?}");
+        assert!(!dropped.contains(2));
     });
 }

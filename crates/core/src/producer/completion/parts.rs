@@ -7,15 +7,32 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::task::Waker;
 
-use super::{BatchCompletion, BatchEnd, Ended, FATES, Inner, Posted};
+use super::{BatchCompletion, BatchEnd, Ended, Posted, RecordState};
+use crate::producer::delivery::FATES;
 use crate::producer::outcome::{Cause, NotWritten};
 use crate::sync::atomic::Ordering;
 
 /// What ended before the whole batch.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
-    ended: Vec<(Range<u32>, Ended)>,
-    refused: BTreeMap<u32, (NotWritten, Cause)>,
+    ended: Vec<Part>,
+    refused: BTreeMap<u32, Refused>,
+}
+
+#[derive(Debug)]
+struct Part {
+    records: Range<u32>,
+    ended: Ended,
+    /// Those below had left when it ended, but for those who stand apart.
+    left_below: u32,
+}
+
+#[derive(Debug)]
+struct Refused {
+    why: NotWritten,
+    cause: Cause,
+    /// Its caller was still there.
+    is_told: bool,
 }
 
 impl Parts {
@@ -25,17 +42,29 @@ impl Parts {
 
     /// Why a record was refused alone.
     pub(super) fn refused(&self, index: u32) -> Option<(NotWritten, Cause)> {
-        self.refused.get(&index).copied()
+        self.refused.get(&index).map(|refused| (refused.why, refused.cause))
     }
 
     /// How the record's part ended, and the first record of that part.
     pub(super) fn end_of(&self, index: u32) -> Option<(Ended, u32)> {
-        let (records, ended) = self.ended.iter().find(|(records, _)| records.contains(&index))?;
-        Some((*ended, records.start))
+        let part = self.part_of(index)?;
+        Some((part.ended, part.records.start))
+    }
+
+    fn part_of(&self, index: u32) -> Option<&Part> {
+        self.ended.iter().find(|part| part.records.contains(&index))
+    }
+
+    /// Whether the end of its part is what the record's caller was told, if it did not stand apart.
+    pub(super) fn is_told(&self, index: u32) -> bool {
+        match self.refused.get(&index) {
+            Some(refused) => refused.is_told,
+            None => self.part_of(index).is_some_and(|part| index >= part.left_below),
+        }
     }
 
     fn records(&self) -> u32 {
-        self.ended.iter().map(|(records, _)| records.len() as u32).sum()
+        self.ended.iter().map(|part| part.records.len() as u32).sum()
     }
 }
 
@@ -44,16 +73,18 @@ impl BatchCompletion {
     /// reported. The range that covers all of them is the batch.
     pub fn settle_part(&self, records: Range<u32>, end: BatchEnd) -> Vec<Posted> {
         let mut inner = self.inner.lock();
-        let count = inner.count.expect("a batch that was claimed is sealed");
+        let count = inner.roster.count().expect("a batch that was claimed is sealed");
         if inner.parts.ended.is_empty() && records == (0..count) {
             drop(inner);
             return self.settle(end);
         }
         let cause = self.cause();
-        inner.parts.ended.push((records.clone(), Ended { end, cause }));
+        let left_below = inner.roster.below();
+        inner.parts.ended.push(Part { records: records.clone(), ended: Ended { end, cause }, left_below });
+        inner.roster.end(records.clone());
         self.is_irregular.store(true, Ordering::Release);
         if inner.parts.records() < count {
-            let posted = inner.take_posted_in(&records);
+            let posted = inner.roster.take_posted_of(|index| records.contains(&index));
             let woken = inner.waiters.take_those(|index| records.contains(&index) || index == FATES);
             drop(inner);
             woken.into_iter().for_each(Waker::wake);
@@ -70,13 +101,16 @@ impl BatchCompletion {
         let sent: Vec<u32> = records.filter(|index| !inner.dropped.contains(*index)).collect();
         let refused: Vec<u32> = places.iter().filter_map(|place| sent.get(*place as usize).copied()).collect();
         let cause = self.cause();
-        inner.parts.refused.extend(refused.iter().map(|index| (*index, (why, cause))));
+        for index in &refused {
+            let is_told = self.state_locked(&inner, *index) == RecordState::Waiting;
+            inner.parts.refused.insert(*index, Refused { why, cause, is_told });
+            inner.roster.end(*index..index + 1);
+        }
         inner.dropped.single.extend(&refused);
         inner.dropped.single.sort_unstable();
         self.is_irregular.store(true, Ordering::Release);
         let is_refused = |index: u32| refused.binary_search(&index).is_ok();
-        let (posted, rest) = std::mem::take(&mut inner.posted).into_iter().partition(|posted| is_refused(posted.index));
-        inner.posted = rest;
+        let posted = inner.roster.take_posted_of(is_refused);
         let woken = inner.waiters.take_those(|index| is_refused(index) || index == FATES);
         drop(inner);
         woken.into_iter().for_each(Waker::wake);
@@ -86,17 +120,9 @@ impl BatchCompletion {
     /// The record that so many sent ones precede, counted from `first` on.
     pub(in crate::producer) fn nth_sent(&self, first: u32, nth: u32) -> u32 {
         let inner = self.inner.lock();
-        let count = inner.count.expect("a batch that was claimed is sealed");
+        let count = inner.roster.count().expect("a batch that was claimed is sealed");
         let mut sent = (first..count).filter(|index| !inner.dropped.contains(*index));
         sent.nth(nth as usize).unwrap_or(count)
-    }
-}
-
-impl Inner {
-    fn take_posted_in(&mut self, records: &Range<u32>) -> Vec<Posted> {
-        let start = self.posted.partition_point(|posted| posted.index < records.start);
-        let end = self.posted.partition_point(|posted| posted.index < records.end);
-        self.posted.drain(start..end).collect()
     }
 }
 

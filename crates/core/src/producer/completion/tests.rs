@@ -1,5 +1,8 @@
 //! One batch seen by its callers, from every side of the claim and of the end.
 
+use std::future::Future;
+use std::pin::Pin;
+
 use super::*;
 use crate::ids::NodeId;
 use crate::producer::outcome::AttemptError;
@@ -124,23 +127,113 @@ fn deadlines_release_run_by_run_as_a_prefix() {
 }
 
 #[test]
-fn a_batch_that_still_fills_must_be_sealed_before_it_releases() {
+fn a_batch_that_still_fills_releases_at_once_and_is_to_be_sealed_after_it() {
     let batch = filling(&[(0, 1)]);
     let release = batch.release_due(ticks(1));
-    assert!(release.needs_seal);
-    assert_eq!(batch.state(0), RecordState::Waiting);
-    batch.seal(1, Vec::new());
-    let release = batch.release_due(ticks(1));
-    assert!(release.is_dead && !release.needs_seal);
+    assert!(release.needs_seal && !release.is_dead);
     assert_eq!(batch.state(0), DEADLINE);
+    let posted = Posted { index: 0, tag: 7 };
+    batch.seal(1, vec![posted]);
+    let release = batch.release_sealed();
+    assert_eq!((release.posted, release.is_dead, release.needs_seal), (vec![posted], true, false));
+    assert_eq!(batch.release_sealed().posted, [], "it is reported once");
+}
+
+/// Between the release and the seal, which needs the front's lock.
+#[test]
+fn a_record_that_joins_a_batch_after_a_release_waits_for_its_own_deadline() {
+    let batch = filling(&[(0, 1)]);
+    assert!(batch.release_due(ticks(1)).needs_seal);
+    assert!(batch.start_deadline_run(3, Tick::not_before(ticks(2))), "the clock watched nobody any more");
+    let states = [0, 2, 3].map(|index| batch.state(index));
+    assert_eq!(states, [DEADLINE, DEADLINE, RecordState::Waiting]);
+    let posted = [0, 3].map(|index| Posted { index, tag: 7 });
+    batch.seal(4, posted.to_vec());
+    let release = batch.release_sealed();
+    assert_eq!((&release.posted[..], release.is_dead), (&posted[..1], false));
+    assert_eq!(batch.claim().len(), 3);
+    assert_eq!(batch.release_due(ticks(2)).posted, posted[1..]);
+    assert_eq!([batch.state(2), batch.state(3)], [DEADLINE, RecordState::Unknown]);
+    assert!(!batch.is_wanted());
 }
 
 #[test]
-fn release_all_does_not_wait_for_deadlines() {
-    let batch = sealed(&[(0, 1), (1, 1_000_000)], 2);
+fn each_record_has_its_own_deadline_among_those_of_a_batch() {
+    let batch = filling(&[(0, 4), (4, 6)]);
+    let own = |index, due| batch.add_own_deadline(index, Tick::not_before(ticks(due)));
+    assert!(own(1, 2), "earlier than anybody");
+    assert!(!own(2, 9));
+    assert!(!own(5, 3));
+    batch.seal(7, Vec::new());
+    let released = |due| {
+        let next = batch.release_due(ticks(due)).next_due;
+        let left = (0..7).filter(|index| batch.state(*index) != RecordState::Waiting).collect::<Vec<_>>();
+        (next.map(|tick| tick.moment()), left)
+    };
+    assert_eq!(batch.next_due().map(Tick::moment), Some(ticks(2)));
+    assert_eq!(released(1), (Some(ticks(2)), vec![]));
+    assert_eq!(released(2), (Some(ticks(3)), vec![1]));
+    assert_eq!(released(3), (Some(ticks(4)), vec![1, 5]));
+    let dropped = batch.claim();
+    assert_eq!((0..7).filter(|index| dropped.contains(*index)).collect::<Vec<_>>(), [1, 5]);
+    assert_eq!(released(4), (Some(ticks(6)), vec![0, 1, 3, 5]));
+    assert_eq!(released(6), (Some(ticks(9)), vec![0, 1, 3, 4, 5, 6]));
+    assert!(batch.is_wanted());
+    assert_eq!(
+        [batch.state(1), batch.state(0), batch.state(6)],
+        [DEADLINE, RecordState::Unknown, RecordState::Unknown]
+    );
+    batch.settle(end_at(100));
+    assert_eq!(batch.state(2), RecordState::Written(written(101)), "0 and 2 are sent, 1 is not");
+    assert_eq!(batch.tally(), Tally { written: 1, not_written: 2, unknown: 4 });
+}
+
+#[test]
+fn a_claim_drops_exactly_those_who_left_though_some_in_between_wait_on() {
+    let batch = filling(&[(0, 1)]);
+    for (index, due) in [(1, 9), (3, 9), (4, 1), (6, 9)] {
+        batch.add_own_deadline(index, Tick::not_before(ticks(due)));
+    }
+    batch.seal(8, Vec::new());
+    Delivery::new(Arc::clone(&batch), 3).cancel();
+    assert!(!batch.release_due(ticks(1)).is_dead);
+    let dropped = batch.claim();
+    assert_eq!((0..8).filter(|index| !dropped.contains(*index)).collect::<Vec<_>>(), [1, 6]);
+    assert_eq!(dropped.len(), 6);
+    batch.settle(end_at(100));
+    assert_eq!([1, 6].map(|index| batch.state(index)), [100, 101].map(|at| RecordState::Written(written(at))));
+}
+
+#[test]
+fn a_posted_record_with_a_deadline_of_its_own_is_reported_once_wherever_it_leaves() {
+    let posted: Vec<Posted> = (0..6).map(|index| Posted { index, tag: u64::from(index) }).collect();
+    let tags = |posted: Vec<Posted>| posted.iter().map(|posted| posted.tag).collect::<Vec<_>>();
+    let batch = filling(&[(0, 3)]);
+    for (index, due) in [(1, 1), (2, 2), (3, 9), (4, 9)] {
+        batch.add_own_deadline(index, Tick::not_before(ticks(due)));
+    }
+    assert!(batch.release_due(ticks(1)).needs_seal, "1 leaves while the batch fills");
+    batch.seal(6, posted);
+    assert_eq!(tags(batch.release_due(ticks(2)).posted), [1, 2]);
+    assert_eq!(tags(batch.release_due(ticks(3)).posted), [0, 5]);
     batch.claim();
-    batch.release_all();
-    assert_eq!([batch.state(0), batch.state(1)], [RecordState::Unknown; 2]);
+    assert_eq!(tags(batch.settle(end_at(0))), [3, 4]);
+}
+
+/// The clock watches a batch from one tick on; whoever is due earlier must say so, everybody else need not.
+#[test]
+fn the_clock_is_told_only_of_an_earlier_deadline() {
+    let batch = BatchCompletion::new(PartitionIndex(0), Trouble::new());
+    let tick = |count| Tick::not_before(ticks(count));
+    assert!(batch.start_deadline_run(0, tick(10)));
+    assert!(!batch.start_deadline_run(1, tick(11)));
+    assert!(!batch.add_own_deadline(2, tick(10)));
+    assert!(batch.add_own_deadline(3, tick(5)));
+    assert!(!batch.add_own_deadline(4, tick(7)));
+    assert_eq!(batch.watched(), Some(tick(5)));
+    batch.release_due(ticks(5));
+    assert_eq!(batch.watched(), Some(tick(7)));
+    assert!(batch.add_own_deadline(5, tick(6)));
 }
 
 #[test]
@@ -169,6 +262,33 @@ fn a_record_cancelled_before_its_deadline_stays_cancelled() {
     batch.release_due(ticks(1));
     assert_eq!([batch.state(0), batch.state(1)], [CANCELLED, DEADLINE]);
     assert_eq!(batch.claim().len(), 2);
+}
+
+/// Half of a batch was written, then the deadline of all ended, and those who were told "written" were told "unknown".
+#[test]
+fn a_deadline_after_the_end_of_a_part_changes_nothing_for_that_part() {
+    let batch = filling(&[(0, 1), (1, 3)]);
+    for (index, due) in [(2, 2), (5, 9)] {
+        batch.add_own_deadline(index, Tick::not_before(ticks(due)));
+    }
+    batch.seal(8, (0..8).map(|index| Posted { index, tag: u64::from(index) }).collect());
+    let tags = |posted: Vec<Posted>| posted.iter().map(|posted| posted.tag).collect::<Vec<_>>();
+    batch.claim();
+    assert_eq!(tags(batch.release_due(ticks(1)).posted), [0]);
+    assert_eq!(tags(batch.settle_part(0..4, end_at(100))), [1, 2, 3]);
+    let refused = NotWritten::Refused(ErrorCode::INVALID_RECORD.into());
+    assert_eq!(tags(batch.refuse(4..8, &[0, 1], refused)), [4, 5]);
+    assert_eq!(tags(batch.release_due(ticks(2)).posted), [0; 0]);
+    assert_eq!(tags(batch.release_due(ticks(3)).posted), [6, 7]);
+    let states = [1, 2, 3].map(|index| batch.state(index));
+    assert_eq!(states, [101, 102, 103].map(|at| RecordState::Written(written(at))));
+    assert_eq!([4, 5].map(|index| batch.state(index)), [RecordState::NotWritten(refused); 2]);
+    assert_eq!([0, 6].map(|index| batch.state(index)), [RecordState::Unknown; 2]);
+    assert_eq!(fate_of(&batch, 0).try_settlement(), Some(Settlement::Written(written(100))));
+    assert!(!batch.is_wanted());
+    batch.settle_part(4..8, end_at(200));
+    assert_eq!([0, 6].map(|index| batch.state(index)), [RecordState::Unknown; 2]);
+    assert_eq!(fate_of(&batch, 7).try_settlement(), Some(Settlement::Written(written(201))));
 }
 
 /// Trouble comes and goes while a batch waits; each caller is told what it was when it left.

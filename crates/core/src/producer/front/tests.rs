@@ -40,15 +40,27 @@ fn records_come_out_as_they_went_in() {
         RecordHeader { key: "", value: Some(b"") },
     ];
     let records = [
-        RecordRef { key: Some(b"k"), value: Value::Borrowed(b"v"), headers: &headers, timestamp: None, due: None },
-        RecordRef { key: None, value: Value::Null, headers: &[], timestamp: Some(5_000_000), due: None },
-        RecordRef { key: Some(b""), value: Value::Borrowed(b""), headers: &[], timestamp: Some(3), due: None },
+        RecordRef {
+            key: Some(b"k"),
+            value: Value::Borrowed(b"v"),
+            headers: &headers,
+            timestamp: None,
+            due: Due::Configured,
+        },
+        RecordRef { key: None, value: Value::Null, headers: &[], timestamp: Some(5_000_000), due: Due::Configured },
+        RecordRef {
+            key: Some(b""),
+            value: Value::Borrowed(b""),
+            headers: &[],
+            timestamp: Some(3),
+            due: Due::Configured,
+        },
         RecordRef {
             key: None,
             value: Value::Shared(&Bytes::from_static(b"small")),
             headers: &[],
             timestamp: Some(-1),
-            due: None,
+            due: Due::Configured,
         },
     ];
     records.iter().for_each(|record| drop(append(&mut front, &memory, 20, *record)));
@@ -104,7 +116,7 @@ fn a_shared_value_is_linked_when_it_is_large_and_copied_when_it_is_small() {
         value: Value::Shared(shared),
         headers: &[],
         timestamp: None,
-        due: None,
+        due: Due::Configured,
     };
     drop(append(&mut front, &memory, 0, record(&large)));
     drop(append(&mut front, &memory, 0, record(&small)));
@@ -168,7 +180,7 @@ fn the_driver_is_told_when_a_linger_starts_and_when_a_batch_seals() {
     let mut told = |millis| {
         let appended = front.append(now(millis), &memory, value(&[0; 100]), Reply::Handle, WhenFull::OpenNext);
         let appended = appended.expect("there is room");
-        (appended.index, appended.notice, appended.opened)
+        (appended.index, appended.notice, appended.must_watch)
     };
     assert_eq!(told(10), (0, Notice::LingerStarts(at(15)), true));
     assert_eq!(told(11), (1, Notice::Nothing, false));
@@ -183,7 +195,7 @@ fn a_full_batch_can_be_refused_so_that_the_caller_goes_elsewhere() {
     let mut front = front_with(config(300));
     let mut refuse = || {
         let appended = front.append(now(0), &memory, value(&[0; 100]), Reply::Handle, WhenFull::Refuse);
-        appended.map(|appended| (appended.index, appended.opened))
+        appended.map(|appended| (appended.index, appended.must_watch))
     };
     assert_eq!((refuse(), refuse()), (Ok((0, true)), Ok((1, false))));
     assert_eq!(refuse(), Err(AppendError::BatchFull(Notice::Sealed)));
@@ -215,7 +227,8 @@ fn a_linked_value_without_memory_for_its_neighbours_gives_everything_back() {
         let memory = CountedMemory::new(limit);
         let mut front = front();
         let shared = Bytes::from(vec![0; LINK_BYTES_MIN]);
-        let record = RecordRef { key: None, value: Value::Shared(&shared), headers: &[], timestamp: None, due: None };
+        let record =
+            RecordRef { key: None, value: Value::Shared(&shared), headers: &[], timestamp: None, due: Due::Configured };
         let refused = front.append(now(0), &memory, record, Reply::Handle, WhenFull::OpenNext);
         assert_eq!(refused.err(), Some(AppendError::BufferFull(Notice::Nothing)));
         assert_eq!((memory.held(), front.is_empty()), (0, true), "limit {limit}");
@@ -261,19 +274,41 @@ fn each_tick_with_records_makes_one_run_and_its_records_are_released_together() 
     assert_eq!(released, [true, true, false]);
 }
 
-/// Clocks are read before the lock. A run that was due before the one in front of it was released too late by a tick, and
-/// the batch asked for a wake-up that had passed.
+/// Clocks are read before the lock, and a call may have waited: a record may come with an earlier deadline than the one
+/// before it. It was released with that one, too late.
 #[test]
-fn a_record_with_an_earlier_clock_is_released_with_the_one_before_it() {
+fn a_record_that_comes_late_is_released_at_its_own_time_all_the_same() {
     let memory = memory();
     let mut front = front();
-    for millis in [25, 15, 40] {
-        drop(append(&mut front, &memory, millis, value(b"x")));
-    }
+    let deliveries = [25, 15, 40].map(|millis| append(&mut front, &memory, millis, value(b"x")));
     front.seal(SealReason::Flush);
     let batch = front.take_sealed().next().expect("one batch");
-    assert_eq!(batch.completion.next_due(), Some(Tick::not_before(at(1_025))));
+    assert_eq!(batch.completion.next_due(), Some(Tick::not_before(at(1_015))));
+    assert_eq!(batch.completion.release_due(released(1_015)).next_due, Some(Tick::not_before(at(1_025))));
+    assert_eq!(deliveries.each_ref().map(|delivery| delivery.try_outcome().is_some()), [false, true, false]);
     assert_eq!(batch.completion.release_due(released(1_025)).next_due, Some(Tick::not_before(at(1_040))));
+}
+
+#[test]
+fn records_of_one_batch_have_deadlines_from_nothing_to_days() {
+    let memory = memory();
+    let mut front = front();
+    let day = 86_400_000;
+    let mut due = |own: Option<u64>| {
+        let mut record = value(b"x");
+        record.due = own.map_or(Due::Configured, |millis| Due::Own(at(millis)));
+        append(&mut front, &memory, 0, record)
+    };
+    let deliveries = [due(Some(3 * day)), due(None), due(Some(0)), due(Some(500)), due(None)];
+    let left = || deliveries.each_ref().map(|delivery| delivery.try_outcome().is_some());
+    front.seal(SealReason::Flush);
+    let batch = front.take_sealed().next().expect("one batch");
+    assert_eq!(batch.last_due.moment(), released(3 * day));
+    let release = |millis| batch.completion.release_due(released(millis)).next_due.map(Tick::moment);
+    assert_eq!((release(0), left()), (Some(released(500)), [false, false, true, false, false]));
+    assert_eq!((release(500), left()), (Some(released(1_000)), [false, false, true, true, false]));
+    assert_eq!((release(1_000), left()), (Some(released(3 * day)), [false, true, true, true, true]));
+    assert_eq!((release(3 * day), left()), (None, [true; 5]));
 }
 
 #[test]

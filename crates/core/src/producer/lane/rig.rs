@@ -197,7 +197,7 @@ impl Rig {
         let appended = front.append(now, &self.memory, record, Reply::Handle, WhenFull::OpenNext);
         let appended = appended.expect("there is room");
         let delivery = appended.delivery();
-        if appended.opened {
+        if appended.must_watch {
             self.expiry.register(id, Arc::clone(appended.completion));
         }
         if appended.notice != crate::producer::front::Notice::Nothing {
@@ -269,13 +269,16 @@ impl Rig {
     }
 
     fn expire(&mut self) {
-        let fronts = &mut self.fronts;
-        let expired = self.expiry.expire(self.now, |id, completion| {
-            fronts.get_mut(id).expect("known").seal_batch(completion, SealReason::Deadline);
-        });
-        for expired in expired.into_iter().filter(|expired| expired.is_dead) {
-            let dead = self.fronts.get_mut(&expired.place).expect("known").take_dead();
-            for batch in dead {
+        for mut expired in self.expiry.expire(self.now) {
+            let front = self.fronts.get_mut(&expired.place).expect("known");
+            if expired.needs_seal {
+                front.seal_batch(&expired.completion, SealReason::Deadline);
+                expired.sealed();
+            }
+            if !expired.is_dead {
+                continue;
+            }
+            for batch in front.take_dead() {
                 let end = BatchEnd::NotWritten(NotWritten::DeadlinePassed);
                 self.conclude(expired.place, Ended::Sealed(batch, end));
             }

@@ -172,7 +172,7 @@ fn a_record_that_was_released_before_it_was_refused_stays_unknown_and_its_fate_i
     partition.add(1);
     let completion = Arc::clone(&partition.back.pending[0].completion);
     partition.send();
-    completion.release_all();
+    completion.release_due(Moment::NEVER);
     partition.take(1, &Answer { error: code, bad_records: vec![0], ..ANSWER });
     let Some(Outcome::Unknown(fate)) = completion.outcome(0) else { panic!("it was released in doubt") };
     assert!(

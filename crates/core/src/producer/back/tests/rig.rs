@@ -164,7 +164,7 @@ impl Partition {
         let claimed = self.back.unsettled.iter().chain(&self.back.renewed);
         let unsettled = claimed.map(|batch| &batch.completion);
         unsettled.chain(self.back.pending.iter().map(|batch| &batch.completion)).for_each(|batch| {
-            batch.release_all();
+            batch.release_due(Moment::NEVER);
         });
     }
 

@@ -1,0 +1,108 @@
+//! The handles of one record: its outcome, and the fate of an unknown one.
+//!
+//! Left out: what they wait on; see `completion.rs`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::completion::{BatchCompletion, RecordState};
+use super::outcome::{Cause, Outcome, Settlement};
+use super::waiters::WaiterKey;
+
+/// The handle of one record: a future of its [`Outcome`].
+///
+/// Dropping it cancels nothing: the record is delivered all the same. Polling is cancel safe.
+#[derive(Debug)]
+#[must_use = "a dropped Delivery delivers its record but nobody learns the outcome"]
+pub struct Delivery {
+    batch: Arc<BatchCompletion>,
+    index: u32,
+    waiter: WaiterKey,
+}
+
+impl Delivery {
+    pub(super) fn new(batch: Arc<BatchCompletion>, index: u32) -> Self {
+        Self { batch, index, waiter: WaiterKey::NONE }
+    }
+
+    /// Withdraws the record. If no connection has claimed its batch it is not sent and ends as
+    /// `NotWritten(Cancelled)`, else it ends as `Unknown`; other records of the batch are not touched. An outcome that
+    /// was already given stays. The outcome is still read by awaiting.
+    pub fn cancel(&self) {
+        self.batch.cancel(self.index);
+    }
+
+    /// The outcome, if there is one already.
+    pub fn try_outcome(&self) -> Option<Outcome> {
+        self.batch.outcome(self.index)
+    }
+}
+
+impl Future for Delivery {
+    type Output = Outcome;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let Self { batch, index, waiter } = self.get_mut();
+        let is_ready = |batch: &BatchCompletion, inner: &_| batch.state_locked(inner, *index) != RecordState::Waiting;
+        batch.poll_with(*index, waiter, cx, || batch.outcome(*index), is_ready)
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.batch.deregister(self.index, &mut self.waiter);
+    }
+}
+
+/// What becomes of a record whose outcome was `Unknown`: a future of its [`Settlement`].
+///
+/// A dropped fate is settled all the same. Clones wait for the same record. Polling is cancel safe.
+#[derive(Debug)]
+pub struct Fate {
+    batch: Arc<BatchCompletion>,
+    index: u32,
+    waiter: WaiterKey,
+}
+
+/// The place of all who wait for a fate: behind every record, so that no release takes their wakers.
+pub(super) const FATES: u32 = u32::MAX;
+
+impl Fate {
+    pub(super) fn new(batch: Arc<BatchCompletion>, index: u32) -> Self {
+        Self { batch, index, waiter: WaiterKey::NONE }
+    }
+
+    /// The settlement, if there is one already.
+    pub fn try_settlement(&self) -> Option<Settlement> {
+        self.batch.settlement(self.index)
+    }
+
+    /// What was tried and what went wrong last: until the fate is settled as of now, then as of its end.
+    pub fn cause(&self) -> Cause {
+        self.batch.newest_cause(self.index)
+    }
+}
+
+impl Clone for Fate {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.batch), self.index)
+    }
+}
+
+impl Future for Fate {
+    type Output = Settlement;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Settlement> {
+        let Self { batch, index, waiter } = self.get_mut();
+        let is_ready = |batch: &BatchCompletion, inner: &_| batch.settlement_locked(inner, *index).is_some();
+        batch.poll_with(FATES, waiter, cx, || batch.settlement(*index), is_ready)
+    }
+}
+
+impl Drop for Fate {
+    fn drop(&mut self) {
+        self.batch.deregister(FATES, &mut self.waiter);
+    }
+}

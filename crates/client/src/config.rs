@@ -5,23 +5,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use milena_core::backoff::Backoff;
-use milena_core::connection::ConnectionConfig;
-use milena_core::metadata::Address;
-use milena_core::producer::back::BackConfig;
-use milena_core::producer::control::ControlConfig;
-use milena_core::producer::front::FrontConfig;
-use milena_core::producer::lane::LaneConfig;
+use milena_core::producer::verdict::Acks;
 
 use crate::report::DeliveryReport;
 
+mod check;
+
+pub use self::check::ConfigError;
+pub(crate) use self::check::{Settings, parse_address};
+
 pub(crate) type Handler = Arc<dyn Fn(&DeliveryReport<'_>) + Send + Sync>;
 
-/// How a [`crate::Producer`] behaves. Every setter names its default and what raising it costs.
+/// How a [`crate::Producer`] behaves. Every setter names its default, the reason for it and what raising it costs, and
+/// what Java's client and librdkafka call it.
 ///
 /// ```
 /// use std::time::Duration;
 /// let config = milena::ProducerConfig::new("localhost:9092").linger(Duration::from_millis(20));
 /// ```
+///
+/// Times build on each other: `produce_timeout` < `request_timeout` ≤ `delivery_timeout` ≤ half of
+/// `producer_id_expiration`, and `deadline` ≤ `delivery_timeout`. [`crate::Producer::new`] checks that once, and the error
+/// says what to change.
 #[derive(Clone)]
 pub struct ProducerConfig {
     bootstrap_servers: Vec<String>,
@@ -30,6 +35,9 @@ pub struct ProducerConfig {
     batch_size: usize,
     buffer_memory: usize,
     max_request_size: usize,
+    acks: Acks,
+    idempotence: bool,
+    max_in_flight: Option<u32>,
     deadline: Duration,
     delivery_timeout: Duration,
     request_timeout: Duration,
@@ -38,12 +46,14 @@ pub struct ProducerConfig {
     reconnect_backoff: Backoff,
     connect_timeout: Duration,
     metadata_max_age: Duration,
+    producer_id_expiration: Duration,
+    resend_stale: bool,
     handler: Option<Handler>,
 }
 
 impl ProducerConfig {
     /// Brokers to ask first, as `host:port`, separated by commas. Any broker of the cluster will do; name two or three so
-    /// that one may be down.
+    /// that one may be down. `bootstrap.servers`; librdkafka also `metadata.broker.list`.
     pub fn new(bootstrap_servers: impl AsRef<str>) -> Self {
         let servers = bootstrap_servers.as_ref().split(',').map(str::trim).filter(|server| !server.is_empty());
         Self {
@@ -53,6 +63,9 @@ impl ProducerConfig {
             batch_size: 1_000_000,
             buffer_memory: 32 * 1024 * 1024,
             max_request_size: 1024 * 1024,
+            acks: Acks::All,
+            idempotence: true,
+            max_in_flight: None,
             deadline: Duration::from_secs(30),
             delivery_timeout: Duration::from_secs(120),
             request_timeout: Duration::from_secs(10),
@@ -61,11 +74,13 @@ impl ProducerConfig {
             reconnect_backoff: Backoff { initial: Duration::from_millis(50), max: Duration::from_secs(1) },
             connect_timeout: Duration::from_secs(10),
             metadata_max_age: Duration::from_secs(300),
+            producer_id_expiration: Duration::from_secs(24 * 3600),
+            resend_stale: false,
             handler: None,
         }
     }
 
-    /// The name in the broker's logs, metrics and quotas. Default `milena`.
+    /// The name in the broker's logs, metrics and quotas. Default `milena`. `client.id`.
     #[must_use]
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
         self.client_id = client_id.into();
@@ -74,7 +89,8 @@ impl ProducerConfig {
 
     /// How long a batch may fill before it is sent. A ceiling: a full batch goes at once, and while all slots of a
     /// partition are in flight its batch fills on at no cost. Default 5 ms: at 10,000 records a second per partition, 50
-    /// records share one batch. Raising it adds latency to every record of a quiet partition.
+    /// records share one batch. Raising it adds latency to every record of a quiet partition. `linger.ms`; librdkafka also
+    /// `queue.buffering.max.ms`.
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
@@ -82,7 +98,7 @@ impl ProducerConfig {
     }
 
     /// The bytes at which a batch is full. Default 1 MB, just below what brokers accept (`max.message.bytes`). Chunks are
-    /// taken as a batch grows, so a high value costs memory only where it is used.
+    /// taken as a batch grows, so a high value costs memory only where it is used. `batch.size`.
     #[must_use]
     pub fn batch_size(mut self, bytes: usize) -> Self {
         self.batch_size = bytes;
@@ -90,7 +106,8 @@ impl ProducerConfig {
     }
 
     /// Bytes that records may hold from acceptance to the end of their batch. Default 32 MiB. When it is used up,
-    /// `try_send` refuses and `send` waits. Raising it costs that memory while brokers are slow or away.
+    /// `try_send` refuses and `send` waits. Raising it costs that memory while brokers are slow or away. `buffer.memory`; librdkafka's
+    /// `queue.buffering.max.kbytes`.
     #[must_use]
     pub fn buffer_memory(mut self, bytes: usize) -> Self {
         self.buffer_memory = bytes;
@@ -98,9 +115,39 @@ impl ProducerConfig {
     }
 
     /// A record that is larger alone in its batch is refused at once. Default 1 MiB, as brokers do (`max.message.bytes`).
+    /// `max.request.size`; librdkafka's `message.max.bytes`.
     #[must_use]
     pub fn max_request_size(mut self, bytes: usize) -> Self {
         self.max_request_size = bytes;
+        self
+    }
+
+    /// Who must have a record before the broker answers. Default [`Acks::All`], the only one that idempotence goes with and
+    /// that survives the loss of a broker. [`Acks::Leader`] saves the wait for the followers, and `Written` then means "on
+    /// the leader": lost with it if it fails before they copy. With [`Acks::None`] nobody ever tells: every outcome is
+    /// `Unknown`, and its fate `Undetermined`. Both need `idempotence(false)`. `acks`; librdkafka also
+    /// `request.required.acks`.
+    #[must_use]
+    pub fn acks(mut self, acks: Acks) -> Self {
+        self.acks = acks;
+        self
+    }
+
+    /// Whether brokers recognise what is sent again, so that a record is written once and in order. Default true; costs a
+    /// round trip at the start. Without it a batch that went unanswered cannot be asked about: a resend may write it twice,
+    /// and with more than one batch in flight change the order. `enable.idempotence`.
+    #[must_use]
+    pub fn idempotence(mut self, idempotence: bool) -> Self {
+        self.idempotence = idempotence;
+        self
+    }
+
+    /// Batches of a partition that are sent and not settled; 1 to 5. Default 5 with idempotence, as many as brokers
+    /// remember of a producer: over a long way they keep the connection full. Default 1 without, because a batch that is
+    /// sent again would come behind its followers. `max.in.flight.requests.per.connection`, which counts requests.
+    #[must_use]
+    pub fn max_in_flight(mut self, batches: u32) -> Self {
+        self.max_in_flight = Some(batches);
         self
     }
 
@@ -128,6 +175,35 @@ impl ProducerConfig {
         self
     }
 
+    /// How long a broker may wait for its followers before it answers that it did not see them. Default 2 s: one request
+    /// carries many partitions, and a frozen follower of one holds up the others for so long. Raising it makes that worse;
+    /// lowering it below what replication takes makes batches go twice, which costs traffic and is not written twice. A field
+    /// of the request; Java sends its `request.timeout.ms`, librdkafka's `request.timeout.ms` is this.
+    #[must_use]
+    pub fn produce_timeout(mut self, timeout: Duration) -> Self {
+        self.produce_timeout = timeout;
+        self
+    }
+
+    /// How long to wait before a batch, metadata or a producer id is asked for again: `initial` after the first failure,
+    /// twice as long after each further one, at most `max`, all of it a fifth longer or shorter by chance (KIP-580).
+    /// Default 100 ms to 1 s. Raising it spares a cluster in trouble and makes everything later once it is well.
+    /// `retry.backoff.ms` and `retry.backoff.max.ms`.
+    #[must_use]
+    pub fn retry_backoff(mut self, initial: Duration, max: Duration) -> Self {
+        self.retry_backoff = Backoff { initial, max };
+        self
+    }
+
+    /// How long to wait before a broker that could not be reached is dialed again, as in [`Self::retry_backoff`]. Default
+    /// 50 ms to 1 s: brokers restart in seconds, and longer waits would eat the deadlines of their records. Raising it
+    /// spares brokers that thousands of clients come back to. `reconnect.backoff.ms` and `reconnect.backoff.max.ms`.
+    #[must_use]
+    pub fn reconnect_backoff(mut self, initial: Duration, max: Duration) -> Self {
+        self.reconnect_backoff = Backoff { initial, max };
+        self
+    }
+
     /// How long one address may take to open a connection, and one name to be looked up. Default 10 s, as Java's
     /// `socket.connection.setup.timeout.ms`. Of a name with several addresses the next one is tried after a quarter of a
     /// second, so a dead one delays nothing for longer. Lowering it finds dead addresses sooner; much below a second a
@@ -135,6 +211,35 @@ impl ProducerConfig {
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
+        self
+    }
+
+    /// After how long brokers, topics and leaders are asked for again though nothing went wrong. Default 300 s: only new
+    /// partitions are found by it, everything else is found when it fails. Lowering it finds them sooner and costs a request
+    /// per producer each time. `metadata.max.age.ms`.
+    #[must_use]
+    pub fn metadata_max_age(mut self, age: Duration) -> Self {
+        self.metadata_max_age = age;
+        self
+    }
+
+    /// After how long without a record brokers forget a producer: their setting `producer.id.expiration.ms`, to be told
+    /// here. Default 24 h, as theirs. For half of that time they are trusted to recognise what is sent again; later, and for
+    /// records with older timestamps, a resend proves nothing and is not made. A value above the brokers' makes records
+    /// possible that are written twice. Clients of other make have no such setting.
+    #[must_use]
+    pub fn producer_id_expiration(mut self, expiration: Duration) -> Self {
+        self.producer_id_expiration = expiration;
+        self
+    }
+
+    /// Whether a batch of records with timestamps older than half of `producer_id_expiration` is sent again after an
+    /// attempt that went unanswered. Default false: brokers count a producer's age by record timestamps, so they may have
+    /// forgotten such a batch at once and write it twice. With true fewer fates end `Undetermined(StaleTimestamps)`, and some
+    /// such records are in the log twice. Concerns topics with `message.timestamp.type=CreateTime`.
+    #[must_use]
+    pub fn resend_stale(mut self, resend: bool) -> Self {
+        self.resend_stale = resend;
         self
     }
 
@@ -147,62 +252,6 @@ impl ProducerConfig {
         self.handler = Some(Arc::new(handler));
         self
     }
-
-    pub(crate) fn check(self) -> Result<Settings, ConfigError> {
-        let bootstrap: Result<Vec<Address>, ConfigError> =
-            self.bootstrap_servers.iter().map(|server| parse_address(server)).collect();
-        let bootstrap = bootstrap?;
-        if bootstrap.is_empty() {
-            return Err(ConfigError::NoBootstrapServers);
-        }
-        self.check_relations()?;
-        let connection = ConnectionConfig::new(Arc::from(self.client_id.as_str()), self.request_timeout);
-        Ok(Settings {
-            control: ControlConfig {
-                bootstrap,
-                connection: connection.clone(),
-                back: BackConfig::new(self.delivery_timeout, self.retry_backoff),
-                retry: self.retry_backoff,
-                metadata_max_age: self.metadata_max_age,
-            },
-            lane: LaneConfig { connection, produce_timeout: self.produce_timeout, reconnect: self.reconnect_backoff },
-            front: FrontConfig {
-                batch_size: self.batch_size,
-                max_request_size: self.max_request_size,
-                linger: self.linger,
-                deadline: self.deadline,
-            },
-            buffer_memory: self.buffer_memory,
-            connect_timeout: self.connect_timeout,
-            handler: self.handler,
-        })
-    }
-
-    /// produce timeout < request_timeout ≤ deadline's worth of attempts ≤ delivery_timeout, and room for at least one
-    /// record; each with the fix in the text.
-    fn check_relations(&self) -> Result<(), ConfigError> {
-        let relation = |holds: bool, what: &'static str| if holds { Ok(()) } else { Err(ConfigError::Relation(what)) };
-        relation(
-            self.produce_timeout < self.request_timeout,
-            "request_timeout must be longer than the 2 s that brokers may wait for their followers",
-        )?;
-        relation(
-            self.deadline <= self.delivery_timeout,
-            "delivery_timeout must not be shorter than deadline: raise delivery_timeout or lower deadline",
-        )?;
-        relation(
-            self.delivery_timeout <= Duration::from_secs(12 * 3600),
-            "delivery_timeout must be at most 12 h, half of what brokers remember of a producer (producer.id.expiration.ms)",
-        )?;
-        relation(self.max_request_size >= MAX_REQUEST_SIZE_MIN, "max_request_size must be at least 1024 bytes")?;
-        relation(self.batch_size >= 1, "batch_size must be at least 1")?;
-        relation(self.batch_size <= BATCH_SIZE_MAX, "batch_size must be at most 1 GiB")?;
-        relation(
-            self.buffer_memory >= self.max_request_size.saturating_add(BUFFER_SPARE),
-            "buffer_memory must hold at least one record of max_request_size and 128 KiB more",
-        )?;
-        relation(self.client_id.len() <= i16::MAX as usize, "client_id must be at most 32767 bytes")
-    }
 }
 
 impl fmt::Debug for ProducerConfig {
@@ -214,116 +263,20 @@ impl fmt::Debug for ProducerConfig {
             .field("batch_size", &self.batch_size)
             .field("buffer_memory", &self.buffer_memory)
             .field("max_request_size", &self.max_request_size)
+            .field("acks", &self.acks)
+            .field("idempotence", &self.idempotence)
+            .field("max_in_flight", &self.max_in_flight)
             .field("deadline", &self.deadline)
             .field("delivery_timeout", &self.delivery_timeout)
             .field("request_timeout", &self.request_timeout)
+            .field("produce_timeout", &self.produce_timeout)
+            .field("retry_backoff", &self.retry_backoff)
+            .field("reconnect_backoff", &self.reconnect_backoff)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("metadata_max_age", &self.metadata_max_age)
+            .field("producer_id_expiration", &self.producer_id_expiration)
+            .field("resend_stale", &self.resend_stale)
             .field("has_handler", &self.handler.is_some())
-            .finish_non_exhaustive()
-    }
-}
-
-/// The checked configuration, split by who needs it.
-#[derive(Clone)]
-pub(crate) struct Settings {
-    pub(crate) control: ControlConfig,
-    pub(crate) lane: LaneConfig,
-    pub(crate) front: FrontConfig,
-    pub(crate) buffer_memory: usize,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) handler: Option<Handler>,
-}
-
-/// The smallest sensible limit; anything below is a mistake in the unit.
-const MAX_REQUEST_SIZE_MIN: usize = 1024;
-
-/// Lengths on the wire are signed 32-bit numbers.
-const BATCH_SIZE_MAX: usize = 1 << 30;
-
-/// Chunks around a large record.
-const BUFFER_SPARE: usize = 128 * 1024;
-
-/// Why a producer cannot be built.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The list of bootstrap servers is empty.
-    NoBootstrapServers,
-    /// Not of the form `host:port`.
-    InvalidAddress(String),
-    /// Two settings do not fit together; the text says how to fix it.
-    Relation(&'static str),
-    /// The operating system gave no thread for the driver.
-    NoThread(String),
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoBootstrapServers => f.write_str("no bootstrap server is given: name at least one as host:port"),
-            Self::InvalidAddress(address) => {
-                write!(
-                    f,
-                    "bootstrap server {address:?} is not of the form host:port, as in localhost:9092 or [::1]:9092"
-                )
-            }
-            Self::Relation(fix) => f.write_str(fix),
-            Self::NoThread(why) => write!(f, "the producer's thread could not be started: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
-pub(crate) fn parse_address(server: &str) -> Result<Address, ConfigError> {
-    let invalid = || ConfigError::InvalidAddress(server.to_owned());
-    let (host, port) = server.rsplit_once(':').ok_or_else(invalid)?;
-    let port = port.parse().map_err(|_| invalid())?;
-    let host = match host.strip_prefix('[') {
-        Some(rest) => rest.strip_suffix(']').ok_or_else(invalid)?,
-        None if host.contains(':') => return Err(invalid()),
-        None => host,
-    };
-    if host.is_empty() || port == 0 {
-        return Err(invalid());
-    }
-    Ok(Address { host: Arc::from(host), port })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn error(config: ProducerConfig) -> ConfigError {
-        config.check().err().expect("refused")
-    }
-
-    #[test]
-    fn the_defaults_fit_together() {
-        assert!(ProducerConfig::new("localhost:9092, [::1]:9093").check().is_ok());
-    }
-
-    #[test]
-    fn addresses_that_are_none_are_named() {
-        assert_eq!(error(ProducerConfig::new(" , ")), ConfigError::NoBootstrapServers);
-        for address in ["localhost", "localhost:", "localhost:x", ":9092", "::1:9092", "[::1:9092", "a:0", "a:70000"] {
-            assert_eq!(error(ProducerConfig::new(address)), ConfigError::InvalidAddress(address.to_owned()));
-        }
-    }
-
-    #[test]
-    fn relations_are_checked_and_say_how_to_fix_them() {
-        let config = || ProducerConfig::new("a:1");
-        let second = Duration::from_secs(1);
-        for (config, word) in [
-            (config().request_timeout(second), "request_timeout"),
-            (config().delivery_timeout(second), "delivery_timeout"),
-            (config().delivery_timeout(second * 86_400), "12 h"),
-            (config().buffer_memory(1024), "buffer_memory"),
-            (config().max_request_size(1), "max_request_size"),
-            (config().batch_size(0), "batch_size"),
-        ] {
-            let text = error(config).to_string();
-            assert!(text.contains(word), "{text}");
-        }
+            .finish()
     }
 }

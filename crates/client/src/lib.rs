@@ -47,6 +47,7 @@ pub use milena_core::producer::completion::{Delivery, Fate};
 pub use milena_core::producer::outcome::{
     AttemptError, Because, Cause, KafkaError, NotWritten, Outcome, Settlement, Tally, Undetermined, Written,
 };
+pub use milena_core::producer::verdict::Acks;
 pub use producer::Producer;
 pub use record::Record;
 pub use report::DeliveryReport;

@@ -150,6 +150,7 @@ impl Control {
     fn identity_readiness(&self) -> Result<(), Unready> {
         match self.identity {
             Some(_) => Ok(()),
+            None if !self.config.back.is_idempotent => Ok(()),
             None => Err(Unready::NoProducerId(self.reach.identity_refused)),
         }
     }

@@ -381,6 +381,13 @@ impl PartitionBack {
         self.finish(ended);
     }
 
+    /// What went unanswered did so for no fault of the broker's.
+    pub(in crate::producer) fn retry_at_once(&mut self, now: Moment) {
+        if let Mode::Recovering { not_before } = &mut self.mode {
+            *not_before = now;
+        }
+    }
+
     fn is_flying(&self, place: usize) -> bool {
         self.unsettled[place].flight == Flight::OnWire
     }

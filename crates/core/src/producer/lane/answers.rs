@@ -189,6 +189,11 @@ impl Lane {
             self.handle_disconnected(now, ConnectionError::HeldUp);
             self.failures = 0;
             self.link = Link::Down { retry_at: now };
+            // The broker is well, so there is nothing to wait for.
+            let partitions: Vec<PartitionId> = self.partitions.keys().copied().collect();
+            for id in partitions {
+                self.tell_back(id, |back, _| back.retry_at_once(now));
+            }
         }
     }
 

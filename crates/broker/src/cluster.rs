@@ -273,6 +273,17 @@ impl Cluster {
             .is_some_and(|connection| connection.turn != Turn::Client || !connection.waiting.is_empty())
     }
 
+    /// Until when the client is throttled, if it is: its answer is out, and the next request is not served yet.
+    pub fn throttled_until(&self, connection: ConnectionId) -> Option<Duration> {
+        let connection = self.connections.get(&connection).filter(|connection| connection.turn == Turn::Throttled)?;
+        Some(connection.throttled_until)
+    }
+
+    /// Whether a fetch of this connection waits for data.
+    pub(crate) fn waits_for_data(&self, connection: ConnectionId) -> bool {
+        self.parking.request(connection).is_some_and(|request| matches!(request.what, Waiting::Fetch(_)))
+    }
+
     /// What the driver has to do next.
     pub fn poll_event(&mut self, now: Moment) -> Option<Event> {
         let event = self.events.pop_front()?;

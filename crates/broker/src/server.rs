@@ -1,24 +1,28 @@
-//! The TCP server: a cluster of one node on a thread of its own.
+//! The TCP server: a cluster on a thread of its own, with a listener for each node.
 //!
-//! When [`Broker::start`] returns, the address accepts connections. When [`Broker::stop`] returns, every connection is closed, the
+//! When [`Broker::start`] returns, the addresses accept connections. When [`Broker::stop`] returns, every connection is closed, the
 //! data directory is free and its address file is gone. Between the two, what clients wrote is on its way to the disk before they are
 //! told so; see `storage.rs` for what that survives.
 //!
-//! The serving itself is in `server/serving.rs`.
+//! The serving itself is in `server/serving.rs`, what the owner may do to nodes in `server/steering.rs`.
 
+mod door;
 mod serving;
+mod session;
+mod steering;
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::cluster::{Cluster, ClusterConfig, OpenError};
 use crate::ids::NodeId;
@@ -30,8 +34,11 @@ use crate::storage::{Directory, DirectoryError, Memory, Storage, StorageError};
 /// How a broker is started.
 #[derive(Clone, Debug)]
 pub struct BrokerOptions {
-    /// Where it listens. Default: a free port of the loopback interface.
+    /// Where it listens. Default: a free port of the loopback interface. Of several nodes each has a port of its own: a free one, or the next
+    /// in a row from the one that is named here.
     pub listen: String,
+    /// How many nodes it has, with ids from 1. They share a thread, and a data directory with a folder each. Default: 1.
+    pub nodes: u16,
     /// The host that clients are told to connect to. Default: the address it listens on, or loopback when that is all addresses.
     pub advertised_host: Option<String>,
     /// Where logs and topics are kept. Default: in memory, gone with the broker.
@@ -40,6 +47,17 @@ pub struct BrokerOptions {
     pub auto_create_topics: bool,
     /// Partitions of topics whose creator does not say. Default: 1.
     pub default_partitions: i32,
+    /// `broker.session.timeout.ms`: when what a silent node leads goes to others. Default: Kafka's 9 s.
+    pub session_timeout: Duration,
+    /// `replica.lag.time.max.ms`: when a late follower is out of sync. Default: Kafka's 30 s.
+    pub replica_lag_time_max: Duration,
+}
+
+impl BrokerOptions {
+    /// With so many nodes.
+    pub fn nodes(self, count: u16) -> BrokerOptions {
+        BrokerOptions { nodes: count, ..self }
+    }
 }
 
 impl Default for BrokerOptions {
@@ -47,9 +65,12 @@ impl Default for BrokerOptions {
         BrokerOptions {
             listen: "127.0.0.1:0".to_owned(),
             advertised_host: None,
+            nodes: 1,
             data_dir: None,
             auto_create_topics: false,
             default_partitions: 1,
+            session_timeout: Duration::from_secs(9),
+            replica_lag_time_max: Duration::from_secs(30),
         }
     }
 }
@@ -60,6 +81,7 @@ pub struct Broker {
     bootstrap: String,
     torn_tails: Vec<TornTail>,
     shared: Arc<Shared>,
+    orders: mpsc::UnboundedSender<Order>,
     /// Gone once the broker is stopped.
     thread: Option<JoinHandle<()>>,
 }
@@ -128,18 +150,21 @@ impl Broker {
     /// Opens the data directory, listens, and serves from a thread of its own.
     pub fn start(options: BrokerOptions) -> Result<Broker, StartError> {
         let directory = options.data_dir.as_deref().map(Directory::open).transpose()?;
-        let (listener, node) = listen(&options)?;
-        let bootstrap = bootstrap(&node);
-        if let Some(directory) = &directory {
+        let listeners = listen(&options)?;
+        let nodes: Vec<Node> = listeners.iter().map(|(node, _)| node.clone()).collect();
+        let bootstrap = nodes.iter().map(address).collect::<Vec<_>>().join(",");
+        if let (Some(directory), Some(first)) = (&directory, nodes.first()) {
             // Who finds the address early waits in the listener's queue until the logs are open.
-            directory.publish_address(&bootstrap).map_err(StartError::DataDir)?;
+            directory.publish_address(&address(first)).map_err(StartError::DataDir)?;
         }
         let clock = Clock::start();
         let config = ClusterConfig {
             auto_create_topics: options.auto_create_topics,
             default_partitions: options.default_partitions,
+            session_timeout: options.session_timeout,
+            replica_lag_time_max: options.replica_lag_time_max,
             seed: RandomState::new().build_hasher().finish(),
-            ..ClusterConfig::with_node(node.clone())
+            ..ClusterConfig::with_nodes(nodes)
         };
         let storage: Box<dyn Storage> = match directory {
             Some(directory) => Box::new(directory),
@@ -148,17 +173,18 @@ impl Broker {
         let cluster = Cluster::open(config, storage, clock.now()).map_err(StartError::Open)?;
         let torn_tails = cluster.torn_tails().to_vec();
         let shared = Arc::new(Shared::default());
+        let (orders, taken) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-        let serving = serving::Serving { cluster, clock, node: node.id, listener, shared: Arc::clone(&shared) };
+        let serving = serving::Serving { cluster, clock, listeners, orders: taken, shared: Arc::clone(&shared) };
         let runtime = runtime.map_err(StartError::Thread)?;
         let thread = std::thread::Builder::new()
             .name(THREAD_NAME.to_owned())
             .spawn(move || serving.run(&runtime))
             .map_err(StartError::Thread)?;
-        Ok(Broker { bootstrap, torn_tails, shared, thread: Some(thread) })
+        Ok(Broker { bootstrap, torn_tails, shared, orders, thread: Some(thread) })
     }
 
-    /// Where clients connect: host and port.
+    /// Where clients connect: host and port of each node, with commas between them.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
     }
@@ -223,6 +249,9 @@ impl Drop for Broker {
     }
 }
 
+/// Something to do on the broker's thread.
+type Order = Box<dyn FnOnce(&Rc<serving::Server>) + Send>;
+
 /// What the broker's thread and its owner both look at.
 #[derive(Debug, Default)]
 struct Shared {
@@ -263,13 +292,34 @@ impl Clock {
     }
 }
 
-fn listen(options: &BrokerOptions) -> Result<(TcpListener, Node), StartError> {
+fn listen(options: &BrokerOptions) -> Result<Vec<(Node, TcpListener)>, StartError> {
     let error = |source| StartError::Listen { listen: options.listen.clone(), source };
-    let listener = TcpListener::bind(&options.listen).map_err(error)?;
-    listener.set_nonblocking(true).map_err(error)?;
-    let address = listener.local_addr().map_err(error)?;
-    let host = options.advertised_host.clone().unwrap_or_else(|| reachable(address).to_string());
-    Ok((listener, Node { id: NODE, host, port: address.port() }))
+    let mut listeners = Vec::new();
+    for index in 0..options.nodes {
+        let listener = listen_for(&options.listen, index).map_err(error)?;
+        listener.set_nonblocking(true).map_err(error)?;
+        let address = listener.local_addr().map_err(error)?;
+        let host = options.advertised_host.clone().unwrap_or_else(|| reachable(address).to_string());
+        let id = NodeId(FIRST_NODE + i32::from(index));
+        listeners.push((Node { id, host, port: address.port() }, listener));
+    }
+    Ok(listeners)
+}
+
+/// The port that is named is the first node's. Port 0 is a free one for each.
+fn listen_for(listen: &str, index: u16) -> io::Result<TcpListener> {
+    if index == 0 {
+        return TcpListener::bind(listen);
+    }
+    let shifted = |mut address: SocketAddr| {
+        if address.port() != 0 {
+            let beyond = || io::Error::new(io::ErrorKind::InvalidInput, "no port is left for each node");
+            address.set_port(address.port().checked_add(index).ok_or_else(beyond)?);
+        }
+        Ok(address)
+    };
+    let addresses = listen.to_socket_addrs()?.map(shifted).collect::<io::Result<Vec<_>>>()?;
+    TcpListener::bind(&*addresses)
 }
 
 /// An address that says "all of mine" can be listened on but not connected to.
@@ -281,11 +331,11 @@ fn reachable(address: SocketAddr) -> IpAddr {
     }
 }
 
-fn bootstrap(node: &Node) -> String {
+fn address(node: &Node) -> String {
     let Node { host, port, .. } = node;
     // An IPv6 address needs brackets before a port.
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-const NODE: NodeId = NodeId(1);
+const FIRST_NODE: i32 = 1;
 const THREAD_NAME: &str = "milena-broker";

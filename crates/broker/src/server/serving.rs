@@ -1,8 +1,6 @@
-//! The broker's thread: one task accepts, one keeps time, one per connection moves frames.
+//! The broker's thread: a task for each node accepts, one keeps time, one takes the owner's orders, one per connection moves frames.
 //!
-//! All tasks share the cluster and run on one thread, so it is borrowed between two awaits and never across one. A connection's task reads a
-//! frame, hands it in, writes the answer, and only then reads the next: the mute. While its fetch waits it still reads a
-//! little ahead, up to [`READ_AHEAD_MAX`], to see whether the client is gone.
+//! All tasks share the cluster and run on one thread, so it is borrowed between two awaits and never across one.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -14,75 +12,73 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
-use milena_wire::frame::{FRAME_BYTES_MAX, FrameSplitter};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 
-use super::{Clock, Shared};
+use super::door::Door;
+use super::session::{Mailbox, Session};
+use super::{Clock, Order, Shared};
 use crate::cluster::Cluster;
 use crate::connection::Event;
 use crate::ids::{ConnectionId, NodeId};
+use crate::nodes::Node;
 
 /// Everything the thread needs, before it runs.
 pub(super) struct Serving {
     pub(super) cluster: Cluster,
     pub(super) clock: Clock,
-    pub(super) node: NodeId,
-    pub(super) listener: StdListener,
+    pub(super) listeners: Vec<(Node, StdListener)>,
+    pub(super) orders: mpsc::UnboundedReceiver<Order>,
     pub(super) shared: Arc<Shared>,
 }
 
 impl Serving {
     /// Serves until the owner says stop. Then all tasks are dropped, and with them sockets and storage.
     pub(super) fn run(self, runtime: &Runtime) {
-        let Serving { cluster, clock, node, listener, shared } = self;
-        let server = Rc::new(Server {
-            cluster: RefCell::new(cluster),
-            clock,
-            node,
-            mailboxes: RefCell::new(BTreeMap::new()),
-            armed: Cell::new(None),
-            rearm: Notify::new(),
-            shared: Arc::clone(&shared),
-        });
+        let Serving { cluster, clock, listeners, orders, shared } = self;
         let tasks = LocalSet::new();
         let serve = async {
-            // The listener is ours and nonblocking; only a runtime without I/O could refuse it.
-            let listener = TcpListener::from_std(listener).expect("the runtime has I/O enabled");
+            // The listeners are ours and nonblocking; only a runtime without I/O could refuse them.
+            let door = |(node, listener): (Node, _)| {
+                Rc::new(Door::open(node.id, listener).expect("the runtime has I/O enabled"))
+            };
+            let server = Rc::new(Server {
+                cluster: RefCell::new(cluster),
+                clock,
+                doors: listeners.into_iter().map(door).collect(),
+                mailboxes: RefCell::new(BTreeMap::new()),
+                armed: Cell::new(None),
+                rearm: Notify::new(),
+                shared: Arc::clone(&shared),
+            });
+            for door in &server.doors {
+                tokio::task::spawn_local(accept(Rc::clone(door), Rc::clone(&server)));
+            }
             tokio::task::spawn_local(keep_time(Rc::clone(&server)));
-            either(shared.stop.notified(), accept(listener, server)).await;
+            tokio::task::spawn_local(take_orders(orders, server));
+            shared.stop.notified().await;
         };
         runtime.block_on(tasks.run_until(serve));
     }
 }
 
 /// What all tasks share.
-struct Server {
-    cluster: RefCell<Cluster>,
-    clock: Clock,
-    node: NodeId,
-    mailboxes: RefCell<BTreeMap<ConnectionId, Rc<Mailbox>>>,
+pub(super) struct Server {
+    pub(super) cluster: RefCell<Cluster>,
+    pub(super) clock: Clock,
+    doors: Vec<Rc<Door>>,
+    pub(super) mailboxes: RefCell<BTreeMap<ConnectionId, Rc<Mailbox>>>,
     /// When the timekeeper wakes next.
     armed: Cell<Option<Duration>>,
     /// Tells the timekeeper that this is too late.
     rearm: Notify,
-    shared: Arc<Shared>,
-}
-
-/// What the cluster has for a connection: one thing at most, because it is muted until that is written.
-#[derive(Default)]
-struct Mailbox {
-    event: RefCell<Option<Event>>,
-    arrived: Notify,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Server {
     /// Changes the cluster, then hands out what came of it.
-    fn drive<T>(&self, change: impl FnOnce(&mut Cluster, crate::Moment) -> T) -> T {
+    pub(super) fn drive<T>(&self, change: impl FnOnce(&mut Cluster, crate::Moment) -> T) -> T {
         let now = self.clock.now();
         let cluster = &mut *self.cluster.borrow_mut();
         let result = change(cluster, now);
@@ -97,20 +93,32 @@ impl Server {
         result
     }
 
+    /// As the owner wants it. Nodes that were frozen or throttled may go on: everybody looks again.
+    pub(super) fn steer<T>(&self, change: impl FnOnce(&mut Cluster, crate::Moment) -> T) -> T {
+        let result = self.drive(change);
+        self.mailboxes.borrow().values().for_each(|mailbox| mailbox.arrived.notify_one());
+        result
+    }
+
+    /// Where a node is reached.
+    pub(super) fn door(&self, node: NodeId) -> Option<&Door> {
+        self.doors.iter().find(|door| door.node == node).map(|door| &**door)
+    }
+
     fn post(&self, event: Event) {
         let (Event::Response { connection, .. } | Event::Close { connection, .. }) = &event;
         if let Some(mailbox) = self.mailboxes.borrow().get(connection) {
-            mailbox.event.replace(Some(event));
+            mailbox.events.borrow_mut().push_back(event);
             mailbox.arrived.notify_one();
         }
     }
 }
 
-async fn accept(listener: TcpListener, server: Rc<Server>) {
+async fn accept(door: Rc<Door>, server: Rc<Server>) {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                if let Some(session) = Session::begin(&server) {
+        match door.accept().await {
+            Ok(stream) => {
+                if let Some(session) = Session::begin(&server, door.node) {
                     tokio::task::spawn_local(session.serve(stream));
                 }
             }
@@ -118,6 +126,13 @@ async fn accept(listener: TcpListener, server: Rc<Server>) {
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
+}
+
+async fn take_orders(mut orders: mpsc::UnboundedReceiver<Order>, server: Rc<Server>) {
+    while let Some(order) = orders.recv().await {
+        order(&server);
+    }
+    // The owner is about to stop the thread; a task that ends earlier would be no less right.
 }
 
 async fn keep_time(server: Rc<Server>) {
@@ -135,114 +150,13 @@ async fn keep_time(server: Rc<Server>) {
     }
 }
 
-/// One connection, from accept to close. Dropping it tells the cluster and the owner.
-struct Session {
-    server: Rc<Server>,
-    id: ConnectionId,
-    mailbox: Rc<Mailbox>,
-}
-
-/// Why a session ends; the client sees a closed connection in each case.
-struct Ended;
-
-impl Session {
-    /// None: an idle server that stops lets nobody in.
-    fn begin(server: &Rc<Server>) -> Option<Session> {
-        {
-            let mut connections = server.shared.connections();
-            if connections.refused {
-                return None;
-            }
-            connections.open += 1;
-        }
-        let id = server.drive(|cluster, _| cluster.connect(server.node)).expect("a server's node is in its cluster");
-        let mailbox = Rc::new(Mailbox::default());
-        server.mailboxes.borrow_mut().insert(id, Rc::clone(&mailbox));
-        Some(Session { server: Rc::clone(server), id, mailbox })
-    }
-
-    async fn serve(self, mut stream: TcpStream) {
-        // Answers are written whole, so waiting for more to send only costs time.
-        let _slower_but_works = stream.set_nodelay(true);
-        let mut splitter = FrameSplitter::new(FRAME_BYTES_MAX);
-        while let Ok(frame) = next_frame(&mut stream, &mut splitter).await {
-            let Ok(answer) = self.answer(frame, &mut stream, &mut splitter).await else {
-                return;
-            };
-            if let Some(answer) = answer
-                && stream.write_all(&answer).await.is_err()
-            {
-                return;
-            }
-        }
-    }
-
-    /// The answer to a request, if it gets one.
-    async fn answer(
-        &self,
-        frame: Bytes,
-        stream: &mut TcpStream,
-        splitter: &mut FrameSplitter,
-    ) -> Result<Option<Bytes>, Ended> {
-        self.server.drive(|cluster, now| cluster.handle_frame(now, self.id, frame));
-        loop {
-            if let Some(event) = self.mailbox.event.take() {
-                return match event {
-                    Event::Response { frame, .. } => Ok(Some(frame)),
-                    Event::Close { .. } => Err(Ended),
-                };
-            }
-            if !self.server.cluster.borrow().is_muted(self.id) {
-                return Ok(None);
-            }
-            self.wait(stream, splitter).await?;
-        }
-    }
-
-    /// Until something is in the mailbox, or the client is gone.
-    async fn wait(&self, stream: &mut TcpStream, splitter: &mut FrameSplitter) -> Result<(), Ended> {
-        let ahead = splitter.read_buffer();
-        if ahead.len() >= READ_AHEAD_MAX {
-            self.mailbox.arrived.notified().await;
-            return Ok(());
-        }
-        match either(self.mailbox.arrived.notified(), stream.read_buf(ahead)).await {
-            Either::Left(()) | Either::Right(Ok(1..)) => Ok(()),
-            Either::Right(Ok(0) | Err(_)) => Err(Ended),
-        }
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.server.mailboxes.borrow_mut().remove(&self.id);
-        self.server.cluster.borrow_mut().disconnect(self.id);
-        self.server.shared.connections().open -= 1;
-        self.server.shared.changed.notify_all();
-    }
-}
-
-async fn next_frame(stream: &mut TcpStream, splitter: &mut FrameSplitter) -> Result<Bytes, Ended> {
-    loop {
-        match splitter.next_frame() {
-            Ok(Some(frame)) => return Ok(frame),
-            Ok(None) => {}
-            Err(_) => return Err(Ended),
-        }
-        match stream.read_buf(splitter.read_buffer()).await {
-            Ok(1..) => {}
-            Ok(0) | Err(_) => return Err(Ended),
-        }
-    }
-}
-
-enum Either<A, B> {
+pub(super) enum Either<A, B> {
     Left(A),
     Right(B),
 }
 
 /// Whichever ends first; the other is dropped. The left one is asked first.
-async fn either<A: Future, B: Future>(left: A, right: B) -> Either<A::Output, B::Output> {
+pub(super) async fn either<A: Future, B: Future>(left: A, right: B) -> Either<A::Output, B::Output> {
     let (mut left, mut right) = (pin!(left), pin!(right));
     poll_fn(|context| match left.as_mut().poll(context) {
         Poll::Ready(output) => Poll::Ready(Either::Left(output)),
@@ -251,7 +165,5 @@ async fn either<A: Future, B: Future>(left: A, right: B) -> Either<A::Output, B:
     .await
 }
 
-/// Enough for a client's small pipelined requests; whoever sends more waits in the socket.
-const READ_AHEAD_MAX: usize = 64 * 1024;
 /// Long enough for file descriptors to come free, short enough not to be noticed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);

@@ -14,6 +14,7 @@ mod produce;
 mod replicas;
 mod restart;
 mod server;
+mod server_nodes;
 mod stopped;
 mod throttle;
 mod topics;

@@ -17,9 +17,9 @@ use crate::client::{Batch, produce};
 use crate::restart::Folder;
 
 /// Far longer than anything here takes; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
-fn start(options: BrokerOptions) -> Broker {
+pub fn start(options: BrokerOptions) -> Broker {
     Broker::start(options).expect("a free port and a free folder")
 }
 
@@ -31,21 +31,25 @@ fn in_folder(folder: &Folder) -> BrokerOptions {
     BrokerOptions { data_dir: Some(folder.path().to_path_buf()), auto_create_topics: true, ..BrokerOptions::default() }
 }
 
-struct Socket(TcpStream);
+pub struct Socket(TcpStream);
 
 impl Socket {
     fn connect(broker: &Broker) -> Socket {
-        let stream = TcpStream::connect(broker.bootstrap()).expect("the broker listens");
+        Socket::connect_to(broker.bootstrap())
+    }
+
+    pub fn connect_to(address: &str) -> Socket {
+        let stream = TcpStream::connect(address).expect("the broker listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
         Socket(stream)
     }
 
-    fn send<R: Request>(&mut self, version: i16, request: &R) {
+    pub fn send<R: Request>(&mut self, version: i16, request: &R) {
         let frame = encode_request("test", 1, version, request).expect("the request fits the version");
         self.0.write_all(&frame).expect("the broker reads");
     }
 
-    fn receive<R: Request>(&mut self, version: i16) -> R::Response {
+    pub fn receive<R: Request>(&mut self, version: i16) -> R::Response {
         let mut length = [0; 4];
         self.0.read_exact(&mut length).expect("an answer comes");
         let mut frame = vec![0; u32::from_be_bytes(length) as usize];
@@ -53,7 +57,7 @@ impl Socket {
         decode_response::<R>(Bytes::from(frame), version).expect("it reads").1
     }
 
-    fn ask<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
+    pub fn ask<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
         self.send(version, request);
         self.receive::<R>(version)
     }
@@ -71,7 +75,7 @@ impl Socket {
         (ErrorCode(partition.error_code), partition.base_offset)
     }
 
-    fn is_closed(&mut self) -> bool {
+    pub fn is_closed(&mut self) -> bool {
         matches!(self.0.read(&mut [0; 1]), Ok(0) | Err(_))
     }
 }

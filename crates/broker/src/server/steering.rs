@@ -1,0 +1,123 @@
+//! What the owner of a running broker may do to its nodes, from any thread. Each call returns when it has taken effect.
+//!
+//! The meaning is that of [`Cluster`]'s methods of the same names; here time is the machine's.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::Broker;
+use super::serving::Server;
+use crate::cluster::Cluster;
+use crate::ids::{NodeId, PartitionIndex};
+use crate::moment::Moment;
+use crate::nodes::{Process, Stop};
+use crate::partition::ProduceFault;
+use crate::steering::Throttle;
+
+impl Broker {
+    /// The truth: looks at the cluster on the broker's thread, which serves nobody meanwhile.
+    pub fn look<T: Send + 'static>(&self, look: impl FnOnce(&Cluster) -> T + Send + 'static) -> T {
+        self.order(|server| look(&server.cluster.borrow()))
+    }
+
+    /// See [`Cluster::freeze`]. The node's sockets still accept, and the system reads into its buffers.
+    pub fn freeze(&self, node: NodeId) -> bool {
+        self.steer(move |cluster, now| cluster.freeze(now, node))
+    }
+
+    /// See [`Cluster::thaw`].
+    pub fn thaw(&self, node: NodeId) -> bool {
+        self.steer(move |cluster, now| cluster.thaw(now, node))
+    }
+
+    /// See [`Cluster::stop`]. The node's port stays taken, and refuses connections.
+    pub fn stop_node(&self, node: NodeId, how: Stop) -> bool {
+        self.order(move |server| {
+            let stopped = server.steer(|cluster, now| cluster.stop(now, node, how));
+            if let Some(door) = server.door(node).filter(|_| stopped) {
+                door.close();
+            }
+            stopped
+        })
+    }
+
+    /// See [`Cluster::start`]. The node listens on its old port when this returns; an error means that it cannot, and is still stopped.
+    pub fn start_node(&self, node: NodeId) -> io::Result<bool> {
+        self.order(move |server| {
+            let is_stopped = server.cluster.borrow().process(node) == Some(Process::Stopped);
+            match server.door(node).filter(|_| is_stopped) {
+                Some(door) => door.reopen().map(|()| server.steer(|cluster, now| cluster.start(now, node))),
+                None => Ok(false),
+            }
+        })
+    }
+
+    /// See [`Cluster::lag`].
+    pub fn lag(&self, node: NodeId, delay: Option<Duration>) -> bool {
+        self.steer(move |cluster, now| cluster.lag(now, node, delay))
+    }
+
+    /// See [`Cluster::move_leader`].
+    pub fn move_leader(&self, topic: &str, partition: PartitionIndex, node: NodeId) -> bool {
+        let topic = topic.to_owned();
+        self.steer(move |cluster, now| cluster.move_leader(now, &topic, partition, node))
+    }
+
+    /// See [`Cluster::throttle`]; `until` is counted from now on here.
+    pub fn throttle(&self, rule: Throttle) {
+        self.steer(move |cluster, now| {
+            cluster.throttle(now, Throttle { until: now.elapsed.saturating_add(rule.until), ..rule })
+        });
+    }
+
+    /// See [`Cluster::age_metadata`].
+    pub fn age_metadata(&self, node: NodeId, age: Duration) -> bool {
+        self.steer(move |cluster, now| cluster.age_metadata(now, node, age))
+    }
+
+    /// See [`Cluster::plant`].
+    pub fn plant(&self, topic: &str, partition: PartitionIndex, fault: ProduceFault) -> bool {
+        let topic = topic.to_owned();
+        self.steer(move |cluster, _| cluster.plant(&topic, partition, fault))
+    }
+
+    /// See [`Cluster::leader`].
+    pub fn leader(&self, topic: &str, partition: PartitionIndex) -> Option<NodeId> {
+        let topic = topic.to_owned();
+        self.look(move |cluster| cluster.leader(&topic, partition))
+    }
+
+    /// See [`Cluster::leader_epoch`].
+    pub fn leader_epoch(&self, topic: &str, partition: PartitionIndex) -> Option<i32> {
+        let topic = topic.to_owned();
+        self.look(move |cluster| cluster.leader_epoch(&topic, partition))
+    }
+
+    /// See [`Cluster::isr`].
+    pub fn isr(&self, topic: &str, partition: PartitionIndex) -> Option<Vec<NodeId>> {
+        let topic = topic.to_owned();
+        self.look(move |cluster| cluster.isr(&topic, partition).map(<[NodeId]>::to_vec))
+    }
+
+    /// See [`Cluster::high_watermark`].
+    pub fn high_watermark(&self, topic: &str, partition: PartitionIndex) -> Option<i64> {
+        let topic = topic.to_owned();
+        self.look(move |cluster| cluster.high_watermark(&topic, partition))
+    }
+
+    fn steer<T: Send + 'static>(&self, change: impl FnOnce(&mut Cluster, Moment) -> T + Send + 'static) -> T {
+        self.order(|server| server.steer(change))
+    }
+
+    /// Waits for the broker's thread, which ends before its owner only by a panic.
+    fn order<T: Send + 'static>(&self, order: impl FnOnce(&Rc<Server>) -> T + Send + 'static) -> T {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let order = move |server: &Rc<Server>| {
+            let _the_owner_waits = answer.send(order(server));
+        };
+        let _gone_if_it_panicked = self.orders.send(Box::new(order));
+        answered.recv().expect("the broker's thread runs as long as its owner wants")
+    }
+}

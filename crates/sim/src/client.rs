@@ -7,30 +7,32 @@
 //! Left out: partitioning and appending (`client/callers.rs`).
 
 mod callers;
+mod closing;
+mod control;
+mod lanes;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
 use milena_core::fault::ConnectionError;
 use milena_core::ids::{LaneId, PartitionId, TopicIndex};
+use milena_core::metadata::Address;
 use milena_core::producer::back::Ended;
 use milena_core::producer::batch::SealReason;
-use milena_core::producer::completion::{BatchCompletion, BatchEnd, Posted};
-use milena_core::producer::control::{Control, ControlEvent, NewPartition};
+use milena_core::producer::completion::BatchEnd;
+use milena_core::producer::control::Control;
 use milena_core::producer::expiry::Expiry;
 use milena_core::producer::front::PartitionFront;
-use milena_core::producer::lane::{Lane, LaneEvent, LaneOrder, LaneReport};
-use milena_core::producer::outcome::{NotWritten, Undetermined};
-use milena_core::producer::produce_request::Transmit;
+use milena_core::producer::lane::{Lane, LaneOrder};
+use milena_core::producer::outcome::NotWritten;
 use milena_core::time::Moment;
 
+use crate::coverage::Taken;
 use crate::dice::Dice;
-use crate::history::{History, Place};
+use crate::history::{AttemptId, Place};
 use crate::memory::Memory;
-use crate::network::{Heard, LinkId, Network, Outgoing, Owner};
-use crate::request::attempts_of;
+use crate::network::{Heard, LinkId, Network, Owner};
 use crate::stage::{Event, Mail, Stage};
+use closing::{conclude, report};
 
 pub(crate) use callers::Offered;
 
@@ -55,6 +57,7 @@ pub(crate) struct Client {
 #[derive(Debug)]
 struct LaneSeat {
     lane: Lane,
+    address: Address,
     link: Option<LinkId>,
 }
 
@@ -112,7 +115,7 @@ impl Client {
         match (owner, heard) {
             (Owner::Control, Heard::Connected) => self.control.handle_connected(now),
             (Owner::Control, Heard::Written(bytes)) => self.control.handle_written(bytes),
-            (Owner::Control, Heard::Read(bytes)) => {
+            (Owner::Control, Heard::Read(bytes, _)) => {
                 if let Some(buffer) = self.control.read_buffer() {
                     buffer.extend_from_slice(&bytes);
                     self.control.handle_read(now);
@@ -129,13 +132,30 @@ impl Client {
             }
             (Owner::Lane(id), Heard::Connected) => self.lane(id).handle_connected(now),
             (Owner::Lane(id), Heard::Written(bytes)) => self.lane(id).handle_written(bytes),
-            (Owner::Lane(id), Heard::Read(bytes)) => {
+            (Owner::Lane(id), Heard::Read(bytes, told)) => {
+                stage.note(format_args!("{owner} reads the answers to {told:?}"));
                 let lane = self.lane(id);
                 if let Some(buffer) = lane.read_buffer() {
                     buffer.extend_from_slice(&bytes);
                     lane.handle_read(now);
                 }
+                self.take_covered(stage, id, told);
             }
+        }
+    }
+
+    /// Which rows the answers took that have just come. Answers of one partition are taken in the order in which they came.
+    fn take_covered(&mut self, stage: &mut Stage, id: LaneId, mut told: Vec<AttemptId>) {
+        for covered in self.lane(id).take_covered() {
+            let place = self.fronts[&covered.partition].place;
+            let found = told.iter().position(|attempt| stage.history.attempts.get(*attempt).place == place);
+            let Some(found) = found else {
+                stage.history.blame(format!("{place:?} took an answer as {:?} that nobody gave", covered.row));
+                continue;
+            };
+            let attempt = told.remove(found);
+            stage.note(format_args!("attempt {}: {:?} as {:?}", attempt.0, covered.row, covered.state));
+            stage.history.taken.push(Taken { attempt, row: covered.row, state: covered.state });
         }
     }
 
@@ -255,208 +275,4 @@ impl Client {
         }
         true
     }
-
-    /// Time before the socket: what is due now may be sent now. And what was given up is closed before anything is written.
-    fn advance_control(&mut self, stage: &mut Stage, net: &mut Network) -> bool {
-        self.control.handle_timeout(stage.now);
-        let mut moved = self.obey_control_events(stage, net);
-        while let Some(link) = self.control_link.filter(|link| net.can_write(*link)) {
-            let Some(frame) = self.control.poll_transmit(stage.now) else { break };
-            let outgoing = Outgoing { bytes: Bytes::from(frame), transmit: None, attempts: Vec::new() };
-            let written = net.write(stage, link, outgoing, &self.memory);
-            self.control.handle_written(written);
-            moved = true;
-        }
-        moved | self.obey_control_events(stage, net)
-    }
-
-    fn obey_control_events(&mut self, stage: &mut Stage, net: &mut Network) -> bool {
-        let mut moved = false;
-        while let Some(event) = self.control.poll_event() {
-            self.obey_control(stage, net, event);
-            moved = true;
-        }
-        moved
-    }
-
-    fn obey_control(&mut self, stage: &mut Stage, net: &mut Network, event: ControlEvent) {
-        match event {
-            ControlEvent::Dial(_) => self.control_link = Some(net.dial(stage, Owner::Control)),
-            ControlEvent::HangUp => self.hang_up(stage, net, Owner::Control),
-            ControlEvent::Reached => {}
-            ControlEvent::TopicMissing(topic, code) => stage.note(format_args!("{topic} is missing: {code}")),
-            ControlEvent::PartitionsAppeared(topic, partitions) => self.add_partitions(stage, topic, &partitions),
-            ControlEvent::LaneNeeded(id, _) => {
-                let scenario = &stage.scenario;
-                self.lanes.entry(id).or_insert_with(|| {
-                    let seed = scenario.seed ^ id.node.0 as u64 ^ (u64::from(id.is_slow) << 32);
-                    LaneSeat { lane: Lane::new(id, scenario.lane(), seed), link: None }
-                });
-            }
-            ControlEvent::Ended(_, ended) => conclude(stage, &self.memory, ended),
-            ControlEvent::Order(id, order) => {
-                let arrival = (stage.now + stage.mail_delay()).max(self.mail_from_control);
-                self.mail_from_control = arrival;
-                stage.at(arrival, Event::Mail(Mail::ToLane(id, Box::new(order))));
-            }
-        }
-    }
-
-    fn add_partitions(&mut self, stage: &Stage, topic: TopicIndex, partitions: &[NewPartition]) {
-        let number = topic.0 as usize;
-        for partition in partitions {
-            let front = PartitionFront::new(partition.index, Arc::clone(&partition.trouble), stage.scenario.front);
-            self.fronts.insert(partition.id, FrontSeat { front, place: (number, partition.index.0), lane: None });
-            self.topics[number].partitions.push(partition.id);
-        }
-    }
-
-    /// As for control.
-    fn advance_lane(&mut self, stage: &mut Stage, net: &mut Network, id: LaneId) -> bool {
-        let now = stage.now;
-        self.lane(id).handle_timeout(now);
-        while let Some(partition) = self.lane(id).poll_collect(now) {
-            self.collect(stage, partition);
-        }
-        let mut moved = self.obey_lane_events(stage, net, id);
-        if self.lane(id).poll_dial(now) {
-            let link = net.dial(stage, Owner::Lane(id));
-            self.lanes.get_mut(&id).expect("the lane dials").link = Some(link);
-        }
-        moved |= self.write_lane(stage, net, id);
-        moved | self.obey_lane_events(stage, net, id)
-    }
-
-    fn obey_lane_events(&mut self, stage: &mut Stage, net: &mut Network, id: LaneId) -> bool {
-        let mut moved = false;
-        while let Some(event) = self.lane(id).poll_event() {
-            self.obey_lane(stage, net, id, event);
-            moved = true;
-        }
-        moved
-    }
-
-    fn write_lane(&mut self, stage: &mut Stage, net: &mut Network, id: LaneId) -> bool {
-        let mut moved = false;
-        let seat = self.lanes.get_mut(&id).expect("the lane is having its turn");
-        while let Some(link) = seat.link.filter(|link| net.can_write(*link)) {
-            let Some(transmit) = seat.lane.poll_request(stage.now, &self.memory) else { break };
-            let outgoing = hand_over(stage, transmit);
-            stage.note(format_args!(
-                "lane {id} writes {} bytes, attempts {:?}",
-                outgoing.bytes.len(),
-                outgoing.attempts
-            ));
-            let written = net.write(stage, link, outgoing, &self.memory);
-            seat.lane.handle_written(written);
-            moved = true;
-        }
-        moved
-    }
-
-    fn obey_lane(&mut self, stage: &mut Stage, net: &mut Network, id: LaneId, event: LaneEvent) {
-        match event {
-            LaneEvent::Ended(_, ended) => conclude(stage, &self.memory, ended),
-            LaneEvent::Disconnected(error) => {
-                stage.note(format_args!("lane {id} hangs up: {error}"));
-                self.hang_up(stage, net, Owner::Lane(id));
-            }
-            LaneEvent::Report(report) => {
-                if let LaneReport::Released(back) = &report {
-                    self.fronts.get_mut(&back.id()).expect("led partitions have fronts").lane = None;
-                }
-                let arrival = (stage.now + stage.mail_delay()).max(self.mail_to_control);
-                self.mail_to_control = arrival;
-                stage.at(arrival, Event::Mail(Mail::ToControl(Box::new(report))));
-            }
-        }
-    }
-
-    fn end_front(&mut self, stage: &mut Stage, partition: PartitionId, why: NotWritten) {
-        let seat = self.fronts.get_mut(&partition).expect("whoever names a partition has seen its front");
-        for batch in seat.front.drain() {
-            conclude(stage, &self.memory, Ended::Sealed(batch, BatchEnd::NotWritten(why)));
-        }
-    }
-
-    /// Ends everything without waiting for anything. Sockets first, so that what was not written whole is known.
-    pub(crate) fn close(&mut self, stage: &mut Stage, net: &mut Network) {
-        stage.note(format_args!("the producer is closed"));
-        self.is_closed = true;
-        let (unclaimed, doubt) = (NotWritten::Closed, Undetermined::ClosedBeforeProof);
-        for seat in self.fronts.values_mut() {
-            seat.front.close();
-        }
-        for partition in self.fronts.keys().copied().collect::<Vec<_>>() {
-            self.end_front(stage, partition, unclaimed);
-        }
-        self.hang_up(stage, net, Owner::Control);
-        self.control.end_all(unclaimed, doubt);
-        while let Some(event) = self.control.poll_event() {
-            match event {
-                ControlEvent::Ended(_, ended) => conclude(stage, &self.memory, ended),
-                ControlEvent::Order(_, LaneOrder::Adopt(back)) => self.end_back(stage, *back),
-                _ => {}
-            }
-        }
-        for id in self.lanes.keys().copied().collect::<Vec<_>>() {
-            self.hang_up(stage, net, Owner::Lane(id));
-            self.lane(id).handle_disconnected(stage.now, ConnectionError::Closed);
-            self.lane(id).end_all(unclaimed, doubt);
-            while let Some(event) = self.lane(id).poll_event() {
-                match event {
-                    LaneEvent::Ended(_, ended) => conclude(stage, &self.memory, ended),
-                    LaneEvent::Report(LaneReport::Released(back)) => self.end_back(stage, *back),
-                    _ => {}
-                }
-            }
-        }
-        for mail in stage.take_mail() {
-            match mail {
-                Mail::ToLane(_, order) => {
-                    if let LaneOrder::Adopt(back) = *order {
-                        self.end_back(stage, *back);
-                    }
-                }
-                Mail::ToControl(told) => {
-                    if let LaneReport::Released(back) = *told {
-                        self.end_back(stage, *back);
-                    }
-                }
-            }
-        }
-    }
-
-    fn end_back(&mut self, stage: &mut Stage, mut back: milena_core::producer::back::PartitionBack) {
-        let mut ended = Vec::new();
-        back.end_all(NotWritten::Closed, Undetermined::ClosedBeforeProof, &mut ended);
-        ended.into_iter().for_each(|ended| conclude(stage, &self.memory, ended));
-    }
-}
-
-fn conclude(stage: &mut Stage, memory: &Memory, ended: Ended) {
-    match &ended {
-        Ended::Sealed(_, end) | Ended::Stamped(_, end) => stage.note(format_args!("batch ended: {end:?}")),
-        Ended::Records(..) => stage.note(format_args!("records of a batch ended")),
-    }
-    let concluded = ended.conclude();
-    if let Some(body) = concluded.memory {
-        body.give_back(memory);
-    }
-    report(&mut stage.history, &concluded.completion, &concluded.posted, stage.now);
-}
-
-fn report(history: &mut History, completion: &Arc<BatchCompletion>, posted: &[Posted], now: Moment) {
-    for posted in posted {
-        history.reported(posted.tag, completion.outcome(posted.index), now);
-    }
-}
-
-/// The bytes of a request, and which records they carry, read as the broker will.
-fn hand_over(stage: &mut Stage, transmit: Transmit) -> Outgoing {
-    let mut bytes = BytesMut::with_capacity(transmit.len());
-    transmit.slices().for_each(|slice| bytes.extend_from_slice(slice));
-    let bytes = bytes.freeze();
-    let attempts = attempts_of(stage, &bytes);
-    Outgoing { bytes, transmit: Some(transmit), attempts }
 }

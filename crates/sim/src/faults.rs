@@ -1,230 +1,184 @@
-//! The four faults: how often each strikes in a run, when it did, and what a planted answer may mean.
+//! What goes wrong: the catalogue of faults, how often each strikes in a run, and what struck when and where.
 //!
 //! A fault is counted when it strikes something: a cut hits an open connection, a delay holds bytes, a lost answer was
-//! given by the broker, a refusal answers an attempt. What each one touched is kept with its time, so that the checker
-//! can ask whether a doubt was forced.
+//! given by the broker, a refusal answers an attempt, an election changes a leader. What each one touched is kept with
+//! its time, so that the checker can ask whether a doubt was forced, and the coverage can ask what was in force when an
+//! answer came.
+//!
+//! Left out: what a fault does to the world (`network.rs`, `brokers.rs`, `steersman.rs`).
 
-use std::collections::{BTreeMap, BTreeSet};
+mod planted;
+mod rates;
+mod strikes;
+
+use std::collections::BTreeSet;
 use std::fmt;
 
 use milena_core::time::Moment;
 use milena_wire::ErrorCode;
 
 use crate::dice::Dice;
-use crate::history::{Place, RecordId};
+use crate::history::Place;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum FaultKind {
-    /// The broker executed the request; the connection dies before its answer arrives.
-    AnswerLost,
-    /// At any byte, in both directions; sometimes the broker cannot be reached for a while after.
-    Cut,
-    /// A request or an answer is held, or the kernel takes no more bytes, possibly beyond `request_timeout`.
-    Delay,
-    /// The broker answers an attempt with an error, before or after the append.
-    Refused,
-}
+pub(crate) use planted::{Aim, Plan, Planted, Situation, leaves_open};
+pub(crate) use rates::{FaultRates, Unit};
+pub(crate) use strikes::{Scope, Strike, StrikeId, Strikes};
 
-impl FaultKind {
-    pub(crate) const ALL: [Self; 4] = [Self::AnswerLost, Self::Cut, Self::Delay, Self::Refused];
-}
-
-impl fmt::Display for FaultKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::AnswerLost => "answer lost",
-            Self::Cut => "cut",
-            Self::Delay => "delay",
-            Self::Refused => "refused",
-        })
-    }
-}
-
-/// Probabilities: of the first three per request, of a refusal per attempt.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FaultRates {
-    answer_lost: f64,
-    cut: f64,
-    /// That a cut takes the broker away for a while.
-    outage: f64,
-    delay: f64,
-    refused: f64,
-    /// That a refusal is one for good.
-    is_final: f64,
-}
-
-impl FaultRates {
-    pub(crate) const NONE: Self =
-        Self { answer_lost: 0.0, cut: 0.0, outage: 0.0, delay: 0.0, refused: 0.0, is_final: 0.0 };
-
-    /// Attempts are refused again and again, mostly after the append, and little else goes wrong.
-    pub(crate) const SLOW_FOLLOWERS: Self =
-        Self { answer_lost: 0.01, cut: 0.01, outage: 0.0, delay: 0.01, refused: 0.4, is_final: 0.0 };
-
-    /// Mixed, or one kind so often that it meets itself while the last one is still being repaired.
-    pub(crate) fn draw(dice: &mut Dice) -> Self {
-        const SOME: [f64; 5] = [0.0, 0.01, 0.02, 0.04, 0.1];
-        const MANY: [f64; 3] = [0.1, 0.2, 0.35];
-        let mut rates = Self {
-            answer_lost: dice.pick(&SOME),
-            cut: dice.pick(&SOME),
-            outage: dice.pick(&[0.0, 0.1, 0.3]),
-            delay: dice.pick(&SOME),
-            refused: dice.pick(&SOME),
-            is_final: dice.pick(&[0.0, 0.0, 0.02, 0.1]),
-        };
-        match dice.below(7) {
-            0 => rates.answer_lost = dice.pick(&MANY),
-            1 => rates.cut = dice.pick(&MANY),
-            2 => rates.delay = dice.pick(&MANY),
-            3 | 4 => rates.refused = dice.pick(&MANY),
-            _ => {}
+macro_rules! faults {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal per $unit:ident,)*) => {
+        /// What can go wrong.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Fault {
+            $($(#[$doc])* $variant,)*
         }
-        rates
+
+        impl Fault {
+            /// Every fault.
+            pub const ALL: [Self; [$(Self::$variant),*].len()] = [$(Self::$variant),*];
+
+            /// As tables show it.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// What its rate counts.
+            pub(crate) const fn unit(self) -> Unit {
+                match self {
+                    $(Self::$variant => Unit::$unit,)*
+                }
+            }
+        }
+    };
+}
+
+faults! {
+    /// A connection dies at any byte, in both directions.
+    Cut = "cut" per Request,
+    /// A request or an answer is held, for less than the client waits for an answer.
+    Delay = "delay" per Request,
+    /// A request arrives when the client has given it up, and is executed then.
+    RequestLate = "request late" per Request,
+    /// The kernel takes no more bytes for a while.
+    Stall = "stall" per Request,
+    /// The broker executed the request; the connection dies before its answer arrives.
+    AnswerLost = "answer lost" per Request,
+    /// A broker does not take connections for a while.
+    DialRefused = "dials refused" per Second,
+    /// An attempt is refused before the append.
+    RefusedBefore = "refused before append" per Attempt,
+    /// An attempt is answered with an error after the append.
+    RefusedAfter = "refused after append" per Attempt,
+    /// An answer asks for a pause, and the broker reads nothing meanwhile.
+    Throttled = "throttled" per Second,
+    /// A broker stands still, with its connections open, and goes on later.
+    Frozen = "frozen" per Second,
+    /// A broker dies and starts again.
+    Killed = "killed" per Second,
+    /// A broker shuts down in order and starts again.
+    Stopped = "stopped" per Second,
+    /// Every broker in turn shuts down in order and starts again.
+    Rolling = "rolling restart" per Second,
+    /// A partition gets another leader.
+    LeaderMoved = "leader moved" per Second,
+    /// A follower copies late.
+    FollowerSlow = "follower slow" per Second,
+    /// A follower copies nothing.
+    FollowerFrozen = "follower frozen" per Second,
+    /// A partition gets another leader while requests wait for followers.
+    ElectionMeanwhile = "election meanwhile" per Second,
+    /// The client is told of leaders that are not any more.
+    StaleMetadata = "stale metadata" per Metadata,
+    /// The client is told an error instead of a topic or a partition.
+    MetadataRefused = "metadata refused" per Metadata,
+    /// The client is told to begin again with its bootstrap addresses.
+    Rebootstrap = "rebootstrap" per Metadata,
+    /// No producer id is given.
+    IdentityRefused = "producer id refused" per Identity,
+    /// Somebody else uses the client's producer id under a higher epoch.
+    IdentityStolen = "producer id stolen" per Second,
+    /// A leader forgets the client's producer id.
+    StateExpired = "state expired" per Second,
+    /// A topic is deleted and created again.
+    TopicRecreated = "topic recreated" per Second,
+    /// A topic's settings change so that it refuses some batches.
+    TopicChanged = "topic changed" per Second,
+    /// A broker moves to another address, or brokers come and go.
+    BrokersChanged = "brokers changed" per Second,
+    /// The wall clock of the client or of the brokers steps.
+    ClockStepped = "clock stepped" per Second,
+    /// More records come than the buffer has room for.
+    BufferFull = "buffer full" per Second,
+    /// The producer is closed without waiting for anything.
+    Closed = "closed" per Run,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
-/// What the broker answers instead of the truth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) code: ErrorCode,
-    pub(crate) is_appended: bool,
-    /// The answer does not tell the offset of the append.
-    pub(crate) is_silent: bool,
-}
-
-/// Refusals that Kafka's brokers give and that pass, with their weights; `true`: after the append.
-const PASSING: [(u64, ErrorCode, bool); 12] = [
-    (20, ErrorCode::NOT_ENOUGH_REPLICAS, false),
-    (10, ErrorCode::NOT_LEADER_OR_FOLLOWER, false),
-    (4, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, false),
-    (4, ErrorCode::LEADER_NOT_AVAILABLE, false),
-    (4, ErrorCode::CORRUPT_MESSAGE, false),
-    (3, ErrorCode::NETWORK_EXCEPTION, false),
-    (2, ErrorCode::KAFKA_STORAGE_ERROR, false),
-    (3, ErrorCode::REQUEST_TIMED_OUT, false),
-    (22, ErrorCode::REQUEST_TIMED_OUT, true),
-    (16, ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND, true),
-    (10, ErrorCode::NOT_LEADER_OR_FOLLOWER, true),
-    (2, ErrorCode::KAFKA_STORAGE_ERROR, true),
-];
-
-const FINAL: [(u64, ErrorCode, bool); 5] = [
-    (4, ErrorCode::INVALID_RECORD, false),
-    (4, ErrorCode::MESSAGE_TOO_LARGE, false),
-    (1, ErrorCode::TOPIC_AUTHORIZATION_FAILED, false),
-    (1, ErrorCode::UNKNOWN_SERVER_ERROR, false),
-    (1, ErrorCode::UNKNOWN_SERVER_ERROR, true),
-];
-
-/// Rule 11 in the words of the checker: what an answer with this code leaves open.
-pub(crate) fn leaves_open(code: ErrorCode, base_offset: i64) -> bool {
-    base_offset >= 0 || [3, 5, 6, 7, 13, 20, 56, -1].contains(&code.0) || code.name().is_none()
-}
-
-/// What struck, and how long something of it was felt.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Strike {
-    pub(crate) kind: FaultKind,
-    pub(crate) from: Moment,
-    pub(crate) to: Moment,
-}
-
-/// Decides and remembers.
+/// Decides when a fault strikes, and remembers that it did.
 #[derive(Debug)]
 pub(crate) struct Faults {
+    pub(crate) strikes: Strikes,
+    /// What attempts were answered by a fault, by partition.
+    pub(crate) refused: BTreeSet<(Place, ErrorCode)>,
+    planted: Plan,
     rates: FaultRates,
     end: Moment,
     dice: Dice,
-    strikes: Vec<Strike>,
-    refused: BTreeSet<(Place, ErrorCode)>,
-    /// What the batch that starts with this record was last refused with.
-    stubborn: BTreeMap<RecordId, Refusal>,
 }
 
-/// How often a batch that was refused is refused again.
-const AGAIN: f64 = 0.5;
-
 impl Faults {
-    pub(crate) fn new(rates: FaultRates, end: Moment, seed: u64) -> Self {
-        Self {
-            rates,
-            end,
-            dice: Dice::new(seed, 2),
-            strikes: Vec::new(),
-            refused: BTreeSet::new(),
-            stubborn: BTreeMap::new(),
-        }
+    pub(crate) fn new(rates: FaultRates, planted: Plan, end: Moment, seed: u64) -> Self {
+        Self { strikes: Strikes::default(), refused: BTreeSet::new(), planted, rates, end, dice: Dice::new(seed, 2) }
     }
 
     pub(crate) fn dice(&mut self) -> &mut Dice {
         &mut self.dice
     }
 
+    /// No fault starts after this.
     pub(crate) fn end(&self) -> Moment {
         self.end
     }
 
-    fn is_due(&mut self, now: Moment, rate: f64) -> bool {
-        self.dice.chance(rate) && now < self.end
+    /// Whether this fault strikes now; asked once per unit of its rate.
+    pub(crate) fn strikes_now(&mut self, now: Moment, fault: Fault) -> bool {
+        self.dice.chance(self.rates.of(fault)) && now < self.end
     }
 
-    pub(crate) fn loses_answer(&mut self, now: Moment) -> bool {
-        self.is_due(now, self.rates.answer_lost)
-    }
-
-    pub(crate) fn cuts(&mut self, now: Moment) -> bool {
-        self.is_due(now, self.rates.cut)
-    }
-
-    pub(crate) fn cut_is_outage(&mut self) -> bool {
-        self.dice.chance(self.rates.outage)
-    }
-
-    pub(crate) fn delays(&mut self, now: Moment) -> bool {
-        self.is_due(now, self.rates.delay)
-    }
-
-    /// A batch that was refused and is sent again often meets the same trouble again: a follower that is slow stays slow.
-    pub(crate) fn refuses(&mut self, now: Moment, first: Option<RecordId>) -> Option<Refusal> {
-        let again = first.and_then(|first| self.stubborn.remove(&first));
-        let refusal = match again {
-            Some(again) if now < self.end && self.dice.chance(AGAIN) => again,
-            _ if self.is_due(now, self.rates.refused) => {
-                let is_final = self.dice.chance(self.rates.is_final);
-                draw(&mut self.dice, if is_final { &FINAL } else { &PASSING })
-            }
-            _ => return None,
-        };
-        self.stubborn.extend(first.map(|first| (first, refusal)));
-        Some(refusal)
-    }
-
-    pub(crate) fn strike(&mut self, kind: FaultKind, from: Moment, to: Moment) {
-        self.strikes.push(Strike { kind, from, to });
-    }
-
-    pub(crate) fn note_refusal(&mut self, place: Place, code: ErrorCode) {
-        self.refused.insert((place, code));
-    }
-
-    /// Whether an attempt on this partition was answered with this code by a fault.
-    pub(crate) fn refused(&self, place: Place, code: ErrorCode) -> bool {
-        self.refused.contains(&(place, code))
-    }
-
-    pub(crate) fn strikes(&self) -> &[Strike] {
-        &self.strikes
-    }
-}
-
-fn draw(dice: &mut Dice, from: &[(u64, ErrorCode, bool)]) -> Refusal {
-    let mut left = dice.below(from.iter().map(|(weight, ..)| weight).sum());
-    for (weight, code, is_appended) in from {
-        if left < *weight {
-            return Refusal { code: *code, is_appended: *is_appended, is_silent: dice.chance(0.5) };
+    /// What the broker answers to an attempt instead of the truth.
+    pub(crate) fn refuses(&mut self, now: Moment, attempt: &Situation) -> Option<Planted> {
+        if now >= self.end {
+            return None;
         }
-        left -= weight;
+        self.planted.draw(&self.rates, &mut self.dice, attempt)
     }
-    unreachable!("the number drawn is below the sum of the weights")
+
+    /// When a fault that strikes by itself does so, from the start to the end of the faults.
+    pub(crate) fn schedule(&mut self) -> Vec<(Moment, Fault)> {
+        let mut schedule = Vec::new();
+        for fault in Fault::ALL.into_iter().filter(|fault| fault.unit() == Unit::Second) {
+            let rate = self.rates.of(fault);
+            if rate <= 0.0 {
+                continue;
+            }
+            let mut at = Moment::START;
+            loop {
+                // The pauses of a Poisson process.
+                let pause = -(1.0 - self.dice.fraction()).ln() / rate;
+                at = at + std::time::Duration::from_secs_f64(pause.min(1e6));
+                if at >= self.end {
+                    break;
+                }
+                schedule.push((at, fault));
+            }
+        }
+        schedule.sort_unstable();
+        schedule
+    }
 }

@@ -6,10 +6,11 @@
 //!
 //! Left out: threads and sockets (the client's driver), more than one node.
 
-mod broker;
+mod brokers;
 mod campaign;
 mod checker;
 mod client;
+pub mod coverage;
 mod dice;
 mod faults;
 mod history;
@@ -19,10 +20,12 @@ mod report;
 mod request;
 mod scenario;
 mod stage;
+mod steersman;
 mod trace;
 mod workload;
 mod world;
 
 pub use campaign::{Campaign, find_plant, run_all};
+pub use faults::Fault;
 pub use milena_core::plant::Plant;
 pub use report::{Report, run};

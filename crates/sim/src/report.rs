@@ -8,7 +8,8 @@ use milena_core::plant::Plant;
 use milena_core::producer::outcome::Settlement;
 
 use crate::checker;
-use crate::faults::FaultKind;
+use crate::coverage::{self, Coverage};
+use crate::faults::Fault;
 use crate::history::Told;
 use crate::scenario::Scenario;
 use crate::stage::Stage;
@@ -25,7 +26,7 @@ pub struct Report {
     /// Records that the producer accepted.
     pub records: u64,
     /// Faults that struck, by kind.
-    pub faults: BTreeMap<String, u64>,
+    pub faults: BTreeMap<Fault, u64>,
     /// Outcomes by name.
     pub outcomes: BTreeMap<&'static str, u64>,
     /// How unknown records were settled; doubts by their reason.
@@ -36,6 +37,8 @@ pub struct Report {
     pub attempts: u64,
     /// The most batches of one partition that were on the wire at once.
     pub deepest: u64,
+    /// The cells of the coverage that were reached.
+    pub coverage: Coverage,
     /// Virtual time from start to rest.
     pub lasted: Duration,
     /// The same seed gives the same number.
@@ -59,7 +62,7 @@ pub fn run(seed: u64, plant: Plant, keep_trace: bool) -> Report {
     let ended = catch_unwind(AssertUnwindSafe(|| world.run()));
     let mut report = Report { seed, ..Report::default() };
     match ended {
-        Ok(()) => report.violations = checker::check(&world.stage, &world.cluster, world.client.memory().held()),
+        Ok(()) => report.violations = checker::check(&world.stage, &world.brokers, world.client.memory().held()),
         Err(panic) => report.violations.push(format!("panic: {}", words_of(&*panic))),
     }
     report.count(&world.stage);
@@ -78,12 +81,12 @@ impl Report {
         let history = &stage.history;
         self.records = history.records.iter().filter(|record| record.acceptance.is_some()).count() as u64;
         self.refused_by_buffer = history.refused_by_buffer;
-        self.attempts = history.attempts.len() as u64;
-        self.deepest = history.deepest as u64;
+        self.attempts = history.attempts.all().len() as u64;
+        self.deepest = history.attempts.deepest as u64;
+        self.coverage = coverage::of_run(stage);
         self.lasted = Duration::from_micros(stage.now.as_micros());
-        for kind in FaultKind::ALL {
-            let struck = stage.faults.strikes().iter().filter(|strike| strike.kind == kind).count();
-            self.faults.insert(kind.to_string(), struck as u64);
+        for fault in Fault::ALL {
+            self.faults.insert(fault, stage.faults.strikes.count(fault));
         }
         for record in &history.records {
             if let Some((_, told)) = record.outcome {

@@ -3,30 +3,61 @@
 use bytes::Bytes;
 use milena_wire::frame::{RequestHeader, decode_request, decode_response, encode_response};
 use milena_wire::messages::produce::request::ProduceRequest;
-use milena_wire::records;
-use milena_wire::{ApiKey, DecodeError, ErrorCode, Reader};
+use milena_wire::messages::produce::response::{BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse};
+use milena_wire::records::{self, BatchHeader};
+use milena_wire::{ApiKey, DecodeError, ErrorCode, Reader, Uuid};
 
-use crate::history::{AttemptId, Place, RecordId};
-use crate::network::Verdicts;
+use crate::history::{AttemptId, Carried, Place, RecordId, Road, WireStamp};
+use crate::network::LinkId;
 use crate::stage::Stage;
 use crate::workload::identify;
+use milena_core::ids::NodeId;
 
-/// Registers every batch of a request that is handed over; none for requests other than Produce. The frame has its length.
-pub(crate) fn attempts_of(stage: &mut Stage, frame: &Bytes) -> Vec<AttemptId> {
-    match batches_of(stage, frame) {
-        Ok(batches) => batches.into_iter().map(|(place, ids)| stage.history.handed(stage.now, place, &ids)).collect(),
+/// A request on its way, or waiting at the broker.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) key: ApiKey,
+    pub(crate) version: i16,
+    /// Its batches, if it is a Produce request.
+    pub(crate) attempts: Vec<AttemptId>,
+    /// Answers that must not be the broker's own in every respect.
+    pub(crate) retouched: Vec<Retouched>,
+}
+
+/// What the broker says about the batches of a request.
+pub(crate) type Verdicts = Vec<(AttemptId, ErrorCode, i64)>;
+
+/// How a partition's part of an answer is changed, if it is an error.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retouched {
+    pub(crate) place: Place,
+    /// The offset is not told.
+    pub(crate) is_silent: bool,
+    /// So many records, from the second on every other one, are named as the bad ones.
+    pub(crate) bad_records: u32,
+}
+
+/// Reads a frame that is handed over, and registers its batches. The frame has its length.
+pub(crate) fn asked(stage: &mut Stage, frame: &Bytes, link: LinkId, node: NodeId) -> Asked {
+    match read(stage, frame) {
+        Ok((header, acks, carried)) => {
+            let now = stage.now;
+            let road = Road { link, node, acks };
+            let attempts = carried.iter().map(|carried| stage.history.handed(now, carried, road)).collect();
+            Asked { key: header.api_key, version: header.api_version, attempts, retouched: Vec::new() }
+        }
         Err(what) => {
-            stage.history.fault(format!("the client sends what cannot be read: {what}"));
-            Vec::new()
+            stage.history.blame(format!("the client sends what cannot be read: {what}"));
+            Asked { key: ApiKey(-1), version: 0, attempts: Vec::new(), retouched: Vec::new() }
         }
     }
 }
 
-fn batches_of(stage: &Stage, frame: &Bytes) -> Result<Vec<(Place, Vec<RecordId>)>, String> {
+fn read(stage: &Stage, frame: &Bytes) -> Result<(RequestHeader, i16, Vec<Carried>), String> {
     let mut reader = Reader::new(frame.slice(4..));
     let header = RequestHeader::read(&mut reader).map_err(text)?;
     if header.api_key != ApiKey::PRODUCE {
-        return Ok(Vec::new());
+        return Ok((header, 0, Vec::new()));
     }
     let request: ProduceRequest = decode_request(reader, header.api_version).map_err(text)?;
     let mut found = Vec::new();
@@ -34,68 +65,80 @@ fn batches_of(stage: &Stage, frame: &Bytes) -> Result<Vec<(Place, Vec<RecordId>)
         let number = place_of(stage, &topic.name, topic.topic_id).ok_or("a topic that does not exist")?;
         for partition in &topic.partition_data {
             let bytes = partition.records.clone().ok_or("a partition without records")?;
-            found.push(((number, partition.index), records_of(bytes)?));
+            found.push(carried((number, partition.index), bytes)?);
         }
     }
-    Ok(found)
+    Ok((header, request.acks, found))
 }
 
 fn text(error: DecodeError) -> String {
     error.to_string()
 }
 
-fn records_of(bytes: Bytes) -> Result<Vec<RecordId>, String> {
-    let mut ids = Vec::new();
+fn carried(place: Place, bytes: Bytes) -> Result<Carried, String> {
+    let header = BatchHeader::read(&bytes).map_err(|error| error.to_string())?;
+    let stamp =
+        WireStamp { producer_id: header.producer_id, epoch: header.producer_epoch, sequence: header.base_sequence };
+    let mut ids: Vec<RecordId> = Vec::new();
     for batch in records::batches(bytes) {
         for record in batch.map_err(|error| error.to_string())?.records() {
             let record = record.map_err(|error| error.to_string())?;
             ids.push(identify(&record).ok_or("a record that nobody made")?);
         }
     }
-    Ok(ids)
+    if ids.is_empty() { Err("a batch without records".to_owned()) } else { Ok(Carried { place, records: ids, stamp }) }
 }
 
-fn place_of(stage: &Stage, name: &str, id: milena_wire::Uuid) -> Option<usize> {
+fn place_of(stage: &Stage, name: &str, id: Uuid) -> Option<usize> {
     let by_name = || stage.scenario.topics.iter().position(|topic| topic.name == name);
     stage.topic_ids.get(&id).copied().or_else(by_name)
 }
 
-/// The version of a request frame without its length.
-pub(crate) fn version_of(frame: &Bytes) -> Option<i16> {
-    RequestHeader::read(&mut Reader::new(frame.clone())).ok().map(|header| header.api_version)
-}
-
-/// The same answer without the offsets beside the errors of these partitions. The frame has its length.
-pub(crate) fn hide_offsets(stage: &Stage, frame: &Bytes, version: i16, places: &[Place]) -> Bytes {
-    let (header, mut response) = decode_response::<ProduceRequest>(frame.slice(4..), version)
+/// The same answer with its errors as the faults want them. The frame has its length.
+pub(crate) fn retouch(stage: &Stage, frame: &Bytes, asked: &Asked) -> Bytes {
+    if asked.retouched.is_empty() {
+        return frame.clone();
+    }
+    let (header, mut response) = decode_response::<ProduceRequest>(frame.slice(4..), asked.version)
         .expect("the broker answers in the version that it was asked in");
-    for topic in &mut response.responses {
-        let number = place_of(stage, &topic.name, topic.topic_id);
-        for partition in &mut topic.partition_responses {
-            if number.is_some_and(|number| places.contains(&(number, partition.index))) && partition.error_code != 0 {
+    for (place, partition) in partitions_mut(stage, &mut response) {
+        let wanted = asked.retouched.iter().find(|wanted| wanted.place == place);
+        if let Some(wanted) = wanted.filter(|_| partition.error_code != 0) {
+            if wanted.is_silent {
                 partition.base_offset = -1;
             }
+            let named = (0..wanted.bad_records).map(|number| number as i32 * 2);
+            let error = |index| BatchIndexAndErrorMessage { batch_index: index, ..Default::default() };
+            partition.record_errors.extend(named.map(error));
         }
     }
-    let frame = encode_response(header.correlation_id, version, &response);
+    let frame = encode_response(header.correlation_id, asked.version, &response);
     Bytes::from(frame.expect("what was decoded can be encoded"))
 }
 
+fn partitions_mut<'a>(
+    stage: &'a Stage,
+    response: &'a mut ProduceResponse,
+) -> impl Iterator<Item = (Place, &'a mut PartitionProduceResponse)> {
+    response.responses.iter_mut().flat_map(|topic| {
+        let number = place_of(stage, &topic.name, topic.topic_id);
+        let partitions = topic.partition_responses.iter_mut();
+        partitions.filter_map(move |partition| Some(((number?, partition.index), partition)))
+    })
+}
+
 /// What a Produce answer says about each attempt. The frame has its length.
-pub(crate) fn verdicts_of(stage: &Stage, frame: &Bytes, version: i16, attempts: &[AttemptId]) -> Verdicts {
-    if attempts.is_empty() {
+pub(crate) fn verdicts_of(stage: &Stage, frame: &Bytes, asked: &Asked) -> Verdicts {
+    if asked.attempts.is_empty() {
         return Vec::new();
     }
-    let Ok((_, response)) = decode_response::<ProduceRequest>(frame.slice(4..), version) else { return Vec::new() };
+    let decoded = decode_response::<ProduceRequest>(frame.slice(4..), asked.version);
+    let Ok((_, mut response)) = decoded else { return Vec::new() };
     let mut verdicts = Vec::new();
-    for topic in &response.responses {
-        let Some(number) = place_of(stage, &topic.name, topic.topic_id) else { continue };
-        for partition in &topic.partition_responses {
-            let place = (number, partition.index);
-            let of_place = |id: &&AttemptId| stage.history.attempts[id.0 as usize].place == place;
-            if let Some(attempt) = attempts.iter().find(of_place) {
-                verdicts.push((*attempt, ErrorCode(partition.error_code), partition.base_offset));
-            }
+    for (place, partition) in partitions_mut(stage, &mut response) {
+        let of_place = |id: &&AttemptId| stage.history.attempts.get(**id).place == place;
+        if let Some(attempt) = asked.attempts.iter().find(of_place) {
+            verdicts.push((*attempt, ErrorCode(partition.error_code), partition.base_offset));
         }
     }
     verdicts

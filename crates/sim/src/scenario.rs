@@ -2,14 +2,18 @@
 //!
 //! The ranges are chosen for what they must reach: latencies of several lingers and batches of a few records, so that
 //! five batches are unsettled often; request timeouts that held requests outlast; deadlines that end before and after
-//! the claim.
+//! the claim. Most runs aim at one cell of the coverage (`aim.rs`), so that the rare ones are reached too.
+
+mod aim;
+mod cluster;
+mod faults;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use milena_core::backoff::Backoff;
 use milena_core::connection::ConnectionConfig;
-use milena_core::metadata::Address;
+use milena_core::ids::NodeId;
 use milena_core::plant::Plant;
 use milena_core::producer::back::BackConfig;
 use milena_core::producer::control::ControlConfig;
@@ -18,12 +22,16 @@ use milena_core::producer::lane::LaneConfig;
 use milena_core::time::Moment;
 
 use crate::dice::Dice;
-use crate::faults::FaultRates;
+use crate::faults::{Fault, FaultRates, Plan};
+use aim::Target;
+
+pub(crate) use cluster::{ClusterPlan, TopicPlan, address_of};
 
 #[derive(Debug)]
 pub(crate) struct Scenario {
     pub(crate) seed: u64,
     pub(crate) plant: Plant,
+    pub(crate) cluster: ClusterPlan,
     pub(crate) topics: Vec<TopicPlan>,
     pub(crate) front: FrontConfig,
     pub(crate) retry: Backoff,
@@ -31,40 +39,34 @@ pub(crate) struct Scenario {
     pub(crate) produce_timeout: Duration,
     pub(crate) delivery_timeout: Duration,
     pub(crate) metadata_max_age: Duration,
+    /// How long the client trusts that brokers remember it.
+    pub(crate) horizon: Duration,
     pub(crate) buffer_memory: usize,
     /// One way, least and most.
     pub(crate) latency: (Duration, Duration),
-    /// How long the broker works on a request, least and most.
+    /// How long a broker works on a request, least and most.
     pub(crate) service: (Duration, Duration),
     /// The longest way between the client's tasks.
     pub(crate) mail_max: Duration,
     pub(crate) records: u64,
     /// When the workload ends, unless the buffer held it up.
     pub(crate) workload: Duration,
+    /// How many records come with a deadline of their own.
+    pub(crate) own_deadlines: f64,
     pub(crate) rates: FaultRates,
+    pub(crate) planted: Plan,
     /// No fault starts after this.
     pub(crate) faults_end: Moment,
     /// The producer is closed then, without waiting for anything.
     pub(crate) close_at: Option<Moment>,
 }
 
-#[derive(Debug)]
-pub(crate) struct TopicPlan {
-    pub(crate) name: String,
-    pub(crate) partitions: i32,
-    /// Later than the producer's start in some runs, so that it is missing at first.
-    pub(crate) created_at: Moment,
-}
-
-/// The one broker.
-pub(crate) const HOST: &str = "broker";
-pub(crate) const PORT: u16 = 9092;
-
 impl Scenario {
     pub(crate) fn draw(seed: u64, plant: Plant) -> Self {
         let mut dice = Dice::new(seed, 1);
         let dice = &mut dice;
-        let topics = (0..dice.pick(&[1, 1, 2, 3])).map(|number| topic(dice, number)).collect();
+        let cluster = ClusterPlan::draw(dice);
+        let topics = cluster::draw_topics(dice, &cluster);
         let latency = dice.spread(millis(1), millis(20));
         let service = dice.spread(micros(50), millis(8));
         let request_timeout = dice.spread(millis(200), secs(2));
@@ -75,15 +77,14 @@ impl Scenario {
         let delivery_timeout = deadline.max(dice.spread(millis(600), secs(15)));
         let initial = dice.spread(millis(2), millis(100));
         let workload = dice.spread(millis(500), secs(8));
-        let is_calm = dice.chance(0.03);
-        let buffer_memory = if dice.chance(0.3) { dice.between(300, 800) as usize * 1024 } else { 32 * 1024 * 1024 };
+        let is_small = dice.chance(0.3);
         let faults_end = Moment::START + workload.mul_f64(1.0 + dice.fraction());
-        let is_closed = dice.chance(0.08);
-        let close_at = is_closed.then(|| Moment::START + workload.mul_f64(0.3 + 0.8 * dice.fraction()));
-        let rates = if is_calm { FaultRates::NONE } else { FaultRates::draw(dice) };
+        let target = Target::draw(seed, dice);
+        let rates = faults::draw(dice, target.as_ref());
         let mut scenario = Self {
             seed,
             plant,
+            cluster,
             topics,
             front: FrontConfig {
                 batch_size: dice.pick(&[200, 400, 1000, 1000, 4096, 16 * 1024, 64 * 1024]),
@@ -96,38 +97,58 @@ impl Scenario {
             produce_timeout: request_timeout / 2,
             delivery_timeout,
             metadata_max_age: dice.spread(millis(500), secs(300)),
-            buffer_memory,
+            horizon: secs(12 * 60 * 60),
+            buffer_memory: if is_small { dice.between(300, 800) as usize * 1024 } else { 32 * 1024 * 1024 },
             latency: (latency / 4, latency),
             service: (service / 4, service),
             mail_max: dice.pick(&[Duration::ZERO, Duration::ZERO, millis(1), millis(5)]),
             records: dice.between(220, 600),
             workload,
+            own_deadlines: dice.pick(&[0.0, 0.0, 0.05, 0.3]),
             rates,
+            planted: faults::draw_planted(dice, target.as_ref()),
             faults_end,
-            close_at,
+            close_at: None,
         };
-        if dice.chance(0.15) {
+        if rates.of(Fault::Closed) > 0.0 {
+            scenario.close_at = Some(Moment::START + workload.mul_f64(0.3 + 0.8 * dice.fraction()));
+        }
+        if let Some(target) = target {
+            target.shape(&mut scenario, dice);
+        } else if dice.chance(0.3) {
             scenario.fill_windows(dice);
+            if dice.chance(0.6) {
+                scenario.rates = FaultRates::SLOW_FOLLOWERS;
+                scenario.planted = Plan::default();
+            }
         }
         scenario
     }
 
-    /// Batches of a few records at a rate that keeps every window full, answered by brokers whose followers are slow.
+    /// Batches of a few records at a rate that keeps every window full.
     fn fill_windows(&mut self, dice: &mut Dice) {
         self.front.batch_size = dice.pick(&[200, 400]);
         self.front.linger = Duration::ZERO;
         self.front.deadline = secs(10);
         self.delivery_timeout = self.delivery_timeout.max(secs(10));
-        self.workload = millis(500);
-        self.faults_end = Moment::START + secs(4);
-        self.rates = FaultRates::SLOW_FOLLOWERS;
+        self.workload = dice.spread(millis(500), secs(3));
+        self.faults_end = Moment::START + self.workload + secs(3);
+    }
+
+    /// Whether the order of acceptance is promised.
+    pub(crate) fn is_ordered(&self) -> bool {
+        true
+    }
+
+    pub(crate) fn nodes(&self) -> Vec<NodeId> {
+        (1..=self.cluster.nodes).map(NodeId).collect()
     }
 
     pub(crate) fn control(&self) -> ControlConfig {
         let mut back = BackConfig::new(self.delivery_timeout, self.retry);
         back.plant = self.plant;
         ControlConfig {
-            bootstrap: vec![Address { host: Arc::from(HOST), port: PORT }],
+            bootstrap: self.cluster.bootstrap.clone(),
             connection: self.connection(),
             back,
             retry: self.retry,
@@ -158,12 +179,6 @@ impl Scenario {
         let round = (self.latency.1 + self.service.1 + self.mail_max) * 16;
         self.request_timeout * 2 + self.retry.max.mul_f64(1.2) * 4 + round * 3
     }
-}
-
-fn topic(dice: &mut Dice, number: u64) -> TopicPlan {
-    let created_at =
-        if dice.chance(0.1) { Moment::START + dice.duration(millis(1), millis(700)) } else { Moment::START };
-    TopicPlan { name: format!("topic-{number}"), partitions: dice.pick(&[1, 1, 2, 3, 4]), created_at }
 }
 
 const fn micros(n: u64) -> Duration {

@@ -7,16 +7,18 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use milena_core::ids::{LaneId, PartitionId};
+use milena_core::ids::{LaneId, NodeId, PartitionId};
+use milena_core::metadata::Address;
 use milena_core::producer::lane::{LaneOrder, LaneReport};
 use milena_core::time::{Moment, Now};
 use milena_wire::Uuid;
 
 use crate::dice::Dice;
-use crate::faults::Faults;
+use crate::faults::{Fault, Faults};
 use crate::history::{History, RecordId};
-use crate::network::{LinkId, Owner, Way};
-use crate::scenario::Scenario;
+use crate::network::{LinkId, Way};
+use crate::scenario::{Scenario, address_of};
+use crate::steersman::Aftermath;
 use crate::trace::Trace;
 use crate::workload::WALL_START;
 
@@ -46,6 +48,12 @@ pub(crate) enum Event {
     Cut(LinkId),
     /// The broker has worked long enough on the oldest request of a connection.
     Serve(LinkId),
+    /// Time has passed for the cluster; void unless it is the earliest that it asked for.
+    ClusterWake(Duration),
+    /// A fault that strikes by itself does so.
+    Strike(Fault),
+    /// What a strike brings later.
+    Aftermath(Aftermath),
 }
 
 #[derive(Debug)]
@@ -75,6 +83,13 @@ pub(crate) struct Stage {
     pub(crate) trace: Trace,
     /// Topics of the scenario by the id that the broker gave them.
     pub(crate) topic_ids: BTreeMap<Uuid, usize>,
+    /// Where each broker listens now.
+    pub(crate) addresses: BTreeMap<NodeId, Address>,
+    /// When the last aftermath comes.
+    aftermath_at: Moment,
+    /// By how much the wall clocks are wrong, in milliseconds: the client's, and the brokers'.
+    pub(crate) client_wall: i64,
+    pub(crate) broker_wall: i64,
 }
 
 impl Stage {
@@ -85,11 +100,15 @@ impl Stage {
             scheduled: 0,
             traffic: 0,
             dice: Dice::new(scenario.seed, 4),
-            faults: Faults::new(scenario.rates, scenario.faults_end, scenario.seed),
+            faults: Faults::new(scenario.rates, scenario.planted.clone(), scenario.faults_end, scenario.seed),
             history: History::default(),
-            scenario,
             trace,
             topic_ids: BTreeMap::new(),
+            addresses: scenario.nodes().into_iter().map(|node| (node, address_of(node))).collect(),
+            aftermath_at: Moment::START,
+            client_wall: 0,
+            broker_wall: 0,
+            scenario,
         }
     }
 
@@ -97,6 +116,17 @@ impl Stage {
         self.traffic += u64::from(event.is_traffic());
         self.scheduled += 1;
         self.queue.insert((when.max(self.now), self.scheduled), event);
+    }
+
+    /// What a strike brings later; the faults are not over before.
+    pub(crate) fn bring(&mut self, wait: Duration, aftermath: Aftermath) {
+        self.aftermath_at = self.aftermath_at.max(self.now + wait);
+        self.after(wait, Event::Aftermath(aftermath));
+    }
+
+    /// No fault starts or is undone after this.
+    pub(crate) fn faults_over_at(&self) -> Moment {
+        self.faults.end().max(self.aftermath_at)
     }
 
     pub(crate) fn after(&mut self, wait: Duration, event: Event) {
@@ -129,13 +159,15 @@ impl Stage {
         Now { moment: self.now, wall_millis: self.wall() }
     }
 
+    /// What the client's wall clock shows.
     pub(crate) fn wall(&self) -> i64 {
-        WALL_START + (self.now.as_micros() / 1000) as i64
+        WALL_START + (self.now.as_micros() / 1000) as i64 + self.client_wall
     }
 
     pub(crate) fn broker_clock(&self) -> milena_broker::Moment {
         let elapsed = Duration::from_micros(self.now.as_micros());
-        milena_broker::Moment { elapsed, wall: Duration::from_millis(WALL_START as u64) + elapsed }
+        let wall = Duration::from_millis((WALL_START + self.broker_wall) as u64) + elapsed;
+        milena_broker::Moment { elapsed, wall }
     }
 
     pub(crate) fn note(&mut self, what: fmt::Arguments<'_>) {
@@ -156,14 +188,5 @@ impl Stage {
     pub(crate) fn mail_delay(&mut self) -> Duration {
         let most = self.scenario.mail_max;
         if self.dice.chance(0.5) { Duration::ZERO } else { self.dice.duration(Duration::ZERO, most) }
-    }
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Control => f.write_str("control"),
-            Self::Lane(node) => write!(f, "lane {node}"),
-        }
     }
 }

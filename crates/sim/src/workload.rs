@@ -26,6 +26,12 @@ pub(crate) struct Workload {
     keys: u64,
     /// Of records that are larger than a chunk, or nearly.
     large: f64,
+    /// Of records with a deadline of their own.
+    own_deadlines: f64,
+    /// Up to this one, past `delivery_timeout`.
+    longest_deadline: Duration,
+    /// Large records that are made next, so that the buffer has no room.
+    surging: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +61,9 @@ impl Workload {
             wall_start: WALL_START,
             keys: dice.between(2, 40),
             large: dice.pick(&[0.0, 0.0, 0.01, 0.03]),
+            own_deadlines: scenario.own_deadlines,
+            longest_deadline: scenario.delivery_timeout * 2,
+            surging: 0,
             dice,
         }
     }
@@ -65,12 +74,17 @@ impl Workload {
             Pace::Trickle => 1,
             Pace::Burst(size) => self.dice.between(1, size),
         };
-        let size = size.min(self.left);
+        let size = size.max(self.surging).min(self.left);
         self.left -= size;
         // A quarter of the pauses is very short, so that batches also fill while requests are out.
         let pause =
             if self.dice.chance(0.25) { self.pause / 50 } else { self.pause.mul_f64(2.4 * self.dice.fraction()) };
         (size, (self.left > 0).then_some(pause))
+    }
+
+    /// More comes at once than a small buffer has room for.
+    pub(crate) fn surge(&mut self) {
+        self.surging = 16;
     }
 
     pub(crate) fn make(&mut self, id: RecordId, now: Moment) -> (usize, Content, Via) {
@@ -90,6 +104,7 @@ impl Workload {
         let own_time = self.dice.chance(0.15).then(|| self.wall_start + (now.as_micros() / 1000) as i64);
         let timestamp = own_time.map(|wall| wall + self.dice.below(20_000) as i64 - 10_000);
         let key = self.dice.chance(0.5).then(|| Bytes::from(format!("key-{}", self.dice.below(self.keys))));
+        let deadline = self.deadline();
         let mut headers = Vec::new();
         for number in 0..if self.dice.chance(0.2) { self.dice.below(3) } else { 0 } {
             let value = self.dice.chance(0.7).then(|| self.filler(10));
@@ -99,20 +114,38 @@ impl Workload {
             0 => {
                 headers.push((ID_HEADER.to_owned(), Some(mark(id, &[]))));
                 let value = self.dice.chance(0.5).then(|| self.filler(5));
-                Content { key, value, headers, timestamp }
+                Content { key, value, headers, timestamp, deadline }
             }
-            1 => {
-                Content { key: Some(mark(id, &[])), value: self.dice.chance(0.5).then(Bytes::new), headers, timestamp }
-            }
+            1 => Content {
+                key: Some(mark(id, &[])),
+                value: self.dice.chance(0.5).then(Bytes::new),
+                headers,
+                timestamp,
+                deadline,
+            },
             _ => {
                 let filler = self.value_filler();
-                Content { key, value: Some(mark(id, &filler)), headers, timestamp }
+                Content { key, value: Some(mark(id, &filler)), headers, timestamp, deadline }
             }
         }
     }
 
+    /// None, for the producer's own; from zero to far past `delivery_timeout`.
+    fn deadline(&mut self) -> Option<Duration> {
+        if !self.dice.chance(self.own_deadlines) {
+            return None;
+        }
+        Some(match self.dice.below(4) {
+            0 => Duration::ZERO,
+            1 => self.dice.spread(Duration::from_millis(1), Duration::from_millis(60)),
+            _ => self.dice.spread(Duration::from_millis(20), self.longest_deadline),
+        })
+    }
+
     fn value_filler(&mut self) -> Bytes {
-        if self.dice.chance(self.large) {
+        let is_surging = self.surging > 0;
+        self.surging = self.surging.saturating_sub(1);
+        if is_surging || self.dice.chance(self.large) {
             let bytes = self.dice.between(7_000, 100_000);
             return Bytes::from(vec![self.dice.below(256) as u8; bytes as usize]);
         }
@@ -154,3 +187,11 @@ pub(crate) fn identify(record: &LogRecord) -> Option<RecordId> {
     };
     record.value.as_ref().and_then(read_mark).or_else(|| record.key.as_ref().and_then(read_mark)).or_else(in_header)
 }
+
+/// Whether somebody else than the client wrote this.
+pub(crate) fn is_foreign(record: &LogRecord) -> bool {
+    record.key.as_deref() == Some(FOREIGN)
+}
+
+/// The key of what somebody else writes.
+pub(crate) const FOREIGN: &[u8] = b"for#";

@@ -2,21 +2,22 @@
 
 use std::time::Duration;
 
-use milena_broker::Cluster;
 use milena_core::time::Moment;
 
-use crate::broker;
+use crate::brokers::Brokers;
 use crate::client::{Client, Offered};
+use crate::faults::{Fault, Scope};
 use crate::history::{RecordId, Via};
 use crate::network::{LinkId, Network};
 use crate::stage::{Event, Stage};
+use crate::steersman::Helm;
 use crate::workload::{RETRY_AFTER, Workload};
 
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) stage: Stage,
     pub(crate) client: Client,
-    pub(crate) cluster: Cluster,
+    pub(crate) brokers: Brokers,
     net: Network,
     workload: Workload,
     is_producing: bool,
@@ -32,11 +33,11 @@ const EVENTS_MAX: u64 = 3_000_000;
 
 impl World {
     pub(crate) fn new(stage: Stage) -> Self {
-        let cluster = broker::open(&stage);
+        let brokers = Brokers::open(&stage);
         let client = Client::new(&stage);
         let workload = Workload::new(&stage.scenario);
         let net = Network::default();
-        Self { stage, client, cluster, net, workload, is_producing: true, is_waiting: false }
+        Self { stage, client, brokers, net, workload, is_producing: true, is_waiting: false }
     }
 
     /// Until everybody was told and nothing moves any more, or until the time is up.
@@ -48,15 +49,18 @@ impl World {
         if let Some(when) = self.stage.scenario.close_at {
             self.stage.at(when, Event::CloseProducer);
         }
+        for (when, fault) in self.stage.faults.schedule() {
+            self.stage.at(when, Event::Strike(fault));
+        }
         self.stage.at(Moment::START, Event::Produce);
         self.stage.at(self.stage.faults.end(), Event::Look);
-        let limit = self.stage.faults.end() + SETTLED_WITHIN;
         let mut events = 0;
         while !self.is_over() && !self.stage.history.is_hopeless {
             let Some(event) = self.stage.next() else { break };
             events += 1;
+            let limit = self.stage.faults_over_at() + SETTLED_WITHIN;
             if self.stage.now > limit || events > EVENTS_MAX {
-                self.stage.history.fault(format!("not at rest at {} after {events} events", self.stage.now));
+                self.stage.history.blame(format!("not at rest at {} after {events} events", self.stage.now));
                 break;
             }
             if self.happen(event) {
@@ -68,7 +72,7 @@ impl World {
 
     fn is_over(&self) -> bool {
         let has_work = self.is_producing || !self.workload.waiting.is_empty();
-        if has_work || !self.stage.is_silent() || self.stage.now < self.stage.faults.end() {
+        if has_work || !self.stage.is_silent() || self.stage.now < self.stage.faults_over_at() {
             return false;
         }
         // Records that nobody asks about hold memory until they are settled too.
@@ -77,7 +81,7 @@ impl World {
 
     /// Whether the client has reason for a turn.
     fn happen(&mut self, event: Event) -> bool {
-        let Self { stage, client, cluster, net, .. } = self;
+        let Self { stage, client, brokers, net, .. } = self;
         let heard = match event {
             Event::Produce => return self.produce(),
             Event::Offer => {
@@ -91,10 +95,12 @@ impl World {
                 return false;
             }
             Event::CreateTopic(number) => {
-                broker::create_topic(stage, cluster, number);
+                brokers.create_topic(stage, number);
                 return false;
             }
             Event::CloseProducer => {
+                let now = stage.now;
+                stage.faults.strikes.add(Fault::Closed, Scope::Everything, now, Moment::NEVER);
                 client.close(stage, net);
                 return true;
             }
@@ -108,7 +114,7 @@ impl World {
                 return true;
             }
             Event::Dialed(link) => {
-                let dialed = net.dialed(stage, link, || cluster.connect(broker::NODE).expect("the only node is there"));
+                let dialed = net.dialed(stage, link, |node| brokers.accept(node));
                 (link, dialed)
             }
             Event::Writable(link) => (link, net.writable(stage, link, client.memory())),
@@ -119,8 +125,22 @@ impl World {
                 return false;
             }
             Event::Serve(link) => {
-                broker::serve(stage, net, cluster, link);
+                brokers.serve(stage, net, link);
                 self.forget(link);
+                return false;
+            }
+            Event::ClusterWake(due) => {
+                if brokers.is_due(due) {
+                    brokers.wake(stage, net);
+                }
+                return false;
+            }
+            Event::Strike(fault) => {
+                self.helm().strike(fault);
+                return false;
+            }
+            Event::Aftermath(aftermath) => {
+                self.helm().settle(aftermath);
                 return false;
             }
         };
@@ -133,10 +153,14 @@ impl World {
         is_heard
     }
 
+    fn helm(&mut self) -> Helm<'_> {
+        Helm { stage: &mut self.stage, brokers: &mut self.brokers, net: &mut self.net, workload: &mut self.workload }
+    }
+
     /// The broker closes its side of connections that are over.
     fn forget(&mut self, link: LinkId) {
         if let Some(connection) = self.net.finished(link) {
-            self.cluster.disconnect(connection);
+            self.brokers.cluster.disconnect(connection);
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use milena_core::ids::PartitionId;
 use milena_core::producer::batch::SealReason;
 use milena_core::producer::front::{AppendError, Appended, Due, Notice, RecordRef, Reply, Value, WhenFull};
-use milena_core::time::{Moment, Tick};
+use milena_core::time::Tick;
 use milena_wire::murmur2::partition_for_key;
 use milena_wire::records::RecordHeader;
 
@@ -74,9 +74,9 @@ impl Client {
             Some(bytes) if id.0.is_multiple_of(2) => Value::Shared(bytes),
             Some(bytes) => Value::Borrowed(bytes),
         };
-        let timestamp = content.timestamp;
-        let record =
-            RecordRef { key: content.key.as_deref(), value, headers: &headers, timestamp, due: Due::Configured };
+        let (timestamp, deadline) = (content.timestamp, content.deadline);
+        let due = deadline.map_or(Due::Configured, |deadline| Due::Own(now.moment + deadline));
+        let record = RecordRef { key: content.key.as_deref(), value, headers: &headers, timestamp, due };
         let reply = if via == Via::Post { Reply::Report(u64::from(id.0)) } else { Reply::Handle };
         let result = seat.front.append(now, &self.memory, record, reply, when_full).map(|appended| {
             let delivery = (reply == Reply::Handle).then(|| appended.delivery());
@@ -86,7 +86,8 @@ impl Client {
         let place = seat.place;
         let (notice, result) = match result {
             Ok((delivery, watched, notice)) => {
-                let due = due_of(stage);
+                let deadline = deadline.unwrap_or(stage.scenario.front.deadline);
+                let due = Tick::not_before(now.moment + deadline).moment();
                 let timestamp = timestamp.unwrap_or(now.wall_millis);
                 let acceptance = Acceptance { place, at: stage.now, due, number: 0, timestamp };
                 stage.note(format_args!("record {} into {place:?}", id.0));
@@ -128,7 +129,7 @@ impl Client {
                 Offered::Later
             }
             Err(error @ (AppendError::TooLarge { .. } | AppendError::BatchFull(_))) => {
-                stage.history.fault(format!("a record that fits was refused: {error}"));
+                stage.history.blame(format!("a record that fits was refused: {error}"));
                 Offered::Closed
             }
         }
@@ -142,9 +143,4 @@ impl Client {
             }
         }
     }
-}
-
-/// When a record that is accepted now must have its outcome.
-fn due_of(stage: &Stage) -> Moment {
-    Tick::not_before(stage.now + stage.scenario.front.deadline).moment()
 }

@@ -1,0 +1,169 @@
+//! The brokers' side: requests are served one at a time per connection, and answered otherwise where a fault says so.
+//!
+//! The cluster decides when it answers: at once, when followers have copied, when a broker that stood still goes on.
+//! Whatever steers it or lets its time pass is followed by [`Brokers::pump`].
+
+mod graves;
+mod lies;
+
+use std::time::Duration;
+
+use milena_broker::{Cluster, ClusterConfig, Event as ClusterEvent, Memory, Node, PartitionIndex, ProduceFault};
+use milena_core::ids::NodeId;
+use milena_core::metadata::Address;
+
+use crate::faults::{Fault, Scope, Situation};
+use crate::history::{AttemptId, AttemptState};
+use crate::network::{LinkId, Network};
+use crate::request::{Asked, Retouched, retouch, verdicts_of};
+use crate::scenario::address_of;
+use crate::stage::{Event, Stage};
+
+use graves::Grave;
+use lies::Liar;
+
+#[derive(Debug)]
+pub(crate) struct Brokers {
+    pub(crate) cluster: Cluster,
+    liar: Liar,
+    /// Logs of topics that were deleted.
+    pub(crate) graves: Vec<Grave>,
+    /// When the cluster is woken next.
+    wakes_at: Option<Duration>,
+}
+
+impl Brokers {
+    pub(crate) fn open(stage: &Stage) -> Self {
+        let nodes = stage.scenario.nodes();
+        let node = |node: &NodeId| {
+            let Address { host, port } = address_of(*node);
+            Node { id: milena_broker::NodeId(node.0), host: host.to_string(), port }
+        };
+        let plan = &stage.scenario.cluster;
+        let first = nodes.first().map(node).expect("a cluster has a broker");
+        let config = ClusterConfig {
+            nodes: nodes.iter().map(node).collect(),
+            seed: stage.scenario.seed,
+            producer_expiry: plan.producer_expiry,
+            producer_expiry_check: plan.producer_expiry_check,
+            ..ClusterConfig::with_node(first)
+        };
+        let cluster = Cluster::open(config, Box::new(Memory), stage.broker_clock());
+        Self {
+            cluster: cluster.expect("an empty cluster in memory opens"),
+            liar: Liar::default(),
+            graves: Vec::new(),
+            wakes_at: None,
+        }
+    }
+
+    pub(crate) fn create_topic(&mut self, stage: &mut Stage, number: usize) {
+        let topic = &stage.scenario.topics[number];
+        let id = self.cluster.create_topic(&topic.name, topic.partitions);
+        let name = topic.name.clone();
+        stage.topic_ids.insert(id.expect("the scenario's topics can be created"), number);
+        let altered = self.cluster.alter_topic(&name, topic.config.clone());
+        assert_eq!(altered.ok(), Some(true), "a topic in memory takes every setting");
+    }
+
+    pub(crate) fn accept(&mut self, node: NodeId) -> Option<milena_broker::ConnectionId> {
+        self.cluster.connect(milena_broker::NodeId(node.0))
+    }
+
+    /// Serves the oldest request of a connection.
+    pub(crate) fn serve(&mut self, stage: &mut Stage, net: &mut Network, link: LinkId) {
+        let Some((connection, frame, asked)) = net.next_request(link) else { return };
+        let retouched = self.plant(stage, &asked);
+        net.retouch(link, retouched);
+        self.cluster.handle_frame(stage.broker_clock(), connection, frame);
+        self.pump(stage, net);
+        if net.serving(connection).is_some() && !self.cluster.is_muted(connection) {
+            // Nothing was asked back: acks=0.
+            net.served(stage, link);
+        }
+    }
+
+    /// The cluster's time has passed.
+    pub(crate) fn wake(&mut self, stage: &mut Stage, net: &mut Network) {
+        self.wakes_at = None;
+        self.cluster.handle_timeout(stage.broker_clock());
+        self.pump(stage, net);
+    }
+
+    /// Carries out what the cluster asks for, and asks to be woken for the rest.
+    pub(crate) fn pump(&mut self, stage: &mut Stage, net: &mut Network) {
+        while let Some(event) = self.cluster.poll_event(stage.broker_clock()) {
+            match event {
+                ClusterEvent::Response { connection, frame } => {
+                    let Some((link, asked)) = net.serving(connection) else { continue };
+                    let asked = asked.clone();
+                    self.respond(stage, net, (link, &asked), frame);
+                }
+                ClusterEvent::Close { connection, reason } => {
+                    stage.note(format_args!("a broker closes a connection: {reason}"));
+                    net.closed_by_broker(stage, connection);
+                }
+            }
+        }
+        self.set_timer(stage);
+    }
+
+    fn set_timer(&mut self, stage: &mut Stage) {
+        let Some(due) = self.cluster.poll_timeout() else { return };
+        if self.wakes_at.is_none_or(|wakes_at| due < wakes_at) {
+            self.wakes_at = Some(due);
+            let when = milena_core::time::Moment::from_micros(due.as_micros() as u64);
+            stage.at(when, Event::ClusterWake(due));
+        }
+    }
+
+    /// Whether this wake-up is the one that is waited for.
+    pub(crate) fn is_due(&self, wake: Duration) -> bool {
+        self.wakes_at == Some(wake)
+    }
+
+    fn respond(&mut self, stage: &mut Stage, net: &mut Network, (link, asked): (LinkId, &Asked), frame: bytes::Bytes) {
+        let frame = self.liar.retell(stage, asked, frame);
+        let frame = retouch(stage, &frame, asked);
+        let verdicts = verdicts_of(stage, &frame, asked);
+        for (attempt, code, base_offset) in &verdicts {
+            stage.note(format_args!("broker answers attempt {}: {code} at {base_offset}", attempt.0));
+            // The client may be gone; then this stays the last that is known.
+            if !matches!(stage.history.attempts.get(*attempt).state, AttemptState::CutShort) {
+                stage.history.attempts.answered(*attempt, *code, *base_offset);
+            }
+        }
+        net.respond(stage, link, &frame, verdicts);
+    }
+
+    /// Plants what the faults want told of the batches of a request.
+    fn plant(&mut self, stage: &mut Stage, asked: &Asked) -> Vec<Retouched> {
+        asked.attempts.iter().filter_map(|attempt| self.plant_one(stage, *attempt)).collect()
+    }
+
+    fn plant_one(&mut self, stage: &mut Stage, id: AttemptId) -> Option<Retouched> {
+        let attempts = &stage.history.attempts;
+        let attempt = attempts.get(id);
+        let (place, records, handed_at) = (attempt.place, attempt.records, attempt.handed_at);
+        let situation = Situation {
+            first: attempt.first,
+            records,
+            state: attempts.stands(id),
+            is_doubtful: attempts.is_doubtful(id),
+        };
+        let planted = stage.faults.refuses(stage.now, &situation)?;
+        let fault = ProduceFault { code: planted.code, appended: planted.is_appended, times: 1 };
+        if !self.cluster.plant(&stage.scenario.topics[place.0].name, PartitionIndex(place.1), fault) {
+            return None;
+        }
+        let kind = if planted.is_appended { Fault::RefusedAfter } else { Fault::RefusedBefore };
+        let felt = stage.now + stage.scenario.latency.1 * 4;
+        stage.faults.strikes.add(kind, Scope::Place(place), handed_at, felt);
+        stage.faults.refused.insert((place, planted.code));
+        stage.history.attempts.plant(id);
+        stage
+            .note(format_args!("attempt {} is refused with {}, appended: {}", id.0, planted.code, planted.is_appended));
+        let bad_records = if planted.names_records { records.div_ceil(2).min(records - 1) } else { 0 };
+        (planted.is_silent || bad_records > 0).then_some(Retouched { place, is_silent: planted.is_silent, bad_records })
+    }
+}

@@ -1,0 +1,155 @@
+//! The reasons for "not written" and "undetermined": each needs what forces it, and nothing else counts.
+//!
+//! | reason | forced by |
+//! |---|---|
+//! | refused after an ambiguous attempt | an open attempt, and the code that was told to another |
+//! | no fence | an open attempt, `delivery_timeout`, a fault on the way to this partition that was felt to the end |
+//! | state lost | an open attempt, and a gap that was told |
+//! | stale timestamps | an unanswered attempt, and timestamps older than the horizon |
+//! | producer state expired | an open attempt, and no acknowledgement within the horizon |
+//! | topic recreated | an open attempt, and that the topic was deleted |
+//! | producer id used elsewhere | an open attempt, and that an answer says so of the same producer id |
+//! | no acknowledgement asked | `acks=0` |
+//! | leader only | an open attempt without idempotence |
+//! | closed before proof | an open attempt, and that the producer was closed |
+//!
+//! An attempt is open if it went unanswered once its last byte was handed over, or was answered with a code that may follow an append.
+
+use milena_core::producer::outcome::{NotWritten, Undetermined};
+use milena_core::time::{Moment, TICK};
+use milena_wire::ErrorCode;
+
+use super::{Checked, Checker, Final};
+use crate::faults::{Fault, Scope, Strike};
+use crate::history::{AttemptState, Place, Via};
+
+impl Checker<'_> {
+    pub(super) fn check_reason(&mut self, checked: &Checked<'_>) {
+        match checked.last_word() {
+            Some((_, Final::NotWritten(why))) => self.check_not_written(checked, why.reason),
+            Some((at, Final::Undetermined(why))) => self.check_undetermined(checked, at, why.reason),
+            _ => {}
+        }
+    }
+
+    fn check_not_written(&mut self, checked: &Checked<'_>, why: NotWritten) {
+        match why {
+            NotWritten::Refused(code) => {
+                self.check_refused(checked, ErrorCode(code.code()));
+            }
+            NotWritten::Closed if !self.has_struck(Fault::Closed) => self.blame(checked, "nobody closed"),
+            NotWritten::TopicRecreated if !self.has_struck_topic(checked.acceptance.place) => {
+                self.blame(checked, "nobody deleted the topic");
+            }
+            NotWritten::DriverLost => self.blame(checked, format!("{why}, which did not happen")),
+            _ => {}
+        }
+    }
+
+    fn check_undetermined(&mut self, checked: &Checked<'_>, at: Moment, why: Undetermined) {
+        let is_open = self.attempts_of(checked).any(|attempt| attempt.state.is_open());
+        if !is_open && why != Undetermined::NoAcknowledgementAsked {
+            self.blame(checked, format!("{why}, though every attempt was refused or cut short"));
+        }
+        let is_forced = match why {
+            Undetermined::RefusedAfterAmbiguousAttempt(code) => {
+                return self.check_refused(checked, ErrorCode(code.code()));
+            }
+            Undetermined::NoFence => return self.check_outage(checked, at),
+            Undetermined::StateLost => self.was_told(checked, &[45, 59]),
+            Undetermined::StaleTimestamps => self.is_stale(checked),
+            Undetermined::ProducerStateExpired => self.is_forgotten(checked.acceptance.place, at),
+            Undetermined::TopicRecreated => self.has_struck_topic(checked.acceptance.place),
+            Undetermined::ProducerIdUsedElsewhere => self.is_used_elsewhere(checked, at),
+            Undetermined::NoAcknowledgementAsked => self.attempts_of(checked).any(|attempt| attempt.acks == 0),
+            Undetermined::LeaderOnly => self.attempts_of(checked).any(|attempt| attempt.stamp.producer_id < 0),
+            Undetermined::ClosedBeforeProof => self.has_struck(Fault::Closed),
+            _ => false,
+        };
+        if !is_forced {
+            self.blame(checked, format!("{why}, which nothing forced"));
+        }
+    }
+
+    fn has_struck(&self, fault: Fault) -> bool {
+        self.stage.faults.strikes.has(fault)
+    }
+
+    fn has_struck_topic(&self, place: Place) -> bool {
+        let mut strikes = self.stage.faults.strikes.all().iter();
+        strikes.any(|strike| strike.fault == Fault::TopicRecreated && strike.scope == Scope::Topic(place.0))
+    }
+
+    /// An attempt of the record was answered with one of these codes.
+    fn was_told(&self, checked: &Checked<'_>, codes: &[i16]) -> bool {
+        self.attempts_of(checked)
+            .any(|attempt| matches!(attempt.state, AttemptState::Told { code, .. } if codes.contains(&code.0)))
+    }
+
+    fn check_refused(&mut self, checked: &Checked<'_>, code: ErrorCode) {
+        let place = checked.acceptance.place;
+        let mut of_place = self.stage.history.attempts.all().iter().filter(|attempt| attempt.place == place);
+        if !of_place.any(|attempt| matches!(attempt.state, AttemptState::Told { code: told, .. } if told == code)) {
+            self.blame(checked, format!("ended with {code}, which no attempt was answered with"));
+        }
+        if !self.is_forced_code(place, code) {
+            self.blame(checked, format!("ended with {code}, which no fault made a broker answer"));
+        }
+        if code.is_retriable() {
+            self.blame(checked, format!("ended with {code}, which passes"));
+        }
+    }
+
+    /// A record of the batch bears a timestamp older than the horizon, or bore it before the end.
+    fn is_stale(&self, checked: &Checked<'_>) -> bool {
+        let horizon = self.stage.scenario.horizon.as_millis() as i64;
+        let now = self.stage.wall();
+        self.attempts_of(checked).any(|attempt| {
+            let of_batch = self.stage.history.records.iter().filter(|record| {
+                record.attempts.iter().any(|id| std::ptr::eq(self.stage.history.attempts.get(*id), attempt))
+            });
+            let newest = of_batch.filter_map(|record| Some(record.acceptance?.timestamp)).max();
+            newest.is_some_and(|newest| newest < now - horizon)
+        })
+    }
+
+    /// Nothing was acknowledged on the partition for longer than the horizon.
+    fn is_forgotten(&self, place: Place, at: Moment) -> bool {
+        let of_place = self.stage.history.attempts.all().iter().filter(|attempt| attempt.place == place);
+        let acknowledged = of_place.filter_map(|attempt| match attempt.state {
+            AttemptState::Told { code: ErrorCode::NONE, at: told, .. } if told <= at => Some(told),
+            _ => None,
+        });
+        acknowledged.max().is_none_or(|last| last + self.stage.scenario.horizon <= at)
+    }
+
+    /// Some partition was told so of the producer id of one of the record's attempts.
+    fn is_used_elsewhere(&self, checked: &Checked<'_>, at: Moment) -> bool {
+        self.attempts_of(checked).any(|own| {
+            self.stage.history.attempts.all().iter().any(|other| {
+                let is_told = matches!(other.state,
+                    AttemptState::Told { code: ErrorCode(47 | 49 | 52 | 90), at: told, .. } if told <= at);
+                is_told && other.stamp.producer_id == own.stamp.producer_id
+            })
+        })
+    }
+
+    /// Giving up after `delivery_timeout` needs a fault that was still felt: without one the resend would have come through.
+    fn check_outage(&mut self, checked: &Checked<'_>, settled: Moment) {
+        if checked.record.via == Via::Look {
+            return;
+        }
+        let since_acceptance = settled.since(checked.acceptance.at);
+        // The batch opened before the record came; linger and a full window may lie between.
+        if since_acceptance + TICK < self.stage.scenario.delivery_timeout / 2 {
+            self.blame(checked, format!("given up after {since_acceptance:?}"));
+        }
+        let felt = self.stage.scenario.recovery_max();
+        let place = checked.acceptance.place;
+        let is_felt =
+            |strike: &&Strike| strike.concerns(place) && strike.from <= settled && strike.to + felt >= settled;
+        if !self.stage.faults.strikes.all().iter().any(|strike| is_felt(&strike)) {
+            self.blame(checked, format!("given up at {settled} though no fault was felt since {felt:?}"));
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The control machine's turn: what it asks for is carried out, or travels to a lane.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use milena_core::ids::TopicIndex;
+use milena_core::producer::control::{ControlEvent, NewPartition};
+use milena_core::producer::front::PartitionFront;
+use milena_core::producer::lane::Lane;
+
+use super::{Client, FrontSeat, LaneSeat, conclude};
+use crate::network::{Network, Outgoing, Owner};
+use crate::request::asked;
+use crate::stage::{Event, Mail, Stage};
+
+impl Client {
+    /// Time before the socket: what is due now may be sent now. And what was given up is closed before anything is written.
+    pub(super) fn advance_control(&mut self, stage: &mut Stage, net: &mut Network) -> bool {
+        self.control.handle_timeout(stage.now);
+        let mut moved = self.obey_control_events(stage, net);
+        while let Some(link) = self.control_link.filter(|link| net.can_write(*link)) {
+            let Some(frame) = self.control.poll_transmit(stage.now) else { break };
+            let bytes = Bytes::from(frame);
+            let node = net.node_of(link).expect("an open connection leads somewhere");
+            let asked = asked(stage, &bytes, link, node);
+            let outgoing = Outgoing { bytes, transmit: None, asked };
+            let written = net.write(stage, link, outgoing, &self.memory);
+            self.control.handle_written(written);
+            moved = true;
+        }
+        moved | self.obey_control_events(stage, net)
+    }
+
+    fn obey_control_events(&mut self, stage: &mut Stage, net: &mut Network) -> bool {
+        let mut moved = false;
+        while let Some(event) = self.control.poll_event() {
+            self.obey_control(stage, net, event);
+            moved = true;
+        }
+        moved
+    }
+
+    fn obey_control(&mut self, stage: &mut Stage, net: &mut Network, event: ControlEvent) {
+        match event {
+            ControlEvent::Dial(address) => self.control_link = Some(net.dial(stage, Owner::Control, &address)),
+            ControlEvent::HangUp => self.hang_up(stage, net, Owner::Control),
+            ControlEvent::Reached => {}
+            ControlEvent::TopicMissing(topic, code) => stage.note(format_args!("{topic} is missing: {code}")),
+            ControlEvent::PartitionsAppeared(topic, partitions) => self.add_partitions(stage, topic, &partitions),
+            ControlEvent::LaneNeeded(id, address) => {
+                let scenario = &stage.scenario;
+                let new = || {
+                    let seed = scenario.seed ^ id.node.0 as u64 ^ (u64::from(id.is_slow) << 32);
+                    LaneSeat { lane: Lane::new(id, scenario.lane(), seed), address: address.clone(), link: None }
+                };
+                // A changed address is taken at the next dial.
+                self.lanes.entry(id).or_insert_with(new).address = address.clone();
+            }
+            ControlEvent::Ended(_, ended) => conclude(stage, &self.memory, ended),
+            ControlEvent::Order(id, order) => {
+                let arrival = (stage.now + stage.mail_delay()).max(self.mail_from_control);
+                self.mail_from_control = arrival;
+                stage.at(arrival, Event::Mail(Mail::ToLane(id, Box::new(order))));
+            }
+        }
+    }
+
+    fn add_partitions(&mut self, stage: &Stage, topic: TopicIndex, partitions: &[NewPartition]) {
+        let number = topic.0 as usize;
+        for partition in partitions {
+            let front = PartitionFront::new(partition.index, Arc::clone(&partition.trouble), stage.scenario.front);
+            self.fronts.insert(partition.id, FrontSeat { front, place: (number, partition.index.0), lane: None });
+            self.topics[number].partitions.push(partition.id);
+        }
+    }
+}

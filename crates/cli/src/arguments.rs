@@ -82,6 +82,7 @@ pub struct DeleteTopic {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
     pub listen: String,
+    pub nodes: u16,
     /// None: in memory.
     pub data_dir: Option<PathBuf>,
 }
@@ -186,6 +187,14 @@ fn broker_command() -> clap::Command {
                 .default_value("127.0.0.1:9092")
                 .help("Where it listens; port 0 takes a free one"),
         )
+        .arg(
+            Arg::new("nodes")
+                .long("nodes")
+                .value_name("N")
+                .value_parser(value_parser!(u16).range(1..=NODES_MAX))
+                .default_value("1")
+                .help("How many brokers it is, each on a port of its own: the next ones after --listen"),
+        )
         .arg(data_dir())
         .arg(flag("memory").conflicts_with("data-dir").help("Keeps everything in memory, gone at the end"))
 }
@@ -283,7 +292,7 @@ fn topics(matches: &ArgMatches) -> Command {
 
 fn broker(matches: &ArgMatches) -> Broker {
     let data_dir = (!matches.get_flag("memory")).then(|| required(matches, "data-dir"));
-    Broker { listen: required(matches, "listen"), data_dir }
+    Broker { listen: required(matches, "listen"), nodes: required(matches, "nodes"), data_dir }
 }
 
 fn place_of(matches: &ArgMatches) -> Where {
@@ -321,6 +330,9 @@ fn parse_deadline(text: &str) -> Result<Duration, String> {
 /// The library retries a record at least until its deadline, and no longer than this: half of what brokers remember of a
 /// producer.
 const DEADLINE_MAX: Duration = Duration::from_secs(12 * 3600);
+
+/// More than anybody needs on one machine, and few enough that the ports after the first are likely free.
+const NODES_MAX: i64 = 99;
 
 const NOT_A_DURATION: &str = "a whole number and ms, s or m, as in 500ms or 5s";
 
@@ -377,6 +389,8 @@ mod tests {
             "milena consume t --to later",
             "milena topics rename t",
             "milena broker --memory --data-dir d",
+            "milena broker --nodes 0",
+            "milena broker --nodes 100",
             "milena dance",
         ] {
             assert_eq!(parsed(line).expect_err(line).exit_code(), 2, "{line}");

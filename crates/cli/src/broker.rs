@@ -1,4 +1,4 @@
-//! `milena broker`: the embedded broker by itself, until Ctrl-C and, unless it is pressed again, until nobody is connected.
+//! `milena broker`: the embedded broker by itself, or several of them, until Ctrl-C and, unless it is pressed again, until nobody is connected.
 
 use std::io::Write;
 use std::time::Duration;
@@ -10,10 +10,11 @@ use crate::exit::{Exit, Failure, tell};
 use crate::interrupts::Interrupts;
 use crate::place::{serve_out, tell_torn_tails};
 
-/// The address is the only line on stdout, so that a script can read it.
+/// The addresses are the only line on stdout, so that a script can read it.
 pub async fn run(options: &arguments::Broker, interrupts: &mut Interrupts) -> Result<Exit, Failure> {
     let start = BrokerOptions {
         listen: options.listen.clone(),
+        nodes: options.nodes,
         data_dir: options.data_dir.clone(),
         ..BrokerOptions::default()
     };
@@ -23,7 +24,13 @@ pub async fn run(options: &arguments::Broker, interrupts: &mut Interrupts) -> Re
         Some(directory) => directory.display().to_string(),
         None => "memory".to_owned(),
     };
-    tell(format_args!("a broker runs at {}, with its data in {place}; Ctrl-C ends it", broker.bootstrap()));
+    match options.nodes {
+        1 => tell(format_args!("a broker runs at {}, with its data in {place}; Ctrl-C ends it", broker.bootstrap())),
+        count => tell(format_args!(
+            "{count} brokers run at {}, with their data in {place}; Ctrl-C ends them",
+            broker.bootstrap()
+        )),
+    }
     let mut out = std::io::stdout().lock();
     let _nobody_reads_it = writeln!(out, "{}", broker.bootstrap()).and_then(|()| out.flush());
     drop(out);

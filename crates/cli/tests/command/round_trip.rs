@@ -158,6 +158,26 @@ fn a_record_without_a_value_is_an_empty_line() {
     assert_eq!(folder.run(&format!("consume orders {server}"), b"").with_code(0).stdout, b"a\n\nb\n");
 }
 
+#[test]
+fn several_brokers_are_a_cluster() {
+    let folder = Folder::new();
+    let mut brokers = folder.start("broker --listen 127.0.0.1:0 --nodes 3 --data-dir kept");
+    let line = brokers.await_line("3 brokers run at ");
+    let address = line.split_whitespace().find(|word| word.starts_with("127.0.0.1:")).expect("it is told");
+    let server = format!("--bootstrap-server {}", address.trim_end_matches(','));
+    assert_eq!(address.matches("127.0.0.1:").count(), 3, "{line}");
+    folder.run(&format!("topics create orders --partitions 6 {server}"), b"").with_code(0);
+    let input: String = (0..1_000).map(|number| format!("{number}\n")).collect();
+    folder.run(&format!("produce orders {server}"), input.as_bytes()).with_code(0);
+    let output = folder.run(&format!("consume orders {server}"), b"").with_code(0).stdout;
+    let mut numbers: Vec<u32> =
+        String::from_utf8(output).expect("digits").lines().map(|line| line.parse().expect("a number")).collect();
+    numbers.sort_unstable();
+    assert!(numbers.into_iter().eq(0..1_000));
+    brokers.interrupt();
+    brokers.end().with_code(0);
+}
+
 /// A broker on a free port, and its address.
 pub fn broker(folder: &Folder, options: &str) -> (Running, String) {
     let mut broker = folder.start(&format!("broker --listen 127.0.0.1:0 {options}"));

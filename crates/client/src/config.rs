@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use milena_core::backoff::Backoff;
 use milena_core::producer::verdict::Acks;
+use tokio::runtime::Handle;
 
 use crate::report::DeliveryReport;
 
@@ -48,6 +49,7 @@ pub struct ProducerConfig {
     metadata_max_age: Duration,
     producer_id_expiration: Duration,
     resend_stale: bool,
+    runtime: Option<Handle>,
     handler: Option<Handler>,
 }
 
@@ -76,6 +78,7 @@ impl ProducerConfig {
             metadata_max_age: Duration::from_secs(300),
             producer_id_expiration: Duration::from_secs(24 * 3600),
             resend_stale: false,
+            runtime: None,
             handler: None,
         }
     }
@@ -243,6 +246,20 @@ impl ProducerConfig {
         self
     }
 
+    /// Where the producer's connections are served. Default: on a thread of the producer's own, so that nothing the
+    /// application does delays them. A runtime of the application, of either kind and with I/O and time enabled, saves that
+    /// thread; sending then takes its turn among the other tasks there, and stands still while they block. Deadlines do not:
+    /// they have a thread of their own either way.
+    ///
+    /// A current-thread runtime serves them only while somebody runs it. When the runtime is shut down, the producer ends as
+    /// if its driver had died: what was not sent is `NotWritten(DriverLost)`, what was sent and not answered is `Unknown`,
+    /// and its fate `Undetermined(DriverLost)`; close the producer before.
+    #[must_use]
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
     /// Called once for every record that was posted ([`crate::Topic::post`]), with its tag and outcome. The handler runs
     /// on a thread of its own, so a slow one delays no deadline; but memory is given back only after the reports of its
     /// batch, so it slows down who posts. It must not wait for room in
@@ -276,6 +293,7 @@ impl fmt::Debug for ProducerConfig {
             .field("metadata_max_age", &self.metadata_max_age)
             .field("producer_id_expiration", &self.producer_id_expiration)
             .field("resend_stale", &self.resend_stale)
+            .field("has_runtime", &self.runtime.is_some())
             .field("has_handler", &self.handler.is_some())
             .finish()
     }

@@ -22,7 +22,8 @@
 //! Certainty holds as long as committed data is not lost: no unclean election, and no loss of all in-sync replicas (with
 //! `min.insync.replicas=1`, losing one disk is enough).
 //!
-//! The futures of this crate run on any executor; the producer has a thread of its own.
+//! The futures of this crate run on any executor; the producer has a thread of its own, or uses a tokio runtime that is given
+//! to it ([`ProducerConfig::runtime`]).
 
 mod clock;
 mod config;

@@ -17,7 +17,8 @@ use crate::topic::Topic;
 
 /// Sends records to one cluster. Clones are handles of the same producer.
 ///
-/// A producer has a thread of its own: a blocked or busy runtime of the application delays no record and no outcome.
+/// A producer has a thread of its own, unless [`ProducerConfig::runtime`] says otherwise: a blocked or busy runtime of the
+/// application delays no record and no outcome.
 /// When the last handle is dropped ([`Topic`]s are handles too), what was accepted is still delivered until each
 /// deadline; use [`Producer::close`] to wait for it.
 #[derive(Clone, Debug)]
@@ -76,9 +77,14 @@ impl Producer {
         if let Some(work) = report_work {
             spawn("milena-reports", move || work.run())?;
         }
+        let runtime = settings.runtime.clone();
         let (driver, deadlines) = Driver::new(Arc::clone(&shared), settings, reporter, command_queue);
         spawn("milena-deadlines", move || deadlines.run())?;
-        spawn("milena-driver", move || driver.run())?;
+        match runtime {
+            // It ends by itself, or with its runtime.
+            Some(runtime) => drop(runtime.spawn(driver.run())),
+            None => spawn("milena-driver", move || driver.run_here())?,
+        }
         Ok(Self { handle: Arc::new(Handle { shared, sticky_starts: AtomicU32::new(0) }) })
     }
 

@@ -12,6 +12,7 @@ use milena_core::producer::control::ControlConfig;
 use milena_core::producer::front::FrontConfig;
 use milena_core::producer::lane::LaneConfig;
 use milena_core::producer::verdict::Acks;
+use tokio::runtime::Handle;
 
 use super::{Handler, ProducerConfig};
 
@@ -52,6 +53,7 @@ impl ProducerConfig {
             },
             buffer_memory: self.buffer_memory,
             connect_timeout: self.connect_timeout,
+            runtime: self.runtime,
             handler: self.handler,
         })
     }
@@ -136,6 +138,8 @@ pub(crate) struct Settings {
     pub(crate) front: FrontConfig,
     pub(crate) buffer_memory: usize,
     pub(crate) connect_timeout: Duration,
+    /// Of the application, to serve connections.
+    pub(crate) runtime: Option<Handle>,
     pub(crate) handler: Option<Handler>,
 }
 

@@ -1,4 +1,5 @@
-//! The driver: one thread with a current-thread runtime and a task per connection; beside it a thread for deadlines.
+//! The driver: a task per connection, on one thread with a current-thread runtime or on a runtime of the caller's; beside
+//! it a thread for deadlines.
 //!
 //! ```text
 //!  callers ──gates──▶ lane task ──socket──▶ broker        thread of the deadlines ──▶ callers
@@ -75,9 +76,19 @@ impl Driver {
         (Self { surroundings, settings, commands, stop, deadlines, dead }, work)
     }
 
-    /// Runs until the producer is closed or its last handle is gone.
-    pub(crate) fn run(self) {
-        let _guard = Guard { surroundings: self.surroundings.clone() };
+    /// Runs until the producer is closed or its last handle is gone. Whenever it is dropped, everything ends.
+    pub(crate) fn run(self) -> impl Future<Output = ()> + Send + 'static {
+        // Made here, because a runtime that was shut down drops its tasks unpolled.
+        let guard = Guard { surroundings: self.surroundings.clone() };
+        async move {
+            let _guard = guard;
+            control_task::run(self).await;
+        }
+    }
+
+    /// As [`Self::run`], on this thread.
+    pub(crate) fn run_here(self) {
+        let work = self.run();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -85,7 +96,7 @@ impl Driver {
             .build();
         // Without a runtime the guard ends everything.
         let Ok(runtime) = runtime else { return };
-        runtime.block_on(control_task::run(self));
+        runtime.block_on(work);
     }
 }
 

@@ -1,0 +1,114 @@
+//! A producer on a runtime of the application's.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use milena::{
+    Because, NotWritten, Outcome, Producer, ProducerConfig, ReadyError, Record, SendRefused, Settlement, Undetermined,
+};
+use tight_lipped::TightLipped;
+use tokio::runtime::{Builder, Runtime};
+
+mod tight_lipped;
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// An executor that serves no producer.
+fn elsewhere<T>(future: impl Future<Output = T>) -> T {
+    Builder::new_current_thread().enable_time().build().expect("a runtime").block_on(future)
+}
+
+fn current_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+fn multi_thread() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+fn producer(broker: &TightLipped, runtime: &Runtime) -> Producer {
+    let config = ProducerConfig::new(&broker.address).runtime(runtime.handle().clone());
+    Producer::new(config).expect("is built")
+}
+
+fn reason(outcome: Outcome) -> NotWritten {
+    let Outcome::NotWritten(Because { reason, .. }) = outcome else { panic!("{outcome:?}") };
+    reason
+}
+
+#[test]
+fn records_are_sent_on_either_kind() {
+    for runtime in [current_thread(), multi_thread()] {
+        let broker = TightLipped::start();
+        let producer = producer(&broker, &runtime);
+        runtime.block_on(async {
+            let orders = producer.topic("orders").expect("a name");
+            for offset in 0..3 {
+                let delivery = orders.send(Record::value("v")).await.expect("accepted");
+                let Outcome::Written(at) = delivery.await else { panic!("it was answered") };
+                assert_eq!(at.offset, Some(offset));
+            }
+            producer.close(SOON).await;
+        });
+    }
+}
+
+#[test]
+fn when_the_runtime_is_shut_down_every_record_has_its_outcome() {
+    for runtime in [current_thread(), multi_thread()] {
+        let broker = TightLipped::start();
+        let producer = producer(&broker, &runtime);
+        let orders = producer.topic("orders").expect("a name");
+        let (sent, sealed, filling) = runtime.block_on(async {
+            orders.ready(SOON).await.expect("is there");
+            broker.keeps_back.store(true, Ordering::SeqCst);
+            let sent = orders.try_send(Record::value("sent")).expect("accepted");
+            while broker.records() == 0 {
+                tokio::task::yield_now().await;
+            }
+            // The first batch of a producer flies alone.
+            let sealed = orders.try_send(Record::value("sealed")).expect("accepted");
+            producer.flush(Duration::ZERO).await;
+            (sent, sealed, orders.try_send(Record::value("filling")).expect("accepted"))
+        });
+        drop(runtime);
+        elsewhere(async {
+            assert_eq!(reason(sealed.await), NotWritten::DriverLost);
+            assert_eq!(reason(filling.await), NotWritten::DriverLost);
+            let Outcome::Unknown(fate) = sent.await else { panic!("it was sent and not answered") };
+            let Settlement::Undetermined(Because { reason, .. }) = fate.await else { panic!("nobody asks any more") };
+            assert_eq!(reason, Undetermined::DriverLost);
+            let refused = orders.send(Record::value("late")).await.expect_err("nobody delivers it");
+            assert_eq!(refused.reason(), &SendRefused::DriverLost);
+            assert_eq!(producer.ready(SOON).await, Err(ReadyError::DriverLost));
+            assert_eq!(producer.close(SOON).await.records(), 0);
+        });
+    }
+}
+
+#[test]
+fn a_runtime_that_was_shut_down_before_serves_nobody_and_says_so() {
+    let broker = TightLipped::start();
+    for runtime in [current_thread(), multi_thread()] {
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        let config = ProducerConfig::new(&broker.address).runtime(handle);
+        let producer = Producer::new(config).expect("is built");
+        let orders = producer.topic("orders").expect("a name");
+        let refused = orders.try_send(Record::value("v")).expect_err("nobody delivers it");
+        assert_eq!(refused.reason(), &SendRefused::DriverLost);
+    }
+}
+
+/// Nobody runs the runtime any more, so nothing is sent; the deadline is told all the same.
+#[test]
+fn a_runtime_that_stands_still_delays_no_outcome() {
+    let broker = TightLipped::start();
+    let runtime = current_thread();
+    let config = ProducerConfig::new(&broker.address).deadline(Duration::from_millis(100));
+    let producer = Producer::new(config.runtime(runtime.handle().clone())).expect("is built");
+    let orders = producer.topic("orders").expect("a name");
+    runtime.block_on(orders.ready(SOON)).expect("is there");
+    let delivery = orders.try_send(Record::value("v")).expect("accepted");
+    assert_eq!(reason(elsewhere(delivery)), NotWritten::DeadlinePassed);
+}

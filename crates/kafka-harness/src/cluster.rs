@@ -44,8 +44,8 @@ impl Default for Options {
 pub struct Kafka {
     nodes: Vec<Node>,
     java: Java,
-    /// After the nodes: dropped when they are dead.
-    _folder: RunFolder,
+    /// After the nodes: removed when they are dead.
+    folder: RunFolder,
 }
 
 impl Kafka {
@@ -57,7 +57,7 @@ impl Kafka {
             let home = folders::home();
             let folder = RunFolder::create(&home).map_err(StartError::io("create a folder in", &home))?;
             match start_nodes(options.nodes, folder.path(), &java, Tether::Owner) {
-                Ok(nodes) => return Ok(Self { nodes, java, _folder: folder }),
+                Ok(nodes) => return Ok(Self { nodes, java, folder }),
                 Err(error) if error.is_port_taken() && attempt < PORT_ATTEMPTS_MAX => attempt += 1,
                 Err(error) => return Err(error),
             }
@@ -75,6 +75,17 @@ impl Kafka {
     /// When there is no such node.
     pub fn node(&mut self, id: u32) -> &mut Node {
         self.nodes.iter_mut().find(|node| node.id() == id).expect("a node of this cluster is asked for")
+    }
+
+    /// Thaws and starts what is frozen or ended, and waits until every node lists every node as a live broker.
+    pub fn make_whole(&mut self) -> Result<(), StartError> {
+        for node in &mut self.nodes {
+            if node.is_running() && !node.is_awake() {
+                node.thaw().map_err(StartError::io("thaw a node of", self.folder.path()))?;
+            }
+            node.start()?;
+        }
+        await_everybody(&mut self.nodes)
     }
 
     /// A call of Java with Kafka's classpath, not yet started: add a class, or the path of a single-file program, then its
@@ -168,11 +179,14 @@ pub(crate) fn start_nodes(count: u32, folder: &Path, java: &Java, tether: Tether
     for node in &mut nodes {
         node.launch()?;
     }
-    let everybody: Vec<u32> = nodes.iter().map(Node::id).collect();
-    for node in &mut nodes {
-        node.await_brokers(|live| live == everybody)?;
-    }
+    await_everybody(&mut nodes)?;
     Ok(nodes)
+}
+
+/// Waits until every node lists every node as a live broker.
+fn await_everybody(nodes: &mut [Node]) -> Result<(), StartError> {
+    let everybody: Vec<u32> = nodes.iter().map(Node::id).collect();
+    nodes.iter_mut().try_for_each(|node| node.await_brokers(|live| live == everybody))
 }
 
 pub(crate) fn bootstrap_servers(nodes: &[Node]) -> String {

@@ -66,7 +66,9 @@ fn three_nodes_form_one_cluster_and_a_dead_leader_is_replaced() {
     assert!(after[0].leader_epoch > before[0].leader_epoch, "{after:?}");
     let topics = kafka.dump_topics(&["letters", "steered"]).unwrap();
     assert_eq!((topics["letters"].len(), topics["steered"].len()), (3, 0));
-    kafka.node(2).start().unwrap();
+    kafka.node(1).freeze().unwrap();
+    kafka.make_whole().unwrap();
+    assert!((1..=3).all(|id| kafka.node(id).is_awake()));
     kafka.await_in_sync("steered").unwrap();
 }
 

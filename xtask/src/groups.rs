@@ -115,6 +115,7 @@ pub const GROUPS: &[Group] = &[
         steps: &[
             Step::Target { package: "kafka-harness", target: "real_kafka" },
             Step::Target { package: "milena-cli", target: "real_kafka" },
+            Step::Target { package: "milena", target: "real_kafka" },
         ],
         needs: Need::Java,
     },

@@ -1,0 +1,136 @@
+//! The producer against real Apache Kafka while nodes are killed, frozen, thawed and restarted: a steady load with
+//! deadlines from 0.3 s to 60 s, every outcome and every fate compared with the log. Run by `cargo xtask test kafka`;
+//! needs Java and Maven.
+//!
+//! One cluster for each version and number of nodes; the rows of `rows.rs` run on it one after the other, each on fresh
+//! topics. What the log says is read by Java after the last row, so that late copies have had their time.
+
+mod audit;
+mod content;
+mod figures;
+mod ledger;
+mod load;
+#[path = "../punctual/mod.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod punctual;
+mod rows;
+#[path = "../punctual/run_queue.rs"]
+mod run_queue;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use audit::{Stall, audit};
+use content::Id;
+use figures::Figures;
+use kafka_harness::{Kafka, NewTopic, Options, VERSIONS};
+use ledger::Entry;
+use load::Load;
+use punctual::Watchdog;
+use rows::{Error, ROWS, Row, SECOND, Stage};
+use run_queue::{RunQueue, Times};
+
+#[test]
+fn kafka_4_3_on_one_node() {
+    run_rows(VERSIONS[0], 1);
+}
+
+#[test]
+fn kafka_4_3_on_three_nodes() {
+    run_rows(VERSIONS[0], 3);
+}
+
+#[test]
+fn kafka_4_0_on_one_node() {
+    run_rows(VERSIONS[1], 1);
+}
+
+#[test]
+fn kafka_4_0_on_three_nodes() {
+    run_rows(VERSIONS[1], 3);
+}
+
+#[test]
+fn kafka_3_9_on_one_node() {
+    run_rows(VERSIONS[2], 1);
+}
+
+#[test]
+fn kafka_3_9_on_three_nodes() {
+    run_rows(VERSIONS[2], 3);
+}
+
+/// Runs every row for so many nodes, compares, prints the figures, and fails with everything that was found.
+fn run_rows(version: &str, nodes: u32) {
+    // One cluster at a time: two would take each other's processor time.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let watchdog = Watchdog::start();
+    let run_queue = RunQueue::watch(&load::THREADS);
+    let stall = |from, to| {
+        let Times { ran, waited } = run_queue.between(from, to);
+        Stall { kept: watchdog.worst_between(from, to) + waited, ran }
+    };
+    let begun = Instant::now();
+    let mut kafka = Kafka::start(Options { version: version.to_owned(), nodes }).expect("Kafka starts");
+    println!("measured: Kafka {version}, {nodes} nodes: started in {:.1} s", begun.elapsed().as_secs_f64());
+    let mut findings = Vec::new();
+    let mut runs = Vec::new();
+    for (number, row) in (1..).zip(ROWS).filter(|(_, row)| row.nodes == nodes && is_wanted(row)) {
+        let name = format!("Kafka {version}, {nodes} nodes, {}", row.name);
+        match Run::of(row, number, &mut kafka) {
+            Ok((run, fault)) => {
+                findings.extend(fault.err().map(|error| format!("{name}: {error}")));
+                runs.push((name, row, run));
+            }
+            Err(error) => findings.push(format!("{name}: {error}")),
+        }
+        // A fault may have gone wrong half-way, and the next row counts on who leads what.
+        kafka.make_whole().expect("the cluster is whole again");
+    }
+    let topics: Vec<&str> = runs.iter().flat_map(|(_, _, run)| &run.topics).map(String::as_str).collect();
+    let mut logs = kafka.dump_topics(&topics).expect("Java reads");
+    for (name, row, run) in &runs {
+        let logs: Vec<_> =
+            run.topics.iter().map(|topic| logs.remove(topic).expect("Java told of every topic")).collect();
+        let audit = audit(&run.entries, &logs, stall);
+        println!("{}", Figures { row: name, took: run.took, audit: &audit });
+        findings.extend(audit.findings.iter().take(FINDINGS_SHOWN).map(|finding| format!("{name}: {finding}")));
+        findings.extend(audit.emptiness(row).into_iter().map(|nothing| format!("{name}: {nothing}")));
+    }
+    println!("measured: Kafka {version}, {nodes} nodes: {:.1} s in all", begun.elapsed().as_secs_f64());
+    assert!(!runs.is_empty(), "no row ran");
+    assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
+}
+
+/// One row's other side of the comparison.
+struct Run {
+    topics: Vec<String>,
+    entries: BTreeMap<Id, Entry>,
+    took: Duration,
+}
+
+impl Run {
+    /// What was offered and told, and whether the fault came about as planned.
+    fn of(row: &Row, number: u32, kafka: &mut Kafka) -> Result<(Self, Result<(), Error>), Error> {
+        let begun = Instant::now();
+        let topics: Vec<String> = (1..=row.topics.len()).map(|topic| format!("row-{number}-{topic}")).collect();
+        for (name, replicas) in topics.iter().zip(row.topics) {
+            let in_sync_min = replicas[0].len().min(2).to_string();
+            kafka.create_topic(&NewTopic { name, replicas, config: &[("min.insync.replicas", &in_sync_min)] })?;
+        }
+        let load = Load::start(&kafka.bootstrap_servers(), &topics, number, row.settings)?;
+        let mut stage = Stage { kafka, load: &load, topics: &topics };
+        let fault = load.await_written(SECOND).map_err(Error::from).and_then(|()| (row.fault)(&mut stage));
+        let entries = load.finish()?;
+        Ok((Self { topics, entries, took: begun.elapsed() }, fault))
+    }
+}
+
+/// Every row, or those whose name holds the words of `MILENA_ROWS`.
+fn is_wanted(row: &Row) -> bool {
+    std::env::var("MILENA_ROWS").map_or(true, |words| row.name.contains(&words))
+}
+
+const FINDINGS_SHOWN: usize = 20;

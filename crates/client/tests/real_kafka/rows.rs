@@ -1,0 +1,262 @@
+//! The table: which faults strike which cluster, and under which load.
+//!
+//! A fault waits for events, not for time: enough records offered, a leader replaced, a replica out of sync or back in.
+
+use std::time::Duration;
+
+use kafka_harness::{Kafka, PartitionState};
+
+use crate::load::{Load, Settings};
+
+/// One row: fresh topics, a load on them, a fault in the middle.
+pub struct Row {
+    pub name: &'static str,
+    /// Of the cluster that it needs.
+    pub nodes: u32,
+    /// For each topic the replicas of its partitions.
+    pub topics: &'static [&'static [&'static [u32]]],
+    pub settings: Settings,
+    /// Strikes once the load is steady, and lets the cluster be whole again at its end.
+    pub fault: fn(&mut Stage<'_>) -> Result<(), Error>,
+    /// Whether deadlines certainly end while the fault lasts.
+    pub releases: bool,
+}
+
+pub type Error = Box<dyn std::error::Error>;
+
+/// What a fault has in its hands.
+pub struct Stage<'a> {
+    pub kafka: &'a mut Kafka,
+    pub load: &'a Load,
+    pub topics: &'a [String],
+}
+
+pub const ROWS: &[Row] = &[
+    Row {
+        name: "the node killed and started again",
+        nodes: 1,
+        topics: &[LONE],
+        settings: MIXED,
+        fault: killed_alone,
+        releases: true,
+    },
+    Row {
+        name: "the node frozen and thawed",
+        nodes: 1,
+        topics: &[LONE],
+        settings: MIXED,
+        fault: frozen_alone,
+        releases: true,
+    },
+    Row {
+        name: "the node frozen for longer than delivery_timeout",
+        nodes: 1,
+        topics: &[LONE],
+        settings: IMPATIENT,
+        fault: frozen_alone,
+        releases: true,
+    },
+    Row {
+        name: "the node thawed and killed at once",
+        nodes: 1,
+        topics: &[LONE],
+        settings: MIXED,
+        fault: thawed_and_killed_alone,
+        releases: true,
+    },
+    Row {
+        name: "the node restarted",
+        nodes: 1,
+        topics: &[LONE],
+        settings: MIXED,
+        fault: restarted_alone,
+        releases: true,
+    },
+    Row { name: "a leader killed", nodes: 3, topics: &[SPREAD], settings: MIXED, fault: leader_killed, releases: true },
+    Row {
+        name: "a leader frozen and thawed",
+        nodes: 3,
+        topics: &[SPREAD],
+        settings: MIXED,
+        fault: leader_frozen,
+        releases: true,
+    },
+    Row {
+        name: "a leader thawed and killed at once",
+        nodes: 3,
+        topics: &[SPREAD],
+        settings: MIXED,
+        fault: leader_thawed_and_killed,
+        releases: true,
+    },
+    Row {
+        name: "a leader frozen for less than its session",
+        nodes: 3,
+        topics: &[SPREAD],
+        settings: MIXED,
+        fault: leader_frozen_briefly,
+        releases: true,
+    },
+    Row {
+        name: "two nodes of three frozen and thawed",
+        nodes: 3,
+        topics: &[SPREAD],
+        settings: MIXED,
+        fault: majority_frozen,
+        releases: true,
+    },
+    Row {
+        name: "a rolling restart",
+        nodes: 3,
+        topics: &[SPREAD],
+        settings: MIXED,
+        fault: rolling_restart,
+        releases: false,
+    },
+    Row {
+        name: "a follower frozen beside a topic without it",
+        nodes: 3,
+        topics: &[FOLLOWED_BY_3, WITHOUT_3],
+        settings: MIXED,
+        fault: follower_frozen,
+        releases: true,
+    },
+];
+
+/// Shorter than most faults last.
+const MIXED: Settings =
+    Settings { deadlines: &[Duration::from_millis(1000)], delivery_timeout: Duration::from_secs(90) };
+
+/// Fates end before the fault does.
+const IMPATIENT: Settings =
+    Settings { deadlines: &[Duration::from_millis(1000)], delivery_timeout: Duration::from_secs(3) };
+
+const LONE: &[&[u32]] = &[&[1], &[1], &[1], &[1]];
+
+/// Every node leads two partitions and follows on four.
+const SPREAD: &[&[u32]] = &[&[1, 2, 3], &[2, 3, 1], &[3, 1, 2], &[1, 3, 2], &[2, 1, 3], &[3, 2, 1]];
+
+/// Its partitions wait for node 3; those of [`WITHOUT_3`] at the same leaders do not.
+const FOLLOWED_BY_3: &[&[u32]] = &[&[1, 2, 3], &[2, 1, 3], &[1, 2, 3], &[2, 1, 3]];
+const WITHOUT_3: &[&[u32]] = &[&[1, 2], &[2, 1], &[1, 2], &[2, 1]];
+
+fn killed_alone(stage: &mut Stage<'_>) -> Result<(), Error> {
+    stage.kafka.node(1).kill()?;
+    stage.load.await_offered(SECOND)?;
+    stage.kafka.node(1).start()?;
+    stage.settle()
+}
+
+/// Longer than the request timeout of the load.
+fn frozen_alone(stage: &mut Stage<'_>) -> Result<(), Error> {
+    stage.kafka.node(1).freeze()?;
+    stage.load.await_offered(5 * SECOND)?;
+    stage.kafka.node(1).thaw()?;
+    stage.settle()
+}
+
+/// What waited in the frozen node's sockets may be appended and its answers lost: after the restart the node remembers
+/// only the last batch.
+fn thawed_and_killed_alone(stage: &mut Stage<'_>) -> Result<(), Error> {
+    stage.kafka.node(1).freeze()?;
+    stage.load.await_offered(4 * SECOND)?;
+    stage.kafka.node(1).thaw()?;
+    stage.kafka.node(1).kill()?;
+    stage.kafka.node(1).start()?;
+    stage.settle()
+}
+
+fn restarted_alone(stage: &mut Stage<'_>) -> Result<(), Error> {
+    stage.kafka.node(1).terminate()?;
+    stage.kafka.node(1).start()?;
+    stage.settle()
+}
+
+fn leader_killed(stage: &mut Stage<'_>) -> Result<(), Error> {
+    stage.kafka.node(2).kill()?;
+    stage.await_led_without(2)?;
+    stage.load.await_written(SECOND)?;
+    stage.kafka.node(2).start()?;
+    stage.settle()
+}
+
+/// Until another leads, so that what the frozen one holds comes too late.
+fn leader_frozen(stage: &mut Stage<'_>) -> Result<(), Error> {
+    stage.kafka.node(3).freeze()?;
+    stage.await_led_without(3)?;
+    stage.load.await_written(SECOND)?;
+    stage.kafka.node(3).thaw()?;
+    stage.settle()
+}
+
+/// The session of a frozen leader lasts for 4 s.
+fn leader_thawed_and_killed(stage: &mut Stage<'_>) -> Result<(), Error> {
+    stage.kafka.node(1).freeze()?;
+    stage.load.await_offered(3 * SECOND)?;
+    stage.kafka.node(1).thaw()?;
+    stage.kafka.node(1).kill()?;
+    stage.await_led_without(1)?;
+    stage.kafka.node(1).start()?;
+    stage.settle()
+}
+
+/// Longer than brokers may wait for their followers, shorter than the request timeout.
+fn leader_frozen_briefly(stage: &mut Stage<'_>) -> Result<(), Error> {
+    stage.kafka.node(1).freeze()?;
+    stage.load.await_offered(5 * SECOND / 2)?;
+    stage.kafka.node(1).thaw()?;
+    stage.settle()
+}
+
+/// Without a majority nobody can be elected and no replica be taken out: node 1 appends, and nothing is committed.
+fn majority_frozen(stage: &mut Stage<'_>) -> Result<(), Error> {
+    stage.kafka.node(2).freeze()?;
+    stage.kafka.node(3).freeze()?;
+    stage.load.await_offered(5 * SECOND)?;
+    stage.kafka.node(2).thaw()?;
+    stage.kafka.node(3).thaw()?;
+    stage.settle()
+}
+
+fn rolling_restart(stage: &mut Stage<'_>) -> Result<(), Error> {
+    for node in 1..=3 {
+        stage.kafka.node(node).terminate()?;
+        stage.kafka.node(node).start()?;
+        stage.settle()?;
+    }
+    Ok(())
+}
+
+fn follower_frozen(stage: &mut Stage<'_>) -> Result<(), Error> {
+    stage.kafka.node(3).freeze()?;
+    stage.await_each(|state| !state.in_sync.contains(&3))?;
+    stage.load.await_written(SECOND)?;
+    stage.kafka.node(3).thaw()?;
+    stage.settle()
+}
+
+impl Stage<'_> {
+    fn await_led_without(&self, node: u32) -> Result<(), Error> {
+        self.await_each(|state| state.leader.is_some_and(|leader| leader != node))
+    }
+
+    /// Waits until all partitions are so, in the eyes of every node that is awake.
+    fn await_each(&self, is_so: impl Fn(&PartitionState) -> bool) -> Result<(), Error> {
+        for topic in self.topics {
+            self.kafka.await_partitions(topic, |states| states.iter().all(&is_so))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all replicas are in sync and the load flows again.
+    fn settle(&self) -> Result<(), Error> {
+        for topic in self.topics {
+            self.kafka.await_in_sync(topic)?;
+        }
+        self.load.await_written(SECOND)?;
+        Ok(())
+    }
+}
+
+/// The records of about one second.
+pub const SECOND: u64 = 2_000;

@@ -96,7 +96,7 @@ impl fmt::Display for SendError<'_> {
             }
             SendRefused::TopicMissing => write_topic_missing(f, topic),
             SendRefused::TopicNotAuthorized => write_topic_not_authorized(f, topic),
-            SendRefused::TopicRefused(code) => write!(f, "the cluster refuses topic {topic}: {code}"),
+            SendRefused::TopicRefused(code) => write_topic_refused(f, topic, *code),
             SendRefused::MetadataPending => {
                 write!(f, "the partitions of topic {topic} are not known yet: give the first call more time")
             }
@@ -218,7 +218,7 @@ impl fmt::Display for ReadyError {
                 "this client may not get a producer id: grant it WRITE on any topic (Kafka 2.8 and later) or \
                  IDEMPOTENT_WRITE on the cluster",
             ),
-            Self::TopicRefused { topic, code } => write!(f, "the cluster refuses topic {topic}: {code}"),
+            Self::TopicRefused { topic, code } => write_topic_refused(f, topic, *code),
             Self::TopicPending { topic, within } => write!(f, "no answer about topic {topic} within {within:?}"),
             Self::Closed => f.write_str("the producer is closed"),
             Self::DriverLost => f.write_str("the producer's driver has ended"),
@@ -230,6 +230,11 @@ impl std::error::Error for ReadyError {}
 
 fn write_topic_missing(f: &mut fmt::Formatter<'_>, topic: &str) -> fmt::Result {
     write!(f, "the cluster has no topic {topic}, and sending does not create it: create it first")
+}
+
+fn write_topic_refused(f: &mut fmt::Formatter<'_>, topic: &str, code: KafkaError) -> fmt::Result {
+    write!(f, "the cluster refuses topic {topic}: {code}")?;
+    code.advice().map_or(Ok(()), |advice| write!(f, ": {advice}"))
 }
 
 fn write_topic_not_authorized(f: &mut fmt::Formatter<'_>, topic: &str) -> fmt::Result {

@@ -6,6 +6,8 @@ use milena_wire::ErrorCode;
 
 use super::completion::Fate;
 
+mod advice;
+
 /// What is known about a record when its deadline ends, or earlier.
 #[derive(Debug)]
 pub enum Outcome {
@@ -156,7 +158,9 @@ impl fmt::Display for NotWritten {
         match self {
             Self::DeadlinePassed => f.write_str("not written: its deadline ended before it could be appended"),
             Self::Cancelled => f.write_str("not written: cancelled before it was sent"),
-            Self::Refused(code) => write!(f, "not written: the cluster refused its batch with {code}"),
+            Self::Refused(code) => {
+                write!(f, "not written: the cluster refused its batch with {code}{}", Advised(*code))
+            }
             Self::TopicRecreated => f.write_str("not written: the topic was deleted and created again"),
             Self::Closed => f.write_str("not written: the producer was closed before it could be appended"),
             Self::DriverLost => f.write_str("not written: the producer's driver ended before it was sent"),
@@ -168,7 +172,11 @@ impl fmt::Display for Undetermined {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RefusedAfterAmbiguousAttempt(code) => {
-                write!(f, "undetermined: refused with {code} after an attempt that may have been appended")
+                write!(
+                    f,
+                    "undetermined: refused with {code} after an attempt that may have been appended{}",
+                    Advised(*code)
+                )
             }
             Self::NoFence => {
                 f.write_str("undetermined: no conclusive answer before delivery_timeout, and no fence to prove absence")
@@ -225,7 +233,7 @@ impl AttemptError {
     fn tell(self, node: Option<i32>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let broker = Broker(node);
         match self {
-            Self::Kafka(code) => write!(f, "{broker} last answered {}", Named(code)),
+            Self::Kafka(code) => write!(f, "{broker} last answered {}{}", Named(code), Advised(code)),
             Self::ConnectionLost => write!(f, "the connection to {broker} was lost"),
             Self::RequestTimedOut => write!(f, "{broker} did not answer within request_timeout"),
             Self::InvalidAnswer => write!(f, "the answer of {broker} could not be read"),
@@ -237,7 +245,9 @@ impl AttemptError {
             Self::NoCommonVersion => write!(f, "{broker} and this client have no API version in common"),
             Self::NoLeader => f.write_str("the partition has no leader"),
             Self::NoProducerId => f.write_str("no broker has given a producer id"),
-            Self::ProducerIdRefused(code) => write!(f, "a producer id was refused with {}", Named(code)),
+            Self::ProducerIdRefused(code) => {
+                write!(f, "a producer id was refused with {}{}", Named(code), Advised(code))
+            }
         }
     }
 }
@@ -281,6 +291,11 @@ impl<R: std::error::Error> std::error::Error for Because<R> {}
 pub struct KafkaError(ErrorCode);
 
 impl KafkaError {
+    /// What to do about it: for a log, next to the error. None where nobody can do anything but wait or report a bug.
+    pub fn advice(self) -> Option<&'static str> {
+        advice::advice(self.0)
+    }
+
     /// The number on the wire.
     pub fn code(self) -> i16 {
         self.0.0
@@ -289,6 +304,15 @@ impl KafkaError {
     /// Kafka's name for it; none if this client does not know the number.
     pub fn name(self) -> Option<&'static str> {
         self.0.name()
+    }
+}
+
+/// The advice, where there is some, behind a comma.
+struct Advised(KafkaError);
+
+impl fmt::Display for Advised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.advice().map_or(Ok(()), |advice| write!(f, ": {advice}"))
     }
 }
 
@@ -340,10 +364,10 @@ mod tests {
 
     #[test]
     fn an_end_reads_as_one_sentence_with_its_cause() {
-        let few_replicas = AttemptError::Kafka(ErrorCode::NOT_ENOUGH_REPLICAS.into());
+        let timed_out = AttemptError::Kafka(ErrorCode::REQUEST_TIMED_OUT.into());
         let deadline = NotWritten::DeadlinePassed;
         for (attempts, node, error, cause) in [
-            (2, Some(3), Some(few_replicas), "2 attempts; node 3 last answered NOT_ENOUGH_REPLICAS"),
+            (2, Some(3), Some(timed_out), "2 attempts; node 3 last answered REQUEST_TIMED_OUT"),
             (1, Some(3), Some(AttemptError::ConnectionLost), "1 attempt; the connection to node 3 was lost"),
             (
                 0,
@@ -360,5 +384,20 @@ mod tests {
         }
         let unanswered = because(Undetermined::NoFence, 4, Some(1), Some(AttemptError::RequestTimedOut)).to_string();
         assert!(unanswered.ends_with("(4 attempts; node 1 did not answer within request_timeout)"), "{unanswered}");
+    }
+
+    #[test]
+    fn a_refusal_that_somebody_can_mend_says_how() {
+        let too_large = NotWritten::Refused(ErrorCode::MESSAGE_TOO_LARGE.into()).to_string();
+        assert_eq!(
+            too_large,
+            "not written: the cluster refused its batch with MESSAGE_TOO_LARGE (10): raise the topic's \
+             max.message.bytes, or send less in one record"
+        );
+        let topic = NotWritten::Refused(ErrorCode::TOPIC_AUTHORIZATION_FAILED.into()).to_string();
+        assert!(topic.ends_with("(29): grant this client WRITE on the topic"), "{topic}");
+        let cluster = AttemptError::ProducerIdRefused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED.into()).to_string();
+        assert!(cluster.contains("CLUSTER_AUTHORIZATION_FAILED: grant this client IDEMPOTENT_WRITE"), "{cluster}");
+        assert_eq!(KafkaError::from(ErrorCode::UNKNOWN_SERVER_ERROR).advice(), None);
     }
 }

@@ -69,6 +69,12 @@ impl Kafka {
         bootstrap_servers(&self.nodes)
     }
 
+    /// The same nodes by way of their proxies; clients that start here never learn of the straight way.
+    pub fn proxied_servers(&self) -> String {
+        let addresses: Vec<String> = self.nodes.iter().map(|node| node.proxy().address().to_string()).collect();
+        addresses.join(",")
+    }
+
     /// A node by its `node.id`, counted from 1.
     ///
     /// # Panics

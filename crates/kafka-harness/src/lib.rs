@@ -28,6 +28,7 @@ mod java;
 mod jvm;
 mod node;
 mod probe;
+mod proxy;
 pub mod standing;
 mod topic;
 
@@ -37,4 +38,5 @@ pub use error::StartError;
 pub use java::java_available;
 pub use node::Node;
 pub use probe::PartitionState;
+pub use proxy::Proxy;
 pub use topic::NewTopic;

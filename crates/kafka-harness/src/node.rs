@@ -6,6 +6,7 @@ use crate::error::StartError;
 use crate::java::Java;
 use crate::jvm::{Jvm, Tether};
 use crate::probe::{self, PartitionState};
+use crate::proxy::Proxy;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -26,6 +27,7 @@ pub struct Node {
     jvm: Option<Jvm>,
     /// Set by `freeze`; cleared by `thaw` and with the process.
     is_frozen: bool,
+    proxy: Proxy,
 }
 
 /// What one node listens on.
@@ -34,6 +36,8 @@ pub(crate) struct Ports {
     controller: u16,
     internal: u16,
     client: u16,
+    /// Behind the proxy.
+    proxied: u16,
 }
 
 impl Node {
@@ -45,6 +49,11 @@ impl Node {
     /// Where clients connect, in clear text.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports.client))
+    }
+
+    /// The other way in, by which answers can be held back.
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
     }
 
     /// Whether the process is meant to run: started, and neither killed nor terminated since.
@@ -107,7 +116,9 @@ impl Node {
         let folder = folder.join(format!("node{id}"));
         fs::create_dir_all(&folder).map_err(StartError::io("create", &folder))?;
         let ports = all[id as usize - 1];
-        let node = Self { id, ports, folder, java: java.clone(), tether, jvm: None, is_frozen: false };
+        let proxied = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.proxied));
+        let proxy = Proxy::before(proxied).map_err(StartError::io("listen before", &folder))?;
+        let node = Self { id, ports, folder, java: java.clone(), tether, jvm: None, is_frozen: false, proxy };
         let properties = node.properties();
         fs::write(&properties, node.properties_text(all)).map_err(StartError::io("write", &properties))?;
         Ok(node)
@@ -173,7 +184,7 @@ impl Node {
     }
 
     fn properties_text(&self, all: &[Ports]) -> String {
-        let Ports { controller, internal, client } = self.ports;
+        let Ports { controller, internal, client, proxied } = self.ports;
         let voters: Vec<String> =
             all.iter().zip(1..).map(|(ports, id)| format!("{id}@127.0.0.1:{}", ports.controller)).collect();
         let (replicas, in_sync_min) = if all.len() < 3 { (1, 1) } else { (3, 2) };
@@ -181,11 +192,13 @@ impl Node {
             "node.id={id}\n\
              broker.rack=rack{id}\n\
              controller.quorum.voters={voters}\n\
-             listeners=CONTROLLER://127.0.0.1:{controller},INTERNAL://127.0.0.1:{internal},PLAIN://127.0.0.1:{client}\n\
-             advertised.listeners=INTERNAL://127.0.0.1:{internal},PLAIN://127.0.0.1:{client}\n\
+             listeners=CONTROLLER://127.0.0.1:{controller},INTERNAL://127.0.0.1:{internal},\
+             PLAIN://127.0.0.1:{client},PROXIED://127.0.0.1:{proxied}\n\
+             advertised.listeners=INTERNAL://127.0.0.1:{internal},PLAIN://127.0.0.1:{client},PROXIED://{proxy}\n\
              log.dirs={data}\n",
             id = self.id,
             voters = voters.join(","),
+            proxy = self.proxy.address(),
             data = self.folder.join("data").display(),
         );
         for key in REPLICA_KEYS {
@@ -202,9 +215,11 @@ impl Node {
 /// the start is then tried again with others.
 pub(crate) fn free_ports(nodes: u32) -> io::Result<Vec<Ports>> {
     let listeners: io::Result<Vec<TcpListener>> =
-        (0..nodes * 3).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
+        (0..nodes * 4).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
     let ports: io::Result<Vec<u16>> = listeners?.iter().map(|listener| Ok(listener.local_addr()?.port())).collect();
-    Ok(ports?.chunks_exact(3).map(|p| Ports { controller: p[0], internal: p[1], client: p[2] }).collect())
+    let ports = ports?;
+    let of_node = |p: &[u16]| Ports { controller: p[0], internal: p[1], client: p[2], proxied: p[3] };
+    Ok(ports.chunks_exact(4).map(of_node).collect())
 }
 
 fn not_running() -> io::Error {
@@ -235,7 +250,7 @@ const FIXED_PROPERTIES: &str = "\
 process.roles=broker,controller
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=INTERNAL
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT,PLAIN:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT,PLAIN:PLAINTEXT,PROXIED:PLAINTEXT
 auto.create.topics.enable=false
 offsets.topic.num.partitions=4
 transaction.state.log.num.partitions=4

@@ -28,7 +28,7 @@ use kafka_harness::{Kafka, NewTopic, Options, VERSIONS};
 use ledger::Entry;
 use load::Load;
 use punctual::Watchdog;
-use rows::{Error, ROWS, Row, SECOND, Stage};
+use rows::{Error, ROWS, Row, SECOND, Stage, Way};
 use run_queue::{RunQueue, Times};
 
 #[test]
@@ -120,7 +120,11 @@ impl Run {
             let in_sync_min = replicas[0].len().min(2).to_string();
             kafka.create_topic(&NewTopic { name, replicas, config: &[("min.insync.replicas", &in_sync_min)] })?;
         }
-        let load = Load::start(&kafka.bootstrap_servers(), &topics, number, row.settings)?;
+        let servers = match row.way {
+            Way::Straight => kafka.bootstrap_servers(),
+            Way::Proxied => kafka.proxied_servers(),
+        };
+        let load = Load::start(&servers, &topics, number, row.settings)?;
         let mut stage = Stage { kafka, load: &load, topics: &topics };
         let fault = load.await_written(SECOND).map_err(Error::from).and_then(|()| (row.fault)(&mut stage));
         let entries = load.finish()?;

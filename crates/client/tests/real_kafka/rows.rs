@@ -16,10 +16,19 @@ pub struct Row {
     /// For each topic the replicas of its partitions.
     pub topics: &'static [&'static [&'static [u32]]],
     pub settings: Settings,
+    /// By which way the load goes to the nodes.
+    pub way: Way,
     /// Strikes once the load is steady, and lets the cluster be whole again at its end.
     pub fault: fn(&mut Stage<'_>) -> Result<(), Error>,
     /// Whether deadlines certainly end while the fault lasts.
     pub releases: bool,
+}
+
+/// To a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Straight,
+    Proxied,
 }
 
 pub type Error = Box<dyn std::error::Error>;
@@ -37,6 +46,7 @@ pub const ROWS: &[Row] = &[
         nodes: 1,
         topics: &[LONE],
         settings: MIXED,
+        way: Way::Straight,
         fault: killed_alone,
         releases: true,
     },
@@ -45,6 +55,7 @@ pub const ROWS: &[Row] = &[
         nodes: 1,
         topics: &[LONE],
         settings: MIXED,
+        way: Way::Straight,
         fault: frozen_alone,
         releases: true,
     },
@@ -53,6 +64,7 @@ pub const ROWS: &[Row] = &[
         nodes: 1,
         topics: &[LONE],
         settings: IMPATIENT,
+        way: Way::Straight,
         fault: frozen_alone,
         releases: true,
     },
@@ -61,6 +73,7 @@ pub const ROWS: &[Row] = &[
         nodes: 1,
         topics: &[LONE],
         settings: MIXED,
+        way: Way::Straight,
         fault: thawed_and_killed_alone,
         releases: true,
     },
@@ -69,15 +82,34 @@ pub const ROWS: &[Row] = &[
         nodes: 1,
         topics: &[LONE],
         settings: MIXED,
+        way: Way::Straight,
         fault: restarted_alone,
         releases: true,
     },
-    Row { name: "a leader killed", nodes: 3, topics: &[SPREAD], settings: MIXED, fault: leader_killed, releases: true },
+    Row {
+        name: "answers lost, then the node killed and started again",
+        nodes: 1,
+        topics: &[LONE],
+        settings: MIXED,
+        way: Way::Proxied,
+        fault: answers_lost_and_killed,
+        releases: true,
+    },
+    Row {
+        name: "a leader killed",
+        nodes: 3,
+        topics: &[SPREAD],
+        settings: MIXED,
+        way: Way::Straight,
+        fault: leader_killed,
+        releases: true,
+    },
     Row {
         name: "a leader frozen and thawed",
         nodes: 3,
         topics: &[SPREAD],
         settings: MIXED,
+        way: Way::Straight,
         fault: leader_frozen,
         releases: true,
     },
@@ -86,6 +118,7 @@ pub const ROWS: &[Row] = &[
         nodes: 3,
         topics: &[SPREAD],
         settings: MIXED,
+        way: Way::Straight,
         fault: leader_thawed_and_killed,
         releases: true,
     },
@@ -94,6 +127,7 @@ pub const ROWS: &[Row] = &[
         nodes: 3,
         topics: &[SPREAD],
         settings: MIXED,
+        way: Way::Straight,
         fault: leader_frozen_briefly,
         releases: true,
     },
@@ -102,6 +136,7 @@ pub const ROWS: &[Row] = &[
         nodes: 3,
         topics: &[SPREAD],
         settings: MIXED,
+        way: Way::Straight,
         fault: majority_frozen,
         releases: true,
     },
@@ -110,6 +145,7 @@ pub const ROWS: &[Row] = &[
         nodes: 3,
         topics: &[SPREAD],
         settings: MIXED,
+        way: Way::Straight,
         fault: rolling_restart,
         releases: false,
     },
@@ -118,6 +154,7 @@ pub const ROWS: &[Row] = &[
         nodes: 3,
         topics: &[FOLLOWED_BY_3, WITHOUT_3],
         settings: MIXED,
+        way: Way::Straight,
         fault: follower_frozen,
         releases: true,
     },
@@ -162,6 +199,17 @@ fn thawed_and_killed_alone(stage: &mut Stage<'_>) -> Result<(), Error> {
     stage.load.await_offered(4 * SECOND)?;
     stage.kafka.node(1).thaw()?;
     stage.kafka.node(1).kill()?;
+    stage.kafka.node(1).start()?;
+    stage.settle()
+}
+
+/// Several batches of each partition are appended, and nobody is told. After the restart the node remembers only the last
+/// one: a resend of those before is answered OUT_OF_ORDER_SEQUENCE_NUMBER (rule 13).
+fn answers_lost_and_killed(stage: &mut Stage<'_>) -> Result<(), Error> {
+    stage.kafka.node(1).proxy().hold_answers();
+    stage.load.await_offered(2 * SECOND)?;
+    stage.kafka.node(1).kill()?;
+    stage.kafka.node(1).proxy().cut();
     stage.kafka.node(1).start()?;
     stage.settle()
 }

@@ -59,6 +59,7 @@ fn what_cannot_begin_says_why_in_one_line() {
     for (arguments, sentence) in [
         (format!("produce orders --bootstrap-server {closed}"), format!("no broker can be reached: {closed}: ")),
         ("produce orders --bootstrap-server nowhere".to_owned(), "not of the form host:port".to_owned()),
+        ("produce orders --bootstrap-server x.invalid:1".to_owned(), "the name x.invalid does not resolve".to_owned()),
         ("produce sh/eep".to_owned(), "\"sh/eep\" is no topic name".to_owned()),
         ("consume sh/eep".to_owned(), "is no topic name".to_owned()),
         ("topics delete sh/eep".to_owned(), "is no topic name".to_owned()),

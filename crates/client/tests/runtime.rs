@@ -3,9 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use milena::unstable::{Admin, NewTopic};
 use milena::{
     Because, NotWritten, Outcome, Producer, ProducerConfig, ReadyError, Record, SendRefused, Settlement, Undetermined,
 };
+use milena_broker::{Broker, BrokerOptions};
 use tight_lipped::TightLipped;
 use tokio::runtime::{Builder, Runtime};
 
@@ -16,6 +18,10 @@ const SOON: Duration = Duration::from_secs(10);
 /// An executor that serves no producer.
 fn elsewhere<T>(future: impl Future<Output = T>) -> T {
     Builder::new_current_thread().enable_time().build().expect("a runtime").block_on(future)
+}
+
+fn elsewhere_with_io<T>(future: impl Future<Output = T>) -> T {
+    current_thread().block_on(future)
 }
 
 fn current_thread() -> Runtime {
@@ -84,6 +90,40 @@ fn when_the_runtime_is_shut_down_every_record_has_its_outcome() {
             assert_eq!(producer.close(SOON).await.records(), 0);
         });
     }
+}
+
+/// Two workers serve lanes and control at the same time, and all of it is dropped at any moment.
+#[test]
+fn a_runtime_that_is_shut_down_at_any_moment_leaves_no_record_without_an_outcome() {
+    let broker = Broker::start(BrokerOptions::default()).expect("starts");
+    elsewhere_with_io(async {
+        let mut admin = Admin::connect(&[broker.bootstrap().to_owned()], "test", SOON).await.expect("connects");
+        let topic = NewTopic { name: "orders".to_owned(), partitions: Some(8), replication: None };
+        admin.create_topic(&topic).await.expect("is created");
+    });
+    let (mut written, mut lost) = (0, 0);
+    for round in 0..100 {
+        let runtime = multi_thread();
+        let config = ProducerConfig::new(broker.bootstrap()).linger(Duration::ZERO).runtime(runtime.handle().clone());
+        let producer = Producer::new(config).expect("is built");
+        let orders = producer.topic("orders").expect("a name");
+        if round % 4 > 0 {
+            elsewhere(orders.ready(SOON)).expect("is there");
+        }
+        let sent = (0..round * 7 % 60).map(|_| elsewhere(orders.send(Record::value("v"))).expect("accepted"));
+        let sent: Vec<_> = sent.collect();
+        runtime.shutdown_background();
+        for delivery in sent {
+            match elsewhere(async { tokio::time::timeout(SOON, delivery).await }) {
+                Ok(Outcome::Written(_)) => written += 1,
+                Ok(Outcome::NotWritten(Because { reason: NotWritten::DriverLost, .. }) | Outcome::Unknown(_)) => {
+                    lost += 1
+                }
+                other => panic!("round {round}: {other:?}"),
+            }
+        }
+    }
+    assert!(written > 0 && lost > 0, "{written} were written, {lost} were not");
 }
 
 #[test]

@@ -59,6 +59,7 @@ mod api;
 mod batch_check;
 mod catalogue;
 mod cluster;
+mod cluster_config;
 mod connection;
 mod controller;
 mod ids;
@@ -82,7 +83,8 @@ mod topics;
 
 pub use api::{CreateTopicError, PARTITIONS_MAX};
 pub use catalogue::{Catalogue, PartitionEntry, TopicEntry};
-pub use cluster::{Cluster, ClusterConfig, OpenError};
+pub use cluster::Cluster;
+pub use cluster_config::{ClusterConfig, OpenError};
 pub use connection::{CloseReason, Event};
 pub use ids::{ConnectionId, Epoch, NodeId, PartitionIndex, ProducerId, Sequence};
 pub use log::{BatchEntry, LookupError, PartitionLog, TimestampedOffset, TornTail};

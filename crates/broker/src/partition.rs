@@ -237,7 +237,7 @@ impl Partition {
             Verdict::Append => {
                 let produced = replica.write(checked);
                 let end = replica.end();
-                if at == self.leading {
+                if at == self.leading && self.replicas.len() > 1 {
                     self.appends.note(judge.now.elapsed, produced.base_offset, end);
                 }
                 produced

@@ -24,7 +24,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{Notify, mpsc};
 
-use crate::cluster::{Cluster, ClusterConfig, OpenError};
+use crate::cluster::Cluster;
+use crate::cluster_config::{ClusterConfig, OpenError};
 use crate::ids::NodeId;
 use crate::log::TornTail;
 use crate::moment::Moment;

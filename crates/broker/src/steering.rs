@@ -200,8 +200,8 @@ impl Cluster {
     }
 
     /// From now on the node's Metadata answers tell leaders, epochs, ISRs and living nodes as they were so long ago; zero ends it. Topics are
-    /// told as they are. Of each partition the last 16 changes are remembered, of each node the last one. Says whether there is such a
-    /// node.
+    /// told as they are, and so are the leaders in hints (KIP-951). Of each partition the last 16 changes are remembered, of each node the last
+    /// one. Says whether there is such a node.
     pub fn age_metadata(&mut self, _now: Moment, node: NodeId, age: Duration) -> bool {
         self.nodes.get_mut(node).map(|state| state.metadata_age = age).is_some()
     }

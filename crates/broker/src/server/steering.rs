@@ -7,19 +7,36 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use milena_wire::Uuid;
+
 use super::Broker;
 use super::serving::Server;
+use crate::api::CreateTopicError;
 use crate::cluster::Cluster;
 use crate::ids::{NodeId, PartitionIndex};
 use crate::moment::Moment;
 use crate::nodes::{Process, Stop};
 use crate::partition::ProduceFault;
 use crate::steering::Throttle;
+use crate::storage::StorageError;
+use crate::topic_config::TopicConfig;
 
 impl Broker {
     /// The truth: looks at the cluster on the broker's thread, which serves nobody meanwhile.
     pub fn look<T: Send + 'static>(&self, look: impl FnOnce(&Cluster) -> T + Send + 'static) -> T {
         self.order(|server| look(&server.cluster.borrow()))
+    }
+
+    /// See [`Cluster::create_topic`].
+    pub fn create_topic(&self, name: &str, partitions: i32) -> Result<Uuid, CreateTopicError> {
+        let name = name.to_owned();
+        self.steer(move |cluster, _| cluster.create_topic(&name, partitions))
+    }
+
+    /// See [`Cluster::alter_topic`].
+    pub fn alter_topic(&self, name: &str, config: TopicConfig) -> Result<bool, StorageError> {
+        let name = name.to_owned();
+        self.steer(move |cluster, _| cluster.alter_topic(&name, config))
     }
 
     /// See [`Cluster::freeze`]. The node's sockets still accept, and the system reads into its buffers.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use milena_broker::{ConnectionId, NodeId, Process};
+use milena_broker::{ConnectionId, Event, NodeId, Process};
 use milena_wire::ErrorCode;
 use milena_wire::messages::fetch::request::{FetchPartition, FetchRequest, FetchTopic};
 use milena_wire::messages::metadata::request::MetadataRequest;
@@ -163,6 +163,46 @@ fn acks_of_one_is_answered_by_an_old_leader_and_lost() {
 }
 
 #[test]
+fn waking_leader_does_not_hear_that_it_is_replaced_before_it_has_caught_up() {
+    let mut bench = Bench::of_three();
+    bench.freeze(1);
+    bench.thaw(1);
+    assert_eq!(bench.produced_at(1, Batch::of(&["a"])), (ErrorCode::NONE, 0), "it was not away for long");
+    assert!(bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2)));
+    let writer = bench.send_with_acks(1, 1, Batch::of(&["lost"]));
+    assert_eq!(bench.answer_to(writer), (ErrorCode::NONE, 1));
+    bench.advance(CATCH_UP);
+    assert_eq!([1, 2, 3].map(|node| bench.values_on(node)), [["a"]; 3]);
+}
+
+#[test]
+fn stamps_of_what_is_cut_off_are_forgotten_and_those_before_are_not() {
+    let mut bench = Bench::of_three();
+    let pid = bench.producer_id();
+    for sequence in 0..3 {
+        bench.produced_at(1, Batch::stamped(&["x"], pid, 0, sequence));
+    }
+    bench.freeze(1);
+    bench.send_batch(1, Batch::stamped(&["lost"], pid, 0, 3));
+    bench.advance(SESSION);
+    bench.thaw(1);
+    assert_eq!(bench.values_on(1).len(), 4);
+    bench.advance(CATCH_UP);
+    assert!(matches!(bench.event(), Some(Event::Response { .. })), "the sender hears of it");
+    assert!(bench.cluster.move_leader(bench.now, "orders", P0, NodeId(1)));
+    for sequence in 0..3 {
+        let again = bench.produced_at(1, Batch::stamped(&["x"], pid, 0, sequence));
+        assert_eq!(
+            again,
+            (ErrorCode::NONE, i64::from(sequence)),
+            "the rest of the log tells, since it did not restart"
+        );
+    }
+    assert_eq!(bench.produced_at(1, Batch::stamped(&["y"], pid, 0, 3)), (ErrorCode::NONE, 3));
+    assert_eq!(bench.values(), ["x", "x", "x", "y"]);
+}
+
+#[test]
 fn metadata_of_a_node_that_has_not_caught_up_is_that_of_before() {
     let mut bench = Bench::of_three();
     bench.freeze_until_replaced(1);
@@ -175,6 +215,24 @@ fn metadata_of_a_node_that_has_not_caught_up_is_that_of_before() {
     assert_eq!(told(&mut bench), (1, 0, vec![1, 2, 3], 3));
     bench.advance(CATCH_UP);
     assert_eq!(told(&mut bench), (2, 1, vec![1, 2, 3], 3));
+}
+
+#[test]
+fn node_that_is_frozen_again_before_it_has_caught_up_still_knows_the_oldest_only() {
+    let mut bench = Bench::of_three();
+    bench.freeze_until_replaced(1);
+    bench.thaw(1);
+    bench.advance(CATCH_UP / 2);
+    bench.freeze(1);
+    bench.advance(SESSION);
+    bench.thaw(1);
+    let metadata = bench.ask_node(1, 12, &MetadataRequest { topics: None, ..Default::default() });
+    let partition = &metadata.topics[0].partitions[0];
+    assert_eq!((partition.leader_id, partition.leader_epoch), (1, 0));
+    let writer = bench.send_with_acks(1, 1, Batch::of(&["lost"]));
+    assert_eq!(bench.answer_to(writer), (ErrorCode::NONE, 0));
+    bench.advance(CATCH_UP);
+    assert_eq!((bench.cluster.process(ONE), bench.ends()), (Some(Process::Running), [0, 0, 0]));
 }
 
 #[test]

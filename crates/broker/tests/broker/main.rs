@@ -16,5 +16,6 @@ mod restart;
 mod server;
 mod server_nodes;
 mod stopped;
+mod storm;
 mod throttle;
 mod topics;

@@ -157,6 +157,19 @@ fn follower_that_lacks_something_for_too_long_leaves_the_isr_and_comes_back() {
 }
 
 #[test]
+fn follower_that_is_away_was_caught_up_when_it_went() {
+    let patient = ClusterConfig { session_timeout: LAG_MAX * 3, ..config_of_nodes(3) };
+    let mut bench = Bench::of_three_with(patient);
+    bench.cluster.freeze(bench.now, NodeId(2));
+    assert!(bench.cluster.stop(bench.now, NodeId(3), Stop::Kill));
+    bench.advance(LAG_MAX - millis(1));
+    let writer = bench.send_patient(1, Batch::of(&["a"]));
+    assert_eq!((bench.event(), bench.leadership().2), (None, vec![1, 2, 3]));
+    bench.advance(millis(1));
+    assert_eq!((bench.answer_to(writer), bench.leadership().2), ((ErrorCode::NONE, 0), vec![1]));
+}
+
+#[test]
 fn follower_that_is_late_by_less_stays_in_sync() {
     let mut bench = Bench::of_three();
     bench.cluster.lag(bench.now, NodeId(3), Some(LAG_MAX - millis(1)));

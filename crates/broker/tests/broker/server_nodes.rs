@@ -3,8 +3,7 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use milena_broker::{Broker, BrokerOptions, NodeId, Process, Stop, Throttle};
-use milena_wire::messages::create_topics::request::{CreatableTopic, CreateTopicsRequest};
+use milena_broker::{Broker, BrokerOptions, NodeId, Process, Stop, Throttle, TopicConfig};
 use milena_wire::messages::metadata::request::MetadataRequest;
 use milena_wire::messages::produce::request::ProduceRequest;
 use milena_wire::{ApiKey, ErrorCode};
@@ -17,15 +16,8 @@ use crate::server::{PATIENCE, Socket, start};
 fn three() -> Broker {
     let options = BrokerOptions { session_timeout: Duration::from_millis(200), ..BrokerOptions::default() };
     let broker = start(options.nodes(3));
-    create_orders(&broker);
+    broker.create_topic("orders", 1).expect("the topic is new");
     broker
-}
-
-fn create_orders(broker: &Broker) {
-    let topic =
-        CreatableTopic { name: "orders".into(), num_partitions: 1, replication_factor: 3, ..Default::default() };
-    let created = to(broker, 1).ask(5, &CreateTopicsRequest { topics: vec![topic], ..Default::default() });
-    assert_eq!(created.topics[0].error_code, 0);
 }
 
 fn address(broker: &Broker, node: usize) -> &str {
@@ -176,6 +168,15 @@ fn request_that_waits_for_followers_mutes_its_connection_only() {
 }
 
 #[test]
+fn settings_are_changed_while_it_runs() {
+    let broker = three();
+    assert!(broker.stop_node(NodeId(2), Stop::Clean) && broker.stop_node(NodeId(3), Stop::Clean));
+    let strict = TopicConfig { min_insync_replicas: 2, ..TopicConfig::default() };
+    assert!(broker.alter_topic("orders", strict).expect("memory saves"));
+    assert_eq!(produced(&mut to(&broker, 1), "a"), (ErrorCode::NOT_ENOUGH_REPLICAS, -1));
+}
+
+#[test]
 fn moved_leader_answers_and_the_old_one_does_not() {
     let broker = three();
     assert!(broker.move_leader("orders", P0, NodeId(3)));
@@ -207,7 +208,7 @@ fn data_directory_has_a_folder_for_each_node_and_the_address_of_the_first() {
     let folder = Folder::new();
     let options = BrokerOptions { data_dir: Some(folder.path().to_path_buf()), ..BrokerOptions::default() }.nodes(3);
     let broker = start(options.clone());
-    create_orders(&broker);
+    broker.create_topic("orders", 1).expect("the topic is new");
     assert_eq!(produced(&mut to(&broker, 1), "a"), (ErrorCode::NONE, 0));
     let published = std::fs::read_to_string(folder.path().join("address")).expect("it is published");
     assert_eq!(published.trim(), address(&broker, 1));

@@ -182,6 +182,14 @@ fn frozen_process_that_is_killed_says_nothing_any_more() {
 }
 
 #[test]
+fn frozen_process_does_not_hear_sigterm() {
+    let mut bench = Bench::of_three();
+    bench.cluster.freeze(bench.now, NodeId(1));
+    bench.stop(1, Stop::Clean);
+    assert_eq!(bench.leadership(), (Some(1), 0, vec![1, 2, 3]), "it gives nothing away");
+}
+
+#[test]
 fn abandoned_requests_end_with_the_process() {
     let mut bench = Bench::of_three();
     bench.cluster.freeze(bench.now, NodeId(1));

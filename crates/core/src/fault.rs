@@ -116,6 +116,21 @@ pub enum ConnectionError {
     },
     /// The broker closed the connection.
     Closed,
+    /// The broker belongs to another cluster than all before.
+    OtherCluster {
+        /// The id of the cluster that is meant.
+        expected: Arc<str>,
+        /// The id that the broker gave.
+        found: Arc<str>,
+    },
+    /// The broker refuses to tell of any topic or broker.
+    MetadataRefused(KafkaError),
+    /// The broker does not know of any broker, itself included.
+    KnowsNoBrokers,
+    /// The cluster says that the broker is at another address now.
+    Moved,
+    /// Nobody who could be asked knows where the broker is.
+    BrokerUnknown,
     /// Nothing is wrong with it: what was asked on it for a slow partition would hold up the others, which are sent on
     /// another one.
     HeldUp,
@@ -175,10 +190,11 @@ impl ConnectionError {
             Self::BrokerTooOld { .. } | Self::ClientTooOld { .. } | Self::ApiMissing { .. } => {
                 AttemptError::NoCommonVersion
             }
-            Self::VersionsRefused(code) => AttemptError::Kafka(*code),
+            Self::VersionsRefused(code) | Self::MetadataRefused(code) => AttemptError::Kafka(*code),
             Self::TimedOut { .. } => AttemptError::RequestTimedOut,
             Self::Malformed { .. } | Self::WrongCorrelation { .. } | Self::Unasked => AttemptError::InvalidAnswer,
-            Self::ClosedAtFirstRequest { .. } | Self::Lost { .. } | Self::Closed | Self::HeldUp => {
+            Self::OtherCluster { .. } | Self::KnowsNoBrokers | Self::BrokerUnknown => AttemptError::NotConnected,
+            Self::ClosedAtFirstRequest { .. } | Self::Lost { .. } | Self::Closed | Self::Moved | Self::HeldUp => {
                 AttemptError::ConnectionLost
             }
         }
@@ -196,7 +212,8 @@ impl ConnectionError {
             | Self::VersionsRefused(_)
             | Self::Malformed { .. }
             | Self::WrongCorrelation { .. }
-            | Self::Unasked => false,
+            | Self::Unasked
+            | Self::OtherCluster { .. } => false,
             Self::NameNotResolved { .. }
             | Self::NameLookupTimedOut { .. }
             | Self::NotConnected { .. }
@@ -206,6 +223,10 @@ impl ConnectionError {
             | Self::TimedOut { .. }
             | Self::Lost { .. }
             | Self::Closed
+            | Self::MetadataRefused(_)
+            | Self::KnowsNoBrokers
+            | Self::Moved
+            | Self::BrokerUnknown
             | Self::HeldUp => true,
         }
     }
@@ -270,6 +291,17 @@ impl fmt::Display for ConnectionError {
             Self::Unasked => f.write_str("an answer came though nothing was asked"),
             Self::Lost { why } => write!(f, "the connection broke: {why}"),
             Self::Closed => f.write_str("the broker closed the connection"),
+            Self::OtherCluster { expected, found } => write!(
+                f,
+                "the broker belongs to cluster {found}, not to {expected}: its address was given to another one, check the \
+                 advertised listeners"
+            ),
+            Self::MetadataRefused(code) => write!(f, "the broker refuses to tell of topics and brokers: {code}"),
+            Self::KnowsNoBrokers => {
+                f.write_str("the broker knows of no broker yet, itself included: it is still starting")
+            }
+            Self::Moved => f.write_str("given up, because the broker is at another address now"),
+            Self::BrokerUnknown => f.write_str("no broker that could be asked knows where this one is"),
             Self::HeldUp => f.write_str("given up, because a slow partition held up the others on it"),
         }
     }

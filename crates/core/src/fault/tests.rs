@@ -42,6 +42,18 @@ fn all() -> Vec<(ConnectionError, &'static str)> {
             E::SpeaksTls,
             "the port speaks TLS, this client plain text only: use the port of a PLAINTEXT listener of the broker",
         ),
+        (
+            E::OtherCluster { expected: "ours".into(), found: "theirs".into() },
+            "the broker belongs to cluster theirs, not to ours: its address was given to another one, check the \
+             advertised listeners",
+        ),
+        (
+            E::MetadataRefused(ErrorCode::REBOOTSTRAP_REQUIRED.into()),
+            "the broker refuses to tell of topics and brokers: REBOOTSTRAP_REQUIRED (129)",
+        ),
+        (E::KnowsNoBrokers, "the broker knows of no broker yet, itself included: it is still starting"),
+        (E::Moved, "given up, because the broker is at another address now"),
+        (E::BrokerUnknown, "no broker that could be asked knows where this one is"),
         (E::SpeaksHttp, "the port speaks HTTP, so it is no Kafka broker's: check the port"),
         (
             E::NotKafka { begins: *b"220\xff" },

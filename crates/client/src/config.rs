@@ -47,6 +47,7 @@ pub struct ProducerConfig {
     reconnect_backoff: Backoff,
     connect_timeout: Duration,
     metadata_max_age: Duration,
+    allow_auto_create_topics: bool,
     producer_id_expiration: Duration,
     resend_stale: bool,
     runtime: Option<Handle>,
@@ -76,6 +77,7 @@ impl ProducerConfig {
             reconnect_backoff: Backoff { initial: Duration::from_millis(50), max: Duration::from_secs(1) },
             connect_timeout: Duration::from_secs(10),
             metadata_max_age: Duration::from_secs(300),
+            allow_auto_create_topics: false,
             producer_id_expiration: Duration::from_secs(24 * 3600),
             resend_stale: false,
             runtime: None,
@@ -226,6 +228,15 @@ impl ProducerConfig {
         self
     }
 
+    /// Whether a topic that is not there may be created by asking for it, with the brokers' defaults, where they allow that
+    /// (`auto.create.topics.enable`). Default false: a name that is misspelled is an error, and no new topic. Kafka's Java
+    /// producer always asks for it; its consumer's setting `allow.auto.create.topics` has this name.
+    #[must_use]
+    pub fn allow_auto_create_topics(mut self, allow: bool) -> Self {
+        self.allow_auto_create_topics = allow;
+        self
+    }
+
     /// After how long without a record brokers forget a producer: their setting `producer.id.expiration.ms`, to be told
     /// here. Default 24 h, as theirs. For half of that time they are trusted to recognise what is sent again; later, and for
     /// records with older timestamps, a resend proves nothing and is not made. A value above the brokers' makes records
@@ -291,6 +302,7 @@ impl fmt::Debug for ProducerConfig {
             .field("reconnect_backoff", &self.reconnect_backoff)
             .field("connect_timeout", &self.connect_timeout)
             .field("metadata_max_age", &self.metadata_max_age)
+            .field("allow_auto_create_topics", &self.allow_auto_create_topics)
             .field("producer_id_expiration", &self.producer_id_expiration)
             .field("resend_stale", &self.resend_stale)
             .field("has_runtime", &self.runtime.is_some())

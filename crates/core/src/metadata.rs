@@ -1,21 +1,27 @@
 //! What the cluster looks like: brokers, and the topics that somebody asked for.
 //!
-//! Always holds: only wanted topics are asked for (KIP-526), none is ever created by asking; a partition's leader epoch
-//! never goes back within one topic id, so an answer from a broker that lags changes nothing.
+//! Always holds: only wanted topics are asked for (KIP-526), and none is created by asking unless that is wanted; one request
+//! at a time; each topic has its own pace (KIP-580), so one that is missing or in doubt is asked for again and again, with
+//! growing pauses, and the others are left alone; a request asks for at most [`PARTITIONS_PER_REQUEST_MAX`] partitions
+//! where topics allow it, so no answer of a large cluster holds its reader up.
 //!
-//! Left out: the connection that asks (`producer/control.rs`).
+//! What an answer does to a topic is in `metadata/topic.rs`. Left out: the connection that asks (`producer/control.rs`).
 
-use std::collections::BTreeMap;
+mod topic;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use milena_wire::ErrorCode;
 use milena_wire::messages::metadata::request::{MetadataRequest, MetadataRequestTopic};
-use milena_wire::messages::metadata::response::{MetadataResponse, MetadataResponsePartition, MetadataResponseTopic};
-use milena_wire::{ErrorCode, Uuid};
+use milena_wire::messages::metadata::response::{MetadataResponse, MetadataResponseBroker, MetadataResponseTopic};
+
+pub use topic::{PARTITIONS_PER_TOPIC_MAX, PartitionMetadata, TopicChange, TopicMetadata};
 
 use crate::backoff::{Backoff, Chance};
-use crate::ids::{LeaderEpoch, NodeId};
+use crate::ids::{LeaderEpoch, NodeId, PartitionIndex, TopicIndex};
 use crate::time::Moment;
 
 /// Where a broker listens.
@@ -37,83 +43,114 @@ impl fmt::Display for Address {
     }
 }
 
-/// A topic as last told.
-#[derive(Clone, Debug, Default)]
-pub struct TopicMetadata {
-    /// Zero before Kafka 2.8.
-    pub id: Uuid,
-    /// By partition number; numbers are dense.
-    pub partitions: Vec<PartitionMetadata>,
-}
-
-/// A partition as last told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PartitionMetadata {
-    /// Absent while there is none.
-    pub leader: Option<NodeId>,
-    /// Of that leader; −1 before Kafka 2.1.
-    pub epoch: LeaderEpoch,
-}
-
-/// A wanted topic.
+/// How metadata is kept fresh.
 #[derive(Clone, Debug)]
-pub enum TopicState {
-    /// Not asked yet.
-    Wanted,
-    /// It is there.
-    Known(TopicMetadata),
-    /// The cluster said why not; asked again with a back-off.
-    Missing(ErrorCode),
+pub struct MetadataConfig {
+    /// Between two requests about the same topic.
+    pub retry: Backoff,
+    /// What is older is asked for again (Java's `metadata.max.age.ms`).
+    pub max_age: Duration,
+    /// How long a topic in doubt is asked for again and again while nothing changes: an election that is due after a broker
+    /// froze takes as long as its session (`broker.session.timeout.ms`, 9 s).
+    pub doubt: Duration,
+    /// Whether brokers may create a topic because it is asked for (`auto.create.topics.enable` decides there).
+    pub allow_auto_create_topics: bool,
+}
+
+/// Partitions that one request asks for, unless a single topic has more. Small clusters are asked for as a whole, so that one
+/// answer shows all that an election moved; of large ones only what is due. An answer about a thousand takes a fifth of a
+/// millisecond to read.
+pub const PARTITIONS_PER_REQUEST_MAX: usize = 1_000;
+
+/// What an answer changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// A broker came, left or moved.
+    pub brokers: bool,
+    /// Topics that are not as they were before, and all that are missing.
+    pub topics: Vec<(TopicIndex, TopicChange)>,
+}
+
+/// Why an answer was of no use; it counts as none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Useless {
+    /// An error as a whole (Metadata v13).
+    Refused(ErrorCode),
+    /// It names no broker: the one that answered is still starting.
+    NoBrokers,
 }
 
 /// What the client knows of its cluster.
 #[derive(Debug)]
 pub struct Metadata {
+    config: MetadataConfig,
     cluster_id: Option<Arc<str>>,
     brokers: BTreeMap<NodeId, Address>,
-    topics: BTreeMap<Arc<str>, TopicState>,
-    retry: Backoff,
-    max_age: Duration,
-    next_refresh: Moment,
+    topics: Vec<WantedTopic>,
+    numbers: BTreeMap<Arc<str>, TopicIndex>,
+    /// Every topic, by the time when it shall be asked for.
+    schedule: BTreeSet<(Moment, TopicIndex)>,
+    /// The sum of all topics' [`WantedTopic::weight`].
+    weight: usize,
+    /// When brokers are asked for even if no topic is due; never while a request is under way.
+    brokers_due: Moment,
+    /// No request before this, whatever is due.
     not_before: Moment,
-    is_asking: bool,
-    /// A topic was wanted after the request that is under way.
+    /// The topics of the request that is under way.
+    asking: Option<Vec<TopicIndex>>,
+    /// A topic was wanted after the newest request; its first question waits for nothing.
     has_unasked: bool,
-    /// Something did not fit any more after the request that is under way; its answer may be older than that.
-    is_overtaken: bool,
+    /// Requests without a useful answer in a row.
     failures: u32,
+}
+
+#[derive(Debug)]
+struct WantedTopic {
+    name: Arc<str>,
+    told: TopicMetadata,
+    /// Its place in the schedule.
+    due: Moment,
+    /// It is not asked for again before this.
+    not_before: Moment,
+    /// Answers in a row that were of no help.
+    unhelpful: u32,
+    /// Until then it is asked for again and again; see [`MetadataConfig::doubt`].
+    doubted_until: Moment,
 }
 
 impl Metadata {
     /// Knows nothing; the first refresh is due at once.
-    pub fn new(retry: Backoff, max_age: Duration) -> Self {
+    pub fn new(config: MetadataConfig) -> Self {
         Self {
+            config,
             cluster_id: None,
             brokers: BTreeMap::new(),
-            topics: BTreeMap::new(),
-            retry,
-            max_age,
-            next_refresh: Moment::START,
+            topics: Vec::new(),
+            numbers: BTreeMap::new(),
+            schedule: BTreeSet::new(),
+            weight: 0,
+            brokers_due: Moment::START,
             not_before: Moment::START,
-            is_asking: false,
+            asking: None,
             has_unasked: false,
-            is_overtaken: false,
             failures: 0,
         }
     }
 
-    /// From now on the topic is asked for. The first time does not wait: what holds others back says nothing about it.
-    pub fn want(&mut self, topic: Arc<str>) {
-        if let std::collections::btree_map::Entry::Vacant(entry) = self.topics.entry(topic) {
-            entry.insert(TopicState::Wanted);
-            self.has_unasked = true;
-            self.ask_at_once();
+    /// From now on the topic is asked for; wanting it twice gives the same number. The first time does not wait: what holds
+    /// others back says nothing about it.
+    pub fn want(&mut self, name: &str) -> TopicIndex {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
         }
-    }
-
-    fn ask_at_once(&mut self) {
-        self.next_refresh = Moment::START;
-        self.not_before = Moment::START;
+        let number = TopicIndex(self.topics.len() as u32);
+        let topic = WantedTopic::new(Arc::from(name));
+        self.weight += topic.weight();
+        self.numbers.insert(Arc::clone(&topic.name), number);
+        self.schedule.insert((topic.due, number));
+        self.topics.push(topic);
+        self.has_unasked = true;
+        number
     }
 
     /// The cluster's own id, once told.
@@ -126,20 +163,47 @@ impl Metadata {
         &self.brokers
     }
 
-    /// A wanted topic.
-    pub fn topic(&self, name: &str) -> Option<&TopicState> {
-        self.topics.get(name)
+    /// The name of a wanted topic.
+    pub fn name(&self, topic: TopicIndex) -> &Arc<str> {
+        &self.topics[topic.0 as usize].name
     }
 
-    /// Something does not fit any more: ask again soon.
-    pub fn refresh(&mut self) {
-        self.next_refresh = Moment::START;
-        self.is_overtaken = self.is_asking;
+    /// A wanted topic as last told.
+    pub fn topic(&self, topic: TopicIndex) -> &TopicMetadata {
+        &self.topics[topic.0 as usize].told
+    }
+
+    /// The topic may have changed: it is asked for soon, and again with growing pauses until it has, or until this has been
+    /// doubted for [`MetadataConfig::doubt`]. An answer that is under way may be older than the doubt and does not end it.
+    pub fn doubt(&mut self, now: Moment, topic: TopicIndex) {
+        let held = &mut self.topics[topic.0 as usize];
+        held.doubted_until = now + self.config.doubt;
+        let due = held.due.min(held.not_before);
+        self.schedule_at(topic, due);
+    }
+
+    /// The brokers may have changed: they are asked for soon.
+    pub fn doubt_brokers(&mut self) {
+        self.brokers_due = Moment::START;
+    }
+
+    fn schedule_at(&mut self, topic: TopicIndex, due: Moment) {
+        let held = &mut self.topics[topic.0 as usize];
+        self.schedule.remove(&(held.due, topic));
+        held.due = due;
+        self.schedule.insert((due, topic));
     }
 
     /// When [`Self::poll_request`] has something to ask.
     pub fn poll_timeout(&self) -> Option<Moment> {
-        (!self.is_asking).then(|| self.next_refresh.max(self.not_before))
+        if self.asking.is_some() {
+            return None;
+        }
+        if self.has_unasked {
+            return Some(Moment::START);
+        }
+        let topic = self.schedule.first().map(|(due, _)| *due);
+        Some(topic.into_iter().fold(self.brokers_due, Moment::min).max(self.not_before))
     }
 
     /// The request that is due, once; an answer or a failure must follow.
@@ -147,270 +211,198 @@ impl Metadata {
         if self.poll_timeout().is_none_or(|due| due > now) {
             return None;
         }
-        self.is_asking = true;
-        self.has_unasked = false;
-        self.is_overtaken = false;
-        let topics = self
-            .topics
-            .keys()
-            .map(|name| MetadataRequestTopic { name: Some(Box::from(&**name)), ..MetadataRequestTopic::default() });
+        let asked = self.take_due(now);
+        self.brokers_due = Moment::NEVER;
+        let topics = asked.iter().map(|topic| MetadataRequestTopic {
+            name: Some(Box::from(&*self.topics[topic.0 as usize].name)),
+            ..MetadataRequestTopic::default()
+        });
+        let topics = Some(topics.collect());
+        self.asking = Some(asked);
         Some(MetadataRequest {
-            topics: Some(topics.collect()),
-            allow_auto_topic_creation: false,
+            topics,
+            allow_auto_topic_creation: self.config.allow_auto_create_topics,
             ..MetadataRequest::default()
         })
     }
 
-    /// The request was not answered.
+    fn take_due(&mut self, now: Moment) -> Vec<TopicIndex> {
+        self.has_unasked = false;
+        if self.weight <= PARTITIONS_PER_REQUEST_MAX {
+            return self.numbers.values().copied().collect();
+        }
+        let mut weight = 0;
+        let mut asked = Vec::new();
+        for (due, topic) in &self.schedule {
+            weight += self.topics[topic.0 as usize].weight();
+            if *due > now || !asked.is_empty() && weight > PARTITIONS_PER_REQUEST_MAX {
+                break;
+            }
+            asked.push(*topic);
+        }
+        asked
+    }
+
+    /// The request was not answered, or not usefully.
     pub fn handle_failed(&mut self, now: Moment, chance: &mut Chance) {
-        self.is_asking = false;
+        if self.asking.take().is_none() {
+            return;
+        }
+        self.brokers_due = Moment::START;
         self.failures += 1;
-        self.not_before = now + self.retry.after(self.failures, chance);
-        self.next_refresh = Moment::START;
+        self.not_before = now + self.config.retry.after(self.failures, chance);
     }
 
-    /// Takes an answer over.
-    pub fn handle_response(&mut self, now: Moment, response: &MetadataResponse, chance: &mut Chance) {
-        if !ErrorCode(response.error_code).is_none() {
-            return self.handle_failed(now, chance);
+    /// Whether the newest question was not answered yet, or in vain.
+    pub fn is_unanswered(&self) -> bool {
+        self.asking.is_some() || self.failures > 0
+    }
+
+    /// Whether an answer is of another cluster than all before.
+    pub fn is_of_another_cluster(&self, response: &MetadataResponse) -> bool {
+        let told = response.cluster_id.as_deref();
+        self.cluster_id.as_deref().zip(told).is_some_and(|(known, told)| known != told)
+    }
+
+    /// Another cluster is there instead: nothing that was told compares with what will be.
+    pub fn forget_cluster(&mut self) {
+        self.cluster_id = None;
+        self.brokers.clear();
+        self.topics.iter_mut().for_each(|topic| topic.told.forget_leaders());
+    }
+
+    /// None of the brokers can be asked any more (KIP-899), and others are asked for soon. What is known of topics stays: it
+    /// is compared with what will be told.
+    pub fn forget_brokers(&mut self) {
+        self.brokers.clear();
+        self.doubt_brokers();
+    }
+
+    /// Takes an answer over and says what it changed.
+    pub fn handle_response(
+        &mut self,
+        now: Moment,
+        response: &MetadataResponse,
+        chance: &mut Chance,
+    ) -> Result<Changes, Useless> {
+        self.check(response).inspect_err(|_| self.handle_failed(now, chance))?;
+        self.failures = 0;
+        if let Some(told) = response.cluster_id.as_deref().filter(|told| self.cluster_id.as_deref() != Some(*told)) {
+            self.cluster_id = Some(Arc::from(told));
         }
-        self.is_asking = false;
-        self.next_refresh = now + self.max_age;
-        self.cluster_id = response.cluster_id.as_deref().map(Arc::from).or(self.cluster_id.take());
-        let brokers = response.brokers.iter().filter_map(|broker| {
-            let port = u16::try_from(broker.port).ok()?;
-            Some((NodeId(broker.node_id), Address { host: Arc::from(&*broker.host), port }))
-        });
-        self.brokers = brokers.collect();
+        let mut changes = Changes { brokers: self.take_brokers(&response.brokers), topics: Vec::new() };
+        let mut told = BTreeSet::new();
         for topic in &response.topics {
-            self.take_topic(topic);
+            let number = topic.name.as_deref().and_then(|name| self.numbers.get(name));
+            if let Some(number) = number.copied() {
+                let change = self.take_topic(number, topic);
+                told.insert(number);
+                self.reschedule(now, number, change.is_helpful(), chance);
+                if change != TopicChange::default() {
+                    changes.topics.push((number, change));
+                }
+            }
         }
-        self.schedule_retry(now, chance);
-        if self.has_unasked {
-            self.ask_at_once();
-        } else if self.is_overtaken {
-            self.next_refresh = self.not_before;
+        for asked in self.asking.take().into_iter().flatten().filter(|asked| !told.contains(asked)) {
+            self.reschedule(now, asked, false, chance);
+        }
+        // A doubt that came after the question is not answered.
+        if self.brokers_due == Moment::NEVER {
+            self.brokers_due = now + self.config.max_age;
+        }
+        // What did not fit into one request follows at once; a pause holds back what is asked for again and again.
+        let is_behind = self.schedule.first().is_some_and(|(due, _)| *due <= now);
+        self.not_before = if is_behind { now } else { now + self.config.retry.after(1, chance) };
+        Ok(changes)
+    }
+
+    fn check(&self, response: &MetadataResponse) -> Result<(), Useless> {
+        ErrorCode(response.error_code).into_result().map_err(Useless::Refused)?;
+        // As Java has it: a broker that starts may answer before it knows of any, itself included.
+        if response.brokers.iter().any(|broker| address_of(broker).is_some()) {
+            Ok(())
+        } else {
+            Err(Useless::NoBrokers)
         }
     }
 
-    fn take_topic(&mut self, told: &MetadataResponseTopic) {
-        let Some(state) = told.name.as_deref().and_then(|name| self.topics.get_mut(name)) else { return };
-        let code = ErrorCode(told.error_code);
-        if code.is_none() {
-            let old = if let TopicState::Known(old) = state { Some(&*old) } else { None };
-            *state = TopicState::Known(merge(old, told));
-        } else if !matches!(state, TopicState::Known(_)) || code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION {
-            // A passing error of a known topic (LEADER_NOT_AVAILABLE) leaves what is known of it.
-            *state = TopicState::Missing(code);
+    fn take_brokers(&mut self, told: &[MetadataResponseBroker]) -> bool {
+        let is_as_known = |broker: &MetadataResponseBroker| {
+            let known = self.brokers.get(&NodeId(broker.node_id));
+            known.is_some_and(|known| *known.host == *broker.host && i32::from(known.port) == broker.port)
+        };
+        if told.len() == self.brokers.len() && told.iter().all(is_as_known) {
+            return false;
         }
+        let brokers: BTreeMap<NodeId, Address> = told.iter().filter_map(address_of).collect();
+        let is_change = brokers != self.brokers;
+        self.brokers = brokers;
+        is_change
     }
 
-    /// Topics without partitions or leaders are asked for again with a back-off.
-    fn schedule_retry(&mut self, now: Moment, chance: &mut Chance) {
-        let is_incomplete = self.topics.values().any(|topic| match topic {
-            TopicState::Wanted | TopicState::Missing(_) => true,
-            TopicState::Known(topic) => topic.partitions.iter().any(|partition| partition.leader.is_none()),
-        });
-        self.failures = if is_incomplete { self.failures + 1 } else { 0 };
-        self.not_before = now + self.retry.after(self.failures.max(1), chance);
-        if is_incomplete {
-            self.next_refresh = self.not_before;
+    fn take_topic(&mut self, number: TopicIndex, told: &MetadataResponseTopic) -> TopicChange {
+        let topic = &mut self.topics[number.0 as usize];
+        let before = topic.weight();
+        let change = topic.told.take(told);
+        self.weight = self.weight - before + topic.weight();
+        change
+    }
+
+    /// When the topic is asked for next, after an answer that helped or did not.
+    fn reschedule(&mut self, now: Moment, number: TopicIndex, is_helpful: bool, chance: &mut Chance) {
+        let topic = &mut self.topics[number.0 as usize];
+        if is_helpful {
+            topic.doubted_until = Moment::START;
         }
+        let is_wanting = now < topic.doubted_until || !topic.told.is_complete(&self.brokers);
+        topic.unhelpful = if is_wanting && !is_helpful { topic.unhelpful + 1 } else { 0 };
+        topic.not_before = now + self.config.retry.after(topic.unhelpful.max(1), chance);
+        let due = if is_wanting { topic.not_before } else { now + self.config.max_age };
+        self.schedule_at(number, due);
+    }
+
+    /// A broker that is not the leader any more says who is (KIP-951). Whether that was news: a newer epoch of the topic's
+    /// present id.
+    pub fn take_hint(
+        &mut self,
+        topic: TopicIndex,
+        partition: PartitionIndex,
+        leader: NodeId,
+        epoch: LeaderEpoch,
+        address: Option<Address>,
+    ) -> bool {
+        if leader.0 < 0 || !self.topics[topic.0 as usize].told.take_hint(partition, leader, epoch) {
+            return false;
+        }
+        if let Some(address) = address {
+            self.brokers.insert(leader, address);
+        }
+        true
     }
 }
 
-/// Leader epochs never go back within one topic id; a topic never loses partitions within one.
-fn merge(old: Option<&TopicMetadata>, told: &MetadataResponseTopic) -> TopicMetadata {
-    let old = old.filter(|old| old.id == told.topic_id);
-    let count = told.partitions.len().max(old.map_or(0, |old| old.partitions.len()));
-    let mut partitions: Vec<_> =
-        (0..count).map(|index| old.and_then(|old| old.partitions.get(index).copied()).unwrap_or(NO_LEADER)).collect();
-    for partition in &told.partitions {
-        let place = usize::try_from(partition.partition_index).ok().and_then(|index| partitions.get_mut(index));
-        if let Some(place) = place {
-            take_partition(place, partition);
+impl WantedTopic {
+    fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            told: TopicMetadata::default(),
+            due: Moment::START,
+            not_before: Moment::START,
+            unhelpful: 0,
+            doubted_until: Moment::START,
         }
     }
-    TopicMetadata { id: told.topic_id, partitions }
-}
 
-fn take_partition(place: &mut PartitionMetadata, told: &MetadataResponsePartition) {
-    let epoch = LeaderEpoch(told.leader_epoch);
-    if epoch < place.epoch {
-        return;
+    /// What it adds to an answer, in partitions.
+    fn weight(&self) -> usize {
+        self.told.partitions().len().max(1)
     }
-    let leader = (told.leader_id >= 0).then_some(NodeId(told.leader_id));
-    *place = PartitionMetadata { leader, epoch };
 }
 
-const NO_LEADER: PartitionMetadata = PartitionMetadata { leader: None, epoch: LeaderEpoch(-1) };
+fn address_of(broker: &MetadataResponseBroker) -> Option<(NodeId, Address)> {
+    let port = u16::try_from(broker.port).ok()?;
+    Some((NodeId(broker.node_id), Address { host: Arc::from(&*broker.host), port }))
+}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use milena_wire::messages::metadata::response::MetadataResponseBroker;
-
-    const RETRY: Backoff = Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(1) };
-
-    fn metadata(topics: &[&str]) -> (Metadata, Chance) {
-        let mut metadata = Metadata::new(RETRY, Duration::from_secs(300));
-        topics.iter().for_each(|topic| metadata.want(Arc::from(*topic)));
-        (metadata, Chance::new(1))
-    }
-
-    fn answer(topic: &str, id: u8, error: i16, leaders: &[(i32, i32)]) -> MetadataResponse {
-        let partition = |(index, (leader_id, leader_epoch)): (usize, &(i32, i32))| MetadataResponsePartition {
-            partition_index: index as i32,
-            leader_id: *leader_id,
-            leader_epoch: *leader_epoch,
-            ..MetadataResponsePartition::default()
-        };
-        MetadataResponse {
-            brokers: vec![MetadataResponseBroker {
-                node_id: 1,
-                host: "a".into(),
-                port: 9092,
-                ..MetadataResponseBroker::default()
-            }],
-            topics: vec![MetadataResponseTopic {
-                error_code: error,
-                name: Some(topic.into()),
-                topic_id: Uuid([id; 16]),
-                partitions: leaders.iter().enumerate().map(partition).collect(),
-                ..MetadataResponseTopic::default()
-            }],
-            ..MetadataResponse::default()
-        }
-    }
-
-    fn leaders(metadata: &Metadata, topic: &str) -> Vec<Option<i32>> {
-        match metadata.topic(topic) {
-            Some(TopicState::Known(topic)) => topic.partitions.iter().map(|p| p.leader.map(|node| node.0)).collect(),
-            other => panic!("{topic} is {other:?}"),
-        }
-    }
-
-    #[test]
-    fn only_wanted_topics_are_asked_for_and_none_is_created() {
-        let (mut metadata, _) = metadata(&["b", "a"]);
-        let request = metadata.poll_request(Moment::START).expect("due at once");
-        let names: Vec<_> = request.topics.iter().flatten().filter_map(|topic| topic.name.as_deref()).collect();
-        assert_eq!(names, ["a", "b"]);
-        assert!(!request.allow_auto_topic_creation);
-        assert!(metadata.poll_request(Moment::START).is_none(), "one request at a time");
-    }
-
-    #[test]
-    fn a_leader_epoch_never_goes_back_within_a_topic_id() {
-        let (mut metadata, mut chance) = metadata(&["a"]);
-        metadata.handle_response(Moment::START, &answer("a", 1, 0, &[(2, 5)]), &mut chance);
-        metadata.handle_response(Moment::START, &answer("a", 1, 0, &[(1, 4)]), &mut chance);
-        assert_eq!(leaders(&metadata, "a"), [Some(2)]);
-        metadata.handle_response(Moment::START, &answer("a", 9, 0, &[(1, 0)]), &mut chance);
-        assert_eq!(leaders(&metadata, "a"), [Some(1)], "a new topic starts over");
-    }
-
-    #[test]
-    fn a_missing_topic_is_asked_for_again_with_growing_pauses() {
-        let (mut metadata, mut chance) = metadata(&["a"]);
-        let mut now = Moment::START;
-        let mut pauses = Vec::new();
-        for _ in 0..6 {
-            metadata.poll_request(now).expect("due");
-            metadata.handle_response(now, &answer("a", 0, 3, &[]), &mut chance);
-            let due = metadata.poll_timeout().expect("not asking");
-            pauses.push(due.since(now));
-            now = due;
-        }
-        assert!(matches!(metadata.topic("a"), Some(TopicState::Missing(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))));
-        assert!(pauses[0] < Duration::from_millis(130) && pauses[5] > Duration::from_millis(790), "{pauses:?}");
-    }
-
-    #[test]
-    fn a_refresh_waits_for_the_back_off_and_a_complete_answer_lasts_its_age() {
-        let (mut metadata, mut chance) = metadata(&["a"]);
-        metadata.poll_request(Moment::START).expect("due");
-        metadata.handle_response(Moment::START, &answer("a", 1, 0, &[(1, 0)]), &mut chance);
-        assert_eq!(metadata.poll_timeout(), Some(Moment::START + Duration::from_secs(300)));
-        metadata.refresh();
-        let due = metadata.poll_timeout().expect("not asking");
-        assert!(due > Moment::START && due < Moment::START + Duration::from_millis(200), "{due}");
-    }
-
-    /// It waited for the pause between refreshes, a tenth of a second for the first record of every topic but the first.
-    #[test]
-    fn a_topic_that_was_never_asked_for_is_asked_for_at_once() {
-        let (mut metadata, mut chance) = metadata(&["a"]);
-        metadata.poll_request(Moment::START).expect("due");
-        metadata.handle_response(Moment::START, &answer("a", 1, 0, &[(1, 0)]), &mut chance);
-        metadata.want(Arc::from("b"));
-        metadata.poll_request(Moment::START).expect("due at once");
-        metadata.want(Arc::from("c"));
-        assert!(metadata.poll_request(Moment::START).is_none(), "one request at a time");
-        metadata.handle_response(Moment::START, &answer("b", 1, 0, &[(1, 0)]), &mut chance);
-        metadata.poll_request(Moment::START).expect("the answer did not speak of the third");
-        metadata.handle_response(Moment::START, &answer("b", 1, 0, &[(1, 0)]), &mut chance);
-        let due = metadata.poll_timeout().expect("not asking");
-        assert!(due > Moment::START, "a cluster that does not speak of it either is not asked in a loop");
-    }
-
-    /// The answer under way may have left the broker before whatever did not fit; it counted as fresh for five minutes.
-    #[test]
-    fn a_refresh_wanted_while_asking_is_not_lost() {
-        let (mut metadata, mut chance) = metadata(&["a"]);
-        metadata.poll_request(Moment::START).expect("due");
-        metadata.refresh();
-        metadata.handle_response(Moment::START, &answer("a", 1, 0, &[(1, 0)]), &mut chance);
-        let due = metadata.poll_timeout().expect("not asking");
-        assert!(due > Moment::START && due < Moment::START + Duration::from_millis(200), "{due}");
-        metadata.poll_request(due).expect("due");
-        metadata.handle_response(due, &answer("a", 1, 0, &[(1, 0)]), &mut chance);
-        assert_eq!(metadata.poll_timeout(), Some(due + Duration::from_secs(300)));
-    }
-
-    #[test]
-    fn an_answer_that_is_an_error_as_a_whole_changes_nothing_and_is_asked_for_again() {
-        let (mut metadata, mut chance) = metadata(&["a"]);
-        metadata.handle_response(Moment::START, &answer("a", 1, 0, &[(1, 0)]), &mut chance);
-        let error = MetadataResponse { error_code: 129, ..MetadataResponse::default() };
-        metadata.handle_response(Moment::START, &error, &mut chance);
-        assert_eq!((leaders(&metadata, "a"), metadata.brokers().len()), (vec![Some(1)], 1));
-        assert!(metadata.poll_timeout().is_some_and(|due| due < Moment::START + Duration::from_millis(200)));
-    }
-
-    #[test]
-    fn partitions_appear_and_stay_and_those_without_a_leader_are_asked_for_again() {
-        let (mut metadata, mut chance) = metadata(&["a"]);
-        metadata.handle_response(Moment::START, &answer("a", 1, 0, &[(1, 0), (-1, 0)]), &mut chance);
-        assert_eq!(leaders(&metadata, "a"), [Some(1), None]);
-        assert!(metadata.poll_timeout().is_some_and(|due| due < Moment::START + Duration::from_millis(200)));
-        metadata.handle_response(Moment::START, &answer("a", 1, 0, &[(1, 0), (2, 1), (2, 0)]), &mut chance);
-        assert_eq!(leaders(&metadata, "a"), [Some(1), Some(2), Some(2)]);
-        metadata.handle_response(Moment::START, &answer("a", 1, 0, &[(1, 0)]), &mut chance);
-        assert_eq!(leaders(&metadata, "a"), [Some(1), Some(2), Some(2)], "one broker lags");
-    }
-
-    #[test]
-    fn numbers_that_no_cluster_has_are_passed_over() {
-        let (mut metadata, mut chance) = metadata(&["a"]);
-        let mut hostile = answer("a", 1, 0, &[(1, 0), (-7, -9), (1, 0)]);
-        hostile.topics[0].partitions[0].partition_index = -1;
-        hostile.topics[0].partitions[2].partition_index = i32::MAX;
-        hostile.brokers[0].port = 70_000;
-        metadata.handle_response(Moment::START, &hostile, &mut chance);
-        assert_eq!((leaders(&metadata, "a"), metadata.brokers().len()), (vec![None; 3], 0));
-    }
-
-    #[test]
-    fn a_passing_error_leaves_what_is_known() {
-        let (mut metadata, mut chance) = metadata(&["a"]);
-        metadata.handle_response(Moment::START, &answer("a", 1, 0, &[(1, 0)]), &mut chance);
-        metadata.handle_response(Moment::START, &answer("a", 1, 5, &[]), &mut chance);
-        assert_eq!(leaders(&metadata, "a"), [Some(1)]);
-    }
-
-    #[test]
-    fn an_ipv6_address_is_shown_in_brackets() {
-        assert_eq!(Address { host: "::1".into(), port: 9092 }.to_string(), "[::1]:9092");
-    }
-}
+mod tests;

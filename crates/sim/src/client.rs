@@ -57,8 +57,11 @@ pub(crate) struct Client {
 #[derive(Debug)]
 struct LaneSeat {
     lane: Lane,
-    address: Address,
+    /// Absent while nobody knows where its broker is.
+    address: Option<Address>,
     link: Option<LinkId>,
+    /// It hangs up once nothing is unanswered.
+    is_ending: bool,
 }
 
 #[derive(Debug)]
@@ -182,7 +185,7 @@ impl Client {
 
     pub(crate) fn receive(&mut self, stage: &mut Stage, mail: Mail) {
         match mail {
-            Mail::ToControl(report) => self.control.handle_report(stage.now, *report),
+            Mail::ToControl(lane, report) => self.control.handle_report(stage.now, lane, *report),
             Mail::ToLane(id, order) => {
                 let adopted = if let LaneOrder::Adopt(back) = &*order { Some(back.id()) } else { None };
                 self.lane(id).obey(stage.now, *order);

@@ -59,7 +59,7 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) enum Mail {
     ToLane(LaneId, Box<LaneOrder>),
-    ToControl(Box<LaneReport>),
+    ToControl(LaneId, Box<LaneReport>),
 }
 
 impl Event {

@@ -43,6 +43,7 @@ impl ProducerConfig {
                 back,
                 retry: self.retry_backoff,
                 metadata_max_age: self.metadata_max_age,
+                allow_auto_create_topics: self.allow_auto_create_topics,
             },
             lane: LaneConfig { connection, produce_timeout: self.produce_timeout, reconnect: self.reconnect_backoff },
             front: FrontConfig {
@@ -269,6 +270,7 @@ mod tests {
             .reconnect_backoff(millis(13), millis(14))
             .connect_timeout(millis(15))
             .metadata_max_age(millis(16_000))
+            .allow_auto_create_topics(true)
             .producer_id_expiration(millis(1_000_000))
             .resend_stale(true);
         let Settings { control, lane, connect_timeout, .. } = config.clone().check().expect("fits");
@@ -279,6 +281,7 @@ mod tests {
             assert_eq!((retry.initial, retry.max), (millis(11), millis(12)));
         }
         assert_eq!((lane.produce_timeout, control.metadata_max_age), (millis(700), millis(16_000)));
+        assert!(control.allow_auto_create_topics);
         assert_eq!((lane.reconnect.initial, lane.reconnect.max), (millis(13), millis(14)));
         assert_eq!(connect_timeout, millis(15));
         let in_flight = |config: ProducerConfig| config.check().expect("fits").control.back.in_flight_max;

@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::deadlines::DeadlinesHandle;
 use super::dial::lost;
 use super::drain::{doubt_for, end_back};
-use super::lane_task::{FromLane, LaneTask, ToLane};
+use super::lane_task::{FromLane, LaneTask, TURN_MAX, ToLane};
 use super::ready::ReadyWaiters;
 use super::socket::{Outgoing, Socket};
 use super::timer::Timer;
@@ -36,6 +36,15 @@ use crate::slot::PartitionSlot;
 
 struct LaneHandle {
     orders: mpsc::UnboundedSender<ToLane>,
+}
+
+/// What became of the machine's events.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Drained {
+    Nothing,
+    All,
+    /// The turn is over; there may be more.
+    NotAll,
 }
 
 struct ControlTask {
@@ -61,6 +70,8 @@ struct ControlTask {
     answers: Vec<tokio::task::JoinHandle<()>>,
     /// Closes, or the end of the last handle, that are being carried out; the first to be through ends the producer.
     closings: Vec<oneshot::Receiver<()>>,
+    /// Lanes that were told to end and have not yet.
+    lanes_leaving: usize,
     /// Lanes that have ended though nobody told them to.
     lanes_lost: usize,
 }
@@ -89,6 +100,7 @@ pub(super) async fn run(driver: Driver) {
         timer: Timer::new(),
         answers: Vec::new(),
         closings: Vec::new(),
+        lanes_leaving: 0,
         lanes_lost: 0,
     };
     let why = poll_fn(|cx| {
@@ -114,8 +126,9 @@ impl ControlTask {
     }
 
     fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<NotWritten> {
+        let yield_at = self.now() + TURN_MAX;
         loop {
-            if self.take_lane_events(cx).is_ready() {
+            if self.take_lane_events(cx, yield_at).is_ready() {
                 return Poll::Ready(NotWritten::DriverLost);
             }
             while let Poll::Ready(Some(command)) = self.commands.poll_recv(cx) {
@@ -130,11 +143,17 @@ impl ControlTask {
             // Time before the socket: what is due now may be asked now.
             let now = self.now();
             self.control.handle_timeout(now);
-            // A connection that was given up is closed before another byte goes out on it.
-            let drained = self.drain_events();
-            let moved = self.poll_socket(cx);
-            if self.drain_events() || drained || moved {
-                continue;
+            // A connection that was given up is closed before another byte goes out on it, so all events come first.
+            let before = self.drain_events(yield_at);
+            let moved = before != Drained::NotAll && self.poll_socket(cx);
+            let after = self.drain_events(yield_at);
+            if moved || (before, after) != (Drained::Nothing, Drained::Nothing) {
+                if self.now() < yield_at {
+                    continue;
+                }
+                // Partitions come and move by the thousand; the clock's task runs on this thread too (rule 16).
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             self.tell_faults();
             self.waiters.answer(&self.control, now, &self.surroundings.shared.clock);
@@ -150,16 +169,22 @@ impl ControlTask {
     }
 
     /// Ready when a lane has ended though nobody told it to: it panicked.
-    fn take_lane_events(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn take_lane_events(&mut self, cx: &mut Context<'_>, yield_at: Moment) -> Poll<()> {
         while let Poll::Ready(Some(told)) = self.from_lanes.poll_recv(cx) {
             match told {
-                FromLane::Report(report) => {
+                FromLane::Report(lane, report) => {
                     if let LaneReport::Released(back) = &report {
                         self.surroundings.shared.slot(back.id()).move_to(Arc::clone(&self.idle));
                     }
                     let now = self.now();
-                    self.control.handle_report(now, report);
+                    self.control.handle_report(now, lane, report);
+                    if now >= yield_at {
+                        // The rest is looked at in the next turn.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                 }
+                FromLane::Left => self.lanes_leaving -= 1,
                 FromLane::Ended => {
                     self.lanes_lost += 1;
                     return Poll::Ready(());
@@ -313,12 +338,15 @@ impl ControlTask {
         self.outgoing.abandon(&*self.surroundings.shared.pool);
     }
 
-    /// Does what the machine asks for; whether that was anything.
-    fn drain_events(&mut self) -> bool {
-        let mut drained = false;
+    /// Does what the machine asks for, for as long as a turn may take.
+    fn drain_events(&mut self, yield_at: Moment) -> Drained {
+        let mut drained = Drained::Nothing;
         while let Some(event) = self.control.poll_event() {
             self.handle_event(event);
-            drained = true;
+            if self.now() >= yield_at {
+                return Drained::NotAll;
+            }
+            drained = Drained::All;
         }
         drained
     }
@@ -331,6 +359,12 @@ impl ControlTask {
             ControlEvent::PartitionsAppeared(topic, partitions) => self.add_partitions(topic, &partitions),
             ControlEvent::TopicMissing(topic, code) => self.topics[topic.0 as usize].set_missing(code),
             ControlEvent::LaneNeeded(lane, address) => self.open_lane(lane, address),
+            ControlEvent::LaneLost(lane) => self.tell_lane(lane, ToLane::Address(None)),
+            ControlEvent::LaneEnded(lane) => {
+                self.tell_lane(lane, ToLane::End);
+                self.lanes.remove(&lane);
+                self.lanes_leaving += 1;
+            }
             ControlEvent::Order(lane, order) => self.tell_lane(lane, ToLane::Order(order)),
             ControlEvent::Ended(partition, ended) => {
                 let shared = &self.surroundings.shared;
@@ -366,7 +400,7 @@ impl ControlTask {
 
     fn open_lane(&mut self, id: LaneId, address: milena_core::metadata::Address) {
         if self.lanes.contains_key(&id) {
-            return self.tell_lane(id, ToLane::Address(address));
+            return self.tell_lane(id, ToLane::Address(Some(address)));
         }
         let (orders, order_queue) = mpsc::unbounded_channel();
         let lane = Lane::new(id, self.settings.lane.clone(), seed());
@@ -391,12 +425,12 @@ impl ControlTask {
         self.surroundings.shared.stop_accepting(why);
         stop.send_replace(Some(why));
         self.end_held(why);
-        let mut running = self.lanes.len() - self.lanes_lost;
+        let mut running = self.lanes.len() + self.lanes_leaving - self.lanes_lost;
         while running > 0 {
             // Never none: this task holds a sender.
             match self.from_lanes.recv().await {
-                Some(FromLane::Report(LaneReport::Released(back))) => self.end_back(*back, why),
-                Some(FromLane::Ended) | None => running -= 1,
+                Some(FromLane::Report(_, LaneReport::Released(back))) => self.end_back(*back, why),
+                Some(FromLane::Ended | FromLane::Left) | None => running -= 1,
                 Some(_) => {}
             }
         }
@@ -434,7 +468,7 @@ impl Drop for ControlTask {
         let why = shared.closed().unwrap_or(NotWritten::DriverLost);
         self.end_held(why);
         while let Ok(told) = self.from_lanes.try_recv() {
-            if let FromLane::Report(LaneReport::Released(back)) = told {
+            if let FromLane::Report(_, LaneReport::Released(back)) = told {
                 self.end_back(*back, why);
             }
         }

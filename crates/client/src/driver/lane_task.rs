@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use milena_core::fault::ConnectionError;
-use milena_core::ids::PartitionId;
+use milena_core::ids::{LaneId, PartitionId};
 use milena_core::metadata::Address;
 use milena_core::producer::back::PartitionBack;
 use milena_core::producer::lane::{Lane, LaneEvent, LaneOrder, LaneReport};
@@ -30,7 +30,10 @@ use crate::slot::PartitionSlot;
 #[derive(Debug)]
 pub(crate) enum ToLane {
     Order(LaneOrder),
-    Address(Address),
+    /// Where the broker is now; absent while nobody knows. Whatever connection there is leads to the wrong place.
+    Address(Option<Address>),
+    /// The broker has left: nothing is led here and nothing will be. The lane ends with its last answer.
+    End,
     #[cfg(test)]
     Panic,
 }
@@ -38,18 +41,20 @@ pub(crate) enum ToLane {
 /// What a lane tells the control task.
 #[derive(Debug)]
 pub(crate) enum FromLane {
-    Report(LaneReport),
+    Report(LaneId, LaneReport),
+    /// The task has ended, as it was told to.
+    Left,
     /// The task has ended.
     Ended,
 }
 
 /// A lane that has more to do goes to the end of the line after this time.
-const TURN_MAX: Duration = Duration::from_millis(1);
+pub(super) const TURN_MAX: Duration = Duration::from_millis(1);
 
 pub(crate) struct LaneTask {
     surroundings: Surroundings,
     lane: Lane,
-    address: Address,
+    address: Option<Address>,
     gate: Arc<Gate<PartitionId>>,
     slots: BTreeMap<PartitionId, Arc<PartitionSlot>>,
     orders: mpsc::UnboundedReceiver<ToLane>,
@@ -58,6 +63,8 @@ pub(crate) struct LaneTask {
     outgoing: Outgoing,
     notified: Vec<PartitionId>,
     timer: Timer,
+    /// It was told to end, and waits for answers.
+    is_ending: bool,
 }
 
 impl LaneTask {
@@ -72,7 +79,7 @@ impl LaneTask {
         Self {
             surroundings,
             lane,
-            address,
+            address: Some(address),
             gate,
             slots: BTreeMap::new(),
             orders,
@@ -81,6 +88,7 @@ impl LaneTask {
             outgoing: Outgoing::default(),
             notified: Vec::new(),
             timer: Timer::new(),
+            is_ending: false,
         }
     }
 
@@ -111,9 +119,15 @@ impl LaneTask {
             loop {
                 match self.orders.poll_recv(cx) {
                     Poll::Ready(Some(order)) => self.obey(order),
-                    Poll::Ready(None) => return Poll::Ready(()),
-                    Poll::Pending => break,
+                    Poll::Ready(None) if !self.is_ending => return Poll::Ready(()),
+                    Poll::Ready(None) | Poll::Pending => break,
                 }
+                if self.now() >= yield_at {
+                    return Self::give_way(cx);
+                }
+            }
+            if self.is_ending && !self.lane.has_unanswered() {
+                return Poll::Ready(());
             }
             self.collect_notified();
             // Time before the socket: what is due now may be sent now.
@@ -123,9 +137,7 @@ impl LaneTask {
                 if self.now() < yield_at {
                     continue;
                 }
-                // The clock's task runs on this thread too, and no deadline waits for a busy lane (rule 16).
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+                return Self::give_way(cx);
             }
             let next = self.lane.poll_timeout().unwrap_or(Moment::NEVER);
             if self.timer.poll_due(next, &self.surroundings.shared.clock, cx).is_ready() {
@@ -135,6 +147,12 @@ impl LaneTask {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// The clock's task runs on this thread too, and no deadline waits for a busy lane (rule 16).
+    fn give_way(cx: &Context<'_>) -> Poll<()> {
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn obey(&mut self, order: ToLane) {
@@ -149,7 +167,15 @@ impl LaneTask {
                     slot.move_to(Arc::clone(&self.gate));
                 }
             }
-            ToLane::Address(address) => self.address = address,
+            ToLane::Address(address) => {
+                let now = self.now();
+                match address.is_some() {
+                    true => self.lane.redial(now),
+                    false => self.lane.handle_disconnected(now, ConnectionError::BrokerUnknown),
+                }
+                self.address = address;
+            }
+            ToLane::End => self.is_ending = true,
             #[cfg(test)]
             ToLane::Panic => panic!("this panic is part of a test"),
         }
@@ -248,7 +274,10 @@ impl LaneTask {
         // over whole counts as never executed (rule 12); and before the next dial, which must not be closed instead.
         self.drain_events();
         if self.lane.poll_dial(now) {
-            self.socket = Socket::dial(&self.address, self.surroundings.connect_timeout);
+            match &self.address {
+                Some(address) => self.socket = Socket::dial(address, self.surroundings.connect_timeout),
+                None => self.lane.handle_disconnected(now, ConnectionError::BrokerUnknown),
+            }
         }
     }
 
@@ -275,8 +304,8 @@ impl LaneTask {
             self.slots.remove(&back.id());
         }
         // Without a control task everything ends; the next turn sees that, but a partition must not get lost on the way.
-        if let Err(returned) = self.control.send(FromLane::Report(report))
-            && let FromLane::Report(LaneReport::Released(back)) = returned.0
+        if let Err(returned) = self.control.send(FromLane::Report(self.lane.id(), report))
+            && let FromLane::Report(_, LaneReport::Released(back)) = returned.0
         {
             self.end_back(*back);
         }
@@ -319,6 +348,6 @@ impl Drop for LaneTask {
             }
         }
         // Whoever listened may be gone.
-        let _ = self.control.send(FromLane::Ended);
+        let _ = self.control.send(if self.is_ending { FromLane::Left } else { FromLane::Ended });
     }
 }

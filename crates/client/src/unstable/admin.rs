@@ -66,7 +66,7 @@ impl Admin {
         }
         loop {
             match self.cluster.topic(&topic.name, until).await? {
-                Some(found) if found.partitions.iter().all(|partition| partition.leader.is_some()) => {
+                Some(found) if found.partitions().iter().all(|partition| partition.leader.is_some()) => {
                     return Ok(describe(found));
                 }
                 // The next look waits for the back-off.
@@ -83,7 +83,7 @@ impl Admin {
             return Err(missing(name));
         }
         while let Some(found) = self.cluster.topic(name, until).await? {
-            if found.id != old.id {
+            if found.id() != old.id() {
                 break;
             }
         }
@@ -221,8 +221,8 @@ fn delete(topic: &str, version: i16) -> DeleteTopicsRequest {
 }
 
 fn describe(topic: TopicMetadata) -> TopicDescription {
-    let leaders = topic.partitions.iter().map(|partition| partition.leader.map(|node| node.0));
-    TopicDescription { id: topic.id, leaders: leaders.collect() }
+    let leaders = topic.partitions().iter().map(|partition| partition.leader.map(|node| node.0));
+    TopicDescription { id: topic.id(), leaders: leaders.collect() }
 }
 
 fn missing(topic: &str) -> AdminError {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use milena_core::backoff::{Backoff, Chance};
-use milena_core::ids::NodeId;
-use milena_core::metadata::{Address, Metadata, TopicMetadata, TopicState};
+use milena_core::ids::{NodeId, PartitionIndex, TopicIndex};
+use milena_core::metadata::{Address, Metadata, MetadataConfig, TopicMetadata};
 use milena_core::time::Moment;
 use milena_wire::messages::metadata::request::MetadataRequest;
 use milena_wire::messages::metadata::response::MetadataResponse;
@@ -54,7 +54,7 @@ impl Cluster {
             bootstrap: parsed.map_err(ClusterError::Config)?,
             client_id: Arc::from(client_id),
             deadline,
-            metadata: Metadata::new(RETRY, METADATA_AGE_MAX),
+            metadata: Metadata::new(METADATA),
             controller: None,
             links: BTreeMap::new(),
             chance: Chance::new(RandomState::new().build_hasher().finish()),
@@ -126,7 +126,7 @@ impl Cluster {
 
     /// Gets new metadata after the back-off that is due, from whoever answers first. `why` is told when the time is over.
     pub(super) async fn refresh(&mut self, mut why: Setback, until: Instant) -> Result<(), ClusterError> {
-        self.metadata.refresh();
+        self.metadata.doubt_brokers();
         loop {
             let wait = self.metadata.poll_timeout().map_or(Duration::ZERO, |due| due.since(self.now()));
             if Instant::now() + wait >= until {
@@ -152,52 +152,59 @@ impl Cluster {
     fn take(&mut self, response: &MetadataResponse) {
         self.controller = (response.controller_id >= 0).then_some(NodeId(response.controller_id));
         let now = self.now();
-        self.metadata.handle_response(now, response, &mut self.chance);
+        // One that is of no use is asked for again after the back-off.
+        let _ = self.metadata.handle_response(now, response, &mut self.chance);
     }
 
     /// A topic as it is now, whatever was known before. None: it does not exist.
     pub(super) async fn topic(&mut self, name: &str, until: Instant) -> Result<Option<TopicMetadata>, ClusterError> {
-        self.metadata.want(Arc::from(name));
+        let topic = self.metadata.want(name);
         let mut why = Setback::NothingNew;
         loop {
+            let now = self.now();
+            self.metadata.doubt(now, topic);
             self.refresh(why, until).await?;
-            match self.metadata.topic(name) {
-                Some(TopicState::Known(known)) => return Ok(Some(known.clone())),
-                Some(TopicState::Missing(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)) => return Ok(None),
-                Some(TopicState::Missing(code)) if !code.is_retriable() => return Err(refused(name, *code)),
-                Some(TopicState::Missing(code)) => why = Setback::Code(*code),
-                Some(TopicState::Wanted) | None => why = Setback::NothingNew,
+            let known = self.metadata.topic(topic);
+            match known.missing() {
+                None if known.partitions().is_empty() => why = Setback::NothingNew,
+                None => return Ok(Some(known.clone())),
+                Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => return Ok(None),
+                Some(code) if !code.is_retriable() => return Err(refused(name, code)),
+                Some(code) => why = Setback::Code(code),
             }
         }
     }
 
     /// The leader of a partition, waited for where there is none.
     pub(super) async fn leader(&mut self, topic: &str, partition: i32, until: Instant) -> Result<Leader, ClusterError> {
-        self.metadata.want(Arc::from(topic));
+        let number = self.metadata.want(topic);
         loop {
-            if let Some(leader) = self.known_leader(topic, partition)? {
+            if let Some(leader) = self.known_leader(number, partition)? {
                 return Ok(leader);
             }
+            let now = self.now();
+            self.metadata.doubt(now, number);
             self.refresh(Setback::NoLeader, until).await?;
         }
     }
 
-    fn known_leader(&self, topic: &str, partition: i32) -> Result<Option<Leader>, ClusterError> {
-        let known = match self.metadata.topic(topic) {
-            Some(TopicState::Known(known)) => known,
-            Some(TopicState::Missing(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)) => {
-                return Err(ClusterError::TopicMissing { topic: topic.into() });
+    fn known_leader(&self, number: TopicIndex, partition: i32) -> Result<Option<Leader>, ClusterError> {
+        let (known, topic) = (self.metadata.topic(number), self.metadata.name(number));
+        match known.missing() {
+            Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => {
+                return Err(ClusterError::TopicMissing { topic: (&**topic).into() });
             }
-            Some(TopicState::Missing(code)) if !code.is_retriable() => return Err(refused(topic, *code)),
-            Some(TopicState::Missing(_) | TopicState::Wanted) | None => return Ok(None),
-        };
-        let found = usize::try_from(partition).ok().and_then(|index| known.partitions.get(index));
-        let partitions = known.partitions.len();
-        let found =
-            found.ok_or_else(|| ClusterError::PartitionMissing { topic: topic.into(), partition, partitions })?;
-        let address = found.leader.and_then(|node| self.metadata.brokers().get(&node));
-        let epoch = found.epoch.0;
-        Ok(address.map(|address| Leader { address: address.clone(), epoch, topic_id: known.id }))
+            Some(code) if !code.is_retriable() => return Err(refused(topic, code)),
+            None if !known.partitions().is_empty() => {}
+            Some(_) | None => return Ok(None),
+        }
+        let partitions = known.partitions().len();
+        if usize::try_from(partition).is_ok_and(|index| index < partitions) {
+            let leader = known.leader(PartitionIndex(partition));
+            let leader = leader.and_then(|(node, epoch)| Some((self.metadata.brokers().get(&node)?.clone(), epoch.0)));
+            return Ok(leader.map(|(address, epoch)| Leader { address, epoch, topic_id: known.id() }));
+        }
+        Err(ClusterError::PartitionMissing { topic: (&**topic).into(), partition, partitions })
     }
 
     fn now(&self) -> Moment {
@@ -219,8 +226,11 @@ fn passing(error: ClusterError) -> Result<Setback, ClusterError> {
     }
 }
 
-/// Short at first: a new topic is visible within tens of milliseconds.
-const RETRY: Backoff = Backoff { initial: Duration::from_millis(20), max: Duration::from_secs(1) };
-
-/// Old metadata is replaced when it is found wrong; nothing here lives long enough for more.
-const METADATA_AGE_MAX: Duration = Duration::from_secs(300);
+/// Asked for again and again while somebody waits: short pauses at first, because a new topic is visible within tens of
+/// milliseconds. What is old is replaced when it is found wrong; nothing here lives long enough for more.
+const METADATA: MetadataConfig = MetadataConfig {
+    retry: Backoff { initial: Duration::from_millis(20), max: Duration::from_secs(1) },
+    max_age: Duration::from_secs(300),
+    doubt: Duration::ZERO,
+    allow_auto_create_topics: false,
+};

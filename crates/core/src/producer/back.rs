@@ -219,6 +219,11 @@ impl PartitionBack {
         self.config.is_idempotent && self.identity.is_none() && !matches!(self.mode, Mode::Renewing(_))
     }
 
+    /// With what it stamps now.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.identity
+    }
+
     /// The producer id that must not be used here again.
     pub fn abandoned(&self) -> Option<ProducerId> {
         self.abandoned

@@ -90,13 +90,13 @@ pub enum LaneOrder {
 #[derive(Debug)]
 pub enum LaneReport {
     /// The lane's broker told its versions; requests can be sent.
-    Connected(LaneId),
+    Connected,
     /// The lane's broker could not be reached, or not any more, for this reason.
-    Disconnected(LaneId, ConnectionError),
+    Disconnected(ConnectionError),
     /// A partition has no producer id; the one that it names must not be used again.
     NeedsIdentity(PartitionId, Option<ProducerId>),
-    /// The cluster may have changed.
-    NeedsMetadata,
+    /// This partition may be led elsewhere; without one, everything here may be.
+    NeedsMetadata(Option<PartitionId>),
     /// A broker that does not lead the partition said who does (KIP-951).
     LeaderHint(PartitionId, LeaderHint),
     /// An answer for a partition that has left; whoever leads it now must hear it.
@@ -413,7 +413,7 @@ impl Lane {
         self.suspects_at = None;
         self.throttle_ends = None;
         let retry_at = now + self.config.reconnect.after(self.failures, &mut self.chance);
-        self.report(LaneReport::NeedsMetadata);
+        self.report(LaneReport::NeedsMetadata(None));
         let Link::Up(connection) = std::mem::replace(&mut self.link, Link::Down { retry_at }) else {
             return self.tell_end(error);
         };
@@ -423,6 +423,19 @@ impl Lane {
                 self.lose_attempt(now, &attempt, unanswered.was_all_written);
             }
         }
+    }
+
+    /// The broker is at another address now: whatever connection there is leads to the wrong place, and the next dial, to the
+    /// right one, waits for nothing.
+    pub fn redial(&mut self, now: Moment) {
+        self.handle_disconnected(now, ConnectionError::Moved);
+        self.failures = 0;
+        self.link = Link::Down { retry_at: now };
+    }
+
+    /// Whether answers may still come; strays too (rule 7).
+    pub fn has_unanswered(&self) -> bool {
+        matches!(&self.link, Link::Up(connection) if connection.in_flight() > 0)
     }
 
     fn lose_attempt(&mut self, now: Moment, attempt: &Attempt, was_all_written: bool) {
@@ -439,7 +452,7 @@ impl Lane {
             held.back.trouble().note(Some(self.id.node), error.attempt_error());
         }
         self.events.push_back(LaneEvent::Disconnected(error.clone()));
-        self.report(LaneReport::Disconnected(self.id, error));
+        self.report(LaneReport::Disconnected(error));
     }
 
     /// So many more bytes were handed to the kernel.
@@ -505,7 +518,7 @@ impl Lane {
         match (connection.waits_since(), self.suspects_at) {
             (None, _) => self.suspects_at = None,
             (Some(_), Some(due)) if due <= now => {
-                self.report(LaneReport::NeedsMetadata);
+                self.report(LaneReport::NeedsMetadata(None));
                 self.suspects_at = Some(now + patience);
             }
             (Some(_), Some(_)) => {}

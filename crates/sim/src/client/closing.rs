@@ -64,7 +64,7 @@ impl Client {
                         self.end_back(stage, *back);
                     }
                 }
-                Mail::ToControl(told) => {
+                Mail::ToControl(_, told) => {
                     if let LaneReport::Released(back) = *told {
                         self.end_back(stage, *back);
                     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use milena_core::fault::ConnectionError;
 use milena_core::ids::TopicIndex;
 use milena_core::producer::control::{ControlEvent, NewPartition};
 use milena_core::producer::front::PartitionFront;
@@ -48,13 +49,23 @@ impl Client {
             ControlEvent::TopicMissing(topic, code) => stage.note(format_args!("{topic} is missing: {code}")),
             ControlEvent::PartitionsAppeared(topic, partitions) => self.add_partitions(stage, topic, &partitions),
             ControlEvent::LaneNeeded(id, address) => {
+                let address = Some(address);
+                if let Some(seat) = self.lanes.get_mut(&id) {
+                    (seat.address, seat.is_ending) = (address, false);
+                    return seat.lane.redial(stage.now);
+                }
                 let scenario = &stage.scenario;
-                let new = || {
-                    let seed = scenario.seed ^ id.node.0 as u64 ^ (u64::from(id.is_slow) << 32);
-                    LaneSeat { lane: Lane::new(id, scenario.lane(), seed), address: address.clone(), link: None }
-                };
-                // A changed address is taken at the next dial.
-                self.lanes.entry(id).or_insert_with(new).address = address.clone();
+                let seed = scenario.seed ^ id.node.0 as u64 ^ (u64::from(id.is_slow) << 32);
+                let lane = Lane::new(id, scenario.lane(), seed);
+                self.lanes.insert(id, LaneSeat { lane, address, link: None, is_ending: false });
+            }
+            ControlEvent::LaneLost(id) => {
+                let seat = self.lanes.get_mut(&id).expect("a lane is needed before it is lost");
+                seat.address = None;
+                seat.lane.handle_disconnected(stage.now, ConnectionError::BrokerUnknown);
+            }
+            ControlEvent::LaneEnded(id) => {
+                self.lanes.get_mut(&id).expect("a lane is needed before it ends").is_ending = true;
             }
             ControlEvent::Ended(_, ended) => conclude(stage, &self.memory, ended),
             ControlEvent::Order(id, order) => {

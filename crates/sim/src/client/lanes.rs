@@ -1,6 +1,7 @@
 //! A lane's turn: what it asks for is carried out, or travels to control.
 
 use bytes::BytesMut;
+use milena_core::fault::ConnectionError;
 use milena_core::ids::{LaneId, NodeId};
 use milena_core::producer::lane::{LaneEvent, LaneReport};
 use milena_core::producer::produce_request::Transmit;
@@ -19,9 +20,15 @@ impl Client {
             self.collect(stage, partition);
         }
         let mut moved = self.obey_lane_events(stage, net, id);
-        if self.lane(id).poll_dial(now) {
-            let seat = self.lanes.get_mut(&id).expect("the lane dials");
-            seat.link = Some(net.dial(stage, Owner::Lane(id), &seat.address));
+        let seat = self.lanes.get_mut(&id).expect("the lane is having its turn");
+        if seat.is_ending && !seat.lane.has_unanswered() {
+            seat.lane.handle_disconnected(now, ConnectionError::BrokerUnknown);
+        }
+        if seat.lane.poll_dial(now) {
+            match &seat.address {
+                Some(address) => seat.link = Some(net.dial(stage, Owner::Lane(id), address)),
+                None => seat.lane.handle_disconnected(now, ConnectionError::BrokerUnknown),
+            }
         }
         moved |= self.write_lane(stage, net, id);
         moved | self.obey_lane_events(stage, net, id)
@@ -65,7 +72,7 @@ impl Client {
                 }
                 let arrival = (stage.now + stage.mail_delay()).max(self.mail_to_control);
                 self.mail_to_control = arrival;
-                stage.at(arrival, Event::Mail(Mail::ToControl(Box::new(report))));
+                stage.at(arrival, Event::Mail(Mail::ToControl(id, Box::new(report))));
             }
         }
     }

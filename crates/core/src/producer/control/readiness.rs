@@ -13,7 +13,7 @@ use super::{Control, Link};
 use crate::connection::ConnectionError;
 use crate::fault::{AddressFault, Faults};
 use crate::ids::{LaneId, NodeId, TopicIndex};
-use crate::metadata::{Address, TopicState};
+use crate::metadata::Address;
 use crate::time::Moment;
 
 /// What is known of who can be reached.
@@ -85,7 +85,7 @@ impl Control {
     /// Somebody is about to ask whether a record could be sent: asks the cluster, unless it just said something.
     pub fn begin_readiness(&mut self, now: Moment) {
         if !self.has_answered_since(now) {
-            self.metadata.refresh();
+            self.metadata.doubt_brokers();
         }
     }
 
@@ -113,14 +113,14 @@ impl Control {
     }
 
     fn topic_readiness(&self, now: Moment, question: ReadyQuestion, topic: TopicIndex) -> Result<(), Unready> {
-        let name = &self.topics[topic.0 as usize].name;
-        let known = match self.metadata.topic(name) {
-            None | Some(TopicState::Wanted) => return Err(Unready::TopicPending),
-            Some(TopicState::Missing(code)) => return Err(Unready::TopicRefused(*code)),
-            Some(TopicState::Known(known)) if known.partitions.is_empty() => return Err(Unready::TopicPending),
-            Some(TopicState::Known(known)) => known,
-        };
-        let leaders = known.partitions.iter().filter_map(|partition| partition.leader);
+        let known = self.metadata.topic(topic);
+        if let Some(code) = known.missing() {
+            return Err(Unready::TopicRefused(code));
+        }
+        if known.partitions().is_empty() {
+            return Err(Unready::TopicPending);
+        }
+        let leaders = known.partitions().iter().filter_map(|partition| partition.leader);
         let mut missed: BTreeMap<NodeId, &Address> = BTreeMap::new();
         for (leader, address) in leaders.filter_map(|leader| self.metadata.brokers().get_key_value(&leader)) {
             if self.is_connected(*leader) {
@@ -148,10 +148,9 @@ impl Control {
     }
 
     fn identity_readiness(&self) -> Result<(), Unready> {
-        match self.identity {
-            Some(_) => Ok(()),
-            None if !self.config.back.is_idempotent => Ok(()),
-            None => Err(Unready::NoProducerId(self.reach.identity_refused)),
+        match self.identities.is_known() || !self.config.back.is_idempotent {
+            true => Ok(()),
+            false => Err(Unready::NoProducerId(self.reach.identity_refused)),
         }
     }
 

@@ -33,6 +33,19 @@ impl StrayAnswer {
     pub(in crate::producer) fn tell(&self, now: Moment, back: &mut PartitionBack, ended: &mut Vec<Ended>) {
         back.handle_stray(now, self.key, &self.answer, ended);
     }
+
+    /// A yes to the first attempt of the first batch.
+    #[cfg(all(test, not(milena_model)))]
+    pub(in crate::producer) fn for_test() -> Self {
+        let answer = verdict::Answer {
+            error: milena_wire::ErrorCode::NONE,
+            base_offset: 0,
+            log_append_time: -1,
+            log_start_offset: 0,
+            bad_records: Vec::new(),
+        };
+        Self { key: AttemptKey { ordinal: 0, number: 1 }, answer }
+    }
 }
 
 /// Which row of the table an answer was, and where its batch stood; for the simulation.
@@ -69,7 +82,7 @@ impl Lane {
                 }
                 self.is_connected = true;
                 self.failures = 0;
-                self.events.push_back(LaneEvent::Report(LaneReport::Connected(self.id)));
+                self.events.push_back(LaneEvent::Report(LaneReport::Connected));
             }
             let Some(answer) = connection.poll_answer() else { return };
             self.suspects_at = None;
@@ -141,7 +154,7 @@ impl Lane {
 
     pub(super) fn act(&mut self, partition: PartitionId, effects: Effects) {
         if effects.refresh_metadata {
-            self.report(LaneReport::NeedsMetadata);
+            self.report(LaneReport::NeedsMetadata(Some(partition)));
         }
         if let Some(producer_id) = effects.used_elsewhere {
             self.report(LaneReport::ProducerIdUsedElsewhere(producer_id));

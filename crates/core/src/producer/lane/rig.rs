@@ -326,11 +326,11 @@ impl Rig {
         match event {
             LaneEvent::Ended(id, ended) => self.conclude(id, ended),
             LaneEvent::Report(LaneReport::NeedsIdentity(id, abandoned)) => self.needs_identity.push((id, abandoned)),
-            LaneEvent::Report(LaneReport::NeedsMetadata) => self.metadata_wanted += 1,
+            LaneEvent::Report(LaneReport::NeedsMetadata(_)) => self.metadata_wanted += 1,
             LaneEvent::Report(LaneReport::Released(back)) => self.released.push(*back),
-            LaneEvent::Report(LaneReport::Connected(_)) => self.connections += 1,
+            LaneEvent::Report(LaneReport::Connected) => self.connections += 1,
             // The same as the event of its name.
-            LaneEvent::Report(LaneReport::Disconnected(..)) => {}
+            LaneEvent::Report(LaneReport::Disconnected(_)) => {}
             LaneEvent::Report(report) => self.reports.push(report),
             LaneEvent::Disconnected(error) => {
                 self.faults.push(error);

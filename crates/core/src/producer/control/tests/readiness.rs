@@ -1,7 +1,8 @@
 //! Whether a record could be sent now.
 
 use super::*;
-use crate::producer::control::{ReadyQuestion, Unready};
+use crate::producer::testbed::Peer;
+use rig::{fast, lost};
 
 impl Rig {
     fn question(&mut self, topic: Option<TopicIndex>) -> ReadyQuestion {
@@ -59,11 +60,11 @@ fn readiness_is_about_now() {
     let mut rig = Rig::new(&["a"]);
     rig.turn();
     rig.connect();
-    rig.answer_metadata(1, &[]);
+    rig.answer(&metadata(1, &[]));
     assert_eq!(rig.readiness(None), Ok(()));
     rig.wait(MAX_AGE / 2);
     assert_eq!((rig.asked.len(), rig.readiness(None).is_ok()), (0, false), "it is asked again");
-    rig.answer_metadata(1, &[]);
+    rig.answer(&metadata(1, &[]));
     assert_eq!(rig.readiness(None), Ok(()));
     rig.lose("reset");
     assert_eq!(unreachable(rig.readiness(None))[0], ("a:9092".to_owned(), lost("reset")));
@@ -72,7 +73,7 @@ fn readiness_is_about_now() {
     rig.wait(PAUSE);
     let question = rig.question(None);
     assert!(rig.control.readiness(rig.now, question).is_err(), "it was reached, and has said nothing yet");
-    rig.answer_metadata(1, &[]);
+    rig.answer(&metadata(1, &[]));
     assert_eq!(rig.control.readiness(rig.now, question), Ok(()));
 }
 
@@ -81,7 +82,7 @@ fn a_cluster_that_had_no_time_to_answer_is_ready_unless_it_keeps_something_waiti
     let mut rig = Rig::new(&["a"]);
     rig.turn();
     rig.connect();
-    rig.answer_metadata(1, &[]);
+    rig.answer(&metadata(1, &[]));
     rig.wait(MAX_AGE / 2);
     let question = rig.question(None);
     assert_eq!(rig.verdict(question), Ok(()), "no time was given");
@@ -97,16 +98,15 @@ fn a_topic_needs_a_leader_that_is_reached_and_a_producer_id() {
     let mut rig = Rig::new(&["a"]);
     rig.turn();
     rig.connect();
-    rig.answer_metadata(1, &[]);
+    rig.answer(&metadata(1, &[]));
     rig.control.want_topic("t");
     assert_eq!(rig.readiness(T), Err(Unready::TopicPending));
     rig.turn();
-    rig.answer_metadata(1, &[-1]);
+    rig.answer(&metadata(1, &[-1]));
     assert_eq!(rig.readiness(T), Err(Unready::NoLeader));
-    rig.refresh(1, &[1, 2]);
+    rig.refresh(&metadata(1, &[1, 2]));
     let question = rig.question(T);
     let second = Duration::from_secs(1);
-    let fast = |node| LaneId::fast(NodeId(node));
     rig.now = rig.now + second / 2;
     rig.control.handle_lane_disconnected(rig.now, fast(1), lost("refused"));
     rig.control.handle_lane_disconnected(rig.now, fast(1), lost("refused again"));
@@ -116,12 +116,11 @@ fn a_topic_needs_a_leader_that_is_reached_and_a_producer_id() {
     assert_eq!(told, [("b1", 2, &lost("refused again")), ("b2", 1, &pending)]);
     rig.control.handle_lane_connected(fast(2));
     assert_eq!(rig.verdict(question), Err(Unready::NoProducerId(None)));
-    rig.control.handle_report(rig.now, LaneReport::NeedsIdentity(PartitionId(0), None));
-    rig.turn();
+    rig.need_identity(0, None);
     rig.answer_identity(31, -1);
     let refused = Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     assert_eq!(rig.readiness(T), Err(Unready::NoProducerId(refused)));
-    rig.wait(PAUSE);
+    rig.wait(Duration::from_secs(7));
     rig.answer_identity(0, 7);
     let question = rig.question(T);
     assert_eq!(rig.verdict(question), Ok(()));
@@ -138,11 +137,10 @@ fn a_topic_that_is_refused_says_with_which_code_and_comes_when_it_is_there() {
     for code in [ErrorCode::TOPIC_AUTHORIZATION_FAILED, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION] {
         let mut refused = metadata(0, &[]);
         refused.topics[0].error_code = code.0;
-        let asked = rig.pop(ApiKey::METADATA);
-        rig.receive(&asked.answer(&refused));
+        rig.answer(&refused);
         assert_eq!(rig.readiness(T), Err(Unready::TopicRefused(code)));
         rig.wait(PAUSE);
     }
-    rig.answer_metadata(1, &[1]);
+    rig.answer(&metadata(1, &[1]));
     assert!(matches!(rig.readiness(T), Err(Unready::LeadersUnreachable(_))));
 }

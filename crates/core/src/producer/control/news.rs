@@ -1,0 +1,155 @@
+//! What answers and lanes say of brokers and topics, and who must hear of it.
+//!
+//! Always holds: the work is proportional to what changed; partitions that a change concerns are queued, not looked at.
+
+use std::sync::Arc;
+
+use milena_wire::ErrorCode;
+use milena_wire::messages::metadata::response::MetadataResponse;
+
+use super::{Control, ControlEvent, ControlPartition, NewPartition, Place};
+use crate::connection::ConnectionError;
+use crate::ids::{LaneId, LeaderEpoch, PartitionId, PartitionIndex, TopicIndex};
+use crate::metadata::{Changes, TopicChange, Useless};
+use crate::producer::back::{PartitionBack, TopicRef};
+use crate::producer::lane::{LaneOrder, LeaderHint};
+use crate::producer::trouble::Trouble;
+use crate::time::Moment;
+
+impl Control {
+    /// A partition's leader may be another one.
+    pub(super) fn doubt_partition(&mut self, now: Moment, partition: PartitionId) {
+        let topic = self.partition(partition).topic;
+        self.metadata.doubt(now, topic);
+    }
+
+    /// Everything that is led over this lane may be led elsewhere.
+    pub(super) fn doubt_lane(&mut self, now: Moment, id: LaneId) {
+        self.metadata.doubt_brokers();
+        // A lane says so once for each of its requests; one walk through the partitions is enough.
+        let Some(lane) = self.lanes.get_mut(&id).filter(|lane| !lane.is_doubted) else { return };
+        lane.is_doubted = true;
+        let mut last = None;
+        for partition in &self.partitions {
+            let is_led = matches!(partition.place, Place::Lane { lane, .. } if lane == id);
+            if is_led && last.replace(partition.topic) != Some(partition.topic) {
+                self.metadata.doubt(now, partition.topic);
+            }
+        }
+    }
+
+    /// A broker that does not lead the partition says who does (KIP-951).
+    pub(super) fn take_hint(&mut self, now: Moment, id: PartitionId, hint: LeaderHint) {
+        let (topic, index) = (self.partition(id).topic, self.partition(id).index);
+        let has_address = hint.address.is_some();
+        if !self.metadata.take_hint(topic, index, hint.leader, hint.epoch, hint.address) {
+            return;
+        }
+        if has_address {
+            self.review_lanes();
+        } else if !self.metadata.brokers().contains_key(&hint.leader) {
+            self.metadata.doubt(now, topic);
+        }
+        self.look_at(id);
+    }
+
+    /// On an error this broker is left for another one.
+    pub(super) fn take_metadata(&mut self, now: Moment, response: &MetadataResponse) -> Result<(), ConnectionError> {
+        if self.metadata.is_of_another_cluster(response) {
+            self.meet_another_cluster(response)?;
+        }
+        let changes = match self.metadata.handle_response(now, response, &mut self.chance) {
+            Ok(changes) => changes,
+            Err(Useless::NoBrokers) => return Err(ConnectionError::KnowsNoBrokers),
+            Err(Useless::Refused(code)) => {
+                if code == ErrorCode::REBOOTSTRAP_REQUIRED {
+                    self.rebootstrap();
+                }
+                return Err(ConnectionError::MetadataRefused(code.into()));
+            }
+        };
+        self.end_round(now);
+        self.events.push_back(ControlEvent::Reached);
+        self.take_changes(changes);
+        Ok(())
+    }
+
+    /// An address that was given to one broker may be another's now (KIP-1242); the configured ones say what cluster is meant.
+    fn meet_another_cluster(&mut self, response: &MetadataResponse) -> Result<(), ConnectionError> {
+        if !self.is_at_bootstrap() {
+            let name = |id: Option<&str>| Arc::from(id.unwrap_or_default());
+            return Err(ConnectionError::OtherCluster {
+                expected: name(self.metadata.cluster_id().map(|id| &**id)),
+                found: name(response.cluster_id.as_deref()),
+            });
+        }
+        self.metadata.forget_cluster();
+        self.identities.forget();
+        for number in 0..self.partitions.len() {
+            self.partitions[number].epoch = LeaderEpoch(-1);
+            // One that is not in a lane has sent nothing.
+            if let Place::Lane { lane, .. } = self.partitions[number].place {
+                self.order(lane, LaneOrder::ClusterChanged(PartitionId(number as u32)));
+            }
+        }
+        self.rebootstrap();
+        Ok(())
+    }
+
+    fn take_changes(&mut self, changes: Changes) {
+        if changes.brokers {
+            self.review_lanes();
+        }
+        for (topic, change) in changes.topics {
+            self.take_topic(topic, change);
+        }
+    }
+
+    fn take_topic(&mut self, number: TopicIndex, change: TopicChange) {
+        if let Some(code) = change.missing {
+            self.events.push_back(ControlEvent::TopicMissing(number, code));
+        }
+        let topic = &mut self.topics[number.0 as usize];
+        topic.generation += u32::from(change.is_recreated);
+        let is_news_to_all = std::mem::replace(&mut topic.missing, change.missing) != change.missing;
+        if is_news_to_all || change.is_recreated {
+            self.enqueue_topic(number);
+        }
+        if change.has_grown {
+            self.add_partitions(number);
+        }
+        for index in change.moved {
+            self.enqueue(self.topics[number.0 as usize].partitions[index.0 as usize]);
+        }
+    }
+
+    fn add_partitions(&mut self, number: TopicIndex) {
+        let told = self.metadata.topic(number);
+        let topic_ref = TopicRef { name: Arc::clone(self.metadata.name(number)), id: told.id() };
+        let count = told.partitions().len();
+        let topic = &mut self.topics[number.0 as usize];
+        let mut appeared = Vec::with_capacity(count.saturating_sub(topic.partitions.len()));
+        for index in topic.partitions.len()..count {
+            let id = PartitionId(self.partitions.len() as u32);
+            let (index, trouble) = (PartitionIndex(index as i32), Trouble::new());
+            appeared.push(NewPartition { id, index, trouble: Arc::clone(&trouble) });
+            let new = appeared.last().expect("one was just added");
+            let back = PartitionBack::new(new, topic_ref.clone(), self.config.back);
+            self.partitions.push(ControlPartition {
+                topic: number,
+                index,
+                trouble,
+                place: Place::Here(Box::new(back)),
+                epoch: LeaderEpoch(-1),
+                generation: topic.generation,
+                is_slow: false,
+                is_queued: true,
+            });
+            topic.partitions.push(id);
+            self.queue.push_back(id);
+        }
+        if !appeared.is_empty() {
+            self.events.push_back(ControlEvent::PartitionsAppeared(number, appeared));
+        }
+    }
+}

@@ -40,9 +40,9 @@
 //!
 //! | what | effect |
 //! |---|---|
-//! | [`freeze`](Cluster::freeze), [`thaw`](Cluster::thaw) | SIGSTOP and SIGCONT: nothing is read, answered or copied; fenced after the session timeout; wakes with old beliefs |
-//! | [`stop`](Cluster::stop), [`start`](Cluster::start) | SIGTERM or SIGKILL, and a new process: connections close, logs stay, the producer cache keeps last batches |
-//! | [`lag`](Cluster::lag) | a follower copies late, or not at all: acks=all waits and times out, the ISR shrinks, `min.insync.replicas` counts |
+//! | [`freeze`](Cluster::freeze), [`thaw`](Cluster::thaw) | SIGSTOP, SIGCONT: nothing is read, answered or copied; fenced after a while; wakes with old beliefs |
+//! | [`stop`](Cluster::stop), [`start`](Cluster::start) | SIGTERM, SIGKILL, a new process: connections close, logs stay, last batches are known |
+//! | [`lag`](Cluster::lag) | a follower copies late or never: acks=all waits, the ISR shrinks, `min.insync.replicas` counts |
 //! | [`move_leader`](Cluster::move_leader) | another replica in sync leads, under the next epoch |
 //! | [`throttle`](Cluster::throttle) | answers carry a throttle time, and their connections are muted so long |
 //! | [`age_metadata`](Cluster::age_metadata) | a node answers Metadata as of some time ago |

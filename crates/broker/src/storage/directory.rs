@@ -1,7 +1,9 @@
 //! Storage in a folder: raw batches as on Kafka's disk, a catalogue, a lock, and the address while serving.
 //!
-//! `DIR/.lock` is locked by the one process that writes. `DIR/catalogue` is replaced by rename, so it is always whole. `DIR/TOPIC-N/00000000000000000000.log`
-//! holds the batches of partition N; in a cluster of several nodes, `DIR/node-ID/TOPIC-N/…` those of one node. `DIR/address` says where the owner serves; without the lock it means nothing.
+//! `DIR/.lock` is locked by the one process that writes. `DIR/catalogue` is replaced by rename, so it is always whole.
+//! `DIR/TOPIC-N/00000000000000000000.log` holds the batches of partition N; in a cluster of several nodes,
+//! `DIR/node-ID/TOPIC-N/00000000000000000000.log` those of one node. `DIR/address` says where the owner's first node serves;
+//! without the lock it means nothing.
 //! The catalogue is the truth about topics: it is saved after a topic's files are made and before they are removed, so a folder
 //! that it does not name is what a crash left of a creation or a deletion.
 

@@ -12,9 +12,17 @@ use crate::client::{Batch, P0, produce};
 use crate::restart::Folder;
 use crate::server::{PATIENCE, Socket, start};
 
-/// Three nodes that notice a silent one soon, with a topic `orders` of one partition, led by node 1.
+/// Three nodes with Kafka's timeouts, and a topic `orders` of one partition, led by node 1.
 fn three() -> Broker {
-    let options = BrokerOptions { session_timeout: Duration::from_millis(200), ..BrokerOptions::default() };
+    three_with(BrokerOptions::default())
+}
+
+/// The same, but a silent node is noticed soon.
+fn three_that_notice() -> Broker {
+    three_with(BrokerOptions { session_timeout: Duration::from_millis(200), ..BrokerOptions::default() })
+}
+
+fn three_with(options: BrokerOptions) -> Broker {
     let broker = start(options.nodes(3));
     broker.create_topic("orders", 1).expect("the topic is new");
     broker
@@ -83,7 +91,7 @@ fn ports_are_the_next_in_a_row_from_one_that_is_named() {
 
 #[test]
 fn frozen_node_is_silent_replaced_and_wakes_with_what_was_sent() {
-    let broker = three();
+    let broker = three_that_notice();
     let mut quiet = to(&broker, 1);
     assert_eq!(produced(&mut quiet, "a"), (ErrorCode::NONE, 0));
     assert!(broker.freeze(NodeId(1)));
@@ -97,7 +105,8 @@ fn frozen_node_is_silent_replaced_and_wakes_with_what_was_sent() {
     for socket in [&mut quiet, &mut late] {
         let (code, base_offset) = received(socket);
         assert_eq!(code, ErrorCode::NOT_LEADER_OR_FOLLOWER);
-        assert!((1..=2).contains(&base_offset), "it was appended by a leader of the past");
+        // Appended by a leader of the past, or read after it had caught up: the thread may have been held up.
+        assert!(matches!(base_offset, -1 | 1 | 2), "{base_offset}");
     }
     assert_eq!((values(&broker), broker.leader_epoch("orders", P0)), (2, Some(1)));
 }
@@ -143,7 +152,7 @@ fn stopped_node_closes_refuses_and_is_back_on_its_port() {
 
 #[test]
 fn killed_leader_is_replaced_after_the_session_timeout() {
-    let broker = three();
+    let broker = three_that_notice();
     assert_eq!(produced(&mut to(&broker, 1), "a"), (ErrorCode::NONE, 0));
     assert!(broker.stop_node(NodeId(1), Stop::Kill));
     wait_for_leader(&broker, 2);

@@ -26,8 +26,8 @@ pub(crate) type Handler = Arc<dyn Fn(&DeliveryReport<'_>) + Send + Sync>;
 /// ```
 ///
 /// Times build on each other: `produce_timeout` < `request_timeout` ≤ `delivery_timeout` ≤ half of
-/// `producer_id_expiration`, and `deadline` ≤ `delivery_timeout`. [`crate::Producer::new`] checks that once, and the error
-/// says what to change.
+/// `producer_id_expiration`. [`crate::Producer::new`] checks that once, and the error says what to change. `deadline` is
+/// free: from nothing to days.
 #[derive(Clone)]
 pub struct ProducerConfig {
     bootstrap_servers: Vec<String>,
@@ -35,6 +35,7 @@ pub struct ProducerConfig {
     linger: Duration,
     batch_size: usize,
     buffer_memory: usize,
+    partition_memory_share: f64,
     max_request_size: usize,
     acks: Acks,
     idempotence: bool,
@@ -65,6 +66,7 @@ impl ProducerConfig {
             linger: Duration::from_millis(5),
             batch_size: 1_000_000,
             buffer_memory: 32 * 1024 * 1024,
+            partition_memory_share: 0.5,
             max_request_size: 1024 * 1024,
             acks: Acks::All,
             idempotence: true,
@@ -119,6 +121,18 @@ impl ProducerConfig {
         self
     }
 
+    /// How much of `buffer_memory` one partition may hold, as a part of what the others leave: above 0, at most 1. Default
+    /// 0.5: one partition that makes no progress holds at most half of the memory, two a third each, nine a tenth each, and
+    /// as much is left for all others. Callers of a partition that holds its share wait or are refused with
+    /// [`crate::SendRefused::PartitionFull`]; those of others are not held up. Raising it gives a single busy partition more
+    /// of the memory and leaves less to the others when it stops; 1 lets one take all. An empty partition always has room
+    /// for its first record, as long as there is any.
+    #[must_use]
+    pub fn partition_memory_share(mut self, share: f64) -> Self {
+        self.partition_memory_share = share;
+        self
+    }
+
     /// A record that is larger alone in its batch is refused at once. Default 1 MiB, as brokers do (`max.message.bytes`).
     /// `max.request.size`; librdkafka's `message.max.bytes`.
     #[must_use]
@@ -157,15 +171,17 @@ impl ProducerConfig {
     }
 
     /// How long after `send` every record has its outcome at the latest, whatever brokers and network do; in steps of
-    /// 10 ms. Default 30 s. Raising it makes callers wait longer in an outage; lowering it makes more outcomes `Unknown`.
+    /// 10 ms, from nothing to days. Default 30 s. [`crate::Record::deadline`] sets it for one record. Raising it makes
+    /// callers wait longer in an outage; lowering it makes more outcomes `Unknown`.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// How long a batch whose callers were released is sent again to settle their fates. Default 120 s. Raising it
-    /// settles more fates after long outages and holds their memory longer.
+    /// How long a batch is sent again, counted from its first record, to settle the fates of callers who were released.
+    /// Default 120 s. A batch somebody still waits for is never given up, so with a longer `deadline` that counts. Raising
+    /// it settles more fates after long outages and holds their memory longer.
     #[must_use]
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
         self.delivery_timeout = timeout;
@@ -290,6 +306,7 @@ impl fmt::Debug for ProducerConfig {
             .field("linger", &self.linger)
             .field("batch_size", &self.batch_size)
             .field("buffer_memory", &self.buffer_memory)
+            .field("partition_memory_share", &self.partition_memory_share)
             .field("max_request_size", &self.max_request_size)
             .field("acks", &self.acks)
             .field("idempotence", &self.idempotence)

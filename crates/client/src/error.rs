@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use milena_core::fault::{self, ConnectionError};
 use milena_core::metadata::Address;
-use milena_core::producer::outcome::KafkaError;
+use milena_core::producer::outcome::{KafkaError, NotWritten};
 
 use crate::clock::Clock;
 use crate::record::Record;
@@ -38,6 +38,9 @@ pub enum SendRefused {
     MetadataPending,
     /// `buffer_memory` is used up, or others wait for room; from `send`: until the deadline ended.
     BufferFull,
+    /// The record's partition holds its share of `buffer_memory` (`partition_memory_share`), or others wait for that; of a
+    /// record without a key: every partition. From `send`: until the deadline ended. Other partitions have room.
+    PartitionFull,
     /// The record alone is larger than `max_request_size`.
     RecordTooLarge {
         /// Bytes of a batch with this record alone.
@@ -52,6 +55,10 @@ pub enum SendRefused {
 }
 
 impl SendRefused {
+    pub(crate) fn by_close(why: NotWritten) -> Self {
+        if why == NotWritten::DriverLost { Self::DriverLost } else { Self::Closed }
+    }
+
     /// Whether the topic's partitions were not known.
     pub(crate) fn is_about_metadata(&self) -> bool {
         match self {
@@ -60,7 +67,9 @@ impl SendRefused {
             | Self::TopicNotAuthorized
             | Self::TopicRefused(_)
             | Self::MetadataPending => true,
-            Self::BufferFull | Self::RecordTooLarge { .. } | Self::Closed | Self::DriverLost => false,
+            Self::BufferFull | Self::PartitionFull | Self::RecordTooLarge { .. } | Self::Closed | Self::DriverLost => {
+                false
+            }
         }
     }
 }
@@ -77,7 +86,7 @@ impl<'a> SendError<'a> {
 
     /// Whether the same call may succeed later.
     pub fn is_retriable(&self) -> bool {
-        self.reason.is_about_metadata() || self.reason == SendRefused::BufferFull
+        self.reason.is_about_metadata() || matches!(self.reason, SendRefused::BufferFull | SendRefused::PartitionFull)
     }
 
     /// The record, to be sent again.
@@ -104,6 +113,11 @@ impl fmt::Display for SendError<'_> {
                 f,
                 "no room for a record of topic {topic}: buffer_memory is used up; send slower, wait for outcomes, or \
                  raise it"
+            ),
+            SendRefused::PartitionFull => write!(
+                f,
+                "no room for a record of topic {topic}: its partition holds its share of buffer_memory, \
+                 partition_memory_share; see why the partition is slow, or raise one of them"
             ),
             SendRefused::RecordTooLarge { size, limit } => write!(
                 f,

@@ -71,10 +71,12 @@ mod pool;
 mod producer;
 mod record;
 mod report;
+mod room;
 mod shared;
 mod slot;
 mod topic;
 mod turns;
+mod waiting;
 
 pub use config::{ConfigError, ProducerConfig};
 pub use error::{AddressFault, InvalidTopic, ReadyError, SendError, SendRefused};

@@ -1,24 +1,26 @@
-//! The memory of a producer: pooled chunks, counted against `buffer_memory`.
+//! The memory of a producer: pooled chunks, counted against `buffer_memory` and against each partition's share of it.
 //!
-//! Always holds: what is held never passes the limit (but for the moment of a rewrite); memory that is given back wakes
-//! the first of those who wait for it.
+//! Always holds: what batches hold never passes the limit (but for the moment of a rewrite); memory that is given back
+//! wakes the first of those who wait for it and can have it.
 //!
-//! Left out: the appending itself, which the first in the queue tries again.
+//! Left out: the appending itself, which the one who has the turn tries again.
 
+use milena_core::producer::account::{Account, Full, Share, Tight};
 use milena_core::producer::batch::{CHUNK_BYTES_MAX, Chunk, ChunkSource};
 use milena_core::sync::Mutex;
 use milena_core::sync::atomic::{AtomicUsize, Ordering, fence};
 
-use crate::turns::TurnQueue;
+use crate::room::{Gauge, RoomQueue};
 
 #[derive(Debug)]
 pub(crate) struct ChunkPool {
     limit: usize,
+    share: Share,
     held: AtomicUsize,
     /// One list of free chunks per class.
     free: [Mutex<Vec<Vec<u8>>>; CLASSES.len()],
     /// Those who wait for room.
-    pub(crate) room: TurnQueue,
+    pub(crate) room: RoomQueue,
 }
 
 /// Thin partitions hold little, thick ones have few pieces; powers of four keep the waste of a batch's last chunk bounded.
@@ -28,48 +30,35 @@ const CLASSES: [usize; 4] = [1024, 4 * 1024, 16 * 1024, CHUNK_BYTES_MAX];
 const FREE_CHUNKS_MAX: usize = 64;
 
 impl ChunkPool {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, held: AtomicUsize::new(0), free: CLASSES.map(|_| Mutex::new(Vec::new())), room: TurnQueue::new() }
+    pub(crate) fn new(limit: usize, share: Share) -> Self {
+        let free = CLASSES.map(|_| Mutex::new(Vec::new()));
+        Self { limit, share, held: AtomicUsize::new(0), free, room: RoomQueue::new() }
     }
 
-    /// Bytes that batches hold now.
+    /// Bytes that batches and reports hold now.
     pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::SeqCst)
     }
 
-    fn refund(&self, bytes: usize) {
-        let held = self.held.fetch_sub(bytes, Ordering::SeqCst) - bytes;
-        // An eighth of the buffer at once: waking for every chunk would cost more than the chunk is worth.
-        let is_worth_it = held == 0 || held + self.limit / 8 <= self.limit;
-        if is_worth_it {
-            // Either the one who waits sees this refund in its next try, or this sees that it waits.
-            fence(Ordering::SeqCst);
-            self.room.wake_first();
-        }
-    }
-}
-
-impl ChunkSource for ChunkPool {
-    fn take(&self, bytes: usize) -> Option<Vec<u8>> {
-        let class = CLASSES.iter().position(|size| *size >= bytes)?;
-        if !self.charge(CLASSES[class]) {
-            return None;
-        }
-        let free = self.free[class].lock().pop();
-        Some(free.unwrap_or_else(|| Vec::with_capacity(CLASSES[class])))
-    }
-
-    fn charge(&self, bytes: usize) -> bool {
-        // Never above the limit, not even for a moment: `refund` would take that for memory in use and wake nobody.
-        let more = |held: usize| held.checked_add(bytes).filter(|held| *held <= self.limit);
-        self.held.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
-    }
-
-    fn charge_always(&self, bytes: usize) {
+    /// Counts memory that is no batch's, and must be counted whatever the limit.
+    pub(crate) fn hold(&self, bytes: usize) {
         self.held.fetch_add(bytes, Ordering::SeqCst);
     }
 
-    fn give(&self, chunk: Chunk) {
+    /// It is held no more.
+    pub(crate) fn let_go(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::SeqCst);
+        self.wake_next();
+    }
+
+    fn wake_next(&self) {
+        // Either the one who waits sees this refund in its next try, or this sees that it waits.
+        fence(Ordering::SeqCst);
+        self.room.wake_next(self);
+    }
+
+    /// Takes a chunk back, and tells nobody yet.
+    fn put_back(&self, account: &Account, chunk: Chunk) {
         let bytes = chunk.bytes_held();
         if let Chunk::Pooled(mut pooled) = chunk
             && let Some(class) = CLASSES.iter().position(|size| *size == bytes)
@@ -80,6 +69,58 @@ impl ChunkSource for ChunkPool {
                 free.push(pooled);
             }
         }
-        self.refund(bytes);
+        account.subtract(bytes);
+        self.held.fetch_sub(bytes, Ordering::SeqCst);
+    }
+}
+
+impl Gauge for ChunkPool {
+    fn room(&self, account: Option<&Account>) -> usize {
+        let held = self.held();
+        match account {
+            Some(account) => self.share.room(self.limit, held, account.held()),
+            None => self.limit.saturating_sub(held),
+        }
+    }
+}
+
+impl ChunkSource for ChunkPool {
+    fn take(&self, account: &Account, bytes: usize) -> Result<Vec<u8>, Full> {
+        let class =
+            CLASSES.iter().position(|size| *size >= bytes).expect("nobody asks for more than the largest chunk");
+        self.charge(account, CLASSES[class])?;
+        let free = self.free[class].lock().pop();
+        Ok(free.unwrap_or_else(|| Vec::with_capacity(CLASSES[class])))
+    }
+
+    fn charge(&self, account: &Account, bytes: usize) -> Result<(), Full> {
+        // A partition's takes come one after the other, under its front's lock.
+        let held = self.held();
+        let tight =
+            Tight { room: self.share.room(self.limit, held, account.held()), free: self.limit.saturating_sub(held) };
+        // Never above the limit, not even for a moment: whoever looks would take that for memory in use.
+        let more = |held: usize| held.checked_add(bytes).filter(|held| *held <= self.limit);
+        if bytes <= tight.free && bytes > tight.room {
+            return Err(Full::Share(tight));
+        }
+        let charged = self.held.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
+        charged.map_err(|_| Full::Buffer)?;
+        account.add(bytes);
+        Ok(())
+    }
+
+    fn charge_always(&self, account: &Account, bytes: usize) {
+        account.add(bytes);
+        self.hold(bytes);
+    }
+
+    fn give(&self, account: &Account, chunk: Chunk) {
+        self.put_back(account, chunk);
+        self.wake_next();
+    }
+
+    fn give_all(&self, account: &Account, chunks: Vec<Chunk>) {
+        chunks.into_iter().for_each(|chunk| self.put_back(account, chunk));
+        self.wake_next();
     }
 }

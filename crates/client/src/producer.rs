@@ -69,7 +69,7 @@ impl Producer {
     /// Checks the configuration and starts the driver, which connects by itself. Does not wait; see [`Self::ready`].
     pub fn new(config: ProducerConfig) -> Result<Self, ConfigError> {
         let settings = config.check()?;
-        let pool = Arc::new(ChunkPool::new(settings.buffer_memory));
+        let pool = Arc::new(ChunkPool::new(settings.buffer_memory, settings.memory_share));
         let (commands, command_queue) = mpsc::unbounded_channel();
         let reports_posted = settings.handler.is_some();
         let shared = Arc::new(Shared::new(Arc::clone(&pool), settings.front, commands, reports_posted));

@@ -1,7 +1,10 @@
 //! What a caller hands in: a record that borrows.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use milena_core::producer::front::{Due, RecordRef, Value};
+use milena_core::time::Moment;
 use milena_wire::records::RecordHeader;
 
 /// A record to be sent. Key, headers and value are borrowed; the producer copies them, or links a large [`Bytes`] value.
@@ -17,6 +20,7 @@ pub struct Record<'a> {
     value: Payload<'a>,
     headers: Vec<RecordHeader<'a>>,
     timestamp: Option<i64>,
+    deadline: Option<Duration>,
     tag: u64,
 }
 
@@ -44,7 +48,7 @@ impl<'a> Record<'a> {
     }
 
     fn with(value: Payload<'a>) -> Self {
-        Self { key: None, value, headers: Vec::new(), timestamp: None, tag: 0 }
+        Self { key: None, value, headers: Vec::new(), timestamp: None, deadline: None, tag: 0 }
     }
 
     /// Records with the same key go to the same partition (murmur2, as the Java client chooses).
@@ -68,6 +72,16 @@ impl<'a> Record<'a> {
         self
     }
 
+    /// How long after the call the record has its outcome at the latest, instead of [`crate::ProducerConfig::deadline`];
+    /// from nothing to days. Zero waits for nothing: the record is not written unless it is claimed within 10 ms.
+    /// Records of one batch may have different deadlines. Costs some 50 bytes beside `buffer_memory` until the batch
+    /// ends; a batch with a far deadline is sent again until then, so it holds its memory longer.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
     /// A number of the caller's that comes back in the record's [`crate::DeliveryReport`]. Default 0.
     #[must_use]
     pub fn tag(mut self, tag: u64) -> Self {
@@ -79,8 +93,13 @@ impl<'a> Record<'a> {
         self.tag
     }
 
+    pub(crate) fn own_deadline(&self) -> Option<Duration> {
+        self.deadline
+    }
+
+    /// As the front takes it, called at this moment.
     #[inline]
-    pub(crate) fn as_ref(&self) -> RecordRef<'_> {
+    pub(crate) fn at(&self, called: Moment) -> RecordRef<'_> {
         RecordRef {
             key: self.key,
             value: match &self.value {
@@ -90,7 +109,7 @@ impl<'a> Record<'a> {
             },
             headers: &self.headers,
             timestamp: self.timestamp,
-            due: Due::Configured,
+            due: self.deadline.map_or(Due::Configured, |deadline| Due::Own(called + deadline)),
         }
     }
 }

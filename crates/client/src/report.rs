@@ -2,8 +2,8 @@
 //! the design: a blocking handler must not delay a release).
 //!
 //! Always holds: every posted record is reported exactly once; the memory of a batch goes back after the
-//! reports of its end, so unread reports slow down who posts. Reports of records that were released at their deadline hold
-//! no memory back.
+//! reports of its end, so unread reports slow down who posts. Reports of records that were released at their deadline are
+//! counted themselves until they are read, so that a slow handler cannot pile them up while brokers are away.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -47,8 +47,25 @@ pub(crate) struct ReportSlice {
     pub(crate) slot: Arc<PartitionSlot>,
     pub(crate) completion: Arc<BatchCompletion>,
     pub(crate) posted: Vec<Posted>,
-    /// Of a batch that has ended.
-    pub(crate) memory: Option<Body>,
+    pub(crate) holds: Holds,
+}
+
+/// What is counted against `buffer_memory` until a slice is reported.
+#[derive(Debug)]
+pub(crate) enum Holds {
+    /// The memory of a batch that has ended, unless a request that is still being written holds it.
+    Batch(Option<Body>),
+    /// The slice itself: its batch's memory is needed for the next attempt, or was given back.
+    Slice,
+}
+
+/// What a slice needs beside its records: its place in the queue, and a part of its batch's completion.
+const SLICE_BYTES: usize = 512;
+
+impl ReportSlice {
+    fn own_bytes(&self) -> usize {
+        SLICE_BYTES + self.posted.len() * size_of::<Posted>()
+    }
 }
 
 /// The driver's end: hands slices to the reporting thread, or, without a handler, only gives memory back.
@@ -70,12 +87,19 @@ impl Reporter {
     pub(crate) fn report(&self, slice: ReportSlice) {
         match &self.slices {
             Some(slices) if !slice.posted.is_empty() => {
+                if let Holds::Slice = slice.holds {
+                    self.pool.hold(slice.own_bytes());
+                }
                 // The thread ends only after every reporter is gone.
                 if let Err(returned) = slices.send(slice) {
-                    give_back(&self.pool, returned.0.memory);
+                    give_back(&self.pool, returned.0);
                 }
             }
-            _ => give_back(&self.pool, slice.memory),
+            _ => {
+                if let Holds::Batch(Some(body)) = slice.holds {
+                    body.give_back(&*self.pool);
+                }
+            }
         }
     }
 }
@@ -94,7 +118,7 @@ impl ReportWork {
             for posted in &slice.posted {
                 self.report(&slice, *posted);
             }
-            give_back(&self.pool, slice.memory);
+            give_back(&self.pool, slice);
         }
     }
 
@@ -106,8 +130,11 @@ impl ReportWork {
     }
 }
 
-fn give_back(pool: &ChunkPool, memory: Option<Body>) {
-    if let Some(body) = memory {
-        body.give_back(pool);
+fn give_back(pool: &ChunkPool, slice: ReportSlice) {
+    let own_bytes = slice.own_bytes();
+    match slice.holds {
+        Holds::Slice => pool.let_go(own_bytes),
+        Holds::Batch(Some(body)) => body.give_back(pool),
+        Holds::Batch(None) => {}
     }
 }

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::error::{AddressFault, ReadyError};
 use crate::gate::Gate;
 use crate::pool::ChunkPool;
-use crate::report::{ReportSlice, Reporter};
+use crate::report::{Holds, ReportSlice, Reporter};
 use crate::slot::{PartitionSlot, Watch};
 use crate::turns::TurnQueue;
 
@@ -221,7 +221,7 @@ impl Shared {
             slot: Arc::clone(slot),
             completion: concluded.completion,
             posted: concluded.posted,
-            memory: concluded.memory,
+            holds: Holds::Batch(concluded.memory),
         });
     }
 }

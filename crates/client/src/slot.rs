@@ -4,6 +4,8 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use milena_core::ids::PartitionId;
+use milena_core::producer::account::Account;
+use milena_core::producer::batch::SealReason;
 use milena_core::producer::completion::BatchCompletion;
 use milena_core::producer::front::{AppendError, Appended, Notice, PartitionFront, RecordRef, Reply, WhenFull};
 use milena_core::sync::Mutex;
@@ -17,6 +19,8 @@ use crate::pool::ChunkPool;
 #[repr(align(128))]
 pub(crate) struct PartitionSlot {
     front: Mutex<PartitionFront>,
+    /// Of the front.
+    account: Arc<Account>,
     id: PartitionId,
     topic: Arc<str>,
     /// Of the lane that leads the partition; of the control task while none does.
@@ -49,11 +53,25 @@ impl PartitionSlot {
         gate: Arc<Gate<PartitionId>>,
         watch: Arc<Gate<Watch>>,
     ) -> Self {
-        Self { front: Mutex::new(front), id, topic, gate: Mutex::new(gate), watch }
+        let account = Arc::clone(front.account());
+        Self { front: Mutex::new(front), account, id, topic, gate: Mutex::new(gate), watch }
     }
 
     pub(crate) fn id(&self) -> PartitionId {
         self.id
+    }
+
+    /// What the partition holds of the memory.
+    pub(crate) fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    /// A caller waits for this partition to hold less: if most of it lies in the batch that fills, it would wait on itself.
+    pub(crate) fn relieve_pressure(&self) {
+        let held = self.account.held();
+        if self.with_front(|front| front.open_bytes() * 2 >= held && front.seal(SealReason::Memory)) {
+            self.collect_now();
+        }
     }
 
     pub(crate) fn topic_name(&self) -> &str {
@@ -86,7 +104,9 @@ impl PartitionSlot {
             Err(refused) => {
                 drop(front);
                 match refused {
-                    AppendError::BatchFull(notice) | AppendError::BufferFull(notice) => self.tell(notice, None),
+                    AppendError::BatchFull(notice)
+                    | AppendError::BufferFull(notice)
+                    | AppendError::ShareFull(notice, _) => self.tell(notice, None),
                     AppendError::Closed | AppendError::TooLarge { .. } => {}
                 }
                 Err(refused)

@@ -1,24 +1,23 @@
 //! The handle through which records of one topic are sent, and which partition each goes to.
 
-use std::future::poll_fn;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
+use milena_core::producer::account::Tight;
 use milena_core::producer::completion::Delivery;
-use milena_core::producer::front::{AppendError, Appended, Due, RecordRef, Reply, WhenFull};
-use milena_core::producer::outcome::NotWritten;
-use milena_core::time::{Moment, Now};
+use milena_core::producer::front::{AppendError, Appended, Due, Notice, RecordRef, Reply, WhenFull};
+use milena_core::time::Now;
 use milena_wire::{ErrorCode, murmur2};
 
 use crate::error::{ReadyError, SendError, SendRefused};
 use crate::producer::Handle;
 use crate::record::Record;
+use crate::room::{Ahead, Gauge, Target};
 use crate::shared::{Shared, TopicShared};
-use crate::slot::{CallerWaker, PartitionSlot, Watch};
-use crate::turns::{Ticket, TurnQueue};
+use crate::slot::PartitionSlot;
+use crate::waiting::{Refused, Turn};
 
 /// Sends records to one topic; from [`crate::Producer::topic`].
 ///
@@ -80,8 +79,8 @@ impl Topic {
     )]
     pub fn try_send<'a>(&self, record: Record<'a>) -> Result<Delivery, SendError<'a>> {
         let now = self.shared().clock.now();
-        self.accept(now, record.as_ref(), Reply::Handle, Rights::None, |appended| appended.delivery())
-            .map_err(|reason| SendError::new(&self.shared.name, reason, record))
+        self.accept(now, record.at(now.moment), Reply::Handle, Rights::None, |appended| appended.delivery())
+            .map_err(|refused| SendError::new(&self.shared.name, refused.why, record))
     }
 
     /// Accepts the record, waiting for room and for the topic's partitions if need be, at most until its deadline.
@@ -102,8 +101,8 @@ impl Topic {
     pub fn post<'a>(&self, record: Record<'a>) -> Result<(), SendError<'a>> {
         let now = self.shared().clock.now();
         let reply = self.reply_for(&record);
-        self.accept(now, record.as_ref(), reply, Rights::None, |_| ())
-            .map_err(|reason| SendError::new(&self.shared.name, reason, record))
+        self.accept(now, record.at(now.moment), reply, Rights::None, |_| ())
+            .map_err(|refused| SendError::new(&self.shared.name, refused.why, record))
     }
 
     /// As [`Self::post`], waiting for room and for the topic's partitions if need be, at most until the record's deadline.
@@ -130,27 +129,30 @@ impl Topic {
     ) -> Result<T, SendRefused> {
         let shared = self.shared();
         let now = shared.clock.now();
-        let due = now.moment + shared.front.deadline;
         // A deadline counts from this call, not from the end of the wait.
-        let record = RecordRef { due: Due::Waited(due), ..record.as_ref() };
+        let due = now.moment + record.own_deadline().unwrap_or(shared.front.deadline);
+        let waited = if record.own_deadline().is_some() { Due::Own(due) } else { Due::Waited(due) };
+        let record = RecordRef { due: waited, ..record.at(now.moment) };
         let mut decided = self.accept(now, record, reply, Rights::None, &take);
         // Partitions come first: who waits for a topic must not hold up those who wait for room.
         // Those who have waited for it stand before whoever comes when it is just known.
         let stands_behind = is_full(&decided) && self.shared.arrivals.has_waiters();
         let arrival = if is_pending(&decided) || stands_behind {
-            let mut arrival = Turn::join(shared, &self.shared.arrivals, due);
-            decided = arrival.wait(|now| self.accept(now, record, reply, Rights::Arrival, &take), is_pending).await;
+            let mut arrival = Turn::for_arrival(shared, &self.shared.arrivals, due);
+            let attempt = |now| self.accept(now, record, reply, Rights::Arrival, &take);
+            decided = arrival.wait(attempt, is_pending, || self.why_behind()).await;
             Some(arrival)
         } else {
             None
         };
         if !is_full(&decided) {
-            return decided;
+            return decided.map_err(|refused| refused.why);
         }
         // The place for room is taken before the other is left, so that nobody gets in between.
-        let mut room = Turn::join(shared, &shared.pool.room, due);
+        let mut room = Turn::for_room(shared, self.target(record.key), due);
         drop(arrival);
-        room.wait(|now| self.accept_with_room(now, record, reply, &take), is_full).await
+        let attempt = |now| self.accept_with_room(now, record, reply, &take);
+        room.wait(attempt, is_full, || SendRefused::BufferFull).await.map_err(|refused| refused.why)
     }
 
     fn accept_with_room<T>(
@@ -159,12 +161,28 @@ impl Topic {
         record: RecordRef<'_>,
         reply: Reply,
         take: impl Fn(&Appended<'_>) -> T,
-    ) -> Result<T, SendRefused> {
+    ) -> Result<T, Refused> {
         let decided = self.accept(now, record, reply, Rights::Room, take);
-        if is_full(&decided) {
-            self.shared().relieve_pressure();
+        if let Err(refused) = &decided {
+            match (&refused.why, self.keyed(record.key)) {
+                (SendRefused::PartitionFull, Some(slot)) => slot.relieve_pressure(),
+                (SendRefused::PartitionFull | SendRefused::BufferFull, _) => self.shared().relieve_pressure(),
+                _ => {}
+            }
         }
         decided
+    }
+
+    /// The partition of a record with a key.
+    #[inline]
+    fn keyed(&self, key: Option<&[u8]>) -> Option<&Arc<PartitionSlot>> {
+        let partitions = self.shared.partitions();
+        let count = NonZeroU32::new(partitions.len() as u32)?;
+        Some(&partitions[murmur2::partition_for_key(key?, count) as usize])
+    }
+
+    fn target(&self, key: Option<&[u8]>) -> Target {
+        self.keyed(key).map(|slot| (slot.id(), Arc::clone(slot.account())))
     }
 
     #[inline]
@@ -175,29 +193,45 @@ impl Topic {
         reply: Reply,
         rights: Rights,
         take: impl FnOnce(&Appended<'_>) -> T,
-    ) -> Result<T, SendRefused> {
+    ) -> Result<T, Refused> {
         let partitions = self.shared.partitions();
-        let Some(count) = NonZeroU32::new(partitions.len() as u32) else { return Err(self.why_pending()) };
-        let must_queue = match rights {
-            Rights::None => self.shared().pool.room.has_waiters() || self.shared.arrivals.has_waiters(),
-            Rights::Arrival => self.shared().pool.room.has_waiters(),
-            Rights::Room => false,
-        };
-        if must_queue {
-            return Err(self.shared().closed().map_or(SendRefused::BufferFull, refused_by_close));
+        if partitions.is_empty() {
+            return Err(self.why_pending().into());
         }
-        let appended = match record.key {
-            Some(key) => {
-                let slot = &partitions[murmur2::partition_for_key(key, count) as usize];
-                slot.append(now, &self.shared().pool, record, reply, WhenFull::OpenNext, take)
-            }
-            None => self.append_sticky(now, partitions, record, reply, take),
+        let keyed = self.keyed(record.key);
+        let pool = &self.shared().pool;
+        if rights == Rights::None && self.shared.arrivals.has_waiters() {
+            return Err(self.refused_behind(Ahead::Room));
+        }
+        if rights != Rights::Room
+            && let Some(ahead) = pool.room.must_wait(keyed.map(|slot| slot.id()), &**pool)
+        {
+            return Err(self.refused_behind(ahead));
+        }
+        let appended = match keyed {
+            Some(slot) => slot.append(now, pool, record, reply, WhenFull::OpenNext, take),
+            None => self.append_sticky(now, partitions, record, reply, rights, take),
         };
-        appended.map_err(|error| self.refusal(error))
+        appended.map_err(|error| self.refusal(error, record.key))
+    }
+
+    #[cold]
+    fn refused_behind(&self, ahead: Ahead) -> Refused {
+        let why = match (self.shared().closed(), ahead) {
+            (Some(why), _) => SendRefused::by_close(why),
+            (None, Ahead::Room) => SendRefused::BufferFull,
+            (None, Ahead::Partition) => SendRefused::PartitionFull,
+        };
+        why.into()
+    }
+
+    /// Of a caller who stands behind others when its deadline ends.
+    fn why_behind(&self) -> SendRefused {
+        if self.shared.partitions().is_empty() { self.why_pending() } else { SendRefused::BufferFull }
     }
 
     /// A batch that is full or was sent lets the next record move to the next partition, instead of leaving a thin
-    /// batch behind on this one.
+    /// batch behind on this one. So does a partition that holds its share of the memory, or that somebody waits for.
     #[inline]
     fn append_sticky<T>(
         &self,
@@ -205,36 +239,50 @@ impl Topic {
         partitions: &[Arc<PartitionSlot>],
         record: RecordRef<'_>,
         reply: Reply,
+        rights: Rights,
         take: impl FnOnce(&Appended<'_>) -> T,
     ) -> Result<T, AppendError> {
         let pool = &self.shared().pool;
         let count = partitions.len() as u32;
         let place = self.sticky.load(Ordering::Relaxed) % count;
-        if count == 1 {
-            return partitions[0].append(now, pool, record, reply, WhenFull::OpenNext, take);
-        }
-        let when_full = if self.sticky_used.load(Ordering::Relaxed) { WhenFull::OnlyOpen } else { WhenFull::Refuse };
         let mut take = Some(take);
-        let once = |appended: &Appended<'_>| (take.take().expect("a record is accepted once"))(appended);
-        match partitions[place as usize].append(now, pool, record, reply, when_full, once) {
-            Err(AppendError::BatchFull(_)) => {}
-            Err(error) => return Err(error),
-            Ok(taken) => {
-                if when_full == WhenFull::Refuse {
-                    self.sticky_used.store(true, Ordering::Relaxed);
+        let mut once = |appended: &Appended<'_>| (take.take().expect("a record is accepted once"))(appended);
+        let mut when_full = match self.sticky_used.load(Ordering::Relaxed) {
+            _ if count == 1 => WhenFull::OpenNext,
+            true => WhenFull::OnlyOpen,
+            false => WhenFull::Refuse,
+        };
+        let mut tight = Tight { room: 0, free: pool.room(None) };
+        let tries = if rights == Rights::Room { count } else { count.min(TRIES_MAX) };
+        for step in 0..=tries {
+            let place = (place + step) % count;
+            let slot = &partitions[place as usize];
+            if step == 1 {
+                when_full = WhenFull::OpenNext;
+            }
+            if pool.room.waits_for(slot.id()) {
+                continue;
+            }
+            match slot.append(now, pool, record, reply, when_full, &mut once) {
+                Err(AppendError::BatchFull(_)) => {}
+                Err(AppendError::ShareFull(_, found)) => tight.free = tight.free.min(found.free),
+                Err(error) => return Err(error),
+                Ok(taken) => {
+                    if step > 0 {
+                        self.sticky.store(place, Ordering::Relaxed);
+                    } else if when_full == WhenFull::Refuse {
+                        self.sticky_used.store(true, Ordering::Relaxed);
+                    }
+                    return Ok(taken);
                 }
-                return Ok(taken);
             }
         }
-        let next = (place + 1) % count;
-        self.sticky.store(next, Ordering::Relaxed);
-        let take = take.take().expect("the record was not accepted yet");
-        partitions[next as usize].append(now, pool, record, reply, WhenFull::OpenNext, take)
+        Err(AppendError::ShareFull(Notice::Nothing, tight))
     }
 
     fn why_pending(&self) -> SendRefused {
         if let Some(why) = self.shared().closed() {
-            return refused_by_close(why);
+            return SendRefused::by_close(why);
         }
         match self.shared.missing() {
             Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => SendRefused::TopicMissing,
@@ -248,18 +296,21 @@ impl Topic {
     }
 
     #[cold]
-    fn refusal(&self, error: AppendError) -> SendRefused {
-        match error {
+    fn refusal(&self, error: AppendError, key: Option<&[u8]>) -> Refused {
+        let why = match error {
             AppendError::TooLarge { size, limit } => SendRefused::RecordTooLarge { size, limit },
-            AppendError::Closed => self.shared().closed().map_or(SendRefused::Closed, refused_by_close),
+            AppendError::Closed => self.shared().closed().map_or(SendRefused::Closed, SendRefused::by_close),
             AppendError::BufferFull(_) | AppendError::BatchFull(_) => SendRefused::BufferFull,
-        }
+            AppendError::ShareFull(_, tight) => {
+                return Refused { why: SendRefused::PartitionFull, tight: Some((self.target(key), tight)) };
+            }
+        };
+        why.into()
     }
 }
 
-fn refused_by_close(why: NotWritten) -> SendRefused {
-    if why == NotWritten::DriverLost { SendRefused::DriverLost } else { SendRefused::Closed }
-}
+/// Partitions that a record without a key tries, for a caller who does not wait; one who waits tries all.
+const TRIES_MAX: u32 = 64;
 
 /// Whom a record may overtake.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -272,80 +323,10 @@ enum Rights {
     Room,
 }
 
-fn is_pending<T>(decided: &Result<T, SendRefused>) -> bool {
-    matches!(decided, Err(refused) if refused.is_about_metadata())
+fn is_pending<T>(decided: &Result<T, Refused>) -> bool {
+    matches!(decided, Err(refused) if refused.why.is_about_metadata())
 }
 
-fn is_full<T>(decided: &Result<T, SendRefused>) -> bool {
-    matches!(decided, Err(SendRefused::BufferFull))
-}
-
-/// A caller's place in a queue, until its deadline.
-struct Turn<'a> {
-    shared: &'a Shared,
-    queue: &'a TurnQueue,
-    ticket: Ticket,
-    due: Moment,
-    /// What the driver's clock knows of this caller.
-    watched: Option<Arc<CallerWaker>>,
-}
-
-impl<'a> Turn<'a> {
-    fn join(shared: &'a Shared, queue: &'a TurnQueue, due: Moment) -> Self {
-        Self { shared, queue, ticket: queue.enqueue(), due, watched: None }
-    }
-
-    /// Tries whenever it is this caller's turn and something has changed, until an attempt does not have to wait. At the
-    /// deadline the attempt's own refusal is the answer.
-    async fn wait<T>(
-        &mut self,
-        attempt: impl Fn(Now) -> Result<T, SendRefused>,
-        must_wait: impl Fn(&Result<T, SendRefused>) -> bool,
-    ) -> Result<T, SendRefused> {
-        poll_fn(|cx| {
-            let is_first = self.queue.is_first(self.ticket, cx.waker());
-            let now = self.shared.clock.now();
-            let is_late = self.due <= now.moment;
-            if let Some(why) = self.shared.closed() {
-                return Poll::Ready(Err(refused_by_close(why)));
-            }
-            if is_first {
-                let decided = attempt(now);
-                if is_late || !must_wait(&decided) {
-                    return Poll::Ready(decided);
-                }
-            } else if is_late {
-                return Poll::Ready(Err(SendRefused::BufferFull));
-            }
-            self.watch_deadline(cx);
-            Poll::Pending
-        })
-        .await
-    }
-
-    fn watch_deadline(&mut self, cx: &mut Context<'_>) {
-        let Some(watched) = &self.watched else {
-            let watched = Arc::new(CallerWaker::new(cx.waker().clone()));
-            self.shared.watch.push_for(Watch::Caller(self.due, Arc::downgrade(&watched)), self.due);
-            self.watched = Some(watched);
-            return;
-        };
-        let mut known = watched.lock();
-        if known.will_wake(cx.waker()) {
-            return;
-        }
-        let old = std::mem::replace(&mut *known, cx.waker().clone());
-        drop(known);
-        drop(old);
-        // The clock may have woken the old one in between; it does so only once.
-        if self.due <= self.shared.clock.moment() {
-            cx.waker().wake_by_ref();
-        }
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.queue.leave(self.ticket);
-    }
+fn is_full<T>(decided: &Result<T, Refused>) -> bool {
+    matches!(decided, Err(refused) if matches!(refused.why, SendRefused::BufferFull | SendRefused::PartitionFull))
 }

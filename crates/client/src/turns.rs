@@ -78,17 +78,6 @@ impl TurnQueue {
         }
     }
 
-    /// What the first waits for may be there.
-    pub(crate) fn wake_first(&self) {
-        if !self.has_waiters() {
-            return;
-        }
-        let first = self.inner.lock().queue.front_mut().and_then(|waiter| waiter.waker.take());
-        if let Some(waker) = first {
-            waker.wake();
-        }
-    }
-
     /// What everybody must know has changed.
     pub(crate) fn wake_all(&self) {
         let woken: Vec<Waker> = self.inner.lock().queue.iter_mut().filter_map(|waiter| waiter.waker.take()).collect();

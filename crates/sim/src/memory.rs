@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use milena_core::producer::account::{Account, Full, Share, Tight};
 use milena_core::producer::batch::{CHUNK_BYTES_MAX, Chunk, ChunkSource};
 
 #[derive(Debug)]
@@ -25,30 +26,33 @@ impl Memory {
 }
 
 impl ChunkSource for Memory {
-    fn take(&self, bytes: usize) -> Option<Vec<u8>> {
-        let class = CLASSES.iter().position(|size| *size >= bytes)?;
-        if !self.charge(CLASSES[class]) {
-            return None;
-        }
+    fn take(&self, account: &Account, bytes: usize) -> Result<Vec<u8>, Full> {
+        let class = CLASSES.iter().position(|size| *size >= bytes).ok_or(Full::Buffer)?;
+        self.charge(account, CLASSES[class])?;
         let pooled = self.free.borrow_mut()[class].pop();
-        Some(pooled.unwrap_or_else(|| Vec::with_capacity(CLASSES[class])))
+        Ok(pooled.unwrap_or_else(|| Vec::with_capacity(CLASSES[class])))
     }
 
-    fn charge(&self, bytes: usize) -> bool {
-        let held = self.held.get() + bytes;
-        let fits = held <= self.limit;
-        if fits {
-            self.held.set(held);
+    fn charge(&self, account: &Account, bytes: usize) -> Result<(), Full> {
+        if self.held.get() + bytes > self.limit {
+            return Err(Full::Buffer);
         }
-        fits
+        let room = Share::default().room(self.limit, self.held.get(), account.held());
+        if bytes > room {
+            return Err(Full::Share(Tight { room, free: self.limit - self.held.get() }));
+        }
+        self.charge_always(account, bytes);
+        Ok(())
     }
 
-    fn charge_always(&self, bytes: usize) {
+    fn charge_always(&self, account: &Account, bytes: usize) {
+        account.add(bytes);
         self.held.set(self.held.get() + bytes);
     }
 
-    fn give(&self, chunk: Chunk) {
+    fn give(&self, account: &Account, chunk: Chunk) {
         let bytes = chunk.bytes_held();
+        account.subtract(bytes);
         let held = self.held.get().checked_sub(bytes).expect("no more is given back than was taken");
         self.held.set(held);
         if let Chunk::Pooled(mut pooled) = chunk

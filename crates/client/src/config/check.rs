@@ -7,6 +7,7 @@ use std::time::Duration;
 use milena_core::backoff::Backoff;
 use milena_core::connection::ConnectionConfig;
 use milena_core::metadata::Address;
+use milena_core::producer::account::Share;
 use milena_core::producer::back::BackConfig;
 use milena_core::producer::control::ControlConfig;
 use milena_core::producer::front::FrontConfig;
@@ -53,6 +54,7 @@ impl ProducerConfig {
                 deadline: self.deadline,
             },
             buffer_memory: self.buffer_memory,
+            memory_share: Share::new(self.partition_memory_share).expect("it was just checked"),
             connect_timeout: self.connect_timeout,
             runtime: self.runtime,
             handler: self.handler,
@@ -75,6 +77,10 @@ impl ProducerConfig {
         relation(
             self.buffer_memory >= self.max_request_size.saturating_add(BUFFER_SPARE),
             "buffer_memory must hold at least one record of max_request_size and 128 KiB more",
+        )?;
+        relation(
+            Share::new(self.partition_memory_share).is_some(),
+            "partition_memory_share must be above 0 and at most 1, which lets one partition take all of buffer_memory",
         )?;
         relation(self.client_id.len() <= i16::MAX as usize, "client_id must be at most 32767 bytes")
     }
@@ -107,10 +113,6 @@ impl ProducerConfig {
              request_timeout or raise delivery_timeout",
         )?;
         relation(
-            self.deadline <= self.delivery_timeout,
-            "delivery_timeout must not be shorter than deadline: raise delivery_timeout or lower deadline",
-        )?;
-        relation(
             self.delivery_timeout <= self.horizon(),
             "delivery_timeout must be at most half of producer_id_expiration (24 h, 12 h by default), because later brokers \
              may have forgotten the producer: lower delivery_timeout, or raise producer_id_expiration with the brokers' \
@@ -138,6 +140,7 @@ pub(crate) struct Settings {
     pub(crate) lane: LaneConfig,
     pub(crate) front: FrontConfig,
     pub(crate) buffer_memory: usize,
+    pub(crate) memory_share: Share,
     pub(crate) connect_timeout: Duration,
     /// Of the application, to serve connections.
     pub(crate) runtime: Option<Handle>,
@@ -236,8 +239,6 @@ mod tests {
             (config().produce_timeout(second * 10), "lower produce_timeout or raise request_timeout"),
             (config().produce_timeout(Duration::ZERO), "produce_timeout must be at least"),
             (config().request_timeout(second * 121), "lower request_timeout or raise delivery_timeout"),
-            (config().delivery_timeout(second * 29), "raise delivery_timeout or lower deadline"),
-            (config().deadline(second * 121), "raise delivery_timeout or lower deadline"),
             (config().delivery_timeout(second * 86_400), "producer.id.expiration.ms"),
             (config().producer_id_expiration(second * 200), "producer.id.expiration.ms"),
             (config().acks(Acks::Leader), "set idempotence(false)"),
@@ -252,6 +253,8 @@ mod tests {
             (config().metadata_max_age(Duration::ZERO), "metadata_max_age"),
             (config().buffer_memory(1024), "buffer_memory"),
             (config().max_request_size(1), "max_request_size"),
+            (config().partition_memory_share(0.0), "partition_memory_share"),
+            (config().partition_memory_share(1.5), "partition_memory_share"),
             (config().batch_size(0), "batch_size"),
         ] {
             let text = error(config).to_string();

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::callers::Callers;
 use crate::gate::Gate;
-use crate::report::{ReportSlice, Reporter};
+use crate::report::{Holds, ReportSlice, Reporter};
 use crate::shared::Shared;
 use crate::slot::{PartitionSlot, Watch};
 
@@ -150,7 +150,7 @@ impl Deadlines {
             let _ = self.dead.send(Arc::clone(&slot));
         }
         if !posted.is_empty() {
-            self.reporter.report(ReportSlice { slot, completion, posted, memory: None });
+            self.reporter.report(ReportSlice { slot, completion, posted, holds: Holds::Slice });
         }
     }
 }

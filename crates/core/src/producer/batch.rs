@@ -11,6 +11,7 @@ use bytes::Bytes;
 use milena_wire::crc32c;
 use milena_wire::records::{self, BatchHeader, RewrittenBody};
 
+use super::account::{Account, Full};
 use super::completion::{BatchCompletion, Dropped};
 use crate::ids::{Identity, Sequence};
 use crate::time::{Moment, Tick};
@@ -46,30 +47,43 @@ impl Chunk {
 
 /// Where the memory of batches comes from and goes back to; what is held counts against `buffer_memory`.
 pub trait ChunkSource {
-    /// An empty pooled chunk with room for at least `bytes`, which is at most [`CHUNK_BYTES_MAX`]; none when the buffer is full.
-    fn take(&self, bytes: usize) -> Option<Vec<u8>>;
-    /// Counts memory that is not pooled: a large record, a linked value. False when the buffer is full.
-    fn charge(&self, bytes: usize) -> bool;
+    /// An empty pooled chunk with room for at least `bytes`, which is at most [`CHUNK_BYTES_MAX`], for this partition.
+    fn take(&self, account: &Account, bytes: usize) -> Result<Vec<u8>, Full>;
+    /// Counts memory that is not pooled: a large record, a linked value.
+    fn charge(&self, account: &Account, bytes: usize) -> Result<(), Full>;
     /// Counts memory that replaces some that was just given back; may pass the limit for a moment.
-    fn charge_always(&self, bytes: usize);
-    /// Takes a chunk back.
-    fn give(&self, chunk: Chunk);
+    fn charge_always(&self, account: &Account, bytes: usize);
+    /// Takes a chunk back from the partition that it was given to.
+    fn give(&self, account: &Account, chunk: Chunk);
+    /// As [`Self::give`], for many.
+    fn give_all(&self, account: &Account, chunks: Vec<Chunk>) {
+        chunks.into_iter().for_each(|chunk| self.give(account, chunk));
+    }
 }
 
 /// The largest pooled chunk.
 pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
 
 /// The records of a batch as they go over the wire.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Body {
     chunks: Vec<Chunk>,
     len: usize,
+    /// Of the partition that holds the memory.
+    account: Arc<Account>,
 }
 
 impl Body {
-    pub(super) fn new(chunks: Vec<Chunk>) -> Self {
+    pub(super) fn new(chunks: Vec<Chunk>, account: Arc<Account>) -> Self {
         let len = chunks.iter().map(|chunk| chunk.as_slice().len()).sum();
-        Self { chunks, len }
+        Self { chunks, len, account }
+    }
+
+    /// One piece instead, counted for the same partition.
+    fn replaced_by(&self, bytes: Vec<u8>, source: &(impl ChunkSource + ?Sized)) -> Self {
+        let chunk = Chunk::Large(bytes);
+        source.charge_always(&self.account, chunk.bytes_held());
+        Self::new(vec![chunk], Arc::clone(&self.account))
     }
 
     /// Bytes on the wire.
@@ -94,7 +108,7 @@ impl Body {
 
     /// Ends the body and gives its memory back.
     pub fn give_back(self, source: &(impl ChunkSource + ?Sized)) {
-        self.chunks.into_iter().for_each(|chunk| source.give(chunk));
+        source.give_all(&self.account, self.chunks);
     }
 
     fn checksum(&self) -> u32 {
@@ -177,10 +191,8 @@ impl SealedBatch {
         // Wraps as the deltas do: a caller may set the largest and the smallest timestamp in one batch.
         self.max_timestamp = self.base_timestamp.wrapping_add(rewritten.max_timestamp_delta);
         self.body_crc = None;
-        let rewritten = Chunk::Large(rewritten.bytes);
-        let charged = rewritten.bytes_held();
-        std::mem::replace(&mut self.body, Body::new(vec![rewritten])).give_back(chunks);
-        chunks.charge_always(charged);
+        let rewritten = self.body.replaced_by(rewritten.bytes, chunks);
+        std::mem::replace(&mut self.body, rewritten).give_back(chunks);
         self.pack();
     }
 
@@ -341,9 +353,7 @@ impl StampedBatch {
     fn replace_body(&mut self, rewritten: RewrittenBody, chunks: &(impl ChunkSource + ?Sized)) {
         self.facts.count = rewritten.record_count;
         self.facts.max_timestamp = self.facts.base_timestamp.wrapping_add(rewritten.max_timestamp_delta);
-        let chunk = Chunk::Large(rewritten.bytes);
-        chunks.charge_always(chunk.bytes_held());
-        let body = Body::new(vec![chunk]);
+        let body = self.body.replaced_by(rewritten.bytes, chunks);
         self.facts.body_crc = body.checksum();
         self.header = self.facts.header(self.stamp, body.len());
         // A request that is still being written gives the old body's memory back itself.
@@ -364,7 +374,7 @@ impl StampedBatch {
             header: self.header,
             stamp: Stamp { sequence: self.stamp.sequence.next(half), ..self.stamp },
             facts: self.facts,
-            body: Arc::new(Body::default()),
+            body: Arc::new(Body::new(Vec::new(), Arc::clone(&whole.account))),
             completion: Arc::clone(&self.completion),
             records: middle..self.records.end,
             surgery: Surgery::None,

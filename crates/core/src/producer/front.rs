@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use milena_wire::records::{BATCH_HEADER_BYTES, RecordHeader, RecordLayout};
 
+use super::account::{Account, Full, Tight};
 use super::batch::{Body, CHUNK_BYTES_MAX, Chunk, ChunkSource, SealReason, SealedBatch};
 use super::completion::{BatchCompletion, Delivery, Posted};
 use super::trouble::Trouble;
@@ -137,6 +138,8 @@ impl Appended<'_> {
 pub enum AppendError {
     /// No memory within `buffer_memory`. The notice may still say that a batch sealed.
     BufferFull(Notice),
+    /// The partition holds its share of the memory. The notice may still say that a batch sealed.
+    ShareFull(Notice, Tight),
     /// No batch fills that could take the record, and [`WhenFull`] does not let it open one. The notice may say that a
     /// full one sealed.
     BatchFull(Notice),
@@ -155,6 +158,7 @@ impl fmt::Display for AppendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BufferFull(_) => f.write_str("buffer_memory is used up"),
+            Self::ShareFull(..) => f.write_str("the partition holds its share of buffer_memory"),
             Self::Closed => f.write_str("the producer is closed"),
             Self::BatchFull(_) => f.write_str("the partition's batch is full"),
             Self::TooLarge { size, limit } => write!(f, "record of {size} bytes exceeds max_request_size {limit}"),
@@ -175,6 +179,8 @@ pub struct PartitionFront {
     partition: PartitionIndex,
     /// For the completions of its batches.
     trouble: Arc<Trouble>,
+    /// For the memory of its batches.
+    account: Arc<Account>,
     open: Option<OpenBatch>,
     sealed: VecDeque<SealedBatch>,
     /// The producer ends: nothing is accepted any more.
@@ -204,8 +210,21 @@ struct OpenBatch {
 impl PartitionFront {
     /// An empty partition.
     pub fn new(partition: PartitionIndex, trouble: Arc<Trouble>, config: FrontConfig) -> Self {
-        let sealed = VecDeque::new();
-        Self { config, partition, trouble, open: None, sealed, is_closed: false, posted_expected: 0 }
+        Self {
+            config,
+            partition,
+            trouble,
+            account: Arc::default(),
+            open: None,
+            sealed: VecDeque::new(),
+            is_closed: false,
+            posted_expected: 0,
+        }
+    }
+
+    /// What the partition holds of the memory, until it is given back.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// Whether a batch fills.
@@ -310,7 +329,11 @@ impl PartitionFront {
             return Err(AppendError::BatchFull(notice));
         }
         let filled = self.open.as_ref().map_or(0, |open| open.bytes);
-        let room = Room::take(chunks, &layout, record.value, filled).ok_or(AppendError::BufferFull(notice))?;
+        let memory = Memory { chunks, account: &self.account };
+        let room = Room::take(&memory, &layout, record.value, filled).map_err(|full| match full {
+            Full::Buffer => AppendError::BufferFull(notice),
+            Full::Share(tight) => AppendError::ShareFull(notice, tight),
+        })?;
         if self.open.is_none() && notice == Notice::Nothing {
             notice = Notice::LingerStarts(now.moment + self.config.linger);
         }
@@ -326,7 +349,7 @@ impl PartitionFront {
     pub fn seal(&mut self, reason: SealReason) -> bool {
         let Some(open) = self.open.take() else { return false };
         self.posted_expected = open.posted.len() + open.posted.len() / 8;
-        self.sealed.push_back(open.seal(reason));
+        self.sealed.push_back(open.seal(reason, Arc::clone(&self.account)));
         true
     }
 
@@ -468,12 +491,12 @@ impl OpenBatch {
         self.completion.start_deadline_run(index, due)
     }
 
-    fn seal(mut self, reason: SealReason) -> SealedBatch {
+    fn seal(mut self, reason: SealReason, account: Arc<Account>) -> SealedBatch {
         self.start_chunk(Vec::new());
         self.completion.seal(self.count, self.posted);
         SealedBatch {
             completion: self.completion,
-            body: Body::new(self.chunks),
+            body: Body::new(self.chunks, account),
             body_crc: None,
             count: self.count,
             appended: self.count,
@@ -500,35 +523,60 @@ enum Room {
 
 impl Room {
     /// Chunks grow with the batch (1, 4, 16, 64 KiB), so that many thin partitions hold little and a thick one has few pieces.
-    fn take(chunks: &impl ChunkSource, layout: &RecordLayout<'_>, value: Value<'_>, filled: usize) -> Option<Self> {
+    fn take(
+        memory: &Memory<'_, impl ChunkSource>,
+        layout: &RecordLayout<'_>,
+        value: Value<'_>,
+        filled: usize,
+    ) -> Result<Self, Full> {
         if let Value::Shared(shared) = value
             && shared.len() >= LINK_BYTES_MIN
             && layout.total_len() - shared.len() <= CHUNK_BYTES_MAX
         {
-            return Self::link(chunks, layout.total_len() - shared.len(), shared);
+            return Self::link(memory, layout.total_len() - shared.len(), shared);
         }
         if layout.total_len() > CHUNK_BYTES_MAX {
             let large = Vec::with_capacity(layout.total_len());
-            return chunks.charge(large.capacity()).then_some(Self::Large(large));
+            memory.chunks.charge(memory.account, large.capacity())?;
+            return Ok(Self::Large(large));
         }
-        chunks.take(layout.total_len().max(filled.min(CHUNK_BYTES_MAX))).map(Self::Chunk)
+        memory.take(layout.total_len().max(filled.min(CHUNK_BYTES_MAX))).map(Self::Chunk)
     }
 
-    fn link(chunks: &impl ChunkSource, around: usize, value: &Bytes) -> Option<Self> {
-        if !chunks.charge(value.len()) {
-            return None;
-        }
+    fn link(memory: &Memory<'_, impl ChunkSource>, around: usize, value: &Bytes) -> Result<Self, Full> {
+        memory.chunks.charge(memory.account, value.len())?;
         let value = value.clone();
-        let Some(before) = chunks.take(around) else {
-            chunks.give(Chunk::Linked(value));
-            return None;
+        let before = match memory.take(around) {
+            Ok(before) => before,
+            Err(full) => {
+                memory.give(Chunk::Linked(value));
+                return Err(full);
+            }
         };
-        let Some(after) = chunks.take(around) else {
-            chunks.give(Chunk::Linked(value));
-            chunks.give(Chunk::Pooled(before));
-            return None;
-        };
-        Some(Self::Linked { before, after, value })
+        match memory.take(around) {
+            Ok(after) => Ok(Self::Linked { before, after, value }),
+            Err(full) => {
+                memory.give(Chunk::Linked(value));
+                memory.give(Chunk::Pooled(before));
+                Err(full)
+            }
+        }
+    }
+}
+
+/// Where memory comes from, and for whom.
+struct Memory<'a, C> {
+    chunks: &'a C,
+    account: &'a Account,
+}
+
+impl<C: ChunkSource> Memory<'_, C> {
+    fn take(&self, bytes: usize) -> Result<Vec<u8>, Full> {
+        self.chunks.take(self.account, bytes)
+    }
+
+    fn give(&self, chunk: Chunk) {
+        self.chunks.give(self.account, chunk);
     }
 }
 

@@ -5,6 +5,7 @@
 //!                         completion: one per batch, shared with every caller that waits for it
 //! ```
 
+pub mod account;
 mod anchor;
 pub mod back;
 pub mod batch;

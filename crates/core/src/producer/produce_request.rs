@@ -258,7 +258,10 @@ mod tests {
             topic: TopicRef { name: Arc::from(topic), id: Uuid([topic.len() as u8; 16]) },
             index: PartitionIndex(index),
             header: [index as u8; BATCH_HEADER_BYTES],
-            body: Arc::new(Body::new(body.iter().map(|piece| Chunk::Linked(Bytes::from_static(piece))).collect())),
+            body: Arc::new(Body::new(
+                body.iter().map(|piece| Chunk::Linked(Bytes::from_static(piece))).collect(),
+                Arc::default(),
+            )),
         }
     }
 

@@ -14,6 +14,7 @@ use milena_wire::messages::api_versions::response::{ApiVersion, ApiVersionsRespo
 use milena_wire::records::{self, BatchHeader, Record};
 use milena_wire::{ApiKey, Reader, Request, Response};
 
+use super::account::{Account, Full, Share, Tight};
 use super::batch::{Chunk, ChunkSource, SealReason, SealedBatch, Stamp, StampedBatch};
 use super::completion::Delivery;
 use super::control::NewPartition;
@@ -26,11 +27,16 @@ use crate::time::{Moment, Now, TICK, Tick};
 pub(crate) struct CountedMemory {
     held: Cell<usize>,
     limit: usize,
+    share: Share,
 }
 
 impl CountedMemory {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { held: Cell::new(0), limit }
+        Self::with_share(limit, 1.0)
+    }
+
+    pub(crate) fn with_share(limit: usize, share: f64) -> Self {
+        Self { held: Cell::new(0), limit, share: Share::new(share).expect("a share") }
     }
 
     pub(crate) fn held(&self) -> usize {
@@ -39,25 +45,33 @@ impl CountedMemory {
 }
 
 impl ChunkSource for CountedMemory {
-    fn take(&self, bytes: usize) -> Option<Vec<u8>> {
+    fn take(&self, account: &Account, bytes: usize) -> Result<Vec<u8>, Full> {
         let class = [1, 4, 16, 64].map(|kib| kib * 1024).into_iter().find(|class| *class >= bytes);
         let class = class.expect("nobody asks for more than the largest chunk");
-        self.charge(class).then(|| Vec::with_capacity(class))
+        self.charge(account, class)?;
+        Ok(Vec::with_capacity(class))
     }
 
-    fn charge(&self, bytes: usize) -> bool {
-        let fits = self.held() + bytes <= self.limit;
-        if fits {
-            self.charge_always(bytes);
+    fn charge(&self, account: &Account, bytes: usize) -> Result<(), Full> {
+        if self.held() + bytes > self.limit {
+            return Err(Full::Buffer);
         }
-        fits
+        let room = self.share.room(self.limit, self.held(), account.held());
+        if bytes > room {
+            return Err(Full::Share(Tight { room, free: self.limit - self.held() }));
+        }
+        self.charge_always(account, bytes);
+        Ok(())
     }
 
-    fn charge_always(&self, bytes: usize) {
+    fn charge_always(&self, account: &Account, bytes: usize) {
+        account.add(bytes);
         self.held.set(self.held() + bytes);
     }
 
-    fn give(&self, chunk: Chunk) {
+    fn give(&self, account: &Account, chunk: Chunk) {
+        assert!(account.held() >= chunk.bytes_held(), "only what a partition took is given back for it");
+        account.subtract(chunk.bytes_held());
         let left = self.held().checked_sub(chunk.bytes_held());
         self.held.set(left.expect("only what was taken is given back"));
     }

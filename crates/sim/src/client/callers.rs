@@ -97,7 +97,11 @@ impl Client {
                 }
                 (notice, Ok(()))
             }
-            Err(error @ (AppendError::BatchFull(notice) | AppendError::BufferFull(notice))) => (notice, Err(error)),
+            Err(
+                error @ (AppendError::BatchFull(notice)
+                | AppendError::BufferFull(notice)
+                | AppendError::ShareFull(notice, _)),
+            ) => (notice, Err(error)),
             Err(error) => (Notice::Nothing, Err(error)),
         };
         self.pass_on(stage, partition, notice);
@@ -123,7 +127,7 @@ impl Client {
         match appended {
             Ok(()) => Offered::Accepted,
             Err(AppendError::Closed) => Offered::Closed,
-            Err(AppendError::BufferFull(_)) => {
+            Err(AppendError::BufferFull(_) | AppendError::ShareFull(..)) => {
                 stage.history.refused_by_buffer += 1;
                 self.seal_all(stage);
                 Offered::Later

@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 
 use milena_core::fault::ConnectionError;
 use milena_core::ids::{LaneId, PartitionId, TopicIndex};
-use milena_core::producer::back::PartitionBack;
 use milena_core::producer::batch::SealReason;
 use milena_core::producer::completion::BatchCompletion;
 use milena_core::producer::control::{Control, ControlEvent, NewPartition};
@@ -22,7 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::deadlines::DeadlinesHandle;
 use super::dial::lost;
-use super::drain::{doubt_for, end_back};
+use super::drain::{Parcel, doubt_for, end_back};
 use super::lane_task::{FromLane, LaneTask, TURN_MAX, ToLane};
 use super::ready::ReadyWaiters;
 use super::socket::{Outgoing, Socket};
@@ -35,7 +34,7 @@ use crate::shared::{Command, TopicShared};
 use crate::slot::PartitionSlot;
 
 struct LaneHandle {
-    orders: mpsc::UnboundedSender<ToLane>,
+    orders: mpsc::UnboundedSender<Parcel<ToLane>>,
 }
 
 /// What became of the machine's events.
@@ -53,8 +52,8 @@ struct ControlTask {
     control: Control,
     commands: mpsc::UnboundedReceiver<Command>,
     lanes: BTreeMap<LaneId, LaneHandle>,
-    from_lanes: mpsc::UnboundedReceiver<FromLane>,
-    to_control: mpsc::UnboundedSender<FromLane>,
+    from_lanes: mpsc::UnboundedReceiver<Parcel<FromLane>>,
+    to_control: mpsc::UnboundedSender<Parcel<FromLane>>,
     deadlines: DeadlinesHandle,
     /// Of partitions that no lane leads; their notices are read and forgotten.
     idle: Arc<Gate<PartitionId>>,
@@ -171,7 +170,7 @@ impl ControlTask {
     /// Ready when a lane has ended though nobody told it to: it panicked.
     fn take_lane_events(&mut self, cx: &mut Context<'_>, yield_at: Moment) -> Poll<()> {
         while let Poll::Ready(Some(told)) = self.from_lanes.poll_recv(cx) {
-            match told {
+            match told.open() {
                 FromLane::Report(lane, report) => {
                     if let LaneReport::Released(back) = &report {
                         self.surroundings.shared.slot(back.id()).move_to(Arc::clone(&self.idle));
@@ -412,12 +411,8 @@ impl ControlTask {
 
     fn tell_lane(&self, id: LaneId, order: ToLane) {
         let lane = self.lanes.get(&id).expect("a lane is needed before it is told anything");
-        if let Err(returned) = lane.orders.send(order)
-            && let ToLane::Order(LaneOrder::Adopt(back)) = returned.0
-        {
-            // The lane was lost; its last word, which ends the producer, is on its way.
-            self.end_back(*back, NotWritten::DriverLost);
-        }
+        // If the lane was lost, its last word, which ends the producer, is on its way.
+        let _ = lane.orders.send(Parcel::new(order, &self.surroundings));
     }
 
     /// Stops every task; each ends what it holds, for this reason.
@@ -427,11 +422,11 @@ impl ControlTask {
         self.end_held(why);
         let mut running = self.lanes.len() + self.lanes_leaving - self.lanes_lost;
         while running > 0 {
-            // Never none: this task holds a sender.
-            match self.from_lanes.recv().await {
-                Some(FromLane::Report(_, LaneReport::Released(back))) => self.end_back(*back, why),
-                Some(FromLane::Ended | FromLane::Left) | None => running -= 1,
-                Some(_) => {}
+            let Some(told) = self.from_lanes.recv().await else { break };
+            match told.message() {
+                FromLane::Ended | FromLane::Left => running -= 1,
+                // A partition in it ends with the message.
+                FromLane::Report(..) => {}
             }
         }
         // They wait for batches to end, and all have ended now.
@@ -449,14 +444,10 @@ impl ControlTask {
         while let Some(event) = self.control.poll_event() {
             match event {
                 ControlEvent::Ended(partition, ended) => shared.conclude(&shared.slot(partition), ended, &reporter),
-                ControlEvent::Order(_, LaneOrder::Adopt(back)) => self.end_back(*back, why),
+                ControlEvent::Order(_, LaneOrder::Adopt(back)) => end_back(*back, why, &shared, &reporter),
                 _ => {}
             }
         }
-    }
-
-    fn end_back(&self, back: PartitionBack, why: NotWritten) {
-        end_back(back, why, &self.surroundings.shared, &self.surroundings.reporter);
     }
 }
 
@@ -467,11 +458,6 @@ impl Drop for ControlTask {
         shared.stop_accepting(NotWritten::DriverLost);
         let why = shared.closed().unwrap_or(NotWritten::DriverLost);
         self.end_held(why);
-        while let Ok(told) = self.from_lanes.try_recv() {
-            if let FromLane::Report(_, LaneReport::Released(back)) = told {
-                self.end_back(*back, why);
-            }
-        }
     }
 }
 

@@ -1,10 +1,16 @@
 //! Ending what a part of the driver holds when it stops.
+//!
+//! Always holds: a partition that is on its way between two tasks ends when its message is dropped, wherever that happens.
+//! On a runtime with several threads both tasks may be dropped at the same time, and neither could look after the other's
+//! mail.
 
+use std::fmt;
 use std::sync::Arc;
 
 use milena_core::producer::back::PartitionBack;
 use milena_core::producer::outcome::{NotWritten, Undetermined};
 
+use super::Surroundings;
 use crate::report::Reporter;
 use crate::shared::Shared;
 
@@ -16,10 +22,113 @@ pub(super) fn doubt_for(unclaimed: NotWritten) -> Undetermined {
     }
 }
 
-/// Ends a partition that is on its way between two tasks.
+/// A message that may carry a partition.
+pub(super) trait Carrier {
+    fn into_back(self) -> Option<Box<PartitionBack>>;
+}
+
+/// A message between two tasks. Dropped unopened it ends the partition that it carries: whoever should have it is gone.
+pub(super) struct Parcel<M: Carrier> {
+    /// Taken when it is opened.
+    message: Option<M>,
+    surroundings: Surroundings,
+}
+
+impl<M: Carrier> Parcel<M> {
+    pub(super) fn new(message: M, surroundings: &Surroundings) -> Self {
+        Self { message: Some(message), surroundings: surroundings.clone() }
+    }
+
+    /// To be looked at and left to end.
+    pub(super) fn message(&self) -> &M {
+        self.message.as_ref().expect("it is not opened")
+    }
+
+    pub(super) fn open(mut self) -> M {
+        self.message.take().expect("it is opened once")
+    }
+}
+
+impl<M: Carrier> Drop for Parcel<M> {
+    fn drop(&mut self) {
+        if let Some(back) = self.message.take().and_then(M::into_back) {
+            let Surroundings { shared, reporter, .. } = &self.surroundings;
+            end_back(*back, self.surroundings.last_reason(), shared, reporter);
+        }
+    }
+}
+
+impl<M: Carrier + fmt::Debug> fmt::Debug for Parcel<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Parcel").field(&self.message).finish()
+    }
+}
+
+/// Ends a partition that nobody will lead.
 pub(super) fn end_back(mut back: PartitionBack, unclaimed: NotWritten, shared: &Arc<Shared>, reporter: &Reporter) {
     let slot = shared.slot(back.id());
     let mut ended = Vec::new();
     back.end_all(unclaimed, doubt_for(unclaimed), &mut ended);
     ended.into_iter().for_each(|ended| shared.conclude(&slot, ended, reporter));
+}
+
+#[cfg(all(test, not(milena_model)))]
+mod tests {
+    use milena_core::ids::{PartitionId, PartitionIndex};
+    use milena_core::producer::back::{BackConfig, TopicRef};
+    use milena_core::producer::batch::SealReason;
+    use milena_core::producer::control::NewPartition;
+    use milena_core::producer::front::{PartitionFront, Reply, WhenFull};
+    use milena_core::producer::lane::LaneOrder;
+    use milena_core::producer::trouble::Trouble;
+    use milena_wire::Uuid;
+    use tokio::sync::{mpsc, watch};
+
+    use super::super::lane_task::ToLane;
+    use super::*;
+    use crate::gate::Gate;
+    use crate::pool::ChunkPool;
+    use crate::slot::PartitionSlot;
+    use crate::{Outcome, ProducerConfig, Record};
+
+    /// A lane was dropped between the look at its mail and the end of its channel, and what came meanwhile waited for ever.
+    #[test]
+    fn a_partition_whose_message_nobody_opens_ends() {
+        let settings = ProducerConfig::new("a:1").check().expect("fits");
+        let pool = Arc::new(ChunkPool::new(settings.buffer_memory));
+        let shared = Arc::new(Shared::new(Arc::clone(&pool), settings.front, mpsc::unbounded_channel().0, false));
+        let (reporter, _) = Reporter::new(Arc::clone(&pool), None);
+        let (_stop, stopped) = watch::channel(None);
+        let surroundings = Surroundings {
+            shared: Arc::clone(&shared),
+            reporter,
+            connect_timeout: settings.connect_timeout,
+            stop: stopped,
+        };
+        let new = NewPartition { id: PartitionId(0), index: PartitionIndex(0), trouble: Trouble::new() };
+        let front = PartitionFront::new(new.index, Arc::clone(&new.trouble), settings.front);
+        let watch = Arc::clone(&shared.watch);
+        let slot = Arc::new(PartitionSlot::new(new.id, "orders".into(), front, Arc::new(Gate::new()), watch));
+        shared.add_slot(Arc::clone(&slot));
+        let topic = TopicRef { name: "orders".into(), id: Uuid::ZERO };
+        let mut back =
+            PartitionBack::new(&new, topic, BackConfig::new(settings.front.deadline, settings.control.retry));
+        let record = Record::value("v");
+        let delivery = slot
+            .append(shared.clock.now(), &pool, record.as_ref(), Reply::Handle, WhenFull::OpenNext, |new| new.delivery())
+            .expect("there is room");
+        slot.with_front(|front| {
+            front.seal(SealReason::Flush);
+            front.take_sealed().for_each(|batch| back.add_sealed(batch));
+        });
+        let (orders, lane) = mpsc::unbounded_channel();
+        let order = ToLane::Order(LaneOrder::Adopt(Box::new(back)));
+        assert!(orders.send(Parcel::new(order, &surroundings)).is_ok());
+        assert!(delivery.try_outcome().is_none(), "it is on its way");
+        drop(lane);
+        let outcome = delivery.try_outcome();
+        let Some(Outcome::NotWritten(why)) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(why.reason, NotWritten::DriverLost);
+        assert_eq!(pool.held(), 0);
+    }
 }

@@ -14,13 +14,12 @@ use milena_core::ids::{LaneId, PartitionId};
 use milena_core::metadata::Address;
 use milena_core::producer::back::PartitionBack;
 use milena_core::producer::lane::{Lane, LaneEvent, LaneOrder, LaneReport};
-use milena_core::producer::outcome::NotWritten;
 use milena_core::time::Moment;
 use tokio::sync::mpsc;
 
 use super::Surroundings;
 use super::dial::lost;
-use super::drain::{doubt_for, end_back};
+use super::drain::{Carrier, Parcel, doubt_for};
 use super::socket::{Outgoing, Socket};
 use super::timer::Timer;
 use crate::gate::Gate;
@@ -48,6 +47,18 @@ pub(crate) enum FromLane {
     Ended,
 }
 
+impl Carrier for ToLane {
+    fn into_back(self) -> Option<Box<PartitionBack>> {
+        if let Self::Order(LaneOrder::Adopt(back)) = self { Some(back) } else { None }
+    }
+}
+
+impl Carrier for FromLane {
+    fn into_back(self) -> Option<Box<PartitionBack>> {
+        if let Self::Report(_, LaneReport::Released(back)) = self { Some(back) } else { None }
+    }
+}
+
 /// A lane that has more to do goes to the end of the line after this time.
 pub(super) const TURN_MAX: Duration = Duration::from_millis(1);
 
@@ -57,8 +68,8 @@ pub(crate) struct LaneTask {
     address: Option<Address>,
     gate: Arc<Gate<PartitionId>>,
     slots: BTreeMap<PartitionId, Arc<PartitionSlot>>,
-    orders: mpsc::UnboundedReceiver<ToLane>,
-    control: mpsc::UnboundedSender<FromLane>,
+    orders: mpsc::UnboundedReceiver<Parcel<ToLane>>,
+    control: mpsc::UnboundedSender<Parcel<FromLane>>,
     socket: Socket,
     outgoing: Outgoing,
     notified: Vec<PartitionId>,
@@ -73,8 +84,8 @@ impl LaneTask {
         lane: Lane,
         address: Address,
         gate: Arc<Gate<PartitionId>>,
-        orders: mpsc::UnboundedReceiver<ToLane>,
-        control: mpsc::UnboundedSender<FromLane>,
+        orders: mpsc::UnboundedReceiver<Parcel<ToLane>>,
+        control: mpsc::UnboundedSender<Parcel<FromLane>>,
     ) -> Self {
         Self {
             surroundings,
@@ -118,7 +129,7 @@ impl LaneTask {
         loop {
             loop {
                 match self.orders.poll_recv(cx) {
-                    Poll::Ready(Some(order)) => self.obey(order),
+                    Poll::Ready(Some(order)) => self.obey(order.open()),
                     Poll::Ready(None) if !self.is_ending => return Poll::Ready(()),
                     Poll::Ready(None) | Poll::Pending => break,
                 }
@@ -303,21 +314,12 @@ impl LaneTask {
         if let LaneReport::Released(back) = &report {
             self.slots.remove(&back.id());
         }
-        // Without a control task everything ends; the next turn sees that, but a partition must not get lost on the way.
-        if let Err(returned) = self.control.send(FromLane::Report(self.lane.id(), report))
-            && let FromLane::Report(_, LaneReport::Released(back)) = returned.0
-        {
-            self.end_back(*back);
-        }
+        self.tell(FromLane::Report(self.lane.id(), report));
     }
 
-    /// Why everything ends, when it does.
-    fn last_reason(&self) -> NotWritten {
-        (*self.surroundings.stop.borrow()).unwrap_or(NotWritten::DriverLost)
-    }
-
-    fn end_back(&self, back: PartitionBack) {
-        end_back(back, self.last_reason(), &self.surroundings.shared, &self.surroundings.reporter);
+    fn tell(&self, told: FromLane) {
+        // Without a control task everything ends; the next turn sees that.
+        let _ = self.control.send(Parcel::new(told, &self.surroundings));
     }
 }
 
@@ -328,7 +330,7 @@ fn why_ended(ended: &io::Result<usize>) -> ConnectionError {
 
 impl Drop for LaneTask {
     fn drop(&mut self) {
-        let why = self.last_reason();
+        let why = self.surroundings.last_reason();
         // Closed first: a request that was not written whole is not executed, and leaves no doubt (rule 12).
         self.disconnect(ConnectionError::Closed);
         self.lane.end_all(why, doubt_for(why));
@@ -338,16 +340,10 @@ impl Drop for LaneTask {
                     let Surroundings { shared, reporter, .. } = &self.surroundings;
                     shared.conclude(&shared.slot(partition), ended, reporter);
                 }
-                LaneEvent::Report(LaneReport::Released(back)) => self.end_back(*back),
-                _ => {}
+                LaneEvent::Report(report) => self.tell(FromLane::Report(self.lane.id(), report)),
+                LaneEvent::Disconnected(_) => {}
             }
         }
-        while let Ok(order) = self.orders.try_recv() {
-            if let ToLane::Order(LaneOrder::Adopt(back)) = order {
-                self.end_back(*back);
-            }
-        }
-        // Whoever listened may be gone.
-        let _ = self.control.send(if self.is_ending { FromLane::Left } else { FromLane::Ended });
+        self.tell(if self.is_ending { FromLane::Left } else { FromLane::Ended });
     }
 }

@@ -48,6 +48,13 @@ pub(crate) struct Surroundings {
     pub(crate) stop: watch::Receiver<Option<NotWritten>>,
 }
 
+impl Surroundings {
+    /// Why everything ends, when it does.
+    fn last_reason(&self) -> NotWritten {
+        (*self.stop.borrow()).unwrap_or(NotWritten::DriverLost)
+    }
+}
+
 /// Turns of tasks between two looks at the clock and the sockets. With tokio's 61 a busy lane holds up the others; a look
 /// costs about a microsecond, a turn of a busy lane up to a thousand.
 const TURNS_PER_LOOK: u32 = 1;

@@ -48,6 +48,7 @@ pub struct ProducerConfig {
     reconnect_backoff: Backoff,
     connect_timeout: Duration,
     metadata_max_age: Duration,
+    rebootstrap_after: Duration,
     allow_auto_create_topics: bool,
     producer_id_expiration: Duration,
     resend_stale: bool,
@@ -79,6 +80,7 @@ impl ProducerConfig {
             reconnect_backoff: Backoff { initial: Duration::from_millis(50), max: Duration::from_secs(1) },
             connect_timeout: Duration::from_secs(10),
             metadata_max_age: Duration::from_secs(300),
+            rebootstrap_after: Duration::from_secs(300),
             allow_auto_create_topics: false,
             producer_id_expiration: Duration::from_secs(24 * 3600),
             resend_stale: false,
@@ -244,6 +246,16 @@ impl ProducerConfig {
         self
     }
 
+    /// After how long without an answer the brokers that are known count as gone: every connection is given up and the
+    /// bootstrap servers are asked again, their names looked up anew (KIP-1102). Default 300 s, longer than a broker takes
+    /// to restart. Where none of the known brokers can be reached that happens at once (KIP-899). Lowering it leaves
+    /// brokers sooner that take connections and do not answer. `metadata.recovery.rebootstrap.trigger.ms`.
+    #[must_use]
+    pub fn rebootstrap_after(mut self, time: Duration) -> Self {
+        self.rebootstrap_after = time;
+        self
+    }
+
     /// Whether a topic that is not there may be created by asking for it, with the brokers' defaults, where they allow that
     /// (`auto.create.topics.enable`). Default false: a name that is misspelled is an error, and no new topic. Kafka's Java
     /// producer always asks for it; its consumer's setting `allow.auto.create.topics` has this name.
@@ -319,6 +331,7 @@ impl fmt::Debug for ProducerConfig {
             .field("reconnect_backoff", &self.reconnect_backoff)
             .field("connect_timeout", &self.connect_timeout)
             .field("metadata_max_age", &self.metadata_max_age)
+            .field("rebootstrap_after", &self.rebootstrap_after)
             .field("allow_auto_create_topics", &self.allow_auto_create_topics)
             .field("producer_id_expiration", &self.producer_id_expiration)
             .field("resend_stale", &self.resend_stale)

@@ -29,7 +29,10 @@ pub enum SendRefused {
         faults: Arc<[AddressFault]>,
     },
     /// The cluster says that the topic is not there; from `send`: until the deadline ended.
-    TopicMissing,
+    TopicMissing {
+        /// It was asked to create it ([`crate::ProducerConfig::allow_auto_create_topics`]).
+        creation_asked: bool,
+    },
     /// The cluster says that this client may not see the topic; from `send`: until the deadline ended.
     TopicNotAuthorized,
     /// The cluster says this instead of the topic's partitions; from `send`: until the deadline ended.
@@ -63,7 +66,7 @@ impl SendRefused {
     pub(crate) fn is_about_metadata(&self) -> bool {
         match self {
             Self::Unreachable { .. }
-            | Self::TopicMissing
+            | Self::TopicMissing { .. }
             | Self::TopicNotAuthorized
             | Self::TopicRefused(_)
             | Self::MetadataPending => true,
@@ -103,7 +106,7 @@ impl fmt::Display for SendError<'_> {
                 write!(f, "the partitions of topic {topic} are not known, because no broker answers: ")?;
                 write_faults(f, faults)
             }
-            SendRefused::TopicMissing => write_topic_missing(f, topic),
+            SendRefused::TopicMissing { creation_asked } => write_topic_missing(f, topic, *creation_asked),
             SendRefused::TopicNotAuthorized => write_topic_not_authorized(f, topic),
             SendRefused::TopicRefused(code) => write_topic_refused(f, topic, *code),
             SendRefused::MetadataPending => {
@@ -172,6 +175,8 @@ pub enum ReadyError {
     TopicMissing {
         /// Its name.
         topic: String,
+        /// The cluster was asked to create it ([`crate::ProducerConfig::allow_auto_create_topics`]).
+        creation_asked: bool,
     },
     /// The cluster says that this client may not see the topic.
     TopicNotAuthorized {
@@ -226,7 +231,7 @@ impl fmt::Display for ReadyError {
             Self::NoProducerId { within, code: None } => {
                 write!(f, "no broker answered a request for a producer id within {within:?}")
             }
-            Self::TopicMissing { topic } => write_topic_missing(f, topic),
+            Self::TopicMissing { topic, creation_asked } => write_topic_missing(f, topic, *creation_asked),
             Self::TopicNotAuthorized { topic } => write_topic_not_authorized(f, topic),
             Self::ClusterNotAuthorized => f.write_str(
                 "this client may not get a producer id: grant it WRITE on any topic (Kafka 2.8 and later) or \
@@ -242,8 +247,15 @@ impl fmt::Display for ReadyError {
 
 impl std::error::Error for ReadyError {}
 
-fn write_topic_missing(f: &mut fmt::Formatter<'_>, topic: &str) -> fmt::Result {
-    write!(f, "the cluster has no topic {topic}, and sending does not create it: create it first")
+fn write_topic_missing(f: &mut fmt::Formatter<'_>, topic: &str, creation_asked: bool) -> fmt::Result {
+    write!(f, "the cluster has no topic {topic}")?;
+    f.write_str(match creation_asked {
+        false => ": create it first, or set allow_auto_create_topics(true)",
+        true => {
+            " and was asked to create it, but does not: create it first, or look at the brokers' auto.create.topics.enable \
+             and this client's right to CREATE"
+        }
+    })
 }
 
 fn write_topic_refused(f: &mut fmt::Formatter<'_>, topic: &str, code: KafkaError) -> fmt::Result {

@@ -71,8 +71,7 @@ impl Producer {
         let settings = config.check()?;
         let pool = Arc::new(ChunkPool::new(settings.buffer_memory, settings.memory_share));
         let (commands, command_queue) = mpsc::unbounded_channel();
-        let reports_posted = settings.handler.is_some();
-        let shared = Arc::new(Shared::new(Arc::clone(&pool), settings.front, commands, reports_posted));
+        let shared = Arc::new(Shared::new(&settings, Arc::clone(&pool), commands));
         let (reporter, report_work) = Reporter::new(pool, settings.handler.clone());
         if let Some(work) = report_work {
             spawn("milena-reports", move || work.run())?;
@@ -96,8 +95,8 @@ impl Producer {
         self.handle.ready(None, deadline).await
     }
 
-    /// A handle to send to this topic. Asking again for the same topic gives a handle to the same partitions. Topics are
-    /// never created by sending to them.
+    /// A handle to send to this topic. Asking again for the same topic gives a handle to the same partitions. A topic that is
+    /// not there is not created, unless [`ProducerConfig::allow_auto_create_topics`] says so.
     pub fn topic(&self, name: &str) -> Result<Topic, InvalidTopic> {
         check_topic_name(name)?;
         let topic = self.handle.shared().topic(name);

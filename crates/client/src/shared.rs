@@ -16,6 +16,7 @@ use milena_wire::ErrorCode;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
+use crate::config::Settings;
 use crate::error::{AddressFault, ReadyError};
 use crate::gate::Gate;
 use crate::pool::ChunkPool;
@@ -62,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) commands: mpsc::UnboundedSender<Command>,
     pub(crate) counters: Counters,
     pub(crate) reports_posted: bool,
+    /// Whether a topic that is missing was asked for in a way that may create it.
+    pub(crate) asks_for_creation: bool,
     slots: Mutex<Vec<Arc<PartitionSlot>>>,
     topics: Mutex<BTreeMap<Arc<str>, Arc<TopicShared>>>,
     closed: Mutex<Option<NotWritten>>,
@@ -92,21 +95,17 @@ pub struct ProducerStats {
 }
 
 impl Shared {
-    pub(crate) fn new(
-        pool: Arc<ChunkPool>,
-        front: FrontConfig,
-        commands: mpsc::UnboundedSender<Command>,
-        reports_posted: bool,
-    ) -> Self {
+    pub(crate) fn new(settings: &Settings, pool: Arc<ChunkPool>, commands: mpsc::UnboundedSender<Command>) -> Self {
         let zero = || AtomicU64::new(0);
         Self {
             clock: Clock::new(),
             pool,
-            front,
+            front: settings.front,
             watch: Arc::new(Gate::new()),
             commands,
             counters: Counters { batches: zero(), records: zero(), batch_bytes: zero(), attempts: zero() },
-            reports_posted,
+            reports_posted: settings.handler.is_some(),
+            asks_for_creation: settings.control.allow_auto_create_topics,
             slots: Mutex::new(Vec::new()),
             topics: Mutex::new(BTreeMap::new()),
             closed: Mutex::new(None),

@@ -285,7 +285,9 @@ impl Topic {
             return SendRefused::by_close(why);
         }
         match self.shared.missing() {
-            Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => SendRefused::TopicMissing,
+            Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => {
+                SendRefused::TopicMissing { creation_asked: self.shared().asks_for_creation }
+            }
             Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED) => SendRefused::TopicNotAuthorized,
             Some(code) => SendRefused::TopicRefused(code.into()),
             None => match self.shared().faults() {

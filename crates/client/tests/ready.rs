@@ -176,12 +176,28 @@ fn a_topic_without_a_leader() {
 fn a_topic_that_is_not_there() {
     let broker = Broker::start(BrokerOptions::default()).expect("starts");
     let error = topic_error_at(broker.bootstrap().parse().expect("an address"));
-    assert_eq!(error, ReadyError::TopicMissing { topic: "orders".to_owned() });
+    assert_eq!(error, ReadyError::TopicMissing { topic: "orders".to_owned(), creation_asked: false });
+    assert!(error.to_string().contains("set allow_auto_create_topics(true)"), "{error}");
     let producer = producer(broker.bootstrap());
     run(async {
         let orders = producer.topic("orders").expect("a name");
         let refused = orders.send(Record::value("v")).await.expect_err("it is not there");
-        assert_eq!(refused.reason(), &SendRefused::TopicMissing);
+        assert_eq!(refused.reason(), &SendRefused::TopicMissing { creation_asked: false });
+        assert_eq!(refused.to_string(), error.to_string());
+    });
+}
+
+#[test]
+fn a_topic_that_the_cluster_does_not_create_though_asked() {
+    let address = Grudging { topic_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ..Grudging::new() }.start();
+    let config = ProducerConfig::new(address.to_string()).deadline(WITHIN).allow_auto_create_topics(true);
+    let producer = Producer::new(config).expect("is built");
+    run(async {
+        let orders = producer.topic("orders").expect("a name");
+        let error = orders.ready(WITHIN).await.expect_err("it is not created");
+        assert_eq!(error, ReadyError::TopicMissing { topic: "orders".to_owned(), creation_asked: true });
+        assert!(error.to_string().contains("was asked to create it, but does not"), "{error}");
+        let refused = orders.send(Record::value("v")).await.expect_err("it is not there");
         assert_eq!(refused.to_string(), error.to_string());
     });
 }

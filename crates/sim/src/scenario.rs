@@ -153,6 +153,7 @@ impl Scenario {
             back,
             retry: self.retry,
             metadata_max_age: self.metadata_max_age,
+            rebootstrap_after: Duration::from_secs(300),
             allow_auto_create_topics: false,
         }
     }

@@ -44,6 +44,7 @@ impl ProducerConfig {
                 back,
                 retry: self.retry_backoff,
                 metadata_max_age: self.metadata_max_age,
+                rebootstrap_after: self.rebootstrap_after,
                 allow_auto_create_topics: self.allow_auto_create_topics,
             },
             lane: LaneConfig { connection, produce_timeout: self.produce_timeout, reconnect: self.reconnect_backoff },
@@ -125,7 +126,12 @@ impl ProducerConfig {
             "reconnect_backoff must begin with at least 1 ms and not end below its begin",
         )?;
         relation(self.connect_timeout >= milli, "connect_timeout must be at least 1 ms; a second is short")?;
-        relation(self.metadata_max_age >= MAX_AGE_MIN, "metadata_max_age must be at least 1 s")
+        relation(self.metadata_max_age >= MAX_AGE_MIN, "metadata_max_age must be at least 1 s")?;
+        relation(
+            self.rebootstrap_after > self.request_timeout,
+            "rebootstrap_after must be longer than request_timeout, so that a slow answer does not cost every connection: \
+             raise rebootstrap_after or lower request_timeout",
+        )
     }
 }
 
@@ -251,6 +257,7 @@ mod tests {
             (config().reconnect_backoff(second * 2, second), "reconnect_backoff must begin"),
             (config().connect_timeout(Duration::ZERO), "connect_timeout"),
             (config().metadata_max_age(Duration::ZERO), "metadata_max_age"),
+            (config().rebootstrap_after(second * 10), "raise rebootstrap_after or lower request_timeout"),
             (config().buffer_memory(1024), "buffer_memory"),
             (config().max_request_size(1), "max_request_size"),
             (config().partition_memory_share(0.0), "partition_memory_share"),
@@ -273,6 +280,7 @@ mod tests {
             .reconnect_backoff(millis(13), millis(14))
             .connect_timeout(millis(15))
             .metadata_max_age(millis(16_000))
+            .rebootstrap_after(millis(17_000))
             .allow_auto_create_topics(true)
             .producer_id_expiration(millis(1_000_000))
             .resend_stale(true);
@@ -284,7 +292,7 @@ mod tests {
             assert_eq!((retry.initial, retry.max), (millis(11), millis(12)));
         }
         assert_eq!((lane.produce_timeout, control.metadata_max_age), (millis(700), millis(16_000)));
-        assert!(control.allow_auto_create_topics);
+        assert_eq!((control.allow_auto_create_topics, control.rebootstrap_after), (true, millis(17_000)));
         assert_eq!((lane.reconnect.initial, lane.reconnect.max), (millis(13), millis(14)));
         assert_eq!(connect_timeout, millis(15));
         let in_flight = |config: ProducerConfig| config.check().expect("fits").control.back.in_flight_max;

@@ -155,7 +155,7 @@ impl ControlTask {
                 return Poll::Pending;
             }
             self.tell_faults();
-            self.waiters.answer(&self.control, now, &self.surroundings.shared.clock);
+            self.waiters.answer(&self.control, now, &self.surroundings.shared);
             let waiter = self.waiters.next_due();
             let next = self.control.poll_timeout().into_iter().chain(waiter).min().unwrap_or(Moment::NEVER);
             if self.timer.poll_due(next, &self.surroundings.shared.clock, cx).is_ready() {

@@ -96,7 +96,7 @@ mod tests {
     fn a_partition_whose_message_nobody_opens_ends() {
         let settings = ProducerConfig::new("a:1").check().expect("fits");
         let pool = Arc::new(ChunkPool::new(settings.buffer_memory));
-        let shared = Arc::new(Shared::new(Arc::clone(&pool), settings.front, mpsc::unbounded_channel().0, false));
+        let shared = Arc::new(Shared::new(&settings, Arc::clone(&pool), mpsc::unbounded_channel().0));
         let (reporter, _) = Reporter::new(Arc::clone(&pool), None);
         let (_stop, stopped) = watch::channel(None);
         let surroundings = Surroundings {

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::error::{AddressFault, ReadyError};
+use crate::shared::Shared;
 
 /// Those who wait, each until its time is over.
 #[derive(Default)]
@@ -50,7 +51,7 @@ impl ReadyWaiters {
     }
 
     /// Answers those that can be answered now.
-    pub(super) fn answer(&mut self, control: &Control, now: Moment, clock: &Clock) {
+    pub(super) fn answer(&mut self, control: &Control, now: Moment, shared: &Shared) {
         let mut place = 0;
         while let Some(waiter) = self.waiters.get_mut(place) {
             waiter.question.is_over = waiter.due <= now;
@@ -60,27 +61,31 @@ impl ReadyWaiters {
                 continue;
             }
             let waiter = self.waiters.swap_remove(place);
-            let answer = readiness.map_err(|unready| explain(unready, &waiter.topic, waiter.within, clock));
+            let answer = readiness.map_err(|unready| waiter.explain(unready, shared));
             // Whoever asked may have left.
             let _ = waiter.reply.send(answer);
         }
     }
 }
 
-fn explain(unready: Unready, topic: &str, within: Duration, clock: &Clock) -> ReadyError {
-    let topic = topic.to_owned();
-    match unready {
-        Unready::Unreachable(told) => ReadyError::Unreachable { within, faults: faults(&told, clock) },
-        Unready::TopicPending => ReadyError::TopicPending { topic, within },
-        Unready::TopicRefused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => ReadyError::TopicMissing { topic },
-        Unready::TopicRefused(ErrorCode::TOPIC_AUTHORIZATION_FAILED) => ReadyError::TopicNotAuthorized { topic },
-        Unready::TopicRefused(code) => ReadyError::TopicRefused { topic, code: code.into() },
-        Unready::NoLeader => ReadyError::NoLeader { topic, within },
-        Unready::LeadersUnreachable(told) => {
-            ReadyError::LeadersUnreachable { topic, within, faults: faults(&told, clock) }
+impl Waiter {
+    fn explain(&self, unready: Unready, shared: &Shared) -> ReadyError {
+        let (topic, within) = (self.topic.as_ref().to_owned(), self.within);
+        match unready {
+            Unready::Unreachable(told) => ReadyError::Unreachable { within, faults: faults(&told, &shared.clock) },
+            Unready::TopicPending => ReadyError::TopicPending { topic, within },
+            Unready::TopicRefused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => {
+                ReadyError::TopicMissing { topic, creation_asked: shared.asks_for_creation }
+            }
+            Unready::TopicRefused(ErrorCode::TOPIC_AUTHORIZATION_FAILED) => ReadyError::TopicNotAuthorized { topic },
+            Unready::TopicRefused(code) => ReadyError::TopicRefused { topic, code: code.into() },
+            Unready::NoLeader => ReadyError::NoLeader { topic, within },
+            Unready::LeadersUnreachable(told) => {
+                ReadyError::LeadersUnreachable { topic, within, faults: faults(&told, &shared.clock) }
+            }
+            Unready::NoProducerId(Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED)) => ReadyError::ClusterNotAuthorized,
+            Unready::NoProducerId(code) => ReadyError::NoProducerId { within, code: code.map(Into::into) },
         }
-        Unready::NoProducerId(Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED)) => ReadyError::ClusterNotAuthorized,
-        Unready::NoProducerId(code) => ReadyError::NoProducerId { within, code: code.map(Into::into) },
     }
 }
 

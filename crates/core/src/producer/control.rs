@@ -50,6 +50,9 @@ pub struct ControlConfig {
     pub retry: Backoff,
     /// Metadata older than this is asked for again.
     pub metadata_max_age: Duration,
+    /// Without an answer for so long everything that is known of brokers counts as wrong
+    /// (`metadata.recovery.rebootstrap.trigger.ms`, KIP-1102).
+    pub rebootstrap_after: Duration,
     /// Whether brokers may create a topic because it is asked for (`auto.create.topics.enable` decides there).
     pub allow_auto_create_topics: bool,
 }

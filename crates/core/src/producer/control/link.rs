@@ -48,13 +48,9 @@ pub(super) struct Round {
     former: Vec<Address>,
 }
 
-/// A broker that is silent for longer, at the first attempt, is left for another one: any can be asked, and a leader that
+/// A broker that is not connected or silent for longer, at the first attempt, is left for another one: any can be asked, and a leader that
 /// froze is often the one that would tell. Each failure doubles it, up to `request_timeout`.
 const PATIENCE_FIRST: Duration = Duration::from_secs(2);
-
-/// Without metadata for so long everything that is known of brokers counts as wrong
-/// (Java's `metadata.recovery.rebootstrap.trigger.ms`, KIP-1102).
-pub(super) const REBOOTSTRAP_AFTER: Duration = Duration::from_secs(300);
 
 /// Before this version Metadata creates the topics it is asked for (KIP-204); brokers since 0.11 speak it.
 const METADATA_OLDEST: i16 = 4;
@@ -63,12 +59,21 @@ impl Control {
     /// The control connection's socket is open.
     pub fn handle_connected(&mut self, now: Moment) {
         if let Link::Dialing { address, .. } = &self.link {
-            let doubled = PATIENCE_FIRST.saturating_mul(1 << self.failures.min(10));
-            let request_timeout = self.config.connection.request_timeout.min(doubled);
+            let request_timeout = self.config.connection.request_timeout.min(self.patience());
             let config = ConnectionConfig { request_timeout, ..self.config.connection.clone() };
             let connection = Box::new(Connection::new(config, now));
             self.link = Link::Up { address: address.clone(), connection };
         }
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE_FIRST.saturating_mul(1 << self.failures.min(10))
+    }
+
+    /// When a dial is given up for another address; where there is none, its owner says when it has failed.
+    fn dial_ends(&self, since: Moment) -> Option<Moment> {
+        let has_others = !self.round.left.is_empty() || !self.round.is_last;
+        has_others.then(|| since + self.patience())
     }
 
     /// The control connection's socket could not be opened, or is closed, for this reason.
@@ -264,10 +269,10 @@ impl Control {
 
     /// When [`Self::handle_timeout`] must be called.
     pub fn poll_timeout(&self) -> Option<Moment> {
-        let rebootstrap = self.unanswered_since.map(|since| since + REBOOTSTRAP_AFTER);
+        let rebootstrap = self.unanswered_since.map(|since| since + self.config.rebootstrap_after);
         let link = match &self.link {
             Link::Down { retry_at } => Some(*retry_at),
-            Link::Dialing { .. } => None,
+            Link::Dialing { since, .. } => self.dial_ends(*since),
             Link::Up { connection, .. } => {
                 // Nothing is asked while the request before is not written; what frees the socket comes by itself.
                 let may_ask = connection.is_ready() && !connection.has_unsent();
@@ -282,6 +287,11 @@ impl Control {
     /// Time has passed; what is due is then given by [`Self::poll_transmit`] and [`Self::poll_event`].
     pub fn handle_timeout(&mut self, now: Moment) {
         self.rebootstrap_if_due(now);
+        if let Link::Dialing { since, .. } = self.link
+            && self.dial_ends(since).is_some_and(|ends| ends <= now)
+        {
+            return self.fail(now, ConnectionError::NotYet { after: now.since(since) });
+        }
         match &mut self.link {
             Link::Down { retry_at } if *retry_at <= now => {
                 self.unanswered_since.get_or_insert(now);
@@ -299,13 +309,16 @@ impl Control {
     }
 
     fn rebootstrap_if_due(&mut self, now: Moment) {
-        if self.unanswered_since.is_none_or(|since| since + REBOOTSTRAP_AFTER > now) {
+        if self.unanswered_since.is_none_or(|since| since + self.config.rebootstrap_after > now) {
             return;
         }
         self.unanswered_since = Some(now);
         self.rebootstrap();
         if !matches!(self.link, Link::Down { .. }) {
-            self.fail(now, ConnectionError::TimedOut { api: ApiKey::METADATA.name(), after: REBOOTSTRAP_AFTER });
+            self.fail(
+                now,
+                ConnectionError::TimedOut { api: ApiKey::METADATA.name(), after: self.config.rebootstrap_after },
+            );
         }
     }
 }

@@ -48,6 +48,22 @@ fn an_answer_clears_the_faults_and_says_that_the_cluster_is_reached() {
     assert_eq!(rig.control.poll_timeout(), Some(rig.now + MAX_AGE));
 }
 
+/// One dead machine of three ate ten seconds of the first records' deadlines.
+#[test]
+fn a_dial_that_comes_to_nothing_is_left_for_another_address_and_the_last_one_has_its_time() {
+    let mut rig = Rig::new(&["a", "b"]);
+    rig.turn();
+    assert_eq!(rig.dials, ["a"]);
+    let patience = rig.wait_for_due();
+    assert!(patience <= Duration::from_secs(2), "{patience:?}");
+    assert_eq!((rig.dials.concat(), rig.hang_ups), ("ab".to_owned(), 1));
+    let (address, fault) = rig.control.faults().iter().next().expect("the first address was left");
+    let not_yet = ConnectionError::NotYet { after: patience };
+    assert_eq!((&*address.host, &fault.error), ("a", &not_yet));
+    rig.wait(Duration::from_secs(60));
+    assert_eq!((rig.dials.concat(), rig.hang_ups), ("ab".to_owned(), 1), "there is nobody else");
+}
+
 /// KIP-899. The brokers were replaced, machine by machine; the client knew the old ones only and never came back.
 #[test]
 fn when_no_known_broker_can_be_asked_the_bootstrap_addresses_are_asked_again() {

@@ -49,6 +49,7 @@ impl Rig {
             back: BackConfig::new(Duration::from_secs(5), RETRY),
             retry: RETRY,
             metadata_max_age: MAX_AGE,
+            rebootstrap_after: Duration::from_secs(300),
             allow_auto_create_topics: false,
         };
         Self {

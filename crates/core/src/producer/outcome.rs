@@ -144,7 +144,8 @@ pub enum Undetermined {
     ProducerIdUsedElsewhere,
     /// No acknowledgement was asked for (`acks=0`): no broker ever tells. Advice: use `acks=all` where it matters.
     NoAcknowledgementAsked,
-    /// Without idempotence an unanswered attempt cannot be asked about: a resend would be a second copy.
+    /// No conclusive answer came before `delivery_timeout`. Without idempotence brokers do not recognise what is sent again, so
+    /// each unanswered attempt may have left a copy.
     /// Advice: use `acks=all` with idempotence where it matters; read the partition before sending again.
     LeaderOnly,
     /// The producer was closed before a conclusive answer came. Advice: give `close` more time.
@@ -197,7 +198,7 @@ impl fmt::Display for Undetermined {
             Self::ProducerIdUsedElsewhere => f.write_str("undetermined: somebody else uses this producer's id"),
             Self::NoAcknowledgementAsked => f.write_str("undetermined: no acknowledgement was asked for (acks=0)"),
             Self::LeaderOnly => {
-                f.write_str("undetermined: an attempt went unanswered, and without idempotence it cannot be sent again")
+                f.write_str("undetermined: no conclusive answer before delivery_timeout, and without idempotence each attempt may have left a copy")
             }
             Self::ClosedBeforeProof => f.write_str("undetermined: the producer was closed before a conclusive answer"),
             Self::DriverLost => f.write_str("undetermined: the producer's driver ended before a conclusive answer"),

@@ -1,7 +1,7 @@
 //! What went wrong last on a partition: written by whoever leads it, read when a record ends.
 //!
 //! Always holds: one per partition, shared by its front, its back and its batches, so that a record that was never
-//! claimed has a cause too. One word, so that noting and reading it cost nothing and wait for nobody.
+//! claimed has a cause too. Each half is one word, so that noting and reading it cost nothing and wait for nobody.
 //!
 //! Left out: what is done about it; see `back.rs` and `control.rs`.
 
@@ -14,37 +14,48 @@ use milena_wire::ErrorCode;
 use super::outcome::{AttemptError, KafkaError};
 use crate::ids::NodeId;
 
-/// One partition's last trouble.
+/// One partition's leader and last trouble.
 #[derive(Debug)]
-pub struct Trouble(AtomicU64);
+pub struct Trouble {
+    /// A packed node without an error.
+    leader: AtomicU64,
+    /// A packed node with its error; nothing since the last success.
+    last: AtomicU64,
+}
 
 impl Trouble {
     /// Of a partition that just appeared: no broker, no error.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self(AtomicU64::new(pack(None, None))))
+        let nothing = || AtomicU64::new(pack(None, None));
+        Arc::new(Self { leader: nothing(), last: nothing() })
     }
 
-    /// The partition is led by this broker from now on; the last error stays until an attempt succeeds.
+    /// The partition is led by this broker from now on; the last error, and whose it was, stays until an attempt succeeds.
     pub fn led_by(&self, node: NodeId) {
-        let (_, error) = self.last();
-        self.0.store(pack(Some(node), error), Ordering::Relaxed);
+        self.leader.store(pack(Some(node), None), Ordering::Relaxed);
     }
 
-    /// This went wrong, at this broker; without a broker the one that is known stays.
+    /// This went wrong, at this broker, or else at the one that leads.
     pub fn note(&self, node: Option<NodeId>, error: AttemptError) {
-        let node = node.or(self.last().0);
-        self.0.store(pack(node, Some(error)), Ordering::Relaxed);
+        let node = node.or_else(|| self.leader());
+        self.last.store(pack(node, Some(error)), Ordering::Relaxed);
     }
 
     /// An attempt succeeded: what went wrong before explains nothing any more.
     pub fn clear(&self) {
-        let (node, _) = self.last();
-        self.0.store(pack(node, None), Ordering::Relaxed);
+        self.last.store(pack(None, None), Ordering::Relaxed);
     }
 
-    /// The broker, and what went wrong since the last success.
+    /// What went wrong since the last success and at which broker; if nothing did, the broker that leads.
     pub fn last(&self) -> (Option<NodeId>, Option<AttemptError>) {
-        unpack(self.0.load(Ordering::Relaxed))
+        match unpack(self.last.load(Ordering::Relaxed)) {
+            (_, None) => (self.leader(), None),
+            trouble => trouble,
+        }
+    }
+
+    fn leader(&self) -> Option<NodeId> {
+        unpack(self.leader.load(Ordering::Relaxed)).0
     }
 }
 
@@ -137,7 +148,7 @@ mod tests {
         trouble.led_by(NodeId(3));
         trouble.note(None, AttemptError::ConnectionLost);
         trouble.led_by(NodeId(4));
-        assert_eq!(trouble.last(), (Some(NodeId(4)), Some(AttemptError::ConnectionLost)));
+        assert_eq!(trouble.last(), (Some(NodeId(3)), Some(AttemptError::ConnectionLost)), "it was not the new one's");
         trouble.clear();
         assert_eq!(trouble.last(), (Some(NodeId(4)), None));
     }

@@ -301,6 +301,7 @@ fn an_outcome_keeps_the_cause_that_it_was_given_with() {
     }
     batch.seal(5, Vec::new());
     let node = Some(NodeId(3));
+    trouble.led_by(NodeId(3));
     trouble.note(node, AttemptError::NotConnected);
     batch.release_due(ticks(1));
     batch.release_due(ticks(2));

@@ -56,6 +56,12 @@ impl Node {
         &self.proxy
     }
 
+    /// How many lines of its log, from its first start on, hold these words.
+    pub fn logged(&self, words: &str) -> io::Result<usize> {
+        let text = fs::read(self.log())?;
+        Ok(String::from_utf8_lossy(&text).lines().filter(|line| line.contains(words)).count())
+    }
+
     /// Whether the process is meant to run: started, and neither killed nor terminated since.
     pub fn is_running(&self) -> bool {
         self.jvm.is_some()

@@ -21,7 +21,7 @@ pub struct Audit {
     pub counts: Counts,
     /// How long after its deadline each record that was released then had its outcome, in ascending order.
     pub lateness: Vec<Duration>,
-    /// The longest stall that excused somebody.
+    /// The longest time in which threads were kept from running, all together, while one of those was late.
     pub stall_max: Duration,
     /// From the call to `Written`, by topic, in ascending order.
     pub latencies: Vec<Vec<Duration>>,

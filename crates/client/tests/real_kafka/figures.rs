@@ -51,7 +51,11 @@ impl Display for Figures<'_> {
             counts.undetermined_found,
         )?;
         let lateness = Spread(&audit.lateness);
-        writeln!(f, "measured:   late at the deadline: {lateness}; excused at most {}", Millis(audit.stall_max))?;
+        writeln!(
+            f,
+            "measured:   told after their deadline by: {lateness}; kept from running meanwhile for up to {}",
+            Millis(audit.stall_max)
+        )?;
         for (topic, latencies) in audit.latencies.iter().enumerate() {
             writeln!(f, "measured:   until written, topic {}: {}", topic + 1, Spread(latencies))?;
         }

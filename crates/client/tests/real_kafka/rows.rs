@@ -105,6 +105,15 @@ pub const ROWS: &[Row] = &[
         releases: true,
     },
     Row {
+        name: "a leader's answers lost, then it killed",
+        nodes: 3,
+        topics: &[SPREAD],
+        settings: MIXED,
+        way: Way::Proxied,
+        fault: leaders_answers_lost,
+        releases: true,
+    },
+    Row {
         name: "a leader frozen and thawed",
         nodes: 3,
         topics: &[SPREAD],
@@ -211,7 +220,10 @@ fn answers_lost_and_killed(stage: &mut Stage<'_>) -> Result<(), Error> {
     stage.kafka.node(1).kill()?;
     stage.kafka.node(1).proxy().cut();
     stage.kafka.node(1).start()?;
-    stage.settle()
+    stage.settle()?;
+    let refused = stage.kafka.node(1).logged("OutOfOrderSequenceException:")?;
+    println!("measured: {refused} resends were refused with OUT_OF_ORDER_SEQUENCE_NUMBER");
+    if refused == 0 { Err("the node forgot nothing".into()) } else { Ok(()) }
 }
 
 fn restarted_alone(stage: &mut Stage<'_>) -> Result<(), Error> {
@@ -225,6 +237,18 @@ fn leader_killed(stage: &mut Stage<'_>) -> Result<(), Error> {
     stage.await_led_without(2)?;
     stage.load.await_written(SECOND)?;
     stage.kafka.node(2).start()?;
+    stage.settle()
+}
+
+/// What it appended is replicated, and nobody is told: the next leader is asked.
+fn leaders_answers_lost(stage: &mut Stage<'_>) -> Result<(), Error> {
+    stage.kafka.node(1).proxy().hold_answers();
+    stage.load.await_offered(SECOND)?;
+    stage.kafka.node(1).kill()?;
+    stage.kafka.node(1).proxy().cut();
+    stage.await_led_without(1)?;
+    stage.load.await_written(SECOND)?;
+    stage.kafka.node(1).start()?;
     stage.settle()
 }
 

@@ -43,7 +43,6 @@ impl Load {
             .batch_size(BATCH_SIZE)
             .request_timeout(REQUEST_TIMEOUT)
             .delivery_timeout(settings.delivery_timeout)
-            .deadline(settings.deadlines[0])
             .on_delivery(hear(Arc::clone(&board), watches.clone()));
         let producer = Producer::new(config).map_err(|error| error.to_string())?;
         let mut handles = Vec::new();
@@ -137,7 +136,7 @@ impl Caller {
         self.next += 1;
         let content = Content::of(id);
         let deadline = content::deadline(id, self.settings.deadlines);
-        let mut record = Record::value(&content.value).tag(id);
+        let mut record = Record::value(&content.value).deadline(deadline).tag(id);
         if let Some(key) = &content.key {
             record = record.key(key);
         }

@@ -169,13 +169,27 @@ pub const ROWS: &[Row] = &[
     },
 ];
 
-/// Shorter than most faults last.
-const MIXED: Settings =
-    Settings { deadlines: &[Duration::from_millis(1000)], delivery_timeout: Duration::from_secs(90) };
+/// From less than any fault lasts to more than all of them last, so that batches live on for some of their records.
+const MIXED: Settings = Settings {
+    deadlines: &[
+        Duration::from_millis(300),
+        Duration::from_millis(500),
+        Duration::from_secs(1),
+        Duration::from_secs(2),
+        Duration::from_secs(3),
+        Duration::from_secs(5),
+        Duration::from_secs(10),
+        Duration::from_secs(30),
+        Duration::from_secs(60),
+    ],
+    delivery_timeout: Duration::from_secs(90),
+};
 
 /// Fates end before the fault does.
-const IMPATIENT: Settings =
-    Settings { deadlines: &[Duration::from_millis(1000)], delivery_timeout: Duration::from_secs(3) };
+const IMPATIENT: Settings = Settings {
+    deadlines: &[Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(2)],
+    delivery_timeout: Duration::from_secs(3),
+};
 
 const LONE: &[&[u32]] = &[&[1], &[1], &[1], &[1]];
 

@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn a_partition_whose_message_nobody_opens_ends() {
         let settings = ProducerConfig::new("a:1").check().expect("fits");
-        let pool = Arc::new(ChunkPool::new(settings.buffer_memory));
+        let pool = Arc::new(ChunkPool::new(settings.buffer_memory, settings.memory_share));
         let shared = Arc::new(Shared::new(&settings, Arc::clone(&pool), mpsc::unbounded_channel().0));
         let (reporter, _) = Reporter::new(Arc::clone(&pool), None);
         let (_stop, stopped) = watch::channel(None);
@@ -113,9 +113,9 @@ mod tests {
         let topic = TopicRef { name: "orders".into(), id: Uuid::ZERO };
         let mut back =
             PartitionBack::new(&new, topic, BackConfig::new(settings.front.deadline, settings.control.retry));
-        let record = Record::value("v");
+        let (now, record) = (shared.clock.now(), Record::value("v"));
         let delivery = slot
-            .append(shared.clock.now(), &pool, record.as_ref(), Reply::Handle, WhenFull::OpenNext, |new| new.delivery())
+            .append(now, &pool, record.at(now.moment), Reply::Handle, WhenFull::OpenNext, |new| new.delivery())
             .expect("there is room");
         slot.with_front(|front| {
             front.seal(SealReason::Flush);

@@ -13,7 +13,9 @@ use crate::report::DeliveryReport;
 mod check;
 
 pub use self::check::ConfigError;
-pub(crate) use self::check::{Settings, parse_address};
+pub(crate) use self::check::Settings;
+#[cfg(feature = "unstable")]
+pub(crate) use self::check::parse_address;
 
 pub(crate) type Handler = Arc<dyn Fn(&DeliveryReport<'_>) + Send + Sync>;
 

@@ -316,3 +316,6 @@ impl fmt::Display for InvalidTopic {
 }
 
 impl std::error::Error for InvalidTopic {}
+
+#[cfg(all(test, not(milena_model)))]
+mod tests;

@@ -144,7 +144,7 @@ fn tell(what: &str, watchdog: &Watchdog, setup: &Setup, start: Instant, seen: &[
     }
     let stall = Millis(watchdog.worst_between(start, end));
     println!(
-        "measured: {what}: {}; {too_late} later than 10 ms and the stall then; longest stall {stall}; {} batches sent",
+        "measured: {what}: {}; {too_late} later than 10 ms and the stall then; somebody was not let run for {stall} in all; {} batches sent",
         lateness.summary(),
         setup.producer.stats().batches
     );

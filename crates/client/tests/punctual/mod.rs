@@ -1,57 +1,84 @@
-//! What "on time" means in a test: the deadline, 10 ms, and the time in which the machine let nobody run. A watchdog
-//! measures the last one, so that a loaded machine fails no test and a lazy producer fails it on every machine.
+//! What "on time" means in a test: the deadline, 10 ms, and the time in which the machine let nobody run. Watchdogs
+//! measure the last one, so that a loaded machine fails no test and a lazy producer fails it on every machine.
+//!
+//! Two kinds of stall: a dog overslept its nap; or, where the system tells it (Linux), a thread that matters wanted to run
+//! and was not let: the producer's, and the test's own.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::fs::{self, File};
+use std::io::{Read, Seek};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The promise, beside the stall.
 pub const GRACE: Duration = Duration::from_millis(10);
 
-/// Threads that sleep a millisecond at a time and note by how much they overslept.
+/// Threads that sleep a millisecond at a time and note what went by meanwhile. One set for all tests of a process.
 pub struct Watchdog {
     watched: Arc<Watched>,
 }
 
 #[derive(Default)]
 struct Watched {
-    naps: Mutex<Naps>,
+    log: Mutex<Log>,
     woke: Condvar,
 }
 
 #[derive(Default)]
-struct Naps {
-    /// When a nap began and ended, if it was too long to be a nap.
-    long: Vec<(Instant, Instant)>,
+struct Log {
+    stalls: Vec<Stall>,
     /// The end of each dog's last nap.
     newest: Vec<Option<Instant>>,
-    is_over: bool,
+    /// Threads of tests, which the dogs shall look after.
+    tests: Vec<u32>,
+}
+
+/// Somebody lost so much of the time between these two.
+struct Stall {
+    who: u32,
+    began: Instant,
+    ended: Instant,
+    lost: Duration,
 }
 
 const NAP: Duration = Duration::from_millis(1);
 
 /// Timers of an idle machine oversleep less.
-const OVERSLEPT_MIN: Duration = Duration::from_micros(200);
+const STALL_MIN: Duration = Duration::from_micros(200);
+
+/// Naps between two looks for new threads.
+const LOOK_EVERY: u32 = 20;
+
+static DOGS: OnceLock<Arc<Watched>> = OnceLock::new();
 
 impl Watchdog {
-    /// One for each core: a core that is taken away stalls who runs there and nobody else.
+    /// Also looks after the calling thread.
     pub fn start() -> Self {
-        let dogs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(4);
-        let watched = Arc::new(Watched::default());
-        watched.lock().newest = vec![None; dogs];
-        for dog in 0..dogs {
-            let watched = Arc::clone(&watched);
-            std::thread::spawn(move || watched.nap(dog));
-        }
-        Self { watched }
+        let watched = DOGS.get_or_init(|| {
+            // One for each core: a core that is taken away stalls who runs there and nobody else.
+            let dogs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(4);
+            let watched = Arc::new(Watched::default());
+            watched.lock().newest = vec![None; dogs];
+            for dog in 0..dogs {
+                let watched = Arc::clone(&watched);
+                std::thread::spawn(move || watched.nap(dog));
+            }
+            watched
+        });
+        watched.lock().tests.extend(this_thread());
+        Self { watched: Arc::clone(watched) }
     }
 
-    /// The longest stall that touched the time between these two. Waits until every dog has seen the end of it.
+    /// How much time somebody lost between these two, at most. Waits until every dog has seen the end of it.
     pub fn worst_between(&self, from: Instant, to: Instant) -> Duration {
-        let unseen = |naps: &mut Naps| naps.newest.iter().any(|newest| newest.is_none_or(|newest| newest < to));
-        let naps = self.watched.woke.wait_while(self.watched.lock(), unseen).unwrap_or_else(PoisonError::into_inner);
-        let touching = naps.long.iter().filter(|(began, ended)| *began <= to && *ended >= from);
-        touching.map(|(began, ended)| *ended - *began - NAP).max().unwrap_or(Duration::ZERO)
+        let unseen = |log: &mut Log| log.newest.iter().any(|newest| newest.is_none_or(|newest| newest < to));
+        let log = self.watched.woke.wait_while(self.watched.lock(), unseen).unwrap_or_else(PoisonError::into_inner);
+        let mut lost: BTreeMap<u32, Duration> = BTreeMap::new();
+        for stall in log.stalls.iter().filter(|stall| stall.began <= to && stall.ended >= from) {
+            *lost.entry(stall.who).or_default() += stall.lost;
+        }
+        lost.into_values().max().unwrap_or_default()
     }
 
     /// How long after its deadline somebody was told.
@@ -61,40 +88,109 @@ impl Watchdog {
     #[track_caller]
     pub fn assert_on_time(&self, due: Instant, told: Instant) -> Duration {
         let late = told.saturating_duration_since(due);
-        let stall = self.worst_between(due, told);
-        assert!(late <= GRACE + stall, "told {late:?} after the deadline; the machine stalled for {stall:?} then");
+        if late > GRACE {
+            let stall = self.worst_between(due, told);
+            assert!(late <= GRACE + stall, "told {late:?} after the deadline; the machine stalled for {stall:?} then");
+        }
         late
     }
 }
 
-impl Drop for Watchdog {
-    fn drop(&mut self) {
-        self.watched.lock().is_over = true;
-    }
-}
-
 impl Watched {
-    fn lock(&self) -> MutexGuard<'_, Naps> {
-        self.naps.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn nap(&self, dog: usize) {
-        loop {
+        // One of them looks at the threads.
+        let mut threads = (dog == 0).then(Threads::default);
+        for naps in 0.. {
             let began = Instant::now();
             std::thread::sleep(NAP);
             let ended = Instant::now();
-            let mut naps = self.lock();
-            if naps.is_over {
-                return;
+            let lost = (ended - began).saturating_sub(NAP);
+            let mut stalls = Vec::new();
+            if lost >= STALL_MIN {
+                stalls.push(Stall { who: dog as u32, began, ended, lost });
             }
-            naps.newest[dog] = Some(ended);
-            if ended - began > NAP + OVERSLEPT_MIN {
-                naps.long.push((began, ended));
+            if let Some(threads) = &mut threads {
+                if naps % LOOK_EVERY == 0 {
+                    let tests = self.lock().tests.clone();
+                    threads.find(&tests);
+                }
+                threads.sample(&mut stalls);
             }
-            drop(naps);
+            let mut log = self.lock();
+            log.newest[dog] = Some(ended);
+            log.stalls.append(&mut stalls);
+            drop(log);
             self.woke.notify_all();
         }
     }
+}
+
+/// Threads that matter, by their ids, and what they have waited for a processor.
+#[derive(Default)]
+struct Threads {
+    known: BTreeMap<u32, Option<Waits>>,
+}
+
+struct Waits {
+    stat: File,
+    waited: Duration,
+    seen: Instant,
+}
+
+impl Threads {
+    fn find(&mut self, tests: &[u32]) {
+        let Ok(tasks) = fs::read_dir("/proc/self/task") else { return };
+        for task in tasks.flatten() {
+            let Some(id) = task.file_name().to_str().and_then(|id| id.parse().ok()) else { continue };
+            if self.known.contains_key(&id) {
+                continue;
+            }
+            let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+            let matters = name.starts_with("milena-") || tests.contains(&id);
+            let stat = File::open(task.path().join("schedstat")).ok().filter(|_| matters);
+            self.known.insert(id, stat.and_then(Waits::new));
+        }
+    }
+
+    fn sample(&mut self, stalls: &mut Vec<Stall>) {
+        for (id, held) in &mut self.known {
+            let Some(waits) = held else { continue };
+            let Some(waited) = read_waited(&waits.stat) else {
+                // The thread has ended.
+                *held = None;
+                continue;
+            };
+            let (now, lost) = (Instant::now(), waited.saturating_sub(waits.waited));
+            if lost >= STALL_MIN {
+                stalls.push(Stall { who: *id, began: waits.seen, ended: now, lost });
+            }
+            (waits.waited, waits.seen) = (waited, now);
+        }
+    }
+}
+
+impl Waits {
+    fn new(stat: File) -> Option<Self> {
+        let waited = read_waited(&stat)?;
+        Some(Self { stat, waited, seen: Instant::now() })
+    }
+}
+
+/// The second number: nanoseconds in which the thread could have run and did not.
+fn read_waited(mut stat: &File) -> Option<Duration> {
+    let mut text = [0; 96];
+    stat.rewind().ok()?;
+    let length = stat.read(&mut text).ok()?;
+    let nanos = std::str::from_utf8(&text[..length]).ok()?.split(' ').nth(1)?.parse().ok()?;
+    Some(Duration::from_nanos(nanos))
+}
+
+fn this_thread() -> Option<u32> {
+    fs::read_link("/proc/thread-self").ok()?.file_name()?.to_str()?.parse().ok()
 }
 
 /// How late many were told, for a `measured:` line.

@@ -353,7 +353,10 @@ impl Lane {
         let Some(held) = self.partitions.get_mut(&partition) else { return };
         let (linger, timer) = (held.linger, held.back.poll_timeout());
         if held.back.needs_identity() && !std::mem::replace(&mut held.wants_identity, true) {
-            held.back.trouble().note(None, AttemptError::NoProducerId);
+            // What went wrong before tells more, and it may still have to be told to records that end now.
+            if held.back.trouble().last().1.is_none() {
+                held.back.trouble().note(None, AttemptError::NoProducerId);
+            }
             let abandoned = held.back.abandoned();
             self.report(LaneReport::NeedsIdentity(partition, abandoned));
         }

@@ -105,8 +105,6 @@ pub enum NotWritten {
     Cancelled,
     /// The cluster refused its batch with this code, and no attempt could have been appended.
     Refused(KafkaError),
-    /// The topic was deleted and created again while the record's batch waited for another attempt.
-    TopicRecreated,
     /// The producer was closed, and no attempt of its batch was appended: none was made, or each was refused.
     Closed,
     /// The producer's driver ended (a panic, or its runtime was shut down) before a connection claimed its batch.
@@ -162,7 +160,6 @@ impl fmt::Display for NotWritten {
             Self::Refused(code) => {
                 write!(f, "not written: the cluster refused its batch with {code}{}", Advised(*code))
             }
-            Self::TopicRecreated => f.write_str("not written: the topic was deleted and created again"),
             Self::Closed => f.write_str("not written: the producer was closed before it could be appended"),
             Self::DriverLost => f.write_str("not written: the producer's driver ended before it was sent"),
         }

@@ -38,9 +38,6 @@ impl Checker<'_> {
                 self.check_refused(checked, ErrorCode(code.code()));
             }
             NotWritten::Closed if !self.has_struck(Fault::Closed) => self.blame(checked, "nobody closed"),
-            NotWritten::TopicRecreated if !self.has_struck_topic(checked.acceptance.place) => {
-                self.blame(checked, "nobody deleted the topic");
-            }
             NotWritten::DriverLost => self.blame(checked, format!("{why}, which did not happen")),
             _ => {}
         }

@@ -82,8 +82,7 @@ impl PartitionBack {
             return;
         }
         if self.is_past_horizon(now) {
-            self.renew(Renewal::of_producer_id(Undetermined::ProducerStateExpired));
-            return self.finish(ended);
+            return self.begin_anew(Undetermined::ProducerStateExpired, ended);
         }
         let Some(youngest) = self.unsettled.back() else { return };
         let is_wanted = self.unsettled.iter().any(|batch| batch.completion.is_wanted());
@@ -141,37 +140,28 @@ impl PartitionBack {
         ended.extend(self.pending.drain(..).map(|batch| Ended::Sealed(batch, end)));
     }
 
-    /// The topic was deleted and created again. Old stamps are never sent to the new one (rule 25).
+    /// The topic was deleted and created again. Old stamps are never sent to the new one (rule 25): what is in doubt once the
+    /// answers on their way have come stays so, the rest goes to the new topic under fresh ones.
     pub(in crate::producer) fn handle_topic_recreated(&mut self, id: Uuid, ended: &mut Vec<Ended>) {
         self.topic.id = id;
         self.is_log_append_time = None;
-        let not_written = BatchEnd::NotWritten(NotWritten::TopicRecreated);
-        self.end_unsettled(
-            |batch| match batch.is_ambiguous || batch.flight == Flight::OnWire {
-                true => BatchEnd::Undetermined(Undetermined::TopicRecreated),
-                false => not_written,
-            },
-            ended,
-        );
-        self.end_renewed(not_written, ended);
-        self.give_up_identity();
+        self.begin_anew(Undetermined::TopicRecreated, ended);
     }
 
-    /// Another cluster answers. A producer id belongs to a cluster (rule 25): what is in doubt stays so, the rest goes there.
+    /// Another cluster answers. A producer id belongs to a cluster (rule 25).
     pub(in crate::producer) fn handle_cluster_changed(&mut self, ended: &mut Vec<Ended>) {
-        for batch in self.unsettled.iter_mut().filter(|batch| batch.flight == Flight::OnWire) {
-            batch.flight = Flight::Waiting;
-            batch.is_ambiguous = true;
-        }
-        self.renew(Renewal::of_producer_id(Undetermined::ClusterChanged));
+        self.begin_anew(Undetermined::ClusterChanged, ended);
+    }
+
+    fn begin_anew(&mut self, doubt: Undetermined, ended: &mut Vec<Ended>) {
+        self.renew(Renewal::of_producer_id(doubt));
         self.finish(ended);
     }
 
     /// Somebody else uses this producer id (rule 14).
     pub(in crate::producer) fn abandon(&mut self, producer_id: ProducerId, ended: &mut Vec<Ended>) {
         if self.identity.is_some_and(|identity| identity.producer_id == producer_id) {
-            self.renew(Renewal::of_producer_id(Undetermined::ProducerIdUsedElsewhere));
-            self.finish(ended);
+            self.begin_anew(Undetermined::ProducerIdUsedElsewhere, ended);
         }
     }
 

@@ -40,16 +40,15 @@ fn a_recalled_partition_leaves_with_its_connection_and_keeps_its_stamps_on_the_n
 }
 
 #[test]
-fn a_recalled_partition_whose_topic_was_recreated_leaves_at_once() {
+fn a_recalled_partition_whose_topic_was_recreated_leaves_when_it_is_answered() {
     let mut rig = Rig::anchored(1);
     rig.flush(0, b"x");
     rig.recall(0, Recall::WhenIdle);
     rig.recreate(0, Uuid([9; 16]));
     rig.turn();
-    assert_eq!(rig.released.len(), 1);
-    assert_eq!(rig.ends, [(PartitionId(0), BatchEnd::Undetermined(Undetermined::TopicRecreated))]);
-    rig.acknowledge();
-    assert_eq!(rig.ends.len(), 1, "the late answer is nobody's");
+    assert!(rig.released.is_empty());
+    rig.refuse(ErrorCode::UNKNOWN_TOPIC_ID);
+    assert_eq!((rig.released.len(), rig.ends.len()), (1, 0), "it takes the batch along, for the new topic");
 }
 
 /// A frozen old leader must not hold the partition, and what it says later counts if it is a success.

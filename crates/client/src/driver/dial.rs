@@ -146,8 +146,6 @@ const ADDRESSES_MAX: usize = 16;
 
 #[cfg(all(test, not(milena_model)))]
 mod tests {
-    use std::net::TcpListener as StdListener;
-
     use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
@@ -158,9 +156,11 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(10);
 
-    /// An address that refuses connections: bound and closed again.
-    fn closed() -> SocketAddr {
-        StdListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound")
+    /// An address that refuses connections: it is taken as long as the socket is there, and nobody listens.
+    fn closed() -> (SocketAddr, TcpSocket) {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+        (socket.local_addr().expect("bound"), socket)
     }
 
     /// An address that says nothing to a dial: nobody accepts, and the queue for those who wait is full.
@@ -190,7 +190,8 @@ mod tests {
             let silent = Silent::open().await;
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
             let open = listener.local_addr().expect("bound");
-            let addresses = vec![closed(), silent.address, open];
+            let (refused, _taken) = closed();
+            let addresses = vec![refused, silent.address, open];
             let stream = Race::new(addresses, Duration::from_secs(3600)).await.expect("one is open");
             assert_eq!(stream.peer_addr().expect("connected"), open);
         });
@@ -200,7 +201,7 @@ mod tests {
     fn each_address_that_failed_is_told_in_order_with_its_reason() {
         run(async {
             let silent = Silent::open().await;
-            let refused = closed();
+            let (refused, _taken) = closed();
             let after = Duration::from_millis(50);
             let tried = Race::new(vec![silent.address, refused], after).await.expect_err("none is open");
             let timed_out = FailedDial { to: silent.address, why: DialError::TimedOut { after } };
@@ -217,7 +218,7 @@ mod tests {
                 matches!(&error, ConnectionError::NameNotResolved { host, .. } if &**host == "x.invalid"),
                 "{error:?}"
             );
-            let to = closed();
+            let (to, _taken) = closed();
             let address = Address { host: to.ip().to_string().into(), port: to.port() };
             let error = connect(&address, SOON).await.expect_err("nobody listens");
             let tried = [FailedDial { to, why: DialError::Refused }];

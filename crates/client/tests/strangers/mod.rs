@@ -28,9 +28,13 @@ fn serve(serve: impl Fn(TcpStream) -> Option<()> + Send + Sync + 'static) -> Soc
     address
 }
 
-/// An address where nobody listens.
+/// An address where nobody listens, nor ever will: it is taken, until the process ends.
 pub fn closed() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound")
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let address = socket.local_addr().expect("bound");
+    std::mem::forget(socket);
+    address
 }
 
 /// Answers the first bytes of every connection with these, whatever they are.

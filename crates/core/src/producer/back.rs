@@ -294,7 +294,8 @@ impl PartitionBack {
 
     fn next_in_stream(&self, now: Moment) -> Next {
         if let Some(place) = self.unsettled.iter().position(|batch| batch.flight == Flight::Waiting) {
-            let ahead = self.unsettled[place].stamp.ordinal - self.unsettled[0].stamp.ordinal;
+            // A planted bug numbers a head anew; otherwise ordinals ascend.
+            let ahead = self.unsettled[place].stamp.ordinal.saturating_sub(self.unsettled[0].stamp.ordinal);
             return if ahead < self.window() { Next::Resend(place) } else { Next::Nothing };
         }
         let (next, is_stale) = match (self.renewed.front(), self.pending.front()) {

@@ -17,10 +17,12 @@
 //! A partition that is slow leaves the fast lane of its broker (rule 27): a broker serves one request per connection at a
 //! time, so one frozen follower would hold up every partition of the connection.
 //!
-//! Making requests is in `lane/requests.rs`, taking answers in `lane/answers.rs`. Left out: what leads where
+//! Making requests is in `lane/requests.rs`, taking answers in `lane/answers.rs`, telling slow partitions from the others in
+//! `lane/pace.rs`. Left out: what leads where
 //! (`control.rs`), stamps and retries (`back.rs`), the socket.
 
 mod answers;
+mod pace;
 mod requests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -43,6 +45,7 @@ pub use super::produce_request::LeaderHint;
 #[cfg(feature = "plants")]
 pub use answers::Covered;
 pub use answers::StrayAnswer;
+use pace::Pace;
 
 /// What a lane needs to know of the configuration.
 #[derive(Clone, Debug)]
@@ -127,6 +130,8 @@ pub enum LaneEvent {
 #[derive(Debug)]
 struct Flight {
     attempts: Vec<Attempt>,
+    /// Its answer tells which partitions are slow.
+    sorts: bool,
 }
 
 #[derive(Debug)]
@@ -185,6 +190,7 @@ pub struct Lane {
     turn: Vec<PartitionId>,
     /// When an unanswered request makes it likely that the broker is gone; metadata is asked for then.
     suspects_at: Option<Moment>,
+    pace: Pace,
     /// When the broker reads again.
     throttle_ends: Option<Moment>,
     #[cfg(feature = "plants")]
@@ -210,6 +216,7 @@ impl Lane {
             ended: Vec::new(),
             turn: Vec::new(),
             suspects_at: None,
+            pace: Pace::default(),
             throttle_ends: None,
             #[cfg(feature = "plants")]
             covered: Vec::new(),
@@ -414,6 +421,7 @@ impl Lane {
         self.is_connected = false;
         self.failures += 1;
         self.suspects_at = None;
+        self.pace.forget_oldest();
         self.throttle_ends = None;
         let retry_at = now + self.config.reconnect.after(self.failures, &mut self.chance);
         self.report(LaneReport::NeedsMetadata(None));
@@ -492,7 +500,7 @@ impl Lane {
             Link::Up(connection) => connection.poll_timeout(),
         };
         let first = |timers: &BTreeSet<(Moment, PartitionId)>| timers.first().map(|(due, _)| *due);
-        let own = [link, self.suspects_at, self.throttle_ends];
+        let own = [link, self.suspects_at, self.pace.due(), self.throttle_ends];
         own.into_iter().chain([first(&self.lingers), first(&self.timers)]).flatten().min()
     }
 
@@ -505,6 +513,7 @@ impl Lane {
         }
         self.throttle_ends = self.throttle_ends.filter(|ends| *ends > now);
         self.suspect(now);
+        self.pass_pace(now);
         while let Some((due, partition)) = self.timers.first().copied() {
             if due > now {
                 break;

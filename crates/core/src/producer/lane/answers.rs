@@ -1,25 +1,16 @@
-//! Answers, and what they say about how long a partition holds up the others.
-
-use std::time::Duration;
+//! Answers, each to its partition, or after it.
 
 use milena_wire::messages::produce::request::ProduceRequest;
 use milena_wire::messages::produce::response::ProduceResponse;
 
 use super::{Attempt, AttemptKey, Flight, Lane, LaneEvent, LaneReport, Link};
 use crate::connection::Answer;
-use crate::fault::ConnectionError;
 use crate::ids::PartitionId;
 use crate::producer::back::{Effects, Ended, PartitionBack};
 use crate::producer::outcome::AttemptError;
 use crate::producer::produce_request;
 use crate::producer::verdict;
 use crate::time::Moment;
-
-/// A partition that takes longer to commit is slow (rule 27).
-const SLOW_AFTER: Duration = Duration::from_millis(500);
-
-/// So many answers in a row that come sooner make a slow partition prompt again.
-const PROMPT_ANSWERS: u32 = 8;
 
 /// An answer for a partition that has left the lane.
 #[derive(Clone, Debug)]
@@ -87,7 +78,7 @@ impl Lane {
             let Some(answer) = connection.poll_answer() else { return };
             self.suspects_at = None;
             self.take_answer(now, answer);
-            self.suspect(now);
+            self.watch_oldest(now);
         }
     }
 
@@ -104,12 +95,13 @@ impl Lane {
             self.throttle_ends = Some(connection.throttled_until()).filter(|ends| *ends > now);
         }
         let is_alone = answer.purpose.attempts.len() == 1;
-        let is_late = answer.waited > SLOW_AFTER;
+        let is_late = answer.waited > self.slow_after();
         for attempt in &answer.purpose.attempts {
             let is_not_committed = self.take_partition_answer(now, attempt, &response, answer.version);
             self.take_pace(attempt.partition, is_not_committed || is_alone && is_late, is_late);
         }
-        self.leave_held_up_connection(now);
+        self.note_sorted(&answer.purpose);
+        self.leave_what_is_asked_for_slow_ones(now);
     }
 
     /// Whether the leader has it and its followers have not.
@@ -161,53 +153,6 @@ impl Lane {
         }
         self.touch(partition);
         self.release_if_idle(partition);
-    }
-
-    /// Takes note of how soon an answer came.
-    fn take_pace(&mut self, id: PartitionId, is_slow: bool, is_late: bool) {
-        let may_leave = self.partitions.len() > 1 && !self.keeps_slow();
-        let Some(held) = self.partitions.get_mut(&id).filter(|held| !held.is_recalled) else { return };
-        if self.id.is_slow {
-            held.prompt_answers = if is_slow || is_late { 0 } else { held.prompt_answers + 1 };
-            if held.prompt_answers > 0 && held.prompt_answers.is_multiple_of(PROMPT_ANSWERS) {
-                self.report(LaneReport::Prompt(id));
-            }
-        } else if is_slow && may_leave {
-            (held.is_recalled, held.is_slow) = (true, true);
-            self.report(LaneReport::Slow(id));
-            self.release_if_idle(id);
-        }
-    }
-
-    #[cfg(not(feature = "plants"))]
-    fn keeps_slow(&self) -> bool {
-        false
-    }
-
-    /// Rule 27 broken.
-    #[cfg(feature = "plants")]
-    fn keeps_slow(&self) -> bool {
-        self.config.connection.plant == crate::plant::Plant::SlowStays
-    }
-
-    /// What was asked for a slow partition before it was known to be slow would take the broker's whole patience again, and
-    /// everything behind it would wait. On another connection it does not.
-    fn leave_held_up_connection(&mut self, now: Moment) {
-        let Link::Up(connection) = &self.link else { return };
-        let of = |attempt: &Attempt| self.partitions.get(&attempt.partition);
-        let asked = || connection.purposes().flat_map(|flight| &flight.attempts).filter_map(of);
-        let is_held_up = asked().any(|held| held.is_slow) && self.partitions.values().any(|held| !held.is_recalled);
-        // Asking again costs those nothing that are recognised when they come again.
-        if is_held_up && asked().all(|held| held.back.is_recognised()) {
-            self.handle_disconnected(now, ConnectionError::HeldUp);
-            self.failures = 0;
-            self.link = Link::Down { retry_at: now };
-            // The broker is well, so there is nothing to wait for.
-            let partitions: Vec<PartitionId> = self.partitions.keys().copied().collect();
-            for id in partitions {
-                self.tell_back(id, |back, _| back.retry_at_once(now));
-            }
-        }
     }
 
     /// Rows that were reached since the last look.

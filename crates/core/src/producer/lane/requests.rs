@@ -26,6 +26,10 @@ impl Lane {
         if let Some(frame) = connection.poll_handshake() {
             return Some(Transmit::whole(frame));
         }
+        if self.leave_if_held_up(now) {
+            return None;
+        }
+        let Link::Up(connection) = &mut self.link else { return None };
         // A throttled broker reads nothing (KIP-219): what is claimed later can be withdrawn until then, and fills up.
         let may_send = connection.is_ready() && !connection.has_unsent() && connection.throttled_until() <= now;
         if !may_send || connection.in_flight() >= REQUESTS_IN_FLIGHT_MAX {
@@ -79,7 +83,7 @@ impl Lane {
     }
 
     fn encode(&mut self, now: Moment, version: i16, attempts: Vec<Attempt>, mut entries: Vec<Entry>) -> Transmit {
-        let acks = self.acks_of(&attempts);
+        let (acks, patience, sorts) = (self.acks_of(&attempts), self.patience(), self.pace.is_sorting());
         let Link::Up(connection) = &mut self.link else { unreachable!("only a connected lane encodes") };
         // A broker that knows no topic ids gave none, and speaks no version that needs them; one that is being upgraded may.
         let lacks_ids = entries.iter().any(|entry| entry.topic.id == Uuid::ZERO);
@@ -90,14 +94,14 @@ impl Lane {
             correlation: connection.correlation(),
             version,
             acks,
-            timeout: self.config.produce_timeout,
+            timeout: patience,
         };
         let transmit = produce_request::encode(envelope, &entries).expect("topic names came from this broker and fit");
         match acks {
-            Acks::None => connection.register_unanswerable(transmit.len(), Flight { attempts }),
-            _ => connection.register(now, ApiKey::PRODUCE, version, transmit.len(), Flight { attempts }),
+            Acks::None => connection.register_unanswerable(transmit.len(), Flight { attempts, sorts }),
+            _ => connection.register(now, ApiKey::PRODUCE, version, transmit.len(), Flight { attempts, sorts }),
         }
-        self.suspect(now);
+        self.watch_oldest(now);
         transmit
     }
 

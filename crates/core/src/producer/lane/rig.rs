@@ -126,6 +126,13 @@ impl Rig {
         rig
     }
 
+    /// Another partition that is not idempotent.
+    pub(super) fn adopt_unstamped(&mut self, id: u32) {
+        let config = BackConfig { acks: Acks::Leader, is_idempotent: false, ..back_config() };
+        self.adopt_with(id, TopicIndex(0), FRONT, config);
+        self.turn();
+    }
+
     /// A connected lane with so many partitions of one topic.
     pub(super) fn connected(partitions: u32) -> Self {
         let mut rig = Self::new();

@@ -316,7 +316,6 @@ fn a_cut_connection_leaves_doubt_only_where_every_byte_was_written() {
     rig.is_writable = true;
     rig.wait(RETRY_MAX);
     rig.connect();
-    rig.wait(RETRY_MAX);
     let code = ErrorCode::INVALID_RECORD;
     while !rig.asked.is_empty() {
         rig.refuse(code);
@@ -423,7 +422,6 @@ fn garbage_between_answers_ends_the_connection_and_loses_no_batch() {
     assert_eq!(rig.ends, [(PartitionId(0), WRITTEN)]);
     rig.wait(RETRY_MAX);
     rig.connect();
-    rig.wait(RETRY_MAX);
     while !rig.asked.is_empty() {
         rig.acknowledge();
     }

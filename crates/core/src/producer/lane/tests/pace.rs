@@ -6,9 +6,9 @@ use super::*;
 /// Rule 27 through the lane: an answer's throttle counts.
 #[test]
 fn a_throttled_request_has_its_time_after_the_throttle() {
-    let mut rig = Rig::anchored(2);
+    let mut rig = Rig::anchored(1);
     rig.flush(0, b"x");
-    rig.flush(1, b"y");
+    rig.flush(0, b"y");
     let asked = rig.asked.pop_front().expect("a request waits");
     rig.receive(&asked.answer(&ProduceResponse { throttle_time_ms: 1_500, ..ProduceResponse::default() }));
     let started = rig.now;
@@ -74,6 +74,78 @@ fn a_partition_whose_followers_are_slow_leaves_and_its_neighbours_do_not_wait_fo
     assert_eq!(rig.partitions_asked(), [1], "at once, on another connection, without its neighbour");
     rig.acknowledge();
     assert_eq!(rig.ends.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [1, 1]);
+}
+
+/// Slow partitions in several requests were met one after the other, each after the broker's whole patience, and their
+/// neighbours waited for the sum (Kafka 4.3.1, a frozen follower beside a topic without it).
+#[test]
+fn when_the_oldest_request_takes_too_long_all_are_asked_again_elsewhere_and_told_apart_at_once() {
+    let mut rig = Rig::anchored(4);
+    rig.flush(0, b"slow");
+    for id in [1, 2, 3] {
+        rig.append(id, b"x");
+    }
+    rig.wait(FRONT.linger);
+    assert_eq!(rig.asked.len(), 2);
+    rig.wait(244 * MILLI);
+    assert!(rig.faults.is_empty());
+    rig.wait(MILLI);
+    assert!(matches!(rig.faults.last(), Some(ConnectionError::HeldUp)));
+    rig.connect();
+    assert_eq!(rig.partitions_asked(), [0, 1, 2, 3]);
+    assert_eq!(rig.asked[0].decode::<ProduceRequest>().timeout_ms, 125, "the broker waits a moment only");
+    let slow = |index| index < 2;
+    rig.answer_with(|index| if slow(index) { (ErrorCode::REQUEST_TIMED_OUT, -1) } else { (ErrorCode::NONE, 100) });
+    assert_eq!(rig.ends.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(rig.released.len(), 2, "both slow ones leave");
+    rig.flush(2, b"y");
+    assert_eq!(rig.asked[0].decode::<ProduceRequest>().timeout_ms, 1_000, "and now it may wait again");
+}
+
+#[test]
+fn a_broker_that_is_slow_in_everything_is_not_asked_for_everything_again_and_again() {
+    let mut rig = Rig::anchored(2);
+    rig.flush(0, b"x");
+    rig.flush(1, b"y");
+    rig.wait(250 * MILLI);
+    assert_eq!(rig.faults.len(), 1);
+    rig.connect();
+    rig.wait(900 * MILLI);
+    assert_eq!(rig.faults.len(), 1, "what sorts them is waited for");
+    rig.acknowledge();
+    rig.flush(0, b"x");
+    rig.flush(1, b"y");
+    rig.wait(250 * MILLI);
+    assert_eq!(rig.faults.len(), 2, "a second time after the broker's patience");
+    rig.connect();
+    rig.acknowledge();
+    rig.flush(0, b"x");
+    rig.flush(1, b"y");
+    rig.wait(300 * MILLI);
+    assert_eq!(rig.faults.len(), 2, "and not before");
+}
+
+#[test]
+fn a_late_answer_that_nobody_else_waits_for_is_waited_for_until_somebody_does() {
+    let mut rig = Rig::anchored(2);
+    rig.flush(0, b"x");
+    rig.wait(600 * MILLI);
+    assert!(rig.faults.is_empty());
+    rig.flush(1, b"y");
+    assert!(matches!(rig.faults.last(), Some(ConnectionError::HeldUp)));
+    rig.connect();
+    assert_eq!(rig.partitions_asked(), [0, 1]);
+}
+
+/// Without stamps the broker would write again what it is asked again.
+#[test]
+fn a_connection_is_not_left_where_the_broker_would_not_recognise_what_comes_again() {
+    let mut rig = Rig::with_acks(Acks::Leader);
+    rig.adopt_unstamped(1);
+    rig.flush(0, b"x");
+    rig.flush(1, b"y");
+    rig.wait(600 * MILLI);
+    assert!(rig.faults.is_empty());
 }
 
 #[test]

@@ -137,9 +137,6 @@ impl LaneTask {
                     return Self::give_way(cx);
                 }
             }
-            if self.is_ending && !self.lane.has_unanswered() {
-                return Poll::Ready(());
-            }
             self.collect_notified();
             // Time before the socket: what is due now may be sent now.
             self.pass_time();
@@ -149,6 +146,9 @@ impl LaneTask {
                     continue;
                 }
                 return Self::give_way(cx);
+            }
+            if self.is_ending && !self.lane.has_unanswered() {
+                return Poll::Ready(());
             }
             let next = self.lane.poll_timeout().unwrap_or(Moment::NEVER);
             if self.timer.poll_due(next, &self.surroundings.shared.clock, cx).is_ready() {
@@ -347,3 +347,6 @@ impl Drop for LaneTask {
         self.tell(if self.is_ending { FromLane::Left } else { FromLane::Ended });
     }
 }
+
+#[cfg(all(test, not(milena_model)))]
+mod tests;

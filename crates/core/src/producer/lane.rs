@@ -246,6 +246,10 @@ impl Lane {
             LaneOrder::Abandon(partition, producer_id) => {
                 self.tell_back(partition, |back, ended| back.abandon(producer_id, ended));
             }
+            // It has left again; control knows better by the time when this comes back.
+            LaneOrder::Stray(partition, stray) if !self.leads(partition) => {
+                self.report(LaneReport::Stray(partition, stray));
+            }
             LaneOrder::Stray(partition, stray) => {
                 self.tell_back(partition, |back, ended| stray.tell(now, back, ended));
             }

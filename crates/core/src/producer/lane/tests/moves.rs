@@ -79,6 +79,15 @@ fn a_partition_recalled_at_once_leaves_its_attempts_behind_and_hears_of_them() {
     assert_eq!(next.ends.len(), 1, "the new leader's answer comes too late");
 }
 
+/// It was forwarded to where the partition was by then, and the partition had left again.
+#[test]
+fn an_answer_that_comes_after_its_partition_goes_on() {
+    let mut rig = Rig::connected(1);
+    rig.lane.obey(rig.now, LaneOrder::Stray(PartitionId(7), StrayAnswer::for_test()));
+    rig.turn();
+    assert!(matches!(rig.reports.pop(), Some(LaneReport::Stray(PartitionId(7), _))));
+}
+
 #[test]
 fn a_partition_that_comes_back_does_not_take_an_old_answer_for_a_new_one() {
     let mut rig = Rig::anchored(1);

@@ -59,6 +59,8 @@ struct ControlTask {
     idle: Arc<Gate<PartitionId>>,
     forgotten: Vec<PartitionId>,
     topics: Vec<Arc<TopicShared>>,
+    /// Partitions of topics that have more.
+    arriving: BTreeMap<TopicIndex, Vec<Arc<PartitionSlot>>>,
     waiters: ReadyWaiters,
     /// Of the control machine's faults, as the callers know them.
     faults_told: u64,
@@ -92,6 +94,7 @@ pub(super) async fn run(driver: Driver) {
         idle: Arc::new(Gate::new()),
         forgotten: Vec::new(),
         topics: Vec::new(),
+        arriving: BTreeMap::new(),
         waiters: ReadyWaiters::default(),
         faults_told: 0,
         socket: Socket::Closed,
@@ -355,7 +358,9 @@ impl ControlTask {
             ControlEvent::Dial(address) => self.socket = Socket::dial(&address, self.surroundings.connect_timeout),
             ControlEvent::HangUp => self.close_socket(),
             ControlEvent::Reached => {}
-            ControlEvent::PartitionsAppeared(topic, partitions) => self.add_partitions(topic, &partitions),
+            ControlEvent::PartitionsAppeared { topic, partitions, are_last } => {
+                self.add_partitions(topic, &partitions, are_last);
+            }
             ControlEvent::TopicMissing(topic, code) => self.topics[topic.0 as usize].set_missing(code),
             ControlEvent::LaneNeeded(lane, address) => self.open_lane(lane, address),
             ControlEvent::LaneLost(lane) => self.tell_lane(lane, ToLane::Address(None)),
@@ -382,8 +387,8 @@ impl ControlTask {
         }
     }
 
-    fn add_partitions(&self, topic: TopicIndex, partitions: &[NewPartition]) {
-        let topic = &self.topics[topic.0 as usize];
+    fn add_partitions(&mut self, index: TopicIndex, partitions: &[NewPartition], are_last: bool) {
+        let topic = &self.topics[index.0 as usize];
         let shared = &self.surroundings.shared;
         let slots: Vec<Arc<PartitionSlot>> = partitions
             .iter()
@@ -394,7 +399,10 @@ impl ControlTask {
             })
             .collect();
         slots.iter().for_each(|slot| shared.add_slot(Arc::clone(slot)));
-        topic.add_partitions(slots);
+        self.arriving.entry(index).or_default().extend(slots);
+        if are_last {
+            topic.add_partitions(self.arriving.remove(&index).expect("the last ones were just added"));
+        }
     }
 
     fn open_lane(&mut self, id: LaneId, address: milena_core::metadata::Address) {

@@ -72,6 +72,7 @@ pub(crate) struct LaneTask {
     control: mpsc::UnboundedSender<Parcel<FromLane>>,
     socket: Socket,
     outgoing: Outgoing,
+    /// Partitions whose fronts must be looked at; what one turn leaves, the next one takes.
     notified: Vec<PartitionId>,
     timer: Timer,
     /// It was told to end, and waits for answers.
@@ -133,19 +134,23 @@ impl LaneTask {
                     Poll::Ready(None) if !self.is_ending => return Poll::Ready(()),
                     Poll::Ready(None) | Poll::Pending => break,
                 }
+                // Partitions come by the thousand; what is left of them waits, the socket does not.
                 if self.now() >= yield_at {
-                    return Self::give_way(cx);
+                    cx.waker().wake_by_ref();
+                    break;
                 }
             }
-            self.collect_notified();
+            self.collect_notified(yield_at);
             // Time before the socket: what is due now may be sent now.
             self.pass_time();
             let moved = self.poll_socket(cx);
-            if self.drain_events() || moved {
+            if self.drain_events() || moved || !self.notified.is_empty() {
                 if self.now() < yield_at {
                     continue;
                 }
-                return Self::give_way(cx);
+                // The clock's task runs on this thread too, and no deadline waits for a busy lane (rule 16).
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             if self.is_ending && !self.lane.has_unanswered() {
                 return Poll::Ready(());
@@ -158,12 +163,6 @@ impl LaneTask {
                 return Poll::Pending;
             }
         }
-    }
-
-    /// The clock's task runs on this thread too, and no deadline waits for a busy lane (rule 16).
-    fn give_way(cx: &Context<'_>) -> Poll<()> {
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
     fn obey(&mut self, order: ToLane) {
@@ -192,13 +191,17 @@ impl LaneTask {
         }
     }
 
-    fn collect_notified(&mut self) {
-        let mut notified = std::mem::take(&mut self.notified);
-        self.gate.begin_turn(&mut notified);
-        for partition in notified.drain(..) {
-            self.collect(partition);
+    /// Looks at the fronts that have something, one at least, for as long as a turn may take.
+    fn collect_notified(&mut self, yield_at: Moment) {
+        if self.notified.is_empty() {
+            self.gate.begin_turn(&mut self.notified);
         }
-        self.notified = notified;
+        while let Some(partition) = self.notified.pop() {
+            self.collect(partition);
+            if self.now() >= yield_at {
+                return;
+            }
+        }
     }
 
     fn collect(&mut self, partition: PartitionId) {

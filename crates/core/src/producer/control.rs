@@ -77,8 +77,16 @@ pub enum ControlEvent {
     HangUp,
     /// The cluster answered; brokers are known.
     Reached,
-    /// The topic has these partitions, in order, beside those told before.
-    PartitionsAppeared(TopicIndex, Vec<NewPartition>),
+    /// The topic has these partitions, in order, beside those told before. Where a key belongs depends on their number, so
+    /// none may be used before the last ones are told.
+    PartitionsAppeared {
+        /// The topic.
+        topic: TopicIndex,
+        /// The next of its partitions, or none.
+        partitions: Vec<NewPartition>,
+        /// Whether these were the last ones, for now.
+        are_last: bool,
+    },
     /// The cluster says that the topic is not there, or may not be seen.
     TopicMissing(TopicIndex, ErrorCode),
     /// This lane is needed and dials here; one that is open already leaves its connection for one to this address.
@@ -125,6 +133,8 @@ struct ControlTopic {
     partitions: Vec<PartitionId>,
     /// How often it was deleted and created again.
     generation: u32,
+    /// Some of its new partitions were told, and whoever was told waits for the last.
+    is_arriving: bool,
     /// What was said last of why it is missing.
     missing: Option<ErrorCode>,
 }
@@ -158,6 +168,8 @@ pub struct Control {
     partitions: Vec<ControlPartition>,
     lanes: BTreeMap<LaneId, ControlLane>,
     identities: Identities,
+    /// Topics with more partitions than were told of.
+    growing: VecDeque<TopicIndex>,
     /// Partitions that something has changed for, oldest first.
     queue: VecDeque<PartitionId>,
     /// Partitions whose leader's address is not known.
@@ -191,6 +203,7 @@ impl Control {
             partitions: Vec::new(),
             lanes: BTreeMap::new(),
             identities: Identities::default(),
+            growing: VecDeque::new(),
             queue: VecDeque::new(),
             unplaced: BTreeSet::new(),
             events: VecDeque::new(),
@@ -262,12 +275,16 @@ impl Control {
         }
     }
 
-    /// What the surroundings must do. Each call looks at as many queued partitions as it takes to find something, which is
-    /// one where something changed.
+    /// What the surroundings must do. Each call makes a few new partitions, or looks at as many queued ones as it takes to
+    /// find something, which is one where something changed.
     pub fn poll_event(&mut self) -> Option<ControlEvent> {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
+            }
+            if let Some(topic) = self.growing.pop_front() {
+                self.add_partitions(topic);
+                continue;
             }
             let id = self.queue.pop_front()?;
             self.partition(id).is_queued = false;

@@ -47,7 +47,10 @@ impl Client {
             ControlEvent::HangUp => self.hang_up(stage, net, Owner::Control),
             ControlEvent::Reached => {}
             ControlEvent::TopicMissing(topic, code) => stage.note(format_args!("{topic} is missing: {code}")),
-            ControlEvent::PartitionsAppeared(topic, partitions) => self.add_partitions(stage, topic, &partitions),
+            // Nobody has a turn before the last ones are there.
+            ControlEvent::PartitionsAppeared { topic, partitions, .. } => {
+                self.add_partitions(stage, topic, &partitions);
+            }
             ControlEvent::LaneNeeded(id, address) => {
                 let address = Some(address);
                 if let Some(seat) = self.lanes.get_mut(&id) {

@@ -7,6 +7,7 @@ use milena_core::producer::back::TopicRef;
 use milena_core::producer::control::NewPartition;
 use milena_core::producer::front::PartitionFront;
 use milena_core::producer::lane::Recall;
+use milena_core::producer::outcome::NotWritten;
 use milena_core::producer::trouble::Trouble;
 use milena_wire::messages::api_versions::response::{ApiVersion, ApiVersionsResponse};
 use milena_wire::{ApiKey, frame};
@@ -16,7 +17,6 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::ProducerConfig;
-use crate::config::Settings;
 use crate::pool::ChunkPool;
 use crate::report::Reporter;
 use crate::shared::Shared;
@@ -25,45 +25,44 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// One lane that leads one partition, as its control task sees it.
 struct Rig {
-    orders: mpsc::UnboundedSender<ToLane>,
-    told: mpsc::UnboundedReceiver<FromLane>,
+    surroundings: Surroundings,
+    orders: mpsc::UnboundedSender<Parcel<ToLane>>,
+    told: mpsc::UnboundedReceiver<Parcel<FromLane>>,
     _stop: watch::Sender<Option<NotWritten>>,
 }
 
 impl Rig {
     fn start(address: SocketAddr) -> Self {
-        let Settings { control, lane, front, .. } = ProducerConfig::new("a:1").check().expect("fits");
-        let pool = Arc::new(ChunkPool::new(1 << 20));
-        let (reporter, _) = Reporter::new(Arc::clone(&pool), None);
-        let (commands, _) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared::new(pool, front, commands, false));
+        let settings = ProducerConfig::new("a:1").check().expect("fits");
+        let pool = Arc::new(ChunkPool::new(settings.buffer_memory, settings.memory_share));
+        let shared = Arc::new(Shared::new(&settings, Arc::clone(&pool), mpsc::unbounded_channel().0));
+        let (reporter, _) = Reporter::new(pool, None);
         let new = NewPartition { id: PartitionId(0), index: PartitionIndex(0), trouble: Trouble::new() };
-        let idle: Arc<Gate<PartitionId>> = Arc::new(Gate::new());
-        let front = PartitionFront::new(new.index, Arc::clone(&new.trouble), front);
-        let slot = PartitionSlot::new(new.id, "orders".into(), front, idle, Arc::clone(&shared.watch));
+        let front = PartitionFront::new(new.index, Arc::clone(&new.trouble), settings.front);
+        let watch = Arc::clone(&shared.watch);
+        let slot = PartitionSlot::new(new.id, "orders".into(), front, Arc::new(Gate::new()), watch);
         shared.add_slot(Arc::new(slot));
         let (stop, stopped) = watch::channel(None);
         let surroundings = Surroundings { shared, reporter, connect_timeout: SOON, stop: stopped };
-        let lane = Lane::new(LaneId::fast(NodeId(1)), lane, 1);
+        let lane = Lane::new(LaneId::fast(NodeId(1)), settings.lane, 1);
         let (orders, order_queue) = mpsc::unbounded_channel();
         let (to_control, told) = mpsc::unbounded_channel();
-        let gate = Arc::new(Gate::new());
-        let task = LaneTask::new(surroundings, lane, address_of(address), gate, order_queue, to_control);
-        tokio::spawn(task.run());
+        let (address, gate) = (address_of(address), Arc::new(Gate::new()));
+        tokio::spawn(LaneTask::new(surroundings.clone(), lane, address, gate, order_queue, to_control).run());
         let topic = TopicRef { name: "orders".into(), id: milena_wire::Uuid::ZERO };
-        let back = PartitionBack::new(&new, topic, control.back);
-        let rig = Self { orders, told, _stop: stop };
+        let back = PartitionBack::new(&new, topic, settings.control.back);
+        let rig = Self { surroundings, orders, told, _stop: stop };
         rig.order(ToLane::Order(LaneOrder::Adopt(Box::new(back))));
         rig
     }
 
     fn order(&self, order: ToLane) {
-        self.orders.send(order).expect("the lane runs");
+        self.orders.send(Parcel::new(order, &self.surroundings)).expect("the lane runs");
     }
 
     /// Waits until the lane says something that is meant here.
     async fn hear(&mut self, is_meant: impl Fn(&FromLane) -> bool) {
-        let heard = async { while !is_meant(&self.told.recv().await.expect("the lane has a last word")) {} };
+        let heard = async { while !is_meant(self.told.recv().await.expect("it has a last word").message()) {} };
         tokio::time::timeout(SOON, heard).await.expect("it says so soon");
     }
 }

@@ -16,6 +16,9 @@ use crate::producer::lane::{LaneOrder, LeaderHint};
 use crate::producer::trouble::Trouble;
 use crate::time::Moment;
 
+/// Partitions that are added at once; a thousand of them and their slots take a millisecond.
+const PARTITIONS_ADDED_MAX: usize = 256;
+
 impl Control {
     /// A partition's leader may be another one.
     pub(super) fn doubt_partition(&mut self, now: Moment, partition: PartitionId) {
@@ -115,21 +118,26 @@ impl Control {
         if is_news_to_all || change.is_recreated {
             self.enqueue_topic(number);
         }
-        if change.has_grown {
-            self.add_partitions(number);
-        }
         for index in change.moved {
-            self.enqueue(self.topics[number.0 as usize].partitions[index.0 as usize]);
+            // One that is still to be added is looked at then.
+            if let Some(id) = self.topics[number.0 as usize].partitions.get(index.0 as usize) {
+                self.enqueue(*id);
+            }
+        }
+        if change.has_grown && !self.growing.contains(&number) {
+            self.growing.push_back(number);
         }
     }
 
-    fn add_partitions(&mut self, number: TopicIndex) {
+    /// Adds some of those that are missing.
+    pub(super) fn add_partitions(&mut self, number: TopicIndex) {
         let told = self.metadata.topic(number);
         let topic_ref = TopicRef { name: Arc::clone(self.metadata.name(number)), id: told.id() };
-        let count = told.partitions().len();
         let topic = &mut self.topics[number.0 as usize];
-        let mut appeared = Vec::with_capacity(count.saturating_sub(topic.partitions.len()));
-        for index in topic.partitions.len()..count {
+        let (known, count) = (topic.partitions.len(), told.partitions().len());
+        let end = count.min(known + PARTITIONS_ADDED_MAX);
+        let mut appeared = Vec::with_capacity(end.saturating_sub(known));
+        for index in known..end {
             let id = PartitionId(self.partitions.len() as u32);
             let (index, trouble) = (PartitionIndex(index as i32), Trouble::new());
             appeared.push(NewPartition { id, index, trouble: Arc::clone(&trouble) });
@@ -148,8 +156,14 @@ impl Control {
             topic.partitions.push(id);
             self.queue.push_back(id);
         }
-        if !appeared.is_empty() {
-            self.events.push_back(ControlEvent::PartitionsAppeared(number, appeared));
+        let are_last = end >= count;
+        let was_arriving = std::mem::replace(&mut topic.is_arriving, !are_last);
+        if !are_last {
+            self.growing.push_front(number);
+        }
+        // A topic that was created anew may have no more than before.
+        if was_arriving || !appeared.is_empty() {
+            self.events.push_back(ControlEvent::PartitionsAppeared { topic: number, partitions: appeared, are_last });
         }
     }
 }

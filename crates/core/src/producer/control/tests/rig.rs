@@ -127,10 +127,10 @@ impl Rig {
                 return self.asked.clear();
             }
             ControlEvent::Reached => "reached".to_owned(),
-            ControlEvent::PartitionsAppeared(topic, new) => {
-                self.troubles.extend(new.iter().map(|new| Arc::clone(&new.trouble)));
-                let ids: Vec<_> = new.iter().map(|new| (new.id.0, new.index.0)).collect();
-                format!("topic {topic} has {ids:?}")
+            ControlEvent::PartitionsAppeared { topic, partitions, are_last } => {
+                self.troubles.extend(partitions.iter().map(|new| Arc::clone(&new.trouble)));
+                let ids: Vec<_> = partitions.iter().map(|new| (new.id.0, new.index.0)).collect();
+                format!("topic {topic} has {ids:?}{}", if are_last { "" } else { " and more" })
             }
             ControlEvent::TopicMissing(topic, code) => format!("topic {topic} misses: {code}"),
             ControlEvent::LaneNeeded(lane, address) => format!("lane {lane} at {}", address.host),

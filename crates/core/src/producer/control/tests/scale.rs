@@ -57,14 +57,47 @@ fn placing_many_partitions_comes_in_pieces() {
     let bytes = asked.answer(&metadata_at(1, &many(|place| (place as i32 % 3 + 1, 0))));
     rig.control.read_buffer().expect("the socket is open").extend_from_slice(&bytes);
     rig.control.handle_read(rig.now);
-    let mut looks = rig.control.looks;
-    let mut events = 0;
-    while rig.control.poll_event().is_some() {
+    let (mut looks, mut appeared, mut is_complete, mut placed) = (rig.control.looks, 0, false, 0);
+    while let Some(event) = rig.control.poll_event() {
         assert!(rig.control.looks - looks <= 1, "one look found something, and no other was needed");
         looks = rig.control.looks;
-        events += 1;
+        match event {
+            ControlEvent::PartitionsAppeared { partitions, are_last, .. } => {
+                assert!(partitions.len() <= 256 && !is_complete);
+                (appeared, is_complete) = (appeared + partitions.len(), are_last);
+            }
+            ControlEvent::Order(_, LaneOrder::Adopt(_)) => placed += 1,
+            ControlEvent::Reached | ControlEvent::LaneNeeded(..) => {}
+            other => panic!("{other:?}"),
+        }
     }
-    assert_eq!((events, looks), (1 + 1 + 3 + PARTITIONS, PARTITIONS));
+    assert_eq!((looks, appeared, is_complete, placed), (PARTITIONS, PARTITIONS, true, PARTITIONS));
+}
+
+/// It shrank while its partitions were being added; whoever had been told of some of them waited for the last for ever.
+#[test]
+fn a_topic_that_is_created_anew_while_its_partitions_are_added_comes_to_an_end() {
+    let mut rig = Rig::new(&["a"]);
+    rig.control.want_topic("t");
+    rig.turn();
+    rig.connect();
+    let asked = rig.pop(ApiKey::METADATA);
+    let bytes = asked.answer(&metadata_at(1, &many(|_| (1, 0))));
+    rig.control.read_buffer().expect("the socket is open").extend_from_slice(&bytes);
+    rig.control.handle_read(rig.now);
+    let is_part = |event| matches!(event, Some(ControlEvent::PartitionsAppeared { are_last: false, .. }));
+    assert!(matches!(rig.control.poll_event(), Some(ControlEvent::Reached)));
+    assert!(is_part(rig.control.poll_event()));
+    rig.control.handle_report(rig.now, fast(1), LaneReport::NeedsMetadata(Some(PartitionId(0))));
+    rig.now = rig.now + PAUSE;
+    let frame = rig.control.poll_transmit(rig.now).expect("it is asked again");
+    rig.control.handle_written(frame.len());
+    let asked = rig.peer.as_mut().expect("connected").read(&frame).pop().expect("one request");
+    rig.receive(&asked.answer(&metadata_at(2, &[(1, 0)])));
+    let told = rig.told();
+    assert_eq!(told.iter().filter(|told| told.starts_with("topic 0 has")).collect::<Vec<_>>(), ["topic 0 has []"]);
+    rig.refresh(&metadata_at(3, &[(1, 0)]));
+    assert!(rig.told().iter().all(|told| !told.starts_with("topic 0 has")));
 }
 
 #[test]

@@ -96,13 +96,13 @@ impl ChunkSource for ChunkPool {
     fn charge(&self, account: &Account, bytes: usize) -> Result<(), Full> {
         // A partition's takes come one after the other, under its front's lock.
         let held = self.held();
-        let tight =
-            Tight { room: self.share.room(self.limit, held, account.held()), free: self.limit.saturating_sub(held) };
+        let room = self.share.room(self.limit, held, account.held());
+        let free = self.limit.saturating_sub(held);
+        if bytes > room && bytes <= free {
+            return Err(Full::Share(Tight { wanted: bytes, room, free }));
+        }
         // Never above the limit, not even for a moment: whoever looks would take that for memory in use.
         let more = |held: usize| held.checked_add(bytes).filter(|held| *held <= self.limit);
-        if bytes <= tight.free && bytes > tight.room {
-            return Err(Full::Share(tight));
-        }
         let charged = self.held.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
         charged.map_err(|_| Full::Buffer)?;
         account.add(bytes);

@@ -58,8 +58,8 @@ struct Inner {
 struct Waiter {
     waker: Option<Waker>,
     target: Target,
-    /// The room that its last try found too small for its partition's share; until there is more it lets others pass.
-    too_small: Option<usize>,
+    /// The room that it needs, if its last try found its partition's share used up; until then it lets others pass.
+    needs: Option<usize>,
 }
 
 impl RoomQueue {
@@ -90,7 +90,7 @@ impl RoomQueue {
         let mut inner = self.inner.lock();
         inner.tickets_given += 1;
         let ticket = Ticket(inner.tickets_given);
-        inner.join(ticket, Waiter { waker: None, target, too_small: None });
+        inner.join(ticket, Waiter { waker: None, target, needs: None });
         self.waiting.store(inner.waiters.len(), Ordering::SeqCst);
         ticket
     }
@@ -109,7 +109,8 @@ impl RoomQueue {
     pub(crate) fn found_tight(&self, ticket: Ticket, target: Target, tight: Tight, gauge: &impl Gauge) -> bool {
         let mut inner = self.inner.lock();
         let mut waiter = inner.part(ticket);
-        waiter.too_small = Some(if target.is_some() { tight.room } else { tight.free });
+        let missing = tight.wanted.saturating_sub(tight.room);
+        waiter.needs = Some(if target.is_some() { tight.wanted } else { tight.free.saturating_add(missing) });
         waiter.target = target;
         inner.join(ticket, waiter);
         fence(Ordering::SeqCst);
@@ -124,7 +125,7 @@ impl RoomQueue {
 
     /// Whether its partition's share is what holds it up.
     pub(crate) fn is_held_up_by_share(&self, ticket: Ticket) -> bool {
-        self.inner.lock().waiter(ticket).too_small.is_some()
+        self.inner.lock().waiter(ticket).needs.is_some()
     }
 
     /// Leaves the queue, served or not; the next one may try.
@@ -135,7 +136,7 @@ impl RoomQueue {
         // Records that go anywhere pass partitions by that somebody waits for; there may be one less now.
         let anywhere = inner.lines.get(&None).and_then(|line| line.first().copied());
         if let Some(first) = anywhere {
-            inner.waiter(first).too_small = None;
+            inner.waiter(first).needs = None;
         }
         self.waiting.store(inner.waiters.len(), Ordering::SeqCst);
         let next = inner.turn(gauge).and_then(|turn| inner.waiter(turn).waker.take());
@@ -208,7 +209,7 @@ impl Waiter {
 
     fn is_held_up(&self, gauge: &impl Gauge) -> bool {
         let account = self.target.as_ref().map(|(_, account)| &**account);
-        self.too_small.is_some_and(|room| gauge.room(account) <= room)
+        self.needs.is_some_and(|needs| gauge.room(account) < needs)
     }
 }
 
@@ -239,7 +240,7 @@ mod tests {
         (Some((PartitionId(partition), Arc::clone(&account))), account)
     }
 
-    const TIGHT: Tight = Tight { room: 10, free: 100 };
+    const TIGHT: Tight = Tight { wanted: 12, room: 10, free: 100 };
 
     #[test]
     fn the_first_has_the_turn_until_it_leaves_whatever_it_waits_for() {
@@ -267,7 +268,9 @@ mod tests {
         assert_eq!(queue.must_wait(Some(PartitionId(1)), &rooms), Some(Ahead::Partition), "those of its line are");
         assert!(queue.must_wait(None, &rooms).is_none() && queue.waits_for(PartitionId(1)));
         rooms.shares.set(11);
-        assert!(queue.has_turn(first, Waker::noop(), &rooms), "there is more room than it found");
+        assert!(!queue.has_turn(first, Waker::noop(), &rooms), "more room than it found, and less than it needs");
+        rooms.shares.set(12);
+        assert!(queue.has_turn(first, Waker::noop(), &rooms));
         assert_eq!(queue.must_wait(Some(PartitionId(2)), &rooms), Some(Ahead::Room), "now it would be");
         account.add(1);
         assert!(!queue.has_turn(first, Waker::noop(), &rooms));
@@ -279,7 +282,7 @@ mod tests {
         let (queue, rooms) = (RoomQueue::new(), rooms());
         let (full, _) = target(1);
         let ticket = queue.enqueue(full.clone());
-        rooms.shares.set(11);
+        rooms.shares.set(12);
         assert!(queue.found_tight(ticket, full, TIGHT, &rooms));
     }
 
@@ -290,7 +293,7 @@ mod tests {
         let (keyed, anywhere) = (queue.enqueue(full.clone()), queue.enqueue(None));
         assert!(!queue.found_tight(keyed, full, TIGHT, &rooms));
         assert!(!queue.found_tight(anywhere, None, TIGHT, &rooms));
-        rooms.free.set(101);
+        rooms.free.set(102);
         assert!(queue.has_turn(anywhere, Waker::noop(), &rooms));
         rooms.free.set(100);
         assert!(!queue.has_turn(anywhere, Waker::noop(), &rooms));

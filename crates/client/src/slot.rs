@@ -67,11 +67,14 @@ impl PartitionSlot {
     }
 
     /// A caller waits for this partition to hold less: if most of it lies in the batch that fills, it would wait on itself.
-    pub(crate) fn relieve_pressure(&self) {
+    /// Whether it was sealed.
+    pub(crate) fn relieve_pressure(&self) -> bool {
         let held = self.account.held();
-        if self.with_front(|front| front.open_bytes() * 2 >= held && front.seal(SealReason::Memory)) {
+        let is_sealed = self.with_front(|front| front.open_bytes() * 2 >= held && front.seal(SealReason::Memory));
+        if is_sealed {
             self.collect_now();
         }
+        is_sealed
     }
 
     pub(crate) fn topic_name(&self) -> &str {

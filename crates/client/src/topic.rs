@@ -162,15 +162,20 @@ impl Topic {
         reply: Reply,
         take: impl Fn(&Appended<'_>) -> T,
     ) -> Result<T, Refused> {
-        let decided = self.accept(now, record, reply, Rights::Room, take);
-        if let Err(refused) = &decided {
-            match (&refused.why, self.keyed(record.key)) {
-                (SendRefused::PartitionFull, Some(slot)) => slot.relieve_pressure(),
-                (SendRefused::PartitionFull | SendRefused::BufferFull, _) => self.shared().relieve_pressure(),
-                _ => {}
+        let decided = self.accept(now, record, reply, Rights::Room, &take);
+        let Err(refused) = &decided else { return decided };
+        match (&refused.why, self.keyed(record.key)) {
+            // The next batch begins with a smaller chunk.
+            (SendRefused::PartitionFull, Some(slot)) if slot.relieve_pressure() => {
+                self.accept(now, record, reply, Rights::Room, take)
             }
+            (SendRefused::PartitionFull, Some(_)) => decided,
+            (SendRefused::PartitionFull | SendRefused::BufferFull, _) => {
+                self.shared().relieve_pressure();
+                decided
+            }
+            _ => decided,
         }
-        decided
     }
 
     /// The partition of a record with a key.
@@ -252,7 +257,8 @@ impl Topic {
             true => WhenFull::OnlyOpen,
             false => WhenFull::Refuse,
         };
-        let mut tight = Tight { room: 0, free: pool.room(None) };
+        // If every partition has somebody who waits for it, only their leaving helps.
+        let mut tight = Tight { wanted: usize::MAX, room: 0, free: pool.room(None) };
         let tries = if rights == Rights::Room { count } else { count.min(TRIES_MAX) };
         for step in 0..=tries {
             let place = (place + step) % count;
@@ -265,7 +271,7 @@ impl Topic {
             }
             match slot.append(now, pool, record, reply, when_full, &mut once) {
                 Err(AppendError::BatchFull(_)) => {}
-                Err(AppendError::ShareFull(_, found)) => tight.free = tight.free.min(found.free),
+                Err(AppendError::ShareFull(_, found)) => tight = tight.looser(found),
                 Err(error) => return Err(error),
                 Ok(taken) => {
                     if step > 0 {

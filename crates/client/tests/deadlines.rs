@@ -2,6 +2,7 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Wake, Waker};
 use std::thread::{self, Thread};
@@ -336,13 +337,20 @@ fn a_deadline_of_nothing_waits_for_nothing() {
 struct Caller {
     due: Instant,
     told: OnceLock<Instant>,
+    all: Arc<Everybody>,
+}
+
+/// Told once, when the last caller is: a wake-up for each would be the test's load, not the producer's.
+struct Everybody {
+    waiting: AtomicUsize,
     test: Thread,
 }
 
 impl Wake for Caller {
     fn wake(self: Arc<Self>) {
-        self.told.get_or_init(Instant::now);
-        self.test.unpark();
+        if self.told.set(Instant::now()).is_ok() && self.all.waiting.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.all.test.unpark();
+        }
     }
 }
 
@@ -352,22 +360,24 @@ fn many_callers_are_told_at_their_own_deadlines() {
     let stage = Stage::with(Steered::start(1, 4), |config| config).ready();
     stage.broker.keep_back(ApiKey::PRODUCE);
     let start = Instant::now();
+    let callers = 20_000;
+    let all = Arc::new(Everybody { waiting: AtomicUsize::new(callers), test: thread::current() });
     let mut waiting = Vec::new();
-    for number in 0..20_000 {
+    for number in 0..callers as u64 {
         let deadline = Duration::from_millis(200 + number * 7919 % 1000);
         let due = Instant::now() + deadline;
         let mut delivery = stage.orders.try_send(Record::value("v").deadline(deadline)).expect("accepted");
-        let caller = Arc::new(Caller { due, told: OnceLock::new(), test: thread::current() });
+        let caller = Arc::new(Caller { due, told: OnceLock::new(), all: Arc::clone(&all) });
         let waker = Waker::from(Arc::clone(&caller));
         assert!(Pin::new(&mut delivery).poll(&mut Context::from_waker(&waker)).is_pending());
         waiting.push((delivery, caller));
     }
+    while all.waiting.load(Ordering::SeqCst) > 0 {
+        thread::park();
+    }
     let mut lateness = Lateness::default();
     for (delivery, caller) in waiting {
-        while caller.told.get().is_none() {
-            thread::park();
-        }
-        let told = caller.told.get().expect("it was just seen");
+        let told = caller.told.get().expect("everybody was told");
         assert!(*told >= caller.due, "told early");
         assert!(!matches!(delivery.try_outcome(), None | Some(Outcome::Written(_))));
         lateness.note(stage.watchdog.assert_on_time(caller.due, *told));

@@ -39,7 +39,7 @@ impl ChunkSource for Memory {
         }
         let room = Share::default().room(self.limit, self.held.get(), account.held());
         if bytes > room {
-            return Err(Full::Share(Tight { room, free: self.limit - self.held.get() }));
+            return Err(Full::Share(Tight { wanted: bytes, room, free: self.limit - self.held.get() }));
         }
         self.charge_always(account, bytes);
         Ok(())

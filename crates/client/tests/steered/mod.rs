@@ -46,7 +46,11 @@ impl Steered {
             host: address.ip().to_string(),
             port: address.port(),
         };
-        let config = ClusterConfig::with_nodes((1..).zip(&addresses).map(node).collect());
+        // One replica each: what happens to a node touches the partitions that it leads and no others.
+        let config = ClusterConfig {
+            default_replication_factor: 1,
+            ..ClusterConfig::with_nodes((1..).zip(&addresses).map(node).collect())
+        };
         let start = Instant::now();
         let mut cluster = Cluster::open(config, Box::new(Memory), moment(start)).expect("opens");
         cluster.create_topic("orders", partitions).expect("is made");

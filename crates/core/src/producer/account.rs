@@ -39,10 +39,22 @@ pub enum Full {
 /// What a partition found that holds its share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tight {
+    /// Bytes that it wanted.
+    pub wanted: usize,
     /// Bytes that it might have taken.
     pub room: usize,
     /// Bytes that were left for all.
     pub free: usize,
+}
+
+impl Tight {
+    /// Of two partitions the one that is nearer to what is wanted of it; and the less that was seen to be left.
+    #[must_use]
+    pub fn looser(self, other: Self) -> Self {
+        let missing = |tight: &Self| tight.wanted.saturating_sub(tight.room);
+        let nearer = if missing(&other) < missing(&self) { other } else { self };
+        Self { free: self.free.min(other.free), ..nearer }
+    }
 }
 
 /// The part of what others leave that one partition may hold.

@@ -58,7 +58,7 @@ impl ChunkSource for CountedMemory {
         }
         let room = self.share.room(self.limit, self.held(), account.held());
         if bytes > room {
-            return Err(Full::Share(Tight { room, free: self.limit - self.held() }));
+            return Err(Full::Share(Tight { wanted: bytes, room, free: self.limit - self.held() }));
         }
         self.charge_always(account, bytes);
         Ok(())

@@ -52,9 +52,8 @@ impl TopicChange {
     }
 }
 
-/// More partitions in one topic are not believed: their memory would be that of a broker gone mad. Kafka's own clusters carry
-/// this many in all.
-pub const PARTITIONS_PER_TOPIC_MAX: usize = 1_000_000;
+/// More partitions in one topic are not believed: each holds a kilobyte here, and a broker gone mad must not have it all.
+pub const PARTITIONS_PER_TOPIC_MAX: usize = 100_000;
 
 /// A topic that is deleted and created again more often within the time that a broker may lag is told apart no more.
 const RETIRED_IDS_MAX: usize = 16;

@@ -6,7 +6,7 @@
 //!
 //! Always holds: who answers stays; who does not is left for the next address, known brokers first. When no known broker can
 //! be asked, or a broker demands it, the bootstrap addresses are asked again (KIP-899, KIP-1102), their names looked up
-//! anew, and only they may say that another cluster is there now.
+//! anew, and only they, and only then, may say that another cluster is there now.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -172,11 +172,12 @@ impl Control {
         }
     }
 
-    /// Whether the control connection leads to an address of the configuration.
-    pub(super) fn is_at_bootstrap(&self) -> bool {
+    /// Whether whoever is connected is believed to say what cluster is meant: an address of the configuration, when no broker
+    /// of the former cluster was left.
+    pub(super) fn is_believed_about_cluster(&self) -> bool {
         match &self.link {
-            Link::Dialing { address, .. } | Link::Up { address, .. } => self.config.bootstrap.contains(address),
-            Link::Down { .. } => false,
+            Link::Up { address, .. } => self.round.is_last && self.config.bootstrap.contains(address),
+            Link::Down { .. } | Link::Dialing { .. } => false,
         }
     }
 

@@ -77,9 +77,9 @@ impl Control {
         Ok(())
     }
 
-    /// An address that was given to one broker may be another's now (KIP-1242); the configured ones say what cluster is meant.
+    /// An address that was given to one broker may be another's now (KIP-1242), so one voice is not enough.
     fn meet_another_cluster(&mut self, response: &MetadataResponse) -> Result<(), ConnectionError> {
-        if !self.is_at_bootstrap() {
+        if !self.is_believed_about_cluster() {
             let name = |id: Option<&str>| Arc::from(id.unwrap_or_default());
             return Err(ConnectionError::OtherCluster {
                 expected: name(self.metadata.cluster_id().map(|id| &**id)),

@@ -119,7 +119,13 @@ fn a_partition_on_its_way_between_lanes_learns_of_another_cluster() {
         rig.need_identity(0, None);
         rig.answer_identity(0, 40);
         rig.wait(PAUSE);
-        rig.refresh(&elsewhere(&[(1, 0), (1, 0)]));
+        rig.lose("gone");
+        for _ in 0..3 {
+            rig.lose("gone");
+        }
+        rig.connect();
+        rig.wait(PAUSE);
+        rig.answer(&elsewhere(&[(1, 0), (1, 0)]));
         rig.need_identity(1, None);
         rig.answer_identity(0, 41);
         let place = rig.moved.iter().position(|(_, back)| back.id().0 == 0).expect("it is led");

@@ -178,6 +178,29 @@ fn a_known_broker_of_another_cluster_is_left_for_the_next_one() {
     assert_eq!(rig.told(), ["reached"]);
 }
 
+/// One of three machines was given to another cluster; it took the whole producer along.
+#[test]
+fn an_address_of_the_configuration_alone_says_nothing_while_brokers_of_the_cluster_are_left() {
+    let mut rig = Rig::new(&["b1", "b2", "b3"]);
+    rig.turn();
+    rig.connect();
+    rig.answer(&metadata(1, &[]));
+    rig.lose("gone");
+    rig.told.clear();
+    let mut answered = Vec::new();
+    while rig.told.is_empty() {
+        rig.connect();
+        rig.wait(PAUSE);
+        let host = rig.dials.last().expect("it dialed").clone();
+        match host.as_str() {
+            "b2" => rig.answer(&of_cluster("elsewhere", &[])),
+            _ => rig.answer(&metadata(1, &[])),
+        }
+        answered.push(host);
+    }
+    assert_eq!((answered, rig.told()), (["b2", "b3"].map(str::to_owned).to_vec(), vec!["reached".to_owned()]));
+}
+
 /// Rule 25: a producer id belongs to its cluster, and so do topics, leaders and connections.
 #[test]
 fn another_cluster_behind_a_bootstrap_address_is_met_as_a_stranger() {
@@ -185,6 +208,14 @@ fn another_cluster_behind_a_bootstrap_address_is_met_as_a_stranger() {
     rig.need_identity(0, None);
     rig.answer_identity(0, 40);
     rig.refresh(&of_cluster("elsewhere", &[(2, 0), (2, 0)]));
+    assert!(rig.told().is_empty(), "one voice is not enough");
+    for _ in 0..3 {
+        rig.lose("gone");
+    }
+    assert_eq!(rig.dials.last().map(String::as_str), Some("a"), "no broker of the former cluster is left");
+    rig.connect();
+    rig.wait(PAUSE);
+    rig.answer(&of_cluster("elsewhere", &[(2, 0), (2, 0)]));
     let expected = [
         "another cluster for 0 on 1",
         "another cluster for 1 on 2",

@@ -64,8 +64,8 @@ impl Counts {
 /// Why a stretch of time took as long as it did.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stall {
-    /// Kept from running; excuses a late word.
-    pub kept: Duration,
+    /// Kept from running, or busy with listening; excuses a late word.
+    pub excused: Duration,
     /// Ran, all threads together; excuses nothing, but tells where to look.
     pub ran: Duration,
 }
@@ -237,8 +237,8 @@ impl Audit {
             return;
         }
         let entered = offer.returned.min(offer.began + GRACE);
-        let Stall { kept, ran } = stall(entry.due(), told);
-        let excuse = kept + stall(offer.began, entered).kept;
+        let Stall { excused, ran } = stall(entry.due(), told);
+        let excuse = excused + stall(offer.began, entered).excused;
         self.stall_max = self.stall_max.max(excuse);
         if late > GRACE + excuse {
             self.find(entry, &format!("told {late:?} after its deadline, {excuse:?} excused, {ran:?} run"));

@@ -53,7 +53,7 @@ impl Display for Figures<'_> {
         let lateness = Spread(&audit.lateness);
         writeln!(
             f,
-            "measured:   told after their deadline by: {lateness}; kept from running meanwhile for up to {}",
+            "measured:   told after their deadline by: {lateness}; excused meanwhile up to {}",
             Millis(audit.stall_max)
         )?;
         for (topic, latencies) in audit.latencies.iter().enumerate() {

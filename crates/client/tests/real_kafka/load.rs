@@ -318,6 +318,9 @@ const WAITER: &str = "waiting-callers";
 /// need.
 pub const THREADS: [&str; 3] = ["milena-", CALLER, WAITER];
 
+/// Those of them that run our own code for one record after the other, when many are told at the same time.
+pub const LISTENERS: [&str; 2] = ["milena-reports", WAITER];
+
 /// Three threads, 2,000 calls a second together.
 const CALLERS: [(Call, u32); 3] = [(Call::TrySend, 800), (Call::Send, 400), (Call::Post, 800)];
 

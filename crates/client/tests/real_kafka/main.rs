@@ -67,10 +67,10 @@ fn run_rows(version: &str, nodes: u32) {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let watchdog = Watchdog::start();
-    let run_queue = RunQueue::watch(&load::THREADS);
+    let (threads, listeners) = (RunQueue::watch(&load::THREADS), RunQueue::watch(&load::LISTENERS));
     let stall = |from, to| {
-        let Times { ran, waited } = run_queue.between(from, to);
-        Stall { kept: watchdog.worst_between(from, to) + waited, ran }
+        let Times { ran, waited } = threads.between(from, to);
+        Stall { excused: watchdog.worst_between(from, to) + waited + listeners.between(from, to).ran, ran }
     };
     let begun = Instant::now();
     let mut kafka = Kafka::start(Options { version: version.to_owned(), nodes }).expect("Kafka starts");

@@ -50,7 +50,7 @@ impl Case {
     }
 
     fn audit(&self) -> Audit {
-        audit(&self.entries, std::slice::from_ref(&self.log), |_, _| Stall { kept: self.stall, ran: Duration::ZERO })
+        audit(&self.entries, std::slice::from_ref(&self.log), |_, _| Stall { excused: self.stall, ran: Duration::ZERO })
     }
 
     /// The only finding.

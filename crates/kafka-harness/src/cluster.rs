@@ -2,6 +2,7 @@
 
 use crate::artifacts;
 use crate::dump::{self, DumpedRecord};
+use crate::election;
 use crate::error::StartError;
 use crate::folders::{self, RunFolder};
 use crate::java::Java;
@@ -103,7 +104,7 @@ impl Kafka {
     /// Creates a topic and waits until every node knows a leader of each of its partitions.
     pub fn create_topic(&self, topic: &NewTopic<'_>) -> io::Result<()> {
         let awake = self.awake().next().ok_or_else(nobody_awake)?;
-        topic.create(awake.address(), CREATE_PATIENCE)?;
+        topic.create(awake.address(), REQUEST_PATIENCE)?;
         let count = topic.replicas.len();
         self.await_partitions(topic.name, |states| {
             states.len() == count && states.iter().all(|state| state.leader.is_some())
@@ -140,6 +141,18 @@ impl Kafka {
         self.await_partitions(topic, |states| {
             !states.is_empty() && states.iter().all(|state| state.in_sync.len() == state.replicas.len())
         })
+    }
+
+    /// Moves each partition of a topic to the first of its replicas, and waits until every node knows. The replicas must
+    /// be in sync.
+    pub fn elect_preferred(&self, topic: &str) -> io::Result<()> {
+        let states = self.await_in_sync(topic)?;
+        let partitions: Vec<i32> = states.iter().map(|state| state.partition).collect();
+        let awake = self.awake().next().ok_or_else(nobody_awake)?;
+        election::elect_preferred(awake.address(), topic, &partitions, REQUEST_PATIENCE)?;
+        let is_preferred = |state: &PartitionState| state.leader.as_ref() == state.replicas.first();
+        self.await_partitions(topic, |states| !states.is_empty() && states.iter().all(is_preferred))?;
+        Ok(())
     }
 
     /// Every record of a topic as Java's own consumer reads it, from the beginning to the end at this moment; in order
@@ -238,7 +251,7 @@ fn nobody_awake() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, "no node is awake")
 }
 
-const CREATE_PATIENCE: Duration = Duration::from_secs(20);
+const REQUEST_PATIENCE: Duration = Duration::from_secs(20);
 
 /// A dead leader is replaced within 8 s; a restarted follower is in sync after a few.
 const PARTITIONS_PATIENCE: Duration = Duration::from_secs(60);

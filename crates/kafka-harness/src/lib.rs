@@ -21,6 +21,7 @@
 mod artifacts;
 mod cluster;
 mod dump;
+mod election;
 mod error;
 mod exchange;
 mod folders;

@@ -70,6 +70,9 @@ fn three_nodes_form_one_cluster_and_a_dead_leader_is_replaced() {
     kafka.make_whole().unwrap();
     assert!((1..=3).all(|id| kafka.node(id).is_awake()));
     kafka.await_in_sync("steered").unwrap();
+    kafka.elect_preferred("steered").unwrap();
+    let back = kafka.node(2).partitions("steered").unwrap();
+    assert_eq!(back.iter().map(|state| state.leader).collect::<Vec<_>>(), [Some(2), Some(1)]);
 }
 
 #[test]

@@ -103,7 +103,7 @@ impl Audit {
     /// What was not compared at all, although the row is there for it.
     pub fn emptiness(&self, row: &Row) -> Option<String> {
         let counts = &self.counts;
-        let partitions: usize = row.topics.iter().map(|replicas| replicas.len()).sum();
+        let partitions: usize = row.topics.iter().map(|layout| layout.replicas.len()).sum();
         let nothing = counts.written == 0 || counts.ordered == 0 || counts.partitions < partitions;
         let no_release = row.releases && self.lateness.is_empty();
         (nothing || no_release).then(|| format!("too little was compared: {counts:?}, {} late", self.lateness.len()))

@@ -28,7 +28,7 @@ use kafka_harness::{Kafka, NewTopic, Options, VERSIONS};
 use ledger::Entry;
 use load::Load;
 use punctual::Watchdog;
-use rows::{Error, ROWS, Row, SECOND, Stage, Way};
+use rows::{Error, Layout, ROWS, Row, SECOND, Stage, Way};
 use run_queue::{RunQueue, Times};
 
 #[test]
@@ -116,9 +116,9 @@ impl Run {
     fn of(row: &Row, number: u32, kafka: &mut Kafka) -> Result<(Self, Result<(), Error>), Error> {
         let begun = Instant::now();
         let topics: Vec<String> = (1..=row.topics.len()).map(|topic| format!("row-{number}-{topic}")).collect();
-        for (name, replicas) in topics.iter().zip(row.topics) {
-            let in_sync_min = replicas[0].len().min(2).to_string();
-            kafka.create_topic(&NewTopic { name, replicas, config: &[("min.insync.replicas", &in_sync_min)] })?;
+        for (name, Layout { replicas, in_sync_min }) in topics.iter().zip(row.topics) {
+            let config = [("min.insync.replicas", &*in_sync_min.to_string())];
+            kafka.create_topic(&NewTopic { name, replicas, config: &config })?;
         }
         let servers = match row.way {
             Way::Straight => kafka.bootstrap_servers(),

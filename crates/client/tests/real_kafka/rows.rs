@@ -13,8 +13,7 @@ pub struct Row {
     pub name: &'static str,
     /// Of the cluster that it needs.
     pub nodes: u32,
-    /// For each topic the replicas of its partitions.
-    pub topics: &'static [&'static [&'static [u32]]],
+    pub topics: &'static [Layout],
     pub settings: Settings,
     /// By which way the load goes to the nodes.
     pub way: Way,
@@ -22,6 +21,15 @@ pub struct Row {
     pub fault: fn(&mut Stage<'_>) -> Result<(), Error>,
     /// Whether deadlines certainly end while the fault lasts.
     pub releases: bool,
+}
+
+/// A topic's.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// Of its partitions, the preferred leader first.
+    pub replicas: &'static [&'static [u32]],
+    /// How many of them must have a record before it is committed.
+    pub in_sync_min: u32,
 }
 
 /// To a node.
@@ -167,6 +175,15 @@ pub const ROWS: &[Row] = &[
         fault: follower_frozen,
         releases: true,
     },
+    Row {
+        name: "a node frozen where all must be in sync",
+        nodes: 3,
+        topics: &[SPREAD_ALL],
+        settings: MIXED,
+        way: Way::Straight,
+        fault: one_too_few,
+        releases: true,
+    },
 ];
 
 /// From less than any fault lasts to more than all of them last, so that batches live on for some of their records.
@@ -191,14 +208,18 @@ const IMPATIENT: Settings = Settings {
     delivery_timeout: Duration::from_secs(3),
 };
 
-const LONE: &[&[u32]] = &[&[1], &[1], &[1], &[1]];
+const LONE: Layout = Layout { replicas: &[&[1], &[1], &[1], &[1]], in_sync_min: 1 };
 
 /// Every node leads two partitions and follows on four.
-const SPREAD: &[&[u32]] = &[&[1, 2, 3], &[2, 3, 1], &[3, 1, 2], &[1, 3, 2], &[2, 1, 3], &[3, 2, 1]];
+const SPREAD: Layout =
+    Layout { replicas: &[&[1, 2, 3], &[2, 3, 1], &[3, 1, 2], &[1, 3, 2], &[2, 1, 3], &[3, 2, 1]], in_sync_min: 2 };
+
+/// With one replica out of sync nothing is appended any more.
+const SPREAD_ALL: Layout = Layout { in_sync_min: 3, ..SPREAD };
 
 /// Its partitions wait for node 3; those of [`WITHOUT_3`] at the same leaders do not.
-const FOLLOWED_BY_3: &[&[u32]] = &[&[1, 2, 3], &[2, 1, 3], &[1, 2, 3], &[2, 1, 3]];
-const WITHOUT_3: &[&[u32]] = &[&[1, 2], &[2, 1], &[1, 2], &[2, 1]];
+const FOLLOWED_BY_3: Layout = Layout { replicas: &[&[1, 2, 3], &[2, 1, 3], &[1, 2, 3], &[2, 1, 3]], in_sync_min: 2 };
+const WITHOUT_3: Layout = Layout { replicas: &[&[1, 2], &[2, 1], &[1, 2], &[2, 1]], in_sync_min: 2 };
 
 fn killed_alone(stage: &mut Stage<'_>) -> Result<(), Error> {
     stage.kafka.node(1).kill()?;
@@ -304,10 +325,14 @@ fn majority_frozen(stage: &mut Stage<'_>) -> Result<(), Error> {
     stage.settle()
 }
 
+/// Leaders leave each node in order, and come back when it has.
 fn rolling_restart(stage: &mut Stage<'_>) -> Result<(), Error> {
     for node in 1..=3 {
         stage.kafka.node(node).terminate()?;
         stage.kafka.node(node).start()?;
+        for topic in stage.topics {
+            stage.kafka.elect_preferred(topic)?;
+        }
         stage.settle()?;
     }
     Ok(())
@@ -318,6 +343,16 @@ fn follower_frozen(stage: &mut Stage<'_>) -> Result<(), Error> {
     stage.await_each(|state| !state.in_sync.contains(&3))?;
     stage.load.await_written(SECOND)?;
     stage.kafka.node(3).thaw()?;
+    stage.settle()
+}
+
+/// Before the node is out of sync batches are appended and not committed; afterwards they are refused before the append,
+/// and so are resends of those (NOT_ENOUGH_REPLICAS comes before the duplicate check).
+fn one_too_few(stage: &mut Stage<'_>) -> Result<(), Error> {
+    stage.kafka.node(2).freeze()?;
+    stage.await_each(|state| !state.in_sync.contains(&2))?;
+    stage.load.await_offered(2 * SECOND)?;
+    stage.kafka.node(2).thaw()?;
     stage.settle()
 }
 

@@ -46,8 +46,8 @@ use crate::replica::Replica;
 use crate::topics::Topic;
 use throttled::ThrottledResponse;
 
-pub(crate) use create_topics::NewTopic;
 pub use create_topics::{CreateTopicError, PARTITIONS_MAX};
+pub(crate) use create_topics::{NewTopic, Replicas};
 pub(crate) use produce::WaitingProduce;
 
 /// What comes of a request at once, and how long its connection is muted after the answer.

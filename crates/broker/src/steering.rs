@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use milena_wire::{ApiKey, Uuid};
 
-use crate::api::{CreateTopicError, NewTopic};
+use crate::api::{CreateTopicError, NewTopic, Replicas};
 use crate::cluster::Cluster;
 use crate::connection::CloseReason;
 use crate::ids::{ConnectionId, NodeId, PartitionIndex};
@@ -41,6 +41,17 @@ impl Cluster {
     /// place `i % n` in the order of ids, and kept by the next ones too.
     pub fn create_topic(&mut self, name: &str, partitions: i32) -> Result<Uuid, CreateTopicError> {
         self.add_topic(NewTopic::with_defaults(name, partitions))
+    }
+
+    /// The same with so many replicas of each partition, and with settings.
+    pub fn create_topic_with(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        replication_factor: i16,
+        config: TopicConfig,
+    ) -> Result<Uuid, CreateTopicError> {
+        self.add_topic(NewTopic { name, partitions, replicas: Replicas::Factor(replication_factor), config })
     }
 
     /// Removes a topic and its logs; says whether it was there.

@@ -6,11 +6,16 @@
 mod graves;
 mod lies;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use milena_broker::{Cluster, ClusterConfig, Event as ClusterEvent, Memory, Node, PartitionIndex, ProduceFault};
+use milena_broker::{
+    Cluster, ClusterConfig, ConnectionId, Event as ClusterEvent, Memory, Node, PartitionIndex, Process, ProduceFault,
+};
 use milena_core::ids::NodeId;
 use milena_core::metadata::Address;
+use milena_core::time::Moment;
+use milena_wire::ErrorCode;
 
 use crate::faults::{Fault, Scope, Situation};
 use crate::history::{AttemptId, AttemptState};
@@ -28,6 +33,8 @@ pub(crate) struct Brokers {
     liar: Liar,
     /// Logs of topics that were deleted.
     pub(crate) graves: Vec<Grave>,
+    /// Connections of which a request waits until the broker reads.
+    unread: BTreeSet<LinkId>,
     /// When the cluster is woken next.
     wakes_at: Option<Duration>,
 }
@@ -40,38 +47,44 @@ impl Brokers {
             Node { id: milena_broker::NodeId(node.0), host: host.to_string(), port }
         };
         let plan = &stage.scenario.cluster;
-        let first = nodes.first().map(node).expect("a cluster has a broker");
         let config = ClusterConfig {
-            nodes: nodes.iter().map(node).collect(),
             seed: stage.scenario.seed,
+            session_timeout: plan.session_timeout,
+            replica_lag_time_max: plan.replica_lag_time_max,
+            catch_up: plan.catch_up,
+            strict_min_isr: plan.strict_min_isr,
             producer_expiry: plan.producer_expiry,
             producer_expiry_check: plan.producer_expiry_check,
-            ..ClusterConfig::with_node(first)
+            ..ClusterConfig::with_nodes(nodes.iter().map(node).collect())
         };
         let cluster = Cluster::open(config, Box::new(Memory), stage.broker_clock());
         Self {
             cluster: cluster.expect("an empty cluster in memory opens"),
             liar: Liar::default(),
             graves: Vec::new(),
+            unread: BTreeSet::new(),
             wakes_at: None,
         }
     }
 
     pub(crate) fn create_topic(&mut self, stage: &mut Stage, number: usize) {
         let topic = &stage.scenario.topics[number];
-        let id = self.cluster.create_topic(&topic.name, topic.partitions);
-        let name = topic.name.clone();
+        let config = topic.config.clone();
+        let id = self.cluster.create_topic_with(&topic.name, topic.partitions, topic.replicas, config);
         stage.topic_ids.insert(id.expect("the scenario's topics can be created"), number);
-        let altered = self.cluster.alter_topic(&name, topic.config.clone());
-        assert_eq!(altered.ok(), Some(true), "a topic in memory takes every setting");
     }
 
-    pub(crate) fn accept(&mut self, node: NodeId) -> Option<milena_broker::ConnectionId> {
+    pub(crate) fn accept(&mut self, node: NodeId) -> Option<ConnectionId> {
         self.cluster.connect(milena_broker::NodeId(node.0))
     }
 
-    /// Serves the oldest request of a connection.
+    /// Serves the oldest request of a connection, now or when its broker reads again: what a fault answers is meant for this
+    /// attempt and no other.
     pub(crate) fn serve(&mut self, stage: &mut Stage, net: &mut Network, link: LinkId) {
+        if net.peer(link).is_some_and(|(connection, node)| !self.reads(connection, node)) {
+            self.unread.insert(link);
+            return;
+        }
         let Some((connection, frame, asked)) = net.next_request(link) else { return };
         let retouched = self.plant(stage, &asked);
         net.retouch(link, retouched);
@@ -81,6 +94,11 @@ impl Brokers {
             // Nothing was asked back: acks=0.
             net.served(stage, link);
         }
+    }
+
+    fn reads(&self, connection: ConnectionId, node: NodeId) -> bool {
+        let process = self.cluster.process(milena_broker::NodeId(node.0));
+        process != Some(Process::Frozen) && !self.cluster.is_muted(connection)
     }
 
     /// The cluster's time has passed.
@@ -106,13 +124,25 @@ impl Brokers {
             }
         }
         self.set_timer(stage);
+        for link in std::mem::take(&mut self.unread) {
+            self.serve(stage, net, link);
+            self.forget(net, link);
+        }
+    }
+
+    /// The broker closes its side of a connection that is over.
+    pub(crate) fn forget(&mut self, net: &mut Network, link: LinkId) {
+        if let Some(connection) = net.finished(link) {
+            self.cluster.disconnect(connection);
+        }
     }
 
     fn set_timer(&mut self, stage: &mut Stage) {
         let Some(due) = self.cluster.poll_timeout() else { return };
         if self.wakes_at.is_none_or(|wakes_at| due < wakes_at) {
             self.wakes_at = Some(due);
-            let when = milena_core::time::Moment::from_micros(due.as_micros() as u64);
+            // Not before it is due: the world's clock has a coarser grain.
+            let when = Moment::from_micros(due.as_nanos().div_ceil(1000) as u64);
             stage.at(when, Event::ClusterWake(due));
         }
     }
@@ -153,7 +183,9 @@ impl Brokers {
         };
         let planted = stage.faults.refuses(stage.now, &situation)?;
         let fault = ProduceFault { code: planted.code, appended: planted.is_appended, times: 1 };
-        if !self.cluster.plant(&stage.scenario.topics[place.0].name, PartitionIndex(place.1), fault) {
+        // Only what is committed is told to be a duplicate, so the broker's own answer is waited for.
+        let is_duplicate = planted.code == ErrorCode::DUPLICATE_SEQUENCE_NUMBER;
+        if !is_duplicate && !self.cluster.plant(&stage.scenario.topics[place.0].name, PartitionIndex(place.1), fault) {
             return None;
         }
         let kind = if planted.is_appended { Fault::RefusedAfter } else { Fault::RefusedBefore };
@@ -164,6 +196,7 @@ impl Brokers {
         stage
             .note(format_args!("attempt {} is refused with {}, appended: {}", id.0, planted.code, planted.is_appended));
         let bad_records = if planted.names_records { records.div_ceil(2).min(records - 1) } else { 0 };
-        (planted.is_silent || bad_records > 0).then_some(Retouched { place, is_silent: planted.is_silent, bad_records })
+        let retouched = Retouched { place, is_silent: planted.is_silent, bad_records, is_duplicate };
+        (planted.is_silent || bad_records > 0 || is_duplicate).then_some(retouched)
     }
 }

@@ -28,6 +28,7 @@ use milena_core::time::Moment;
 
 use crate::coverage::Taken;
 use crate::dice::Dice;
+use crate::faults::StrikeId;
 use crate::history::{AttemptId, Place};
 use crate::memory::Memory;
 use crate::network::{Heard, LinkId, Network, Owner};
@@ -51,6 +52,8 @@ pub(crate) struct Client {
     /// Numbers the timers; only the newest counts.
     wake: u64,
     dice: Dice,
+    /// Since when the buffer has no room.
+    full_since: Option<StrikeId>,
     is_closed: bool,
 }
 
@@ -101,6 +104,7 @@ impl Client {
             mail_to_control: Moment::START,
             wake: 0,
             dice: Dice::new(scenario.seed, 5),
+            full_since: None,
             is_closed: false,
         }
     }

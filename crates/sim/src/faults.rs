@@ -114,6 +114,22 @@ faults! {
     Closed = "closed" per Run,
 }
 
+impl Fault {
+    /// After it another broker may lead.
+    pub(crate) fn changes_leaders(self) -> bool {
+        matches!(
+            self,
+            Self::Frozen
+                | Self::Killed
+                | Self::Stopped
+                | Self::Rolling
+                | Self::LeaderMoved
+                | Self::ElectionMeanwhile
+                | Self::BrokersChanged
+        )
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -126,6 +142,8 @@ pub(crate) struct Faults {
     pub(crate) strikes: Strikes,
     /// What attempts were answered by a fault, by partition.
     pub(crate) refused: BTreeSet<(Place, ErrorCode)>,
+    /// Producer ids of the client that somebody else used.
+    pub(crate) stolen: BTreeSet<i64>,
     planted: Plan,
     rates: FaultRates,
     end: Moment,
@@ -134,7 +152,15 @@ pub(crate) struct Faults {
 
 impl Faults {
     pub(crate) fn new(rates: FaultRates, planted: Plan, end: Moment, seed: u64) -> Self {
-        Self { strikes: Strikes::default(), refused: BTreeSet::new(), planted, rates, end, dice: Dice::new(seed, 2) }
+        Self {
+            strikes: Strikes::default(),
+            refused: BTreeSet::new(),
+            stolen: BTreeSet::new(),
+            planted,
+            rates,
+            end,
+            dice: Dice::new(seed, 2),
+        }
     }
 
     pub(crate) fn dice(&mut self) -> &mut Dice {

@@ -188,6 +188,12 @@ impl Network {
         }
     }
 
+    /// The broker's side of a connection, while a request of it waits there.
+    pub(crate) fn peer(&self, id: LinkId) -> Option<(ConnectionId, NodeId)> {
+        let link = self.links.get(&id).filter(|link| !link.frames.is_empty())?;
+        Some((link.broker?, link.node?))
+    }
+
     /// The oldest request of a connection, for the broker to serve.
     pub(crate) fn next_request(&mut self, id: LinkId) -> Option<(ConnectionId, Bytes, Asked)> {
         let link = self.links.get_mut(&id)?;

@@ -27,7 +27,7 @@ pub(crate) struct Asked {
 /// What the broker says about the batches of a request.
 pub(crate) type Verdicts = Vec<(AttemptId, ErrorCode, i64)>;
 
-/// How a partition's part of an answer is changed, if it is an error.
+/// How a partition's part of an answer is changed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Retouched {
     pub(crate) place: Place,
@@ -35,6 +35,8 @@ pub(crate) struct Retouched {
     pub(crate) is_silent: bool,
     /// So many records, from the second on every other one, are named as the bad ones.
     pub(crate) bad_records: u32,
+    /// Success is told as DUPLICATE_SEQUENCE_NUMBER.
+    pub(crate) is_duplicate: bool,
 }
 
 /// Reads a frame that is handed over, and registers its batches. The frame has its length.
@@ -103,7 +105,11 @@ pub(crate) fn retouch(stage: &Stage, frame: &Bytes, asked: &Asked) -> Bytes {
         .expect("the broker answers in the version that it was asked in");
     for (place, partition) in partitions_mut(stage, &mut response) {
         let wanted = asked.retouched.iter().find(|wanted| wanted.place == place);
-        if let Some(wanted) = wanted.filter(|_| partition.error_code != 0) {
+        if wanted.is_some_and(|wanted| wanted.is_duplicate) && partition.error_code == 0 {
+            partition.error_code = ErrorCode::DUPLICATE_SEQUENCE_NUMBER.0;
+            partition.base_offset = -1;
+            partition.log_append_time_ms = -1;
+        } else if let Some(wanted) = wanted.filter(|_| partition.error_code != 0) {
             if wanted.is_silent {
                 partition.base_offset = -1;
             }

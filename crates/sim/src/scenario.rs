@@ -15,7 +15,7 @@ use milena_core::backoff::Backoff;
 use milena_core::connection::ConnectionConfig;
 use milena_core::ids::NodeId;
 use milena_core::plant::Plant;
-use milena_core::producer::back::BackConfig;
+use milena_core::producer::back::{Acks, BackConfig, UNSETTLED_STAMPS_MAX};
 use milena_core::producer::control::ControlConfig;
 use milena_core::producer::front::FrontConfig;
 use milena_core::producer::lane::LaneConfig;
@@ -33,6 +33,12 @@ pub(crate) struct Scenario {
     pub(crate) plant: Plant,
     pub(crate) cluster: ClusterPlan,
     pub(crate) topics: Vec<TopicPlan>,
+    pub(crate) acks: Acks,
+    pub(crate) is_idempotent: bool,
+    /// Unsettled batches of a partition.
+    pub(crate) in_flight_max: u64,
+    /// Batches with stale timestamps are sent again, though they may be written twice.
+    pub(crate) resends_stale: bool,
     pub(crate) front: FrontConfig,
     pub(crate) retry: Backoff,
     pub(crate) request_timeout: Duration,
@@ -65,8 +71,11 @@ impl Scenario {
     pub(crate) fn draw(seed: u64, plant: Plant) -> Self {
         let mut dice = Dice::new(seed, 1);
         let dice = &mut dice;
-        let cluster = ClusterPlan::draw(dice);
-        let topics = cluster::draw_topics(dice, &cluster);
+        let target = Target::draw(seed, dice);
+        let nodes = dice.pick(&[1, 1, 2, 3, 3, 3]);
+        let nodes = target.as_ref().and_then(Target::nodes).unwrap_or(nodes);
+        let cluster = ClusterPlan::draw(dice, nodes);
+        let topics = cluster::draw_topics(dice, nodes);
         let latency = dice.spread(millis(1), millis(20));
         let service = dice.spread(micros(50), millis(8));
         let request_timeout = dice.spread(millis(200), secs(2));
@@ -79,13 +88,16 @@ impl Scenario {
         let workload = dice.spread(millis(500), secs(8));
         let is_small = dice.chance(0.3);
         let faults_end = Moment::START + workload.mul_f64(1.0 + dice.fraction());
-        let target = Target::draw(seed, dice);
         let rates = faults::draw(dice, target.as_ref());
         let mut scenario = Self {
             seed,
             plant,
             cluster,
             topics,
+            acks: Acks::All,
+            is_idempotent: true,
+            in_flight_max: UNSETTLED_STAMPS_MAX,
+            resends_stale: false,
             front: FrontConfig {
                 batch_size: dice.pick(&[200, 400, 1000, 1000, 4096, 16 * 1024, 64 * 1024]),
                 max_request_size: 1024 * 1024,
@@ -110,19 +122,53 @@ impl Scenario {
             faults_end,
             close_at: None,
         };
+        scenario.draw_promise(dice, target.as_ref());
         if rates.of(Fault::Closed) > 0.0 {
             scenario.close_at = Some(Moment::START + workload.mul_f64(0.3 + 0.8 * dice.fraction()));
         }
+        let forgets = rates.of(Fault::StateExpired) > 0.0;
         if let Some(target) = target {
             target.shape(&mut scenario, dice);
-        } else if dice.chance(0.3) {
+        } else if !forgets && dice.chance(0.3) {
             scenario.fill_windows(dice);
             if dice.chance(0.6) {
                 scenario.rates = FaultRates::SLOW_FOLLOWERS;
                 scenario.planted = Plan::default();
             }
         }
+        if forgets {
+            scenario.forget_soon(dice);
+        }
         scenario
+    }
+
+    /// Most runs want everything that can be promised.
+    fn draw_promise(&mut self, dice: &mut Dice, target: Option<&Target>) {
+        let drawn = dice.below(100);
+        match target.and_then(Target::promise).unwrap_or(drawn) {
+            0..5 => self.is_idempotent = false,
+            5..12 => (self.acks, self.is_idempotent) = (Acks::Leader, false),
+            12..15 => (self.acks, self.is_idempotent) = (Acks::None, false),
+            _ => {}
+        }
+        if self.acks == Acks::Leader && dice.chance(0.5) {
+            self.in_flight_max = 1;
+        }
+    }
+
+    /// Brokers remember producers for seconds only, and the client knows that. No copy of a request travels or waits for so
+    /// long that it comes to brokers that have forgotten its batch: no client could tell.
+    fn forget_soon(&mut self, dice: &mut Dice) {
+        self.front.deadline = dice.spread(millis(100), secs(1));
+        self.delivery_timeout = self.front.deadline.max(dice.spread(millis(500), secs(2)));
+        self.horizon = self.delivery_timeout.mul_f64(1.0 + dice.fraction());
+        self.cluster.producer_expiry = self.horizon * 2;
+        self.cluster.producer_expiry_check = dice.spread(millis(20), millis(500));
+        let longest = self.horizon / 8;
+        self.request_timeout = self.request_timeout.min(longest);
+        self.produce_timeout = self.request_timeout / 2;
+        self.cluster.session_timeout = self.cluster.session_timeout.min(longest);
+        self.resends_stale = dice.chance(0.2);
     }
 
     /// Batches of a few records at a rate that keeps every window full.
@@ -135,9 +181,14 @@ impl Scenario {
         self.faults_end = Moment::START + self.workload + secs(3);
     }
 
+    /// Whether "written" means that no election takes it away.
+    pub(crate) fn is_committed(&self) -> bool {
+        self.acks == Acks::All
+    }
+
     /// Whether the order of acceptance is promised.
     pub(crate) fn is_ordered(&self) -> bool {
-        true
+        self.is_idempotent
     }
 
     pub(crate) fn nodes(&self) -> Vec<NodeId> {
@@ -147,6 +198,11 @@ impl Scenario {
     pub(crate) fn control(&self) -> ControlConfig {
         let mut back = BackConfig::new(self.delivery_timeout, self.retry);
         back.plant = self.plant;
+        back.acks = self.acks;
+        back.is_idempotent = self.is_idempotent;
+        back.in_flight_max = self.in_flight_max;
+        back.horizon = self.horizon;
+        back.resends_stale = self.resends_stale;
         ControlConfig {
             bootstrap: self.cluster.bootstrap.clone(),
             connection: self.connection(),

@@ -1,12 +1,21 @@
 //! The faults that strike by themselves: brokers, leaders, topics, clocks. Each is steered here, and undone later.
+//!
+//! Brokers are in `steersman/brokers.rs`, partitions in `steersman/partitions.rs`, topics and strangers in
+//! `steersman/topics.rs` and `steersman/strangers.rs`.
+
+mod brokers;
+mod partitions;
+mod strangers;
+mod topics;
 
 use std::time::Duration;
 
-use milena_broker::TopicConfig;
+use milena_broker::Process;
 use milena_core::ids::NodeId;
 
 use crate::brokers::Brokers;
 use crate::faults::{Fault, Scope, StrikeId};
+use crate::history::Place;
 use crate::network::Network;
 use crate::stage::Stage;
 use crate::workload::Workload;
@@ -14,13 +23,28 @@ use crate::workload::Workload;
 /// What a strike brings later.
 #[derive(Clone, Debug)]
 pub(crate) enum Aftermath {
+    /// The broker goes on.
+    Thaw(NodeId, Struck),
+    /// The broker starts again.
+    Start(NodeId, Struck),
+    /// The brokers from this one on shut down and start again, one after the other.
+    RollOn(NodeId, Struck),
+    /// The follower copies as it should.
+    CatchUp(NodeId, Struck),
+    /// The partition gets another leader, which lacks what its requests wait for.
+    Elect(Place, NodeId, Struck),
+    /// What was struck is as it was.
+    Over(Struck),
     /// The topic is there again, under a new id.
-    TopicReturns(usize, StrikeId),
+    TopicReturns(usize, Struck),
     /// The topic has its settings again.
-    SettingsReturn(usize, StrikeId),
+    SettingsReturn(usize, Struck),
     /// Wall clocks are right again.
-    ClocksReturn(StrikeId),
+    ClocksReturn(Struck),
 }
+
+/// What a fault touched, to be closed together.
+pub(crate) type Struck = Vec<StrikeId>;
 
 /// What is steered.
 pub(crate) struct Helm<'a> {
@@ -38,30 +62,48 @@ impl Helm<'_> {
                 let node = self.node();
                 self.net.refuse_dials(self.stage, node);
             }
+            Fault::Throttled => self.throttle(),
+            Fault::Frozen => self.freeze(),
+            Fault::Killed | Fault::Stopped | Fault::BrokersChanged => self.stop(fault),
+            Fault::Rolling => self.roll(),
+            Fault::LeaderMoved => self.move_leader(),
+            Fault::FollowerSlow | Fault::FollowerFrozen => self.lag(fault),
+            Fault::ElectionMeanwhile => self.elect_meanwhile(),
+            Fault::IdentityStolen => self.steal_identity(),
+            Fault::StateExpired => self.workload.grow_old(self.stage),
             Fault::TopicRecreated => self.delete_topic(),
             Fault::TopicChanged => self.change_topic(),
             Fault::ClockStepped => self.step_clock(),
             Fault::BufferFull => self.workload.surge(),
-            _ => {}
+            Fault::Cut
+            | Fault::Delay
+            | Fault::RequestLate
+            | Fault::Stall
+            | Fault::AnswerLost
+            | Fault::RefusedBefore
+            | Fault::RefusedAfter
+            | Fault::StaleMetadata
+            | Fault::MetadataRefused
+            | Fault::Rebootstrap
+            | Fault::IdentityRefused
+            | Fault::Closed => unreachable!("{fault} strikes with what it strikes"),
         }
+        self.brokers.pump(self.stage, self.net);
     }
 
     pub(crate) fn settle(&mut self, aftermath: Aftermath) {
         match aftermath {
-            Aftermath::TopicReturns(number, strike) => {
-                self.brokers.create_topic(self.stage, number);
-                self.close(strike);
-            }
-            Aftermath::SettingsReturn(number, strike) => {
-                let config = self.stage.scenario.topics[number].config.clone();
-                self.alter(number, config);
-                self.close(strike);
-            }
-            Aftermath::ClocksReturn(strike) => {
-                (self.stage.client_wall, self.stage.broker_wall) = (0, 0);
-                self.close(strike);
-            }
+            Aftermath::Thaw(node, struck) => self.thaw(node, struck),
+            Aftermath::Start(node, struck) => self.start(node, struck),
+            Aftermath::RollOn(node, struck) => self.roll_on(node, struck),
+            Aftermath::CatchUp(node, struck) => self.catch_up(node, struck),
+            Aftermath::Elect(place, node, struck) => self.elect(place, node, struck),
+            Aftermath::Over(struck) => self.close(struck),
+            Aftermath::TopicReturns(number, struck) => self.return_topic(number, struck),
+            Aftermath::SettingsReturn(number, struck) => self.return_settings(number, struck),
+            Aftermath::ClocksReturn(struck) => self.return_clocks(struck),
         }
+        self.brokers.pump(self.stage, self.net);
     }
 
     fn node(&mut self) -> NodeId {
@@ -69,69 +111,37 @@ impl Helm<'_> {
         self.stage.faults.dice().pick(&nodes)
     }
 
-    /// A topic that is there.
-    fn topic(&mut self) -> Option<usize> {
-        let count = self.stage.scenario.topics.len() as u64;
-        let number = self.stage.faults.dice().below(count) as usize;
-        self.brokers.cluster.topic(&self.stage.scenario.topics[number].name).map(|_| number)
+    /// A broker that runs, by chance.
+    fn running(&mut self) -> Option<NodeId> {
+        let is_running = |node: &NodeId| self.process(*node) == Some(Process::Running);
+        let running: Vec<NodeId> = self.stage.scenario.nodes().into_iter().filter(is_running).collect();
+        (!running.is_empty()).then(|| self.stage.faults.dice().pick(&running))
     }
 
-    fn open(&mut self, fault: Fault, scope: Scope) -> StrikeId {
+    fn process(&self, node: NodeId) -> Option<Process> {
+        self.brokers.cluster.process(milena_broker::NodeId(node.0))
+    }
+
+    fn open(&mut self, fault: Fault, scope: Scope) -> Struck {
         let now = self.stage.now;
         self.stage.note(format_args!("{fault}: {scope:?}"));
-        self.stage.faults.strikes.open(fault, scope, now)
+        vec![self.stage.faults.strikes.open(fault, scope, now)]
+    }
+
+    /// The strike is felt here too; it counts once.
+    fn also(&mut self, struck: &mut Struck, fault: Fault, scope: Scope) {
+        let now = self.stage.now;
+        struck.push(self.stage.faults.strikes.open_beside(fault, scope, now));
     }
 
     /// What was struck is as it was, and felt for a moment longer.
-    fn close(&mut self, strike: StrikeId) {
+    fn close(&mut self, struck: Struck) {
         let felt = self.stage.now + self.stage.scenario.latency.1 * 4;
-        self.stage.faults.strikes.close(strike, felt);
+        struck.into_iter().for_each(|strike| self.stage.faults.strikes.close(strike, felt));
     }
 
     fn after(&mut self, least: Duration, most: Duration, aftermath: Aftermath) {
-        let wait = self.stage.faults.dice().spread(least, most);
+        let wait = self.stage.faults.dice().spread(least, most.max(least));
         self.stage.bring(wait, aftermath);
-    }
-
-    fn delete_topic(&mut self) {
-        let Some(number) = self.topic() else { return };
-        let strike = self.open(Fault::TopicRecreated, Scope::Topic(number));
-        self.brokers.delete_topic(self.stage, number);
-        self.brokers.pump(self.stage, self.net);
-        self.after(Duration::from_millis(1), Duration::from_secs(1), Aftermath::TopicReturns(number, strike));
-    }
-
-    /// Batches too large, or timestamps too old, for a while.
-    fn change_topic(&mut self) {
-        let Some(number) = self.topic() else { return };
-        let mut config = self.stage.scenario.topics[number].config.clone();
-        let dice = self.stage.faults.dice();
-        match dice.below(3) {
-            0 => config.message_bytes_max = dice.between(100, 2000) as i32,
-            1 => config.timestamp_before_max = dice.between(0, 8_000) as i64,
-            _ => config.timestamp_after_max = dice.between(0, 8_000) as i64,
-        }
-        let strike = self.open(Fault::TopicChanged, Scope::Topic(number));
-        self.alter(number, config);
-        self.after(Duration::from_millis(20), Duration::from_secs(3), Aftermath::SettingsReturn(number, strike));
-    }
-
-    fn alter(&mut self, number: usize, config: TopicConfig) {
-        let name = &self.stage.scenario.topics[number].name;
-        let altered = self.brokers.cluster.alter_topic(name, config);
-        assert!(altered.is_ok(), "a topic in memory takes every setting");
-    }
-
-    fn step_clock(&mut self) {
-        let dice = self.stage.faults.dice();
-        let step = dice.spread(Duration::from_millis(100), Duration::from_secs(30 * 60 * 60)).as_millis() as i64;
-        let step = if dice.chance(0.5) { step } else { -step };
-        if dice.chance(0.5) {
-            self.stage.client_wall = step;
-        } else {
-            self.stage.broker_wall = step;
-        }
-        let strike = self.open(Fault::ClockStepped, Scope::Everything);
-        self.after(Duration::from_millis(50), Duration::from_secs(3), Aftermath::ClocksReturn(strike));
     }
 }

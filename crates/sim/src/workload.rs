@@ -8,8 +8,10 @@ use milena_core::time::Moment;
 use milena_wire::records::Record as LogRecord;
 
 use crate::dice::Dice;
+use crate::faults::{Fault, Scope};
 use crate::history::{Content, RecordId, Via};
 use crate::scenario::Scenario;
+use crate::stage::Stage;
 
 #[derive(Debug)]
 pub(crate) struct Workload {
@@ -30,6 +32,15 @@ pub(crate) struct Workload {
     own_deadlines: f64,
     /// Up to this one, past `delivery_timeout`.
     longest_deadline: Duration,
+    /// How old stale timestamps are.
+    expiry: Duration,
+    horizon: Duration,
+    /// So many records come with timestamps that brokers forget soon.
+    stale: u64,
+    /// Nothing comes for so long.
+    silence: Duration,
+    /// No other silence begins before.
+    silent_until: Moment,
     /// Large records that are made next, so that the buffer has no room.
     surging: u64,
 }
@@ -63,6 +74,11 @@ impl Workload {
             large: dice.pick(&[0.0, 0.0, 0.01, 0.03]),
             own_deadlines: scenario.own_deadlines,
             longest_deadline: scenario.delivery_timeout * 2,
+            expiry: scenario.cluster.producer_expiry,
+            horizon: scenario.horizon,
+            stale: 0,
+            silence: Duration::ZERO,
+            silent_until: Moment::START,
             surging: 0,
             dice,
         }
@@ -79,12 +95,26 @@ impl Workload {
         // A quarter of the pauses is very short, so that batches also fill while requests are out.
         let pause =
             if self.dice.chance(0.25) { self.pause / 50 } else { self.pause.mul_f64(2.4 * self.dice.fraction()) };
+        let pause = pause + std::mem::take(&mut self.silence);
         (size, (self.left > 0).then_some(pause))
     }
 
     /// More comes at once than a small buffer has room for.
     pub(crate) fn surge(&mut self) {
         self.surging = 16;
+    }
+
+    /// Brokers forget the client: because of the timestamps of its records, or because nothing comes for too long.
+    pub(crate) fn grow_old(&mut self, stage: &mut Stage) {
+        let now = stage.now;
+        let lasts = self.expiry + stage.scenario.recovery_max();
+        if now < self.silent_until || self.dice.chance(0.6) {
+            self.stale = self.dice.between(1, 12);
+        } else {
+            self.silence = self.expiry + self.expiry / 4;
+            self.silent_until = now + self.silence * 3;
+        }
+        stage.faults.strikes.add(Fault::StateExpired, Scope::Everything, now, now + self.silence + lasts);
     }
 
     pub(crate) fn make(&mut self, id: RecordId, now: Moment) -> (usize, Content, Via) {
@@ -101,8 +131,7 @@ impl Workload {
 
     /// The record's number stands in its value, its key or a header, so that every shape can be told apart in the log.
     fn content(&mut self, id: RecordId, now: Moment) -> Content {
-        let own_time = self.dice.chance(0.15).then(|| self.wall_start + (now.as_micros() / 1000) as i64);
-        let timestamp = own_time.map(|wall| wall + self.dice.below(20_000) as i64 - 10_000);
+        let timestamp = self.timestamp(now);
         let key = self.dice.chance(0.5).then(|| Bytes::from(format!("key-{}", self.dice.below(self.keys))));
         let deadline = self.deadline();
         let mut headers = Vec::new();
@@ -128,6 +157,18 @@ impl Workload {
                 Content { key, value: Some(mark(id, &filler)), headers, timestamp, deadline }
             }
         }
+    }
+
+    /// None, for the clock's; some are stale.
+    fn timestamp(&mut self, now: Moment) -> Option<i64> {
+        let wall = self.wall_start + (now.as_micros() / 1000) as i64;
+        if self.stale > 0 {
+            self.stale -= 1;
+            let age = self.dice.duration(self.horizon, self.expiry * 2);
+            return Some(wall - age.as_millis() as i64);
+        }
+        let most = self.horizon.as_millis().min(40_000) as u64 / 4;
+        self.dice.chance(0.15).then(|| wall + self.dice.below(2 * most) as i64 - most as i64)
     }
 
     /// None, for the producer's own; from zero to far past `delivery_timeout`.

@@ -8,7 +8,7 @@ use crate::brokers::Brokers;
 use crate::client::{Client, Offered};
 use crate::faults::{Fault, Scope};
 use crate::history::{RecordId, Via};
-use crate::network::{LinkId, Network};
+use crate::network::Network;
 use crate::stage::{Event, Stage};
 use crate::steersman::Helm;
 use crate::workload::{RETRY_AFTER, Workload};
@@ -126,7 +126,7 @@ impl World {
             }
             Event::Serve(link) => {
                 brokers.serve(stage, net, link);
-                self.forget(link);
+                brokers.forget(net, link);
                 return false;
             }
             Event::ClusterWake(due) => {
@@ -149,19 +149,12 @@ impl World {
         if let Some((owner, heard)) = heard {
             client.hear(stage, net, link, owner, heard);
         }
-        self.forget(link);
+        self.brokers.forget(&mut self.net, link);
         is_heard
     }
 
     fn helm(&mut self) -> Helm<'_> {
         Helm { stage: &mut self.stage, brokers: &mut self.brokers, net: &mut self.net, workload: &mut self.workload }
-    }
-
-    /// The broker closes its side of connections that are over.
-    fn forget(&mut self, link: LinkId) {
-        if let Some(connection) = self.net.finished(link) {
-            self.brokers.cluster.disconnect(connection);
-        }
     }
 
     fn produce(&mut self) -> bool {

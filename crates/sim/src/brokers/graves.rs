@@ -10,12 +10,15 @@ use crate::stage::Stage;
 #[derive(Debug)]
 pub(crate) struct Grave {
     pub(crate) place: Place,
+    pub(crate) committed: i64,
     pub(crate) records: Vec<LogRecord>,
 }
 
 /// A log that can be read.
 pub(crate) struct Lying {
     pub(crate) place: Place,
+    /// What lies from here on is not committed.
+    pub(crate) committed: i64,
     pub(crate) records: Result<Vec<LogRecord>, String>,
 }
 
@@ -24,14 +27,17 @@ pub(crate) fn logs_of(stage: &Stage, cluster: &Cluster, number: usize) -> Vec<Ly
     let topic = &stage.scenario.topics[number];
     let lying = |index| {
         let log = cluster.log(&topic.name, PartitionIndex(index))?;
+        let committed = cluster.high_watermark(&topic.name, PartitionIndex(index))?;
         let mut records = Vec::new();
         for entry in log.batches() {
             match log.read_batch(entry) {
                 Ok(batch) => records.extend(batch.records().filter_map(Result::ok)),
-                Err(error) => return Some(Lying { place: (number, index), records: Err(format!("{error:?}")) }),
+                Err(error) => {
+                    return Some(Lying { place: (number, index), committed, records: Err(format!("{error:?}")) });
+                }
             }
         }
-        Some(Lying { place: (number, index), records: Ok(records) })
+        Some(Lying { place: (number, index), committed, records: Ok(records) })
     };
     (0..topic.partitions).filter_map(lying).collect()
 }
@@ -40,9 +46,11 @@ impl super::Brokers {
     /// Deletes a topic; what its log held stays known to the checker.
     pub(crate) fn delete_topic(&mut self, stage: &Stage, number: usize) {
         let logs = logs_of(stage, &self.cluster, number);
-        self.graves.extend(
-            logs.into_iter().map(|lying| Grave { place: lying.place, records: lying.records.unwrap_or_default() }),
-        );
+        self.graves.extend(logs.into_iter().map(|lying| Grave {
+            place: lying.place,
+            committed: lying.committed,
+            records: lying.records.unwrap_or_default(),
+        }));
         let name = &stage.scenario.topics[number].name;
         let deleted = self.cluster.delete_topic(stage.broker_clock(), name);
         assert!(deleted.is_ok(), "a topic in memory can be deleted");
@@ -50,7 +58,11 @@ impl super::Brokers {
 
     /// Every log there is or was.
     pub(crate) fn logs(&self, stage: &Stage) -> Vec<Lying> {
-        let buried = self.graves.iter().map(|grave| Lying { place: grave.place, records: Ok(grave.records.clone()) });
+        let buried = self.graves.iter().map(|grave| Lying {
+            place: grave.place,
+            committed: grave.committed,
+            records: Ok(grave.records.clone()),
+        });
         let there = (0..stage.scenario.topics.len()).flat_map(|number| logs_of(stage, &self.cluster, number));
         buried.chain(there).collect()
     }

@@ -45,7 +45,7 @@ impl Checker<'_> {
                 Scope::Node(_) | Scope::Everything => true,
                 Scope::Link(_) => false,
             };
-            is_here && strike.from <= until && FORGETFUL.contains(&strike.fault)
+            is_here && strike.from <= until && is_forgetful(strike.fault)
         })
     }
 
@@ -67,19 +67,10 @@ impl Checker<'_> {
     }
 }
 
-/// After these a broker may not know batches that it has.
-const FORGETFUL: [Fault; 10] = [
-    Fault::Killed,
-    Fault::Stopped,
-    Fault::Rolling,
-    Fault::Frozen,
-    Fault::LeaderMoved,
-    Fault::ElectionMeanwhile,
-    Fault::IdentityStolen,
-    Fault::StateExpired,
-    Fault::TopicRecreated,
-    Fault::BrokersChanged,
-];
+/// After it a broker may not know batches that it has.
+fn is_forgetful(fault: Fault) -> bool {
+    fault.changes_leaders() || matches!(fault, Fault::IdentityStolen | Fault::StateExpired | Fault::TopicRecreated)
+}
 
 fn is_done(attempt: &Attempt, when: Moment) -> bool {
     matches!(attempt.state,

@@ -53,9 +53,12 @@ impl Checker<'_> {
                 return self.check_refused(checked, ErrorCode(code.code()));
             }
             Undetermined::NoFence => return self.check_outage(checked, at),
-            Undetermined::StateLost => self.was_told(checked, &[45, 59]),
+            Undetermined::StateLost => self.was_gap_told(checked, at),
             Undetermined::StaleTimestamps => self.is_stale(checked),
-            Undetermined::ProducerStateExpired => self.is_forgotten(checked.acceptance.place, at),
+            // Who only looks now and then does not know since when.
+            Undetermined::ProducerStateExpired => {
+                checked.record.via == Via::Look || self.is_forgotten(checked.acceptance.place, at)
+            }
             Undetermined::TopicRecreated => self.has_struck_topic(checked.acceptance.place),
             Undetermined::ProducerIdUsedElsewhere => self.is_used_elsewhere(checked, at),
             Undetermined::NoAcknowledgementAsked => self.attempts_of(checked).any(|attempt| attempt.acks == 0),
@@ -64,7 +67,7 @@ impl Checker<'_> {
             _ => false,
         };
         if !is_forced {
-            self.blame(checked, format!("{why}, which nothing forced"));
+            self.blame(checked, format!("{why}, which nothing forced until {at}"));
         }
     }
 
@@ -77,10 +80,15 @@ impl Checker<'_> {
         strikes.any(|strike| strike.fault == Fault::TopicRecreated && strike.scope == Scope::Topic(place.0))
     }
 
-    /// An attempt of the record was answered with one of these codes.
-    fn was_told(&self, checked: &Checked<'_>, codes: &[i16]) -> bool {
-        self.attempts_of(checked)
-            .any(|attempt| matches!(attempt.state, AttemptState::Told { code, .. } if codes.contains(&code.0)))
+    /// Some batch of the same stamps was answered with a gap.
+    fn was_gap_told(&self, checked: &Checked<'_>, at: Moment) -> bool {
+        self.attempts_of(checked).any(|own| {
+            self.stage.history.attempts.all().iter().any(|other| {
+                let is_told =
+                    matches!(other.state, AttemptState::Told { code: ErrorCode(45 | 59), at: told, .. } if told <= at);
+                is_told && other.is_same_epoch(own)
+            })
+        })
     }
 
     fn check_refused(&mut self, checked: &Checked<'_>, code: ErrorCode) {

@@ -3,18 +3,30 @@
 use std::collections::BTreeMap;
 
 use milena_broker::TimestampType;
+use milena_core::producer::outcome::Written;
+use milena_wire::ErrorCode;
 use milena_wire::records::Record as LogRecord;
 
 use super::{Checked, Checker, Final};
 use crate::brokers::Brokers;
-use crate::history::{Acceptance, Place, Record, RecordId};
+use crate::history::{Acceptance, AttemptState, Place, Record, RecordId};
 use crate::workload::{identify, is_foreign};
 
 /// Where each record is, and what each partition holds in order.
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    found: BTreeMap<RecordId, (Place, i64, i64)>,
+    /// More than one copy only where that is not promised otherwise.
+    found: BTreeMap<RecordId, Vec<Copy>>,
     order: Vec<(Place, Vec<RecordId>)>,
+}
+
+/// A record in a log.
+#[derive(Clone, Copy, Debug)]
+struct Copy {
+    place: Place,
+    offset: i64,
+    timestamp: i64,
+    is_committed: bool,
 }
 
 impl Checker<'_> {
@@ -26,7 +38,7 @@ impl Checker<'_> {
                 Ok(records) => {
                     let mut order = Vec::new();
                     for record in records {
-                        order.extend(self.take(place, &record));
+                        order.extend(self.take(place, &record, lying.committed));
                     }
                     self.log.order.push((place, order));
                 }
@@ -35,7 +47,7 @@ impl Checker<'_> {
         }
     }
 
-    fn take(&mut self, place: Place, record: &LogRecord) -> Option<RecordId> {
+    fn take(&mut self, place: Place, record: &LogRecord, committed: i64) -> Option<RecordId> {
         if is_foreign(record) {
             return None;
         }
@@ -44,11 +56,12 @@ impl Checker<'_> {
             self.wrong(format!("a record that nobody made is in the log of {place:?}"));
             return None;
         };
-        if let Some((there, offset, _)) = self.log.found.insert(id, (place, record.offset, record.timestamp)) {
-            self.wrong(format!(
-                "record {} is in the log twice, at {offset} of {there:?} and {} of {place:?}",
-                id.0, record.offset
-            ));
+        let (offset, timestamp) = (record.offset, record.timestamp);
+        let copies = self.log.found.entry(id).or_default();
+        copies.push(Copy { place, offset, timestamp, is_committed: offset < committed });
+        let (count, first) = (copies.len(), copies[0].offset);
+        if count > 1 && !self.may_be_there_again(id, count) {
+            self.wrong(format!("record {} is in the log of {place:?} {count} times, at {first} and {offset}", id.0));
         }
         let made = &stage.history.records[id.0 as usize];
         let stamps = stage.scenario.topics[place.0].config.timestamp_type;
@@ -60,25 +73,55 @@ impl Checker<'_> {
         Some(id)
     }
 
+    /// Without idempotence every attempt may leave a copy, and so where the user wants stale ones sent again.
+    fn may_be_there_again(&self, id: RecordId, copies: usize) -> bool {
+        let record = &self.stage.history.records[id.0 as usize];
+        let scenario = &self.stage.scenario;
+        let is_promised = scenario.is_idempotent && !scenario.resends_stale;
+        !is_promised && copies <= record.attempts.len()
+    }
+
     /// What was told against what is there.
     pub(super) fn check_log(&mut self, checked: &Checked<'_>) {
-        let found = self.log.found.get(&checked.id).copied();
+        let copies = self.log.found.get(&checked.id).cloned().unwrap_or_default();
         let place = checked.acceptance.place;
-        match (checked.last_word().map(|(_, word)| word), found) {
-            (Some(Final::Written(_)), None) => self.blame(checked, "told to be written, and is not in the log"),
-            (Some(Final::Written(at)), Some((there, offset, timestamp))) => {
-                let is_right = at.offset.is_none_or(|told| told == offset);
-                if there != place || at.partition != place.1 || !is_right {
-                    self.blame(checked, format!("told to be at {at:?}, is at offset {offset} of {there:?}"));
-                }
-                self.check_broker_time(checked, at.timestamp, timestamp);
+        if copies.iter().any(|copy| copy.place != place) {
+            self.blame(checked, format!("is in the wrong partition: {copies:?}"));
+        }
+        match checked.last_word() {
+            Some((_, Final::Written(at))) => self.check_written(checked, at, &copies),
+            Some((_, Final::NotWritten(why))) if !copies.is_empty() => {
+                self.blame(checked, format!("told not to be written ({}), is there: {copies:?}", why.reason));
             }
-            (Some(Final::NotWritten(why)), Some((_, offset, _))) => {
-                self.blame(checked, format!("told not to be written ({}), is at offset {offset}", why.reason));
-            }
-            (_, Some((there, ..))) if there != place => self.blame(checked, format!("is in partition {there:?}")),
             _ => {}
         }
+    }
+
+    fn check_written(&mut self, checked: &Checked<'_>, at: Written, copies: &[Copy]) {
+        let is_told = |copy: &&Copy| at.offset.is_none_or(|told| told == copy.offset);
+        let Some(copy) = copies.iter().find(is_told) else {
+            // With acks=1 the leader's word is worth what the leader is.
+            let is_lost = !self.stage.scenario.is_committed() && self.has_lost_leader(checked);
+            if !is_lost {
+                self.blame(checked, format!("told to be written at {at:?}, is there: {copies:?}"));
+            }
+            return;
+        };
+        if at.partition != checked.acceptance.place.1 {
+            self.blame(checked, format!("told to be written at {at:?}, is there: {copies:?}"));
+        }
+        if !copy.is_committed {
+            self.blame(checked, format!("told to be written, and is not committed: {copy:?}"));
+        }
+        self.check_broker_time(checked, at.timestamp, copy.timestamp);
+    }
+
+    /// Another broker came to lead the partition after the record was handed over.
+    fn has_lost_leader(&self, checked: &Checked<'_>) -> bool {
+        let Some(handed_at) = self.attempts_of(checked).next().map(|attempt| attempt.handed_at) else { return false };
+        self.stage.faults.strikes.all().iter().any(|strike| {
+            strike.fault.changes_leaders() && strike.concerns(checked.acceptance.place) && strike.to >= handed_at
+        })
     }
 
     /// The broker's clock is told where the topic stamps with it. An answer to a batch that was sent before does not show
@@ -88,11 +131,18 @@ impl Checker<'_> {
         let is_known = topic.config.timestamp_type == TimestampType::LogAppendTime;
         let is_right = match told {
             Some(told) => told == found || checked.record.attempts.len() > 1,
-            None => !is_known || checked.record.attempts.len() > 1,
+            None => !is_known || !self.was_told_first(checked),
         };
         if !is_right {
             self.blame(checked, format!("told the broker's time {told:?}, the log has {found}"));
         }
+    }
+
+    /// The record's own first attempt was answered with success.
+    fn was_told_first(&self, checked: &Checked<'_>) -> bool {
+        let mut attempts = self.attempts_of(checked);
+        let first = attempts.next().map(|attempt| attempt.state);
+        attempts.next().is_none() && matches!(first, Some(AttemptState::Told { code: ErrorCode::NONE, .. }))
     }
 
     /// Records that are certainly written stand in the order of their acceptance. Those in doubt may come late.
@@ -107,7 +157,8 @@ impl Checker<'_> {
                 let record = &self.stage.history.records[id.0 as usize];
                 let Some(acceptance) = &record.acceptance else { continue };
                 let checked = Checked { id: *id, record, acceptance };
-                if !matches!(checked.last_word(), Some((_, Final::Written(_)))) {
+                let is_once = self.log.found.get(id).is_some_and(|copies| copies.len() == 1);
+                if !is_once || !matches!(checked.last_word(), Some((_, Final::Written(_)))) {
                     continue;
                 }
                 if let Some((number, before)) = last

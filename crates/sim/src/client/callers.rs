@@ -12,6 +12,7 @@ use milena_wire::murmur2::partition_for_key;
 use milena_wire::records::RecordHeader;
 
 use super::Client;
+use crate::faults::{Fault, Scope};
 use crate::history::{Acceptance, RecordId, Via};
 use crate::stage::{Event, Stage};
 
@@ -125,10 +126,17 @@ impl Client {
 
     fn offered(&mut self, stage: &mut Stage, appended: Result<(), AppendError>) -> Offered {
         match appended {
-            Ok(()) => Offered::Accepted,
+            Ok(()) => {
+                let now = stage.now;
+                self.full_since.take().into_iter().for_each(|full| stage.faults.strikes.close(full, now));
+                Offered::Accepted
+            }
             Err(AppendError::Closed) => Offered::Closed,
             Err(AppendError::BufferFull(_) | AppendError::ShareFull(..)) => {
                 stage.history.refused_by_buffer += 1;
+                let now = stage.now;
+                let strikes = &mut stage.faults.strikes;
+                self.full_since.get_or_insert_with(|| strikes.open(Fault::BufferFull, Scope::Everything, now));
                 self.seal_all(stage);
                 Offered::Later
             }

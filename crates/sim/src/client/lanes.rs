@@ -50,8 +50,11 @@ impl Client {
             let Some(transmit) = seat.lane.poll_request(stage.now, &self.memory) else { break };
             let node = net.node_of(link).expect("an open connection leads somewhere");
             let outgoing = hand_over(stage, transmit, link, node);
-            let (bytes, attempts) = (outgoing.bytes.len(), &outgoing.asked.attempts);
-            stage.note(format_args!("lane {id} writes {bytes} bytes, attempts {attempts:?}"));
+            stage.note(format_args!("lane {id} writes {} bytes to {link:?}", outgoing.bytes.len()));
+            for attempt in &outgoing.asked.attempts {
+                let told = stage.history.attempts.get(*attempt).to_string();
+                stage.note(format_args!("  attempt {}: {told}", attempt.0));
+            }
             let written = net.write(stage, link, outgoing, &self.memory);
             seat.lane.handle_written(written);
             moved = true;

@@ -30,6 +30,8 @@ pub(crate) struct Strike {
     pub(crate) from: Moment,
     /// Until when it lasts by itself; [`Moment::NEVER`] while that is not known.
     pub(crate) to: Moment,
+    /// Another one of the same fault counts.
+    is_beside: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +45,24 @@ pub(crate) struct Strikes {
 
 impl Strikes {
     pub(crate) fn add(&mut self, fault: Fault, scope: Scope, from: Moment, to: Moment) -> StrikeId {
-        self.all.push(Strike { fault, scope, from, to });
+        self.all.push(Strike { fault, scope, from, to, is_beside: false });
         StrikeId(self.all.len() - 1)
     }
 
     /// One whose end is told later by [`Self::close`].
     pub(crate) fn open(&mut self, fault: Fault, scope: Scope, from: Moment) -> StrikeId {
         self.add(fault, scope, from, Moment::NEVER)
+    }
+
+    /// What is felt of a strike elsewhere.
+    pub(crate) fn open_beside(&mut self, fault: Fault, scope: Scope, from: Moment) -> StrikeId {
+        let id = self.open(fault, scope, from);
+        self.all[id.0].is_beside = true;
+        id
+    }
+
+    pub(crate) fn get(&self, id: StrikeId) -> &Strike {
+        &self.all[id.0]
     }
 
     pub(crate) fn close(&mut self, id: StrikeId, to: Moment) {
@@ -66,7 +79,7 @@ impl Strikes {
     }
 
     pub(crate) fn count(&self, fault: Fault) -> u64 {
-        self.all.iter().filter(|strike| strike.fault == fault).count() as u64
+        self.all.iter().filter(|strike| strike.fault == fault && !strike.is_beside).count() as u64
     }
 }
 

@@ -1,6 +1,7 @@
 //! Every batch on its way in one request, as the network saw it: the truth about attempts does not come from the client.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use milena_core::ids::NodeId;
 use milena_core::time::Moment;
@@ -77,6 +78,19 @@ impl Attempt {
     pub(crate) fn is_same_epoch(&self, other: &Self) -> bool {
         self.place == other.place
             && (self.stamp.producer_id, self.stamp.epoch) == (other.stamp.producer_id, other.stamp.epoch)
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let WireStamp { producer_id, epoch, sequence } = self.stamp;
+        let (topic, partition) = self.place;
+        let again = if self.is_again { "again " } else { "" };
+        write!(
+            f,
+            "{again}{topic}/{partition}: {} records from {} as {producer_id}.{epoch}.{sequence}",
+            self.records, self.first.0
+        )
     }
 }
 

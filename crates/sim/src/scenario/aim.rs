@@ -37,10 +37,40 @@ impl Target {
         Aim { row: self.row, state: self.state, rate: self.rate }
     }
 
+    /// What must be asked of the brokers for the row to come at all, as [`Scenario::draw_promise`] numbers it.
+    pub(super) fn promise(&self) -> Option<u64> {
+        match self.row {
+            Row::OnLeader => Some(5),
+            // Rows of producers with stamps.
+            Row::GapBehind
+            | Row::GapBeforeCleanHead
+            | Row::GapAtDoubtfulHead
+            | Row::GapUnanchored
+            | Row::ForeignEpoch
+            | Row::SupersededEpoch => Some(99),
+            _ => (self.state == BatchState::Probe).then_some(99),
+        }
+    }
+
+    /// How many brokers the fault needs.
+    pub(super) fn nodes(&self) -> Option<i32> {
+        match self.fault {
+            Fault::LeaderMoved | Fault::FollowerSlow | Fault::FollowerFrozen | Fault::ElectionMeanwhile => Some(3),
+            _ => None,
+        }
+    }
+
     /// What makes the cell likely.
     pub(super) fn shape(&self, scenario: &mut Scenario, dice: &mut Dice) {
         if !matches!(self.state, BatchState::Alone) && dice.chance(0.8) {
             scenario.fill_windows(dice);
+        }
+        match self.fault {
+            Fault::BufferFull => scenario.buffer_memory = dice.between(300, 800) as usize * 1024,
+            _ => {}
+        }
+        if self.nodes().is_some() {
+            scenario.topics.iter_mut().for_each(|topic| topic.replicas = topic.replicas.max(2));
         }
     }
 }

@@ -1,0 +1,74 @@
+//! Somebody else who writes to the same partitions.
+
+use bytes::Bytes;
+use milena_broker::{NodeId, PartitionIndex};
+use milena_wire::crc32c;
+use milena_wire::frame::encode_request;
+use milena_wire::messages::produce::request::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use milena_wire::records::{BatchHeader, RecordLayout};
+
+use super::Helm;
+use crate::faults::{Fault, Scope};
+use crate::history::{AttemptState, Place, WireStamp};
+use crate::stage::Stage;
+use crate::workload::FOREIGN;
+
+impl Helm<'_> {
+    /// Somebody writes under a higher epoch of the client's producer id, as a virtual machine does that was resumed from a
+    /// snapshot. Never under one that the client comes to by itself: the same stamp from two writers is one batch to a broker,
+    /// and no client can tell.
+    pub(super) fn steal_identity(&mut self) {
+        let newest = self.stage.history.attempts.all().iter().rev().find(|attempt| {
+            attempt.stamp.producer_id >= 0 && matches!(attempt.state, AttemptState::Told { code, .. } if code.is_none())
+        });
+        let Some((place, stamp)) = newest.map(|attempt| (attempt.place, attempt.stamp)) else { return };
+        let stamp = WireStamp { epoch: stamp.epoch + 1000, sequence: 0, ..stamp };
+        if self.write_as_stranger(place, stamp) {
+            self.stage.faults.stolen.insert(stamp.producer_id);
+            let now = self.stage.now;
+            let felt = now + self.stage.scenario.recovery_max();
+            self.stage.note(format_args!("somebody writes to {place:?} as {stamp:?}"));
+            self.stage.faults.strikes.add(Fault::IdentityStolen, Scope::Everything, now, felt);
+        }
+    }
+
+    /// Hands one batch to the leader, on a connection of its own. False if there is none that works.
+    fn write_as_stranger(&mut self, place: Place, stamp: WireStamp) -> bool {
+        let name = &self.stage.scenario.topics[place.0].name;
+        let cluster = &mut self.brokers.cluster;
+        let Some(leader) = cluster.leader(name, PartitionIndex(place.1)) else { return false };
+        let Some(connection) = cluster.connect(NodeId(leader.0)) else { return false };
+        let frame = request(self.stage, name, place.1, stamp);
+        cluster.handle_frame(self.stage.broker_clock(), connection, frame);
+        true
+    }
+}
+
+/// Without its length, in the last version that names topics by name.
+fn request(stage: &Stage, name: &str, index: i32, stamp: WireStamp) -> Bytes {
+    let partition =
+        PartitionProduceData { index, records: Some(batch(stage, stamp)), ..PartitionProduceData::default() };
+    let topic = TopicProduceData { name: name.into(), partition_data: vec![partition], ..TopicProduceData::default() };
+    let request = ProduceRequest { acks: -1, timeout_ms: 1000, topic_data: vec![topic], ..ProduceRequest::default() };
+    Bytes::from(encode_request("stranger", 1, NAMED_VERSION, &request).expect("it is small")).slice(4..)
+}
+
+fn batch(stage: &Stage, stamp: WireStamp) -> Bytes {
+    let mut body = Vec::new();
+    let layout = RecordLayout::new(0, 0, Some(FOREIGN), Some(0), &[]).expect("it is small");
+    layout.write(Some(b""), &mut body);
+    let now = stage.broker_clock().wall.as_millis() as i64;
+    let header = BatchHeader {
+        base_timestamp: now,
+        max_timestamp: now,
+        producer_id: stamp.producer_id,
+        producer_epoch: stamp.epoch,
+        base_sequence: stamp.sequence,
+        record_count: 1,
+        ..BatchHeader::default()
+    };
+    Bytes::from([&header.seal(body.len(), crc32c::checksum(&body))[..], &body].concat())
+}
+
+/// Produce names topics by id from the next one on.
+const NAMED_VERSION: i16 = 12;

@@ -10,17 +10,20 @@ mod log;
 mod progress;
 mod told;
 
+use std::collections::BTreeSet;
+
 use milena_core::producer::outcome::{Because, NotWritten, Settlement, Undetermined, Written};
 use milena_core::time::Moment;
 
 use crate::brokers::Brokers;
-use crate::history::{Acceptance, Attempt, Record, RecordId, Told};
+use crate::history::{Acceptance, Attempt, AttemptId, Record, RecordId, Told};
 use crate::stage::Stage;
 use log::Log;
 
 /// Everything that is wrong with the run, in words.
 pub(crate) fn check(stage: &Stage, brokers: &Brokers, bytes_held: usize) -> Vec<String> {
-    let mut checker = Checker { stage, log: Log::default(), wrong: stage.history.wrong.clone() };
+    let rows = stage.history.taken.iter().map(|taken| taken.attempt).collect();
+    let mut checker = Checker { stage, rows, log: Log::default(), wrong: stage.history.wrong.clone() };
     checker.read_logs(brokers);
     for (number, record) in stage.history.records.iter().enumerate() {
         if let Some(acceptance) = &record.acceptance {
@@ -43,6 +46,8 @@ pub(crate) fn check(stage: &Stage, brokers: &Brokers, bytes_held: usize) -> Vec<
 
 struct Checker<'a> {
     stage: &'a Stage,
+    /// Attempts whose answers took a row of the table.
+    rows: BTreeSet<AttemptId>,
     log: Log,
     wrong: Vec<String>,
 }

@@ -2,7 +2,7 @@
 //!
 //! Events at the same time happen in the order in which they were scheduled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use milena_core::ids::{LaneId, NodeId, PartitionId};
 use milena_core::metadata::Address;
 use milena_core::producer::lane::{LaneOrder, LaneReport};
 use milena_core::time::{Moment, Now};
-use milena_wire::Uuid;
+use milena_wire::{ErrorCode, Uuid};
 
 use crate::dice::Dice;
 use crate::faults::{Fault, Faults};
@@ -83,6 +83,8 @@ pub(crate) struct Stage {
     pub(crate) trace: Trace,
     /// Topics of the scenario by the id that the broker gave them.
     pub(crate) topic_ids: BTreeMap<Uuid, usize>,
+    /// Error codes that the client was told of topics in metadata.
+    pub(crate) told_of_topics: BTreeSet<(usize, ErrorCode)>,
     /// Where each broker listens now.
     pub(crate) addresses: BTreeMap<NodeId, Address>,
     /// When the last aftermath comes.
@@ -105,6 +107,7 @@ impl Stage {
             trace,
             topic_ids: BTreeMap::new(),
             addresses: scenario.nodes().into_iter().map(|node| (node, address_of(node))).collect(),
+            told_of_topics: BTreeSet::new(),
             aftermath_at: Moment::START,
             client_wall: 0,
             broker_wall: 0,

@@ -1,6 +1,7 @@
 //! Answers to the control connection that are not the truth any more, or errors.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use milena_core::ids::NodeId;
@@ -46,6 +47,7 @@ impl Liar {
             self.open.drain(..).for_each(|strike| stage.faults.strikes.close(strike, felt));
         }
         let response = told.unwrap_or_else(|| truth.clone());
+        note_errors(stage, &response);
         self.told.push_back(truth);
         if self.told.len() > TOLD_MAX {
             self.told.pop_front();
@@ -82,6 +84,18 @@ impl Liar {
             }
         }
         Some(lie)
+    }
+}
+
+/// What the client is told of topics may be the cause of an outcome.
+fn note_errors(stage: &mut Stage, response: &MetadataResponse) {
+    for told in &response.topics {
+        let number = stage.scenario.topics.iter().position(|topic| told.name.as_deref() == Some(&*topic.name));
+        let partitions = told.partitions.iter().map(|partition| partition.error_code);
+        let codes = [told.error_code].into_iter().chain(partitions).map(ErrorCode).filter(|code| !code.is_none());
+        stage
+            .told_of_topics
+            .extend(number.into_iter().flat_map(|number| codes.clone().map(move |code| (number, code))));
     }
 }
 
@@ -131,11 +145,17 @@ fn identity(stage: &mut Stage, version: i16, frame: &Bytes) -> Option<Bytes> {
     response.error_code = stage.faults.dice().pick(&IDENTITY_REFUSALS).0;
     response.producer_id = -1;
     response.producer_epoch = -1;
-    let until = stage.now + stage.scenario.retry.max * 2;
+    let code = ErrorCode(response.error_code);
+    // A client that may not have one asks again after seconds.
+    let felt = if code == ErrorCode::CLUSTER_AUTHORIZATION_FAILED { REFUSED } else { stage.scenario.retry.max * 2 };
+    let until = stage.now + felt;
     stage.faults.strikes.add(Fault::IdentityRefused, Scope::Everything, stage.now, until);
-    stage.note(format_args!("no producer id: {}", ErrorCode(response.error_code)));
+    stage.note(format_args!("no producer id: {code}"));
     Some(Bytes::from(encode_response(header.correlation_id, version, &response).expect("small")))
 }
+
+/// The client waits so long at most when it is told that it may not.
+const REFUSED: Duration = Duration::from_secs(6);
 
 const IDENTITY_REFUSALS: [ErrorCode; 4] = [
     ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,

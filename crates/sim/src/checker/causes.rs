@@ -43,12 +43,16 @@ impl Checker<'_> {
         let place = checked.acceptance.place;
         let strikes = &self.stage.faults.strikes;
         match error {
-            AttemptError::Kafka(code) => self.stage.history.attempts.all().iter().any(|attempt| {
-                let node = cause.node.is_none_or(|node| node == attempt.node.0);
-                let told = matches!(attempt.state,
-                    AttemptState::Told { code: told, at: when, .. } if told == ErrorCode(code.code()) && when <= at);
-                attempt.place == place && node && told
-            }),
+            AttemptError::Kafka(code) => {
+                let code = ErrorCode(code.code());
+                let by_attempt = self.stage.history.attempts.all().iter().any(|attempt| {
+                    let node = cause.node.is_none_or(|node| node == attempt.node.0);
+                    let told = matches!(attempt.state,
+                        AttemptState::Told { code: told, at: when, .. } if told == code && when <= at);
+                    attempt.place == place && node && told
+                });
+                by_attempt || self.stage.told_of_topics.contains(&(place.0, code))
+            }
             AttemptError::ProducerIdRefused(_) => strikes.has(Fault::IdentityRefused),
             AttemptError::InvalidAnswer => false,
             _ => true,

@@ -44,9 +44,10 @@ impl Checker<'_> {
     }
 
     fn check_undetermined(&mut self, checked: &Checked<'_>, at: Moment, why: Undetermined) {
-        let is_open = self.attempts_of(checked).any(|attempt| attempt.state.is_open());
-        if !is_open && why != Undetermined::NoAcknowledgementAsked {
-            self.blame(checked, format!("{why}, though every attempt was refused or cut short"));
+        let needs_open = why != Undetermined::NoAcknowledgementAsked && checked.record.via != Via::Look;
+        if needs_open && !self.was_open(checked, at) {
+            let states: Vec<_> = self.attempts_of(checked).map(|attempt| attempt.state).collect();
+            self.blame(checked, format!("{why} at {at}, though nothing was open: {states:?}"));
         }
         let is_forced = match why {
             Undetermined::RefusedAfterAmbiguousAttempt(code) => {
@@ -69,6 +70,25 @@ impl Checker<'_> {
         if !is_forced {
             self.blame(checked, format!("{why}, which nothing forced until {at}"));
         }
+    }
+
+    /// Whether an attempt may have been appended, for all that was known then. An answer that was on its way is waited for,
+    /// unless the partition left its leader or the producer was closed.
+    fn was_open(&self, checked: &Checked<'_>, at: Moment) -> bool {
+        let place = checked.acceptance.place;
+        let mut strikes = self.stage.faults.strikes.all().iter();
+        let may_leave = |fault: Fault| fault.changes_leaders() || matches!(fault, Fault::Closed | Fault::StaleMetadata);
+        let has_left = strikes.any(|strike| may_leave(strike.fault) && strike.concerns(place) && strike.from <= at);
+        checked.record.attempts.iter().any(|id| {
+            let attempt = self.stage.history.attempts.get(*id);
+            // An answer that took no row came when the partition had gone.
+            let is_stray = match attempt.state {
+                AttemptState::Told { at: told, .. } => told > at || !self.rows.contains(id),
+                AttemptState::CutShort => true,
+                AttemptState::Sent | AttemptState::Answered { .. } => false,
+            };
+            attempt.state.is_open() || has_left && is_stray
+        })
     }
 
     fn has_struck(&self, fault: Fault) -> bool {

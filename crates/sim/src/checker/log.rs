@@ -110,7 +110,7 @@ impl Checker<'_> {
         if at.partition != checked.acceptance.place.1 {
             self.blame(checked, format!("told to be written at {at:?}, is there: {copies:?}"));
         }
-        if !copy.is_committed {
+        if !copy.is_committed && self.stage.scenario.is_committed() {
             self.blame(checked, format!("told to be written, and is not committed: {copy:?}"));
         }
         self.check_broker_time(checked, at.timestamp, copy.timestamp);
@@ -138,11 +138,12 @@ impl Checker<'_> {
         }
     }
 
-    /// The record's own first attempt was answered with success.
+    /// The record's only attempt was answered with success, and the answer found the batch where it was sent from: another
+    /// one may imply it sooner.
     fn was_told_first(&self, checked: &Checked<'_>) -> bool {
-        let mut attempts = self.attempts_of(checked);
-        let first = attempts.next().map(|attempt| attempt.state);
-        attempts.next().is_none() && matches!(first, Some(AttemptState::Told { code: ErrorCode::NONE, .. }))
+        let [only] = &checked.record.attempts[..] else { return false };
+        let state = self.stage.history.attempts.get(*only).state;
+        matches!(state, AttemptState::Told { code: ErrorCode::NONE, .. }) && self.rows.contains(only)
     }
 
     /// Records that are certainly written stand in the order of their acceptance. Those in doubt may come late.

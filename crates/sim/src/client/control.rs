@@ -24,6 +24,7 @@ impl Client {
             let bytes = Bytes::from(frame);
             let node = net.node_of(link).expect("an open connection leads somewhere");
             let asked = asked(stage, &bytes, link, node);
+            stage.note(format_args!("control asks {} on {link:?}", asked.key));
             let outgoing = Outgoing { bytes, transmit: None, asked };
             let written = net.write(stage, link, outgoing, &self.memory);
             self.control.handle_written(written);

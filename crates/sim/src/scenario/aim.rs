@@ -65,9 +65,8 @@ impl Target {
         if !matches!(self.state, BatchState::Alone) && dice.chance(0.8) {
             scenario.fill_windows(dice);
         }
-        match self.fault {
-            Fault::BufferFull => scenario.buffer_memory = dice.between(300, 800) as usize * 1024,
-            _ => {}
+        if self.fault == Fault::BufferFull {
+            scenario.buffer_memory = dice.between(300, 800) as usize * 1024;
         }
         if self.nodes().is_some() {
             scenario.topics.iter_mut().for_each(|topic| topic.replicas = topic.replicas.max(2));

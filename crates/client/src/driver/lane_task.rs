@@ -335,7 +335,9 @@ impl Drop for LaneTask {
     fn drop(&mut self) {
         let why = self.surroundings.last_reason();
         // Closed first: a request that was not written whole is not executed, and leaves no doubt (rule 12).
-        self.disconnect(ConnectionError::Closed);
+        self.close_socket();
+        let now = self.now();
+        self.lane.hang_up(now);
         self.lane.end_all(why, doubt_for(why));
         while let Some(event) = self.lane.poll_event() {
             match event {

@@ -132,71 +132,84 @@ mod punctual;
 
 #[cfg(all(test, not(milena_model)))]
 mod tests {
+    use std::pin::pin;
     use std::sync::atomic::Ordering;
     use std::sync::mpsc;
+    use std::task::{Context, Waker};
     use std::time::{Duration, Instant};
 
     use super::punctual::Watchdog;
     use super::tight_lipped::TightLipped;
-    use crate::shared::Command;
+    use crate::shared::{Command, Shared};
     use crate::slot::Watch;
-    use crate::{
-        Because, NotWritten, Outcome, Producer, ProducerConfig, Record, SendRefused, Settlement, Undetermined,
-    };
+    use crate::{NotWritten, Outcome, Producer, ProducerConfig, Record, SendRefused, Settlement, Undetermined};
 
     fn run<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
     }
 
-    /// The driver panics while one record is sent and not answered, one waits in its lane and one still fills a batch.
-    #[test]
-    fn a_lost_driver_settles_every_record() {
+    /// One batch is sent and not answered, one waits in its lane, one fills, and a caller waits for a topic; then something
+    /// panics.
+    fn everybody_is_told_when(panics: impl FnOnce(&Shared)) {
         let broker = TightLipped::start();
-        let producer = Producer::new(ProducerConfig::new(&broker.address)).expect("is built");
+        let (sender, reports) = mpsc::channel();
+        let config = ProducerConfig::new(&broker.address).on_delivery(move |report| {
+            let is_unknown = matches!(report.outcome(), Outcome::Unknown(_));
+            sender.send((report.tag(), is_unknown)).expect("the test listens");
+        });
+        let producer = Producer::new(config).expect("is built");
         let orders = producer.topic("orders").expect("a name");
         run(async {
             orders.ready(Duration::from_secs(10)).await.expect("is there");
+            let accept = |tag| {
+                orders.post(Record::value("posted").tag(tag)).expect("accepted");
+                orders.try_send(Record::value("sent")).expect("accepted")
+            };
             broker.keeps_back.store(true, Ordering::SeqCst);
-            let sent = orders.try_send(Record::value("sent")).expect("accepted");
+            let sent = accept(1);
             while broker.records() == 0 {
                 std::thread::yield_now();
             }
-            let sealed = orders.try_send(Record::value("sealed")).expect("accepted");
+            let sealed = accept(2);
             producer.flush(Duration::ZERO).await;
-            let filling = orders.try_send(Record::value("filling")).expect("accepted");
-            producer.handle.shared().commands.send(Command::Panic).expect("the driver runs");
-            assert!(matches!(sealed.await, Outcome::NotWritten(Because { reason: NotWritten::DriverLost, .. })));
-            assert!(matches!(filling.await, Outcome::NotWritten(Because { reason: NotWritten::DriverLost, .. })));
+            let filling = accept(3);
+            let unknown = producer.topic("unknown").expect("a name");
+            let mut waiting = pin!(unknown.send(Record::value("nowhere")));
+            assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            panics(producer.handle.shared());
+            assert_eq!(waiting.await.expect_err("nobody takes it").reason(), &SendRefused::DriverLost);
+            for delivery in [sealed, filling] {
+                let Outcome::NotWritten(why) = delivery.await else { panic!("it was not sent") };
+                assert_eq!((why.reason, why.cause.attempts), (NotWritten::DriverLost, 0));
+            }
             let Outcome::Unknown(fate) = sent.await else { panic!("it was sent and not answered") };
             let Settlement::Undetermined(why) = fate.await else { panic!("nobody answered") };
-            assert_eq!(why.reason, Undetermined::DriverLost);
+            assert_eq!((why.reason, why.cause.attempts), (Undetermined::DriverLost, 1));
             let refused = orders.try_send(Record::value("late")).expect_err("nobody delivers it");
             assert_eq!(refused.reason(), &SendRefused::DriverLost);
+            let closed = tokio::time::timeout(Duration::from_secs(10), producer.close(Duration::from_secs(1)));
+            closed.await.expect("a producer that is lost can be closed");
         });
+        drop((producer, orders));
+        let mut reported: Vec<_> = reports.into_iter().collect();
+        reported.sort_unstable();
+        assert_eq!(reported, [(1, true), (2, false), (3, false)], "each once");
     }
 
     #[test]
-    fn a_lost_thread_of_deadlines_ends_the_producer_and_every_record() {
-        let broker = TightLipped::start();
-        let producer = Producer::new(ProducerConfig::new(&broker.address)).expect("is built");
-        let orders = producer.topic("orders").expect("a name");
-        run(async {
-            orders.ready(Duration::from_secs(10)).await.expect("is there");
-            broker.keeps_back.store(true, Ordering::SeqCst);
-            let sent = orders.try_send(Record::value("sent")).expect("accepted");
-            while broker.records() == 0 {
-                std::thread::yield_now();
-            }
-            let filling = orders.try_send(Record::value("filling")).expect("accepted");
-            producer.handle.shared().watch.push_now(Watch::Panic);
-            let Outcome::NotWritten(why) = filling.await else { panic!("it was not sent") };
-            assert_eq!(why.reason, NotWritten::DriverLost);
-            let Outcome::Unknown(fate) = sent.await else { panic!("it was sent and not answered") };
-            let Settlement::Undetermined(why) = fate.await else { panic!("nobody answered") };
-            assert_eq!(why.reason, Undetermined::DriverLost);
-            let closed = tokio::time::timeout(Duration::from_secs(10), producer.close(Duration::from_secs(1)));
-            closed.await.expect("a producer that has lost its deadlines can be closed");
-        });
+    fn a_lost_driver_leaves_no_record_without_an_outcome() {
+        everybody_is_told_when(|shared| shared.commands.send(Command::Panic).expect("the driver runs"));
+    }
+
+    /// The driver waited for the word of a lane that had spoken its last, and every call to it waited for ever.
+    #[test]
+    fn a_lost_lane_leaves_no_record_without_an_outcome() {
+        everybody_is_told_when(|shared| shared.commands.send(Command::PanicInLanes).expect("the driver runs"));
+    }
+
+    #[test]
+    fn a_lost_thread_of_deadlines_leaves_no_record_without_an_outcome() {
+        everybody_is_told_when(|shared| shared.watch.push_now(Watch::Panic));
     }
 
     /// A driver that ends many large batches is busy for tens of milliseconds; this one is busy for ever.
@@ -230,28 +243,6 @@ mod tests {
             assert_eq!(tag, 7);
             watchdog.assert_on_time(called + deadline, reported);
             drop(unblock);
-        });
-    }
-
-    /// The driver waited for the word of a lane that had spoken its last, and every call to it waited for ever.
-    #[test]
-    fn a_lost_lane_ends_the_producer_and_nobody_waits_for_it() {
-        let broker = TightLipped::start();
-        let producer = Producer::new(ProducerConfig::new(&broker.address)).expect("is built");
-        let orders = producer.topic("orders").expect("a name");
-        run(async {
-            orders.ready(Duration::from_secs(10)).await.expect("is there");
-            broker.keeps_back.store(true, Ordering::SeqCst);
-            let sent = orders.try_send(Record::value("sent")).expect("accepted");
-            while broker.records() == 0 {
-                std::thread::yield_now();
-            }
-            producer.handle.shared().commands.send(Command::PanicInLanes).expect("the driver runs");
-            let Outcome::Unknown(fate) = sent.await else { panic!("it was sent and not answered") };
-            let Settlement::Undetermined(why) = fate.await else { panic!("nobody answered") };
-            assert_eq!(why.reason, Undetermined::DriverLost);
-            let closed = tokio::time::timeout(Duration::from_secs(10), producer.close(Duration::from_secs(1)));
-            closed.await.expect("a producer that has lost a lane can be closed");
         });
     }
 }

@@ -433,6 +433,17 @@ impl Lane {
             return self.tell_end(error);
         };
         self.tell_end(connection.explain(error));
+        self.lose_unanswered(now, *connection);
+    }
+
+    /// The owner has closed the socket because the producer ends: what is not answered stays so, and that is nobody's trouble.
+    pub fn hang_up(&mut self, now: Moment) {
+        if let Link::Up(connection) = std::mem::replace(&mut self.link, Link::Down { retry_at: Moment::NEVER }) {
+            self.lose_unanswered(now, *connection);
+        }
+    }
+
+    fn lose_unanswered(&mut self, now: Moment, connection: Connection<Flight>) {
         for unanswered in connection.close() {
             for attempt in unanswered.purpose.attempts {
                 self.lose_attempt(now, &attempt, unanswered.was_all_written);

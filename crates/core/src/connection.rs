@@ -59,7 +59,7 @@ pub struct Connection<T> {
     splitter: FrameSplitter,
     in_flight: VecDeque<InFlight<T>>,
     /// Requests that are not answered (acks=0), by where their last byte stands.
-    unanswerable: VecDeque<(u64, T)>,
+    unanswerable: VecDeque<Unanswerable<T>>,
     answers: VecDeque<Answer<T>>,
     next_correlation: i32,
     bytes_queued: u64,
@@ -92,6 +92,16 @@ struct InFlight<T> {
     stream_end: u64,
     /// Absent for the connection's own ApiVersions.
     purpose: Option<T>,
+}
+
+/// A request that the broker does not answer, until it is handed over.
+#[derive(Debug)]
+struct Unanswerable<T> {
+    key: ApiKey,
+    since: Moment,
+    /// Where its last byte stands in the stream of all bytes sent.
+    stream_end: u64,
+    purpose: T,
 }
 
 /// A response, not decoded yet.
@@ -224,16 +234,16 @@ impl<T> Connection<T> {
     }
 
     /// A frame with the current [`Self::correlation`] id goes out next, and the broker does not answer it.
-    pub fn register_unanswerable(&mut self, frame_len: usize, purpose: T) {
+    pub fn register_unanswerable(&mut self, now: Moment, key: ApiKey, frame_len: usize, purpose: T) {
         self.bytes_queued += frame_len as u64;
-        self.unanswerable.push_back((self.bytes_queued, purpose));
+        self.unanswerable.push_back(Unanswerable { key, since: now, stream_end: self.bytes_queued, purpose });
         self.next_correlation = self.next_correlation.wrapping_add(1);
     }
 
     /// A request that is not answered and of which every byte was handed to the kernel, once.
     pub fn poll_handed_over(&mut self) -> Option<T> {
-        let (end, _) = self.unanswerable.front()?;
-        if *end <= self.bytes_written { self.unanswerable.pop_front().map(|(_, purpose)| purpose) } else { None }
+        let is_handed_over = self.unanswerable.front()?.stream_end <= self.bytes_written;
+        if is_handed_over { self.unanswerable.pop_front().map(|request| request.purpose) } else { None }
     }
 
     /// What the unanswered requests are for, oldest first.
@@ -243,7 +253,10 @@ impl<T> Connection<T> {
 
     /// Since when the oldest unanswered request is served, throttling not counted; none if there is none.
     pub fn waits_since(&self) -> Option<Moment> {
-        self.in_flight.front().map(|_| self.oldest_since.max(self.throttled_until))
+        let asked = self.in_flight.front().map(|_| self.oldest_since);
+        // One that is not answered has its time until it is handed over.
+        let since = asked.or_else(|| self.unanswerable.front().map(|request| request.since))?;
+        Some(since.max(self.throttled_until))
     }
 
     /// The broker reads nothing before.
@@ -361,9 +374,9 @@ impl<T> Connection<T> {
 
     /// On an error the connection must be closed.
     pub fn handle_timeout(&mut self, now: Moment) -> Result<(), ConnectionError> {
-        match (self.poll_timeout(), self.in_flight.front()) {
-            (Some(due), Some(oldest)) if due <= now => {
-                Err(ConnectionError::TimedOut { api: oldest.key.name(), after: self.config.request_timeout })
+        match (self.poll_timeout(), self.oldest_key()) {
+            (Some(due), Some(key)) if due <= now => {
+                Err(ConnectionError::TimedOut { api: key.name(), after: self.config.request_timeout })
             }
             _ => Ok(()),
         }
@@ -372,9 +385,12 @@ impl<T> Connection<T> {
     /// What has been waited for the longest, and for how long: why nothing has come yet.
     pub fn unanswered(&self, now: Moment) -> Option<ConnectionError> {
         let since = self.waits_since()?;
-        self.in_flight
-            .front()
-            .map(|oldest| ConnectionError::TimedOut { api: oldest.key.name(), after: now.since(since) })
+        self.oldest_key().map(|key| ConnectionError::TimedOut { api: key.name(), after: now.since(since) })
+    }
+
+    fn oldest_key(&self) -> Option<ApiKey> {
+        let asked = self.in_flight.front().map(|request| request.key);
+        asked.or_else(|| self.unanswerable.front().map(|request| request.key))
     }
 
     /// What it means that the peer closed the connection, or broke it, at this point.
@@ -395,7 +411,7 @@ impl<T> Connection<T> {
         let written = self.bytes_written;
         let untaken =
             self.answers.into_iter().map(|answer| Unanswered { purpose: answer.purpose, was_all_written: true });
-        let unanswerable = self.unanswerable.into_iter().map(move |(end, purpose)| (end, Some(purpose)));
+        let unanswerable = self.unanswerable.into_iter().map(|request| (request.stream_end, Some(request.purpose)));
         let asked = self.in_flight.into_iter().map(|request| (request.stream_end, request.purpose)).chain(unanswerable);
         untaken.chain(asked.filter_map(move |(end, purpose)| {
             purpose.map(|purpose| Unanswered { purpose, was_all_written: end <= written })

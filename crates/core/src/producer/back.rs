@@ -44,7 +44,7 @@ pub use super::verdict::Acks;
 use crate::backoff::Backoff;
 use crate::ids::{Identity, PartitionId, PartitionIndex, ProducerId, Sequence};
 use crate::time::Moment;
-pub use answers::{BatchState, Effects};
+pub use answers::{BatchState, Effects, Word};
 use renewal::Renewal;
 
 /// Brokers keep the last five batches of a producer per partition to recognise a resent one (Kafka 0.11 and later).
@@ -296,10 +296,11 @@ impl PartitionBack {
         if let Some(place) = self.unsettled.iter().position(|batch| batch.flight == Flight::Waiting) {
             // A planted bug numbers a head anew; otherwise ordinals ascend.
             let ahead = self.unsettled[place].stamp.ordinal.saturating_sub(self.unsettled[0].stamp.ordinal);
-            return if ahead < self.window() { Next::Resend(place) } else { Next::Nothing };
+            let may_fly = place == 0 || ahead < self.window() && self.may_accompany(&self.unsettled[0], now);
+            return if may_fly { Next::Resend(place) } else { Next::Nothing };
         }
         let (next, is_stale) = match (self.renewed.front(), self.pending.front()) {
-            (Some(batch), _) => (Next::Restamp, batch.is_stale),
+            (Some(batch), _) => (Next::Restamp, self.has_become_stale(batch, now)),
             (None, Some(batch)) => (Next::Claim, self.is_stale(batch, now)),
             (None, None) => return Next::Nothing,
         };
@@ -309,14 +310,20 @@ impl PartitionBack {
 
     fn window_is_open(&self, now: Moment) -> bool {
         let Some(head) = self.unsettled.front() else { return self.identity.is_some() || !self.config.is_idempotent };
-        if head.is_stale || self.next_ordinal - head.stamp.ordinal >= self.window() {
-            return false;
+        self.next_ordinal - head.stamp.ordinal < self.window() && self.may_accompany(head, now)
+    }
+
+    /// Whether another batch may fly with the head (rules 4 and 17).
+    fn may_accompany(&self, head: &StampedBatch, now: Moment) -> bool {
+        if !self.config.is_idempotent {
+            return true;
         }
         #[cfg(feature = "plants")]
         if self.config.plant == crate::plant::Plant::FirstBatchInCompany {
             return self.identity.is_some();
         }
-        !self.config.is_idempotent || self.identity.is_some() && self.is_anchored(head) && !self.is_past_horizon(now)
+        let is_known = self.identity.is_some() && self.is_anchored(head) && !self.is_past_horizon(now);
+        is_known && !head.is_stale
     }
 
     /// Whether an earlier batch of the same identity was acknowledged, and nothing speaks against what that proves.
@@ -352,7 +359,7 @@ impl PartitionBack {
                 Next::Restamp => {
                     self.leave_old_epoch(now);
                     if self.identity.is_some() || !self.config.is_idempotent {
-                        self.restamp(chunks);
+                        self.restamp(now, chunks);
                         break self.unsettled.len() - 1;
                     }
                 }

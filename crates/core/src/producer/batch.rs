@@ -179,9 +179,7 @@ impl SealedBatch {
     /// Whether every record's timestamp is older than the horizon (rule 17). The wall clock of now is that of the opening,
     /// moved on by the monotonic one.
     pub(super) fn is_stale(&self, now: Moment, horizon: Duration) -> bool {
-        let open_for = i64::try_from(now.since(self.opened_at).as_millis()).unwrap_or(i64::MAX);
-        let age = self.opened_wall.saturating_add(open_for).saturating_sub(self.max_timestamp);
-        age > i64::try_from(horizon.as_millis()).unwrap_or(i64::MAX)
+        is_older(now, (self.opened_at, self.opened_wall), self.max_timestamp, horizon)
     }
 
     /// Takes withdrawn records out in one rewrite.
@@ -213,16 +211,24 @@ impl SealedBatch {
             completion: self.completion,
             records: 0..self.appended,
             opened_at: self.opened_at,
+            opened_wall: self.opened_wall,
             last_due: self.last_due,
             attempts: 0,
             attempts_of_stamp: 0,
             first_sent_at: None,
             is_stale,
             is_ambiguous: false,
+            left: Vec::new(),
             flight: Flight::Waiting,
             surgery: Surgery::None,
         }
     }
+}
+
+fn is_older(now: Moment, (opened_at, opened_wall): (Moment, i64), max_timestamp: i64, horizon: Duration) -> bool {
+    let open_for = i64::try_from(now.since(opened_at).as_millis()).unwrap_or(i64::MAX);
+    let age = opened_wall.saturating_add(open_for).saturating_sub(max_timestamp);
+    age > i64::try_from(horizon.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn retained(body: &Body, keep: impl FnMut(u32) -> bool) -> RewrittenBody {
@@ -282,6 +288,7 @@ pub struct StampedBatch {
     /// Which records of the completion it carries, those counted that were dropped.
     pub(super) records: Range<u32>,
     pub(super) opened_at: Moment,
+    opened_wall: i64,
     pub(super) last_due: Tick,
     /// How often it was handed to a connection.
     pub(super) attempts: u32,
@@ -294,6 +301,8 @@ pub struct StampedBatch {
     /// Some attempt under its stamp may have been appended: it went unanswered, or was answered with an ambiguous code
     /// (rule 11).
     pub(super) is_ambiguous: bool,
+    /// Its attempts on connections that the partition has left, whose answer may still come.
+    pub(super) left: Vec<u32>,
     pub(super) flight: Flight,
     pub(super) surgery: Surgery,
 }
@@ -324,6 +333,11 @@ impl StampedBatch {
         records::BATCH_HEADER_BYTES + self.body.len()
     }
 
+    /// As [`SealedBatch::is_stale`]; it may have become so since it was claimed.
+    pub(super) fn is_stale_at(&self, now: Moment, horizon: Duration) -> bool {
+        is_older(now, (self.opened_at, self.opened_wall), self.facts.max_timestamp, horizon)
+    }
+
     /// Records that it carries.
     pub fn count(&self) -> u32 {
         self.facts.count
@@ -337,6 +351,25 @@ impl StampedBatch {
         self.attempts_of_stamp = 0;
         self.first_sent_at = None;
         self.is_ambiguous = false;
+        self.left.clear();
+    }
+
+    /// Whether some attempt under its stamp may have been appended for all that is known.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.is_ambiguous || !self.left.is_empty()
+    }
+
+    /// The connection of an attempt was left with its answer still to come.
+    pub(super) fn leave_behind(&mut self) {
+        self.left.push(self.attempts);
+        self.flight = Flight::Waiting;
+    }
+
+    /// What became of an attempt that was left behind is known.
+    pub(super) fn hear_of(&mut self, attempt: u32, is_ambiguous: bool) {
+        let before = self.left.len();
+        self.left.retain(|left| *left != attempt);
+        self.is_ambiguous |= is_ambiguous && self.left.len() < before;
     }
 
     /// Another place among the stamps; the stamp that brokers see stays.
@@ -378,6 +411,7 @@ impl StampedBatch {
             completion: Arc::clone(&self.completion),
             records: middle..self.records.end,
             surgery: Surgery::None,
+            left: Vec::new(),
             attempts_of_stamp: 0,
             first_sent_at: None,
             ..*self

@@ -31,7 +31,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use milena_wire::Uuid;
 
-use super::back::{Ended, PartitionBack, TopicRef};
+use super::back::{Ended, PartitionBack, TopicRef, Word};
 use super::batch::SealReason;
 use super::front::PartitionFront;
 use super::outcome::{AttemptError, NotWritten, Undetermined};
@@ -276,10 +276,8 @@ impl Lane {
         let is_now = recall == Recall::AtOnce && !self.is_planted();
         let Some(held) = self.partitions.get_mut(&partition) else { return };
         held.is_recalled = true;
-        if is_now {
-            let mut ended = Vec::new();
-            held.back.leave_leader(now, &mut ended);
-            self.publish(partition, ended);
+        if is_now && held.back.may_leave_answers() {
+            held.back.leave_leader(now);
         }
         self.release_if_idle(partition);
     }
@@ -465,7 +463,10 @@ impl Lane {
     }
 
     fn lose_attempt(&mut self, now: Moment, attempt: &Attempt, was_all_written: bool) {
-        let Some(held) = self.partitions.get_mut(&attempt.partition) else { return };
+        let Some(held) = self.partitions.get_mut(&attempt.partition) else {
+            let stray = StrayAnswer { key: attempt.key, word: Word::of_loss(was_all_written) };
+            return self.report(LaneReport::Stray(attempt.partition, stray));
+        };
         let mut ended = Vec::new();
         let lost = held.back.handle_attempt_lost(now, attempt.key, was_all_written, &mut self.chance, &mut ended);
         self.publish(attempt.partition, ended);

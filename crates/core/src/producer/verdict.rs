@@ -209,6 +209,7 @@ fn row(answer: &Answer, context: Context) -> Row {
         Class::ForNow | Class::Stale if answer.base_offset >= 0 => Row::RefusedAfterAppend,
         Class::ForNow => Row::RefusedForNow,
         Class::Stale => Row::Stale,
+        Class::Epoch if !context.is_idempotent => Row::Unclear,
         Class::Epoch if context.is_superseded => Row::SupersededEpoch,
         Class::Epoch => Row::ForeignEpoch,
         Class::Gap if !context.is_idempotent => Row::Unclear,

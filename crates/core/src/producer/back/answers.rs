@@ -5,7 +5,7 @@ use milena_wire::ErrorCode;
 use super::renewal::Renewal;
 use super::{AttemptKey, Mode, PartitionBack};
 use crate::backoff::Chance;
-use crate::ids::ProducerId;
+use crate::ids::{ProducerId, Sequence};
 use crate::producer::anchor::{Acknowledged, Anchor};
 use crate::producer::batch::{Flight, StampedBatch, Surgery};
 use crate::producer::completion::BatchEnd;
@@ -25,6 +25,23 @@ pub struct Effects {
     pub used_elsewhere: Option<ProducerId>,
     /// Which row of the table the answer was, and where its batch stood.
     pub reached: Option<(Row, BatchState)>,
+}
+
+/// What is heard of an attempt after its partition has left the connection.
+#[derive(Clone, Debug)]
+pub enum Word {
+    /// An answer.
+    Answer(Answer),
+    /// The connection is gone and not every byte was handed over: it is not executed (rule 12).
+    NotExecuted,
+    /// The connection is gone, and nothing was answered.
+    Unanswered,
+}
+
+impl Word {
+    pub(in crate::producer) fn of_loss(was_all_written: bool) -> Self {
+        if was_all_written { Self::Unanswered } else { Self::NotExecuted }
+    }
 }
 
 /// Where a batch stands when an answer to it comes.
@@ -58,7 +75,7 @@ impl PartitionBack {
         ended: &mut Vec<Ended>,
     ) -> Effects {
         let Some(place) = self.place_of(key) else {
-            self.handle_stray(now, key, answer, ended);
+            self.hear(now, key, &Word::Answer(answer.clone()), ended);
             return Effects::default();
         };
         let state = self.state_of(place);
@@ -71,13 +88,20 @@ impl PartitionBack {
             Verdict::Resend { is_ambiguous, refresh_metadata } => {
                 effects.refresh_metadata = refresh_metadata;
                 let is_word = matches!(row, Row::GapBehind | Row::RefusedBehind);
+                if row == Row::RefusedBehind {
+                    self.doubt_by(answer.error);
+                }
                 self.fail_attempt(now, place, is_ambiguous, is_word, chance, ended);
             }
             Verdict::Probe => self.probe(place, Undetermined::StateLost),
-            Verdict::Renew => self.renew_lost_stamps(),
+            Verdict::Renew => self.renew_lost_stamps(place),
             Verdict::Split => self.operate(now, place, Surgery::Split),
             Verdict::DropRecords => self.drop_records(place, answer, ended),
             Verdict::Refuse => self.refuse(place, answer.error, ended),
+            // What is in doubt only until an old connection has spoken waits for its word.
+            Verdict::Doubt if !self.unsettled[place].is_ambiguous && answer.base_offset < 0 => {
+                self.fail_attempt(now, place, false, false, chance, ended);
+            }
             Verdict::Doubt => self.doubt(place, answer.error, ended),
             Verdict::StateLost => self.lose_proof(place, Undetermined::StateLost),
             Verdict::Abandon => {
@@ -114,7 +138,7 @@ impl PartitionBack {
         let batch = &self.unsettled[place];
         Context {
             is_head: place == 0,
-            is_doubtful: batch.is_ambiguous,
+            is_doubtful: batch.is_doubtful(),
             is_anchored: self.is_anchored(batch),
             is_superseded: batch
                 .stamp
@@ -129,20 +153,33 @@ impl PartitionBack {
         }
     }
 
-    /// An answer on a connection that the partition has left, or to an attempt before the newest one. That it was appended
-    /// counts; a refusal says nothing that the newer attempt does not say.
-    pub(in crate::producer) fn handle_stray(
-        &mut self,
-        now: Moment,
-        key: AttemptKey,
-        answer: &Answer,
-        ended: &mut Vec<Ended>,
-    ) {
-        // A partition that moved on (its topic was recreated) has no use for the answer.
+    /// Of an attempt on a connection that the partition has left, or of one before the newest. That it was appended counts;
+    /// that it was not takes away the doubt that this attempt left.
+    pub(in crate::producer) fn hear(&mut self, now: Moment, key: AttemptKey, word: &Word, ended: &mut Vec<Ended>) {
+        // A partition that moved on has no use for the word.
         let Some(place) = self.unsettled.iter().position(|batch| batch.stamp.ordinal == key.ordinal) else { return };
-        if matches!(classify(answer, self.context_of(place)).1, Verdict::Written) {
-            self.acknowledge(now, place, answer, ended);
-            self.finish(ended);
+        let is_ambiguous = match word {
+            Word::NotExecuted => false,
+            Word::Unanswered => true,
+            Word::Answer(answer) => {
+                match classify(answer, Context { is_doubtful: false, ..self.context_of(place) }).1 {
+                    Verdict::Written => {
+                        self.acknowledge(now, place, answer, ended);
+                        return self.finish(ended);
+                    }
+                    Verdict::Resend { is_ambiguous, .. } => is_ambiguous,
+                    Verdict::Doubt | Verdict::Probe | Verdict::StateLost => true,
+                    _ => false,
+                }
+            }
+        };
+        self.unsettled[place].hear_of(key.number, is_ambiguous);
+    }
+
+    /// A probe that was refused by validation says nothing about what is there; if nothing else does, that is the reason.
+    fn doubt_by(&mut self, code: ErrorCode) {
+        if let Mode::Probing { doubt, .. } = &mut self.mode {
+            *doubt = Undetermined::RefusedAfterAmbiguousAttempt(code.into());
         }
     }
 
@@ -151,7 +188,8 @@ impl PartitionBack {
         let batch = &self.unsettled[place];
         let acknowledged = Acknowledged {
             ordinal: batch.stamp.ordinal,
-            at: now,
+            // Brokers count from the append: of one that was recognised that is not known, but not before it was first sent.
+            at: batch.first_sent_at.filter(|_| batch.attempts_of_stamp > 1).unwrap_or(now),
             base_offset: known(answer.base_offset).filter(|_| answer.error == ErrorCode::NONE),
             records: batch.count(),
             log_start_offset: known(answer.log_start_offset),
@@ -225,7 +263,7 @@ impl PartitionBack {
         batch.flight = Flight::Waiting;
         batch.is_ambiguous |= is_ambiguous;
         let ordinal = batch.stamp.ordinal;
-        if batch.is_stale && batch.is_ambiguous && !self.may_resend_stale() {
+        if batch.is_stale && batch.is_doubtful() && !self.may_resend_stale() {
             return self.lose_proof(place, Undetermined::StaleTimestamps);
         }
         match &mut self.mode {
@@ -298,9 +336,14 @@ impl PartitionBack {
     }
 
     /// A gap that the partition itself has made is no news: it is on its way to new stamps already.
-    fn renew_lost_stamps(&mut self) {
+    fn renew_lost_stamps(&mut self, place: usize) {
+        let next = match self.unsettled[place].stamp.sequence {
+            // Every epoch starts there: a broker that refuses even this one is asked under another producer id, in due time.
+            Sequence::FIRST => Renewal::of_producer_id(Undetermined::StateLost),
+            _ => Renewal::of_epoch(Undetermined::StateLost),
+        };
         if !matches!(self.mode, Mode::Renewing(_)) {
-            self.renew(Renewal::of_epoch(Undetermined::StateLost));
+            self.renew(next);
         }
     }
 
@@ -313,6 +356,10 @@ impl PartitionBack {
 
     /// Refused for good after an attempt that may have been appended. One behind it can still prove that it was.
     fn doubt(&mut self, place: usize, code: ErrorCode, ended: &mut Vec<Ended>) {
+        if matches!(self.mode, Mode::Renewing(Renewal { has_proof: true, .. })) {
+            // It can never be appended under its old stamp, whatever became of its attempts.
+            return;
+        }
         let doubt = Undetermined::RefusedAfterAmbiguousAttempt(code.into());
         let ordinal = self.unsettled[place].stamp.ordinal;
         self.unsettled[place].is_ambiguous = true;
@@ -347,8 +394,9 @@ impl PartitionBack {
         chance: &mut Chance,
         ended: &mut Vec<Ended>,
     ) -> Effects {
-        if let Some(place) = self.place_of(key) {
-            self.fail_attempt(now, place, was_all_written, false, chance, ended);
+        match self.place_of(key) {
+            Some(place) => self.fail_attempt(now, place, was_all_written, false, chance, ended),
+            None => self.hear(now, key, &Word::of_loss(was_all_written), ended),
         }
         self.finish(ended);
         Effects { refresh_metadata: true, ..Effects::default() }
@@ -363,22 +411,21 @@ impl PartitionBack {
         }
     }
 
+    /// Whether the partition can leave its connection with attempts unanswered. One that must not be sent again (rule 17), or
+    /// of which the end is at hand, waits for its answer; the request's timeout bounds that.
+    pub(in crate::producer) fn may_leave_answers(&self) -> bool {
+        let is_stale = |batch: &StampedBatch| batch.is_stale && batch.flight == Flight::OnWire;
+        !matches!(self.mode, Mode::Renewing(_)) && (self.may_resend_stale() || !self.unsettled.iter().any(is_stale))
+    }
+
     /// A higher leader epoch is known (rule 7): the partition leaves its connection at once. What is on the wire may be
     /// appended; the head goes to the new leader without waiting.
-    pub(in crate::producer) fn leave_leader(&mut self, now: Moment, ended: &mut Vec<Ended>) {
-        let on_wire: Vec<usize> = (0..self.unsettled.len()).filter(|place| self.is_flying(*place)).collect();
-        for place in on_wire {
-            self.unsettled[place].flight = Flight::Waiting;
-            self.unsettled[place].is_ambiguous = true;
-        }
-        let stale = self.unsettled.iter().any(|batch: &StampedBatch| batch.is_stale && batch.is_ambiguous);
-        if stale && !self.may_resend_stale() {
-            self.renew(Renewal::of_producer_id(Undetermined::StaleTimestamps));
-        }
-        if !matches!(self.mode, Mode::Renewing(_)) && !self.unsettled.is_empty() {
+    pub(in crate::producer) fn leave_leader(&mut self, now: Moment) {
+        let on_wire = self.unsettled.iter_mut().filter(|batch| batch.flight == Flight::OnWire);
+        on_wire.for_each(StampedBatch::leave_behind);
+        if !self.unsettled.is_empty() {
             self.mode = Mode::Recovering { not_before: now };
         }
-        self.finish(ended);
     }
 
     /// What went unanswered did so for no fault of the broker's.
@@ -386,10 +433,6 @@ impl PartitionBack {
         if let Mode::Recovering { not_before } = &mut self.mode {
             *not_before = now;
         }
-    }
-
-    fn is_flying(&self, place: usize) -> bool {
-        self.unsettled[place].flight == Flight::OnWire
     }
 
     pub(super) fn may_resend_stale(&self) -> bool {

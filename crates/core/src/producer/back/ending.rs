@@ -69,8 +69,16 @@ impl PartitionBack {
 
     /// Whether brokers would forget the producer too soon after this batch, by its timestamps.
     pub(super) fn is_stale(&self, batch: &SealedBatch, now: Moment) -> bool {
-        let by_create_time = self.config.is_idempotent && self.is_log_append_time != Some(true);
-        by_create_time && batch.is_stale(now, self.config.horizon)
+        self.is_by_create_time() && batch.is_stale(now, self.config.horizon)
+    }
+
+    /// As [`Self::is_stale`], for one that was claimed before.
+    pub(super) fn has_become_stale(&self, batch: &StampedBatch, now: Moment) -> bool {
+        self.is_by_create_time() && batch.is_stale_at(now, self.config.horizon)
+    }
+
+    fn is_by_create_time(&self) -> bool {
+        self.config.is_idempotent && self.is_log_append_time != Some(true)
     }
 
     /// Gives up what is past `delivery_timeout`, if nothing sent is on the wire or still wanted (rule 18), and ends
@@ -97,7 +105,7 @@ impl PartitionBack {
             false => Undetermined::LeaderOnly,
         };
         self.end_unsettled(
-            |batch| match batch.is_ambiguous {
+            |batch| match batch.is_doubtful() {
                 true => BatchEnd::Undetermined(doubt),
                 false => BatchEnd::NotWritten(NotWritten::DeadlinePassed),
             },
@@ -154,8 +162,22 @@ impl PartitionBack {
     }
 
     fn begin_anew(&mut self, doubt: Undetermined, ended: &mut Vec<Ended>) {
+        if !self.config.is_idempotent {
+            self.end_in_doubt(doubt, ended);
+        }
         self.renew(Renewal::of_producer_id(doubt));
         self.finish(ended);
+    }
+
+    /// Without stamps nothing keeps what is in doubt from being written again elsewhere.
+    fn end_in_doubt(&mut self, doubt: Undetermined, ended: &mut Vec<Ended>) {
+        for batch in std::mem::take(&mut self.unsettled) {
+            if batch.is_doubtful() || batch.flight == Flight::OnWire {
+                ended.push(Ended::Stamped(batch, BatchEnd::Undetermined(doubt)));
+            } else {
+                self.unsettled.push_back(batch);
+            }
+        }
     }
 
     /// Somebody else uses this producer id (rule 14).
@@ -169,7 +191,7 @@ impl PartitionBack {
     pub fn end_all(&mut self, unclaimed: NotWritten, doubt: Undetermined, ended: &mut Vec<Ended>) {
         // Every attempt so far may have been refused, but one that is on the wire is in doubt.
         self.end_unsettled(
-            |batch| match batch.is_ambiguous || batch.flight == Flight::OnWire {
+            |batch| match batch.is_doubtful() || batch.flight == Flight::OnWire {
                 true => BatchEnd::Undetermined(doubt),
                 false => BatchEnd::NotWritten(unclaimed),
             },

@@ -64,7 +64,7 @@ impl PartitionBack {
         };
         let mut kept = std::collections::VecDeque::new();
         for batch in self.unsettled.drain(..) {
-            if batch.is_ambiguous && !renewal.has_proof {
+            if batch.is_doubtful() && !renewal.has_proof {
                 ended.push(Ended::Stamped(batch, BatchEnd::Undetermined(renewal.doubt)));
             } else {
                 kept.push_back(batch);
@@ -109,11 +109,12 @@ impl PartitionBack {
     }
 
     /// Gives the oldest batch that waits for it a new stamp.
-    pub(super) fn restamp(&mut self, chunks: &(impl ChunkSource + ?Sized)) {
+    pub(super) fn restamp(&mut self, now: Moment, chunks: &(impl ChunkSource + ?Sized)) {
         let mut batch = self.renewed.pop_front().expect("a new stamp follows a look at those that wait for one");
         if let Surgery::Drop(places) = std::mem::take(&mut batch.surgery) {
             batch.drop_refused(&places, chunks);
         }
+        batch.is_stale = self.has_become_stale(&batch, now);
         let stamp = self.next_stamp(batch.count());
         batch.restamp(stamp);
         self.unsettled.push_back(batch);

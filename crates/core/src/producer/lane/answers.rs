@@ -6,36 +6,35 @@ use milena_wire::messages::produce::response::ProduceResponse;
 use super::{Attempt, AttemptKey, Flight, Lane, LaneEvent, LaneReport, Link};
 use crate::connection::Answer;
 use crate::ids::PartitionId;
-use crate::producer::back::{Effects, Ended, PartitionBack};
+use crate::producer::back::{Effects, Ended, PartitionBack, Word};
 use crate::producer::outcome::AttemptError;
 use crate::producer::produce_request;
-use crate::producer::verdict;
 use crate::time::Moment;
 
-/// An answer for a partition that has left the lane.
+/// What is heard of an attempt of a partition that has left the lane.
 #[derive(Clone, Debug)]
 pub struct StrayAnswer {
-    key: AttemptKey,
-    answer: verdict::Answer,
+    pub(super) key: AttemptKey,
+    pub(super) word: Word,
 }
 
 impl StrayAnswer {
     /// Tells the partition.
     pub(in crate::producer) fn tell(&self, now: Moment, back: &mut PartitionBack, ended: &mut Vec<Ended>) {
-        back.handle_stray(now, self.key, &self.answer, ended);
+        back.hear(now, self.key, &self.word, ended);
     }
 
     /// A yes to the first attempt of the first batch.
     #[cfg(all(test, not(milena_model)))]
     pub(in crate::producer) fn for_test() -> Self {
-        let answer = verdict::Answer {
+        let answer = crate::producer::verdict::Answer {
             error: milena_wire::ErrorCode::NONE,
             base_offset: 0,
             log_append_time: -1,
             log_start_offset: 0,
             bad_records: Vec::new(),
         };
-        Self { key: AttemptKey { ordinal: 0, number: 1 }, answer }
+        Self { key: AttemptKey { ordinal: 0, number: 1 }, word: Word::Answer(answer) }
     }
 }
 
@@ -75,7 +74,8 @@ impl Lane {
                 self.failures = 0;
                 self.events.push_back(LaneEvent::Report(LaneReport::Connected));
             }
-            let Some(answer) = connection.poll_answer() else { return };
+            // Not before all that was read is taken: what is left behind counts as unanswered.
+            let Some(answer) = connection.poll_answer() else { return self.leave_what_is_asked_for_slow_ones(now) };
             self.suspects_at = None;
             self.take_answer(now, answer);
             self.watch_oldest(now);
@@ -101,7 +101,6 @@ impl Lane {
             self.take_pace(attempt.partition, is_not_committed || is_alone && is_late, is_late);
         }
         self.note_sorted(&answer.purpose);
-        self.leave_what_is_asked_for_slow_ones(now);
     }
 
     /// Whether the leader has it and its followers have not.
@@ -121,7 +120,7 @@ impl Lane {
             return false;
         };
         let Some(held) = self.partitions.get_mut(&attempt.partition) else {
-            let stray = StrayAnswer { key: attempt.key, answer: told };
+            let stray = StrayAnswer { key: attempt.key, word: Word::Answer(told) };
             self.report(LaneReport::Stray(attempt.partition, stray));
             return false;
         };

@@ -98,7 +98,9 @@ impl Lane {
         };
         let transmit = produce_request::encode(envelope, &entries).expect("topic names came from this broker and fit");
         match acks {
-            Acks::None => connection.register_unanswerable(transmit.len(), Flight { attempts, sorts }),
+            Acks::None => {
+                connection.register_unanswerable(now, ApiKey::PRODUCE, transmit.len(), Flight { attempts, sorts });
+            }
             _ => connection.register(now, ApiKey::PRODUCE, version, transmit.len(), Flight { attempts, sorts }),
         }
         self.watch_oldest(now);

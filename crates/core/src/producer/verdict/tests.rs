@@ -115,7 +115,7 @@ fn unclear() {
         assert_row(Row::Unclear, IN_DOUBT, codes(&[-1, 30_000, 1, 78], context));
         assert_row(Row::Unclear, IN_DOUBT_ELSEWHERE, codes(&[72], context));
     }
-    assert_row(Row::Unclear, IN_DOUBT, codes(&[45], Context { is_idempotent: false, ..CLEAN }));
+    assert_row(Row::Unclear, IN_DOUBT, codes(&[45, 47, 90], Context { is_idempotent: false, ..CLEAN }));
 }
 
 #[test]

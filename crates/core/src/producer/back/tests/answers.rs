@@ -219,10 +219,11 @@ fn a_new_leader_gets_the_head_at_once_alone_and_under_its_old_stamp() {
     let first = partition.send();
     assert_eq!(partition.send_all(), [2, 3]);
     let now = partition.now();
-    partition.back.leave_leader(now, &mut partition.ended);
+    partition.back.leave_leader(now);
     assert!(!partition.back.is_on_wire() && partition.ends().is_empty());
     assert_eq!(partition.send(), first);
     assert_eq!(partition.send_all(), []);
+    partition.hear(1, Word::Unanswered);
     partition.refuse(1, TOO_LARGE);
     assert_eq!(partition.send_all(), [2], "its first attempt may have been appended, and the next one can tell");
 }
@@ -233,13 +234,12 @@ fn a_success_on_the_old_connection_counts_and_a_refusal_there_does_not() {
     partition.add(2);
     partition.send_all();
     let now = partition.now();
-    partition.back.leave_leader(now, &mut partition.ended);
+    partition.back.leave_leader(now);
     partition.send();
-    let old = |ordinal| AttemptKey { ordinal, number: 1 };
     let refusal = Answer { error: ErrorCode::NOT_LEADER_OR_FOLLOWER, ..ANSWER };
-    partition.back.handle_stray(now, old(1), &refusal, &mut partition.ended);
+    partition.hear(1, Word::Answer(refusal));
     assert!(partition.ends().is_empty() && partition.back.is_on_wire());
-    partition.back.handle_stray(now, old(2), &Answer { base_offset: 4, ..ANSWER }, &mut partition.ended);
+    partition.hear(2, Word::Answer(Answer { base_offset: 4, ..ANSWER }));
     assert_eq!(partition.ends(), [written(2), written(4)]);
     partition.acknowledge(1, 2);
     assert!(partition.ends().is_empty(), "the answer of the new leader comes too late");
@@ -252,7 +252,7 @@ fn an_answer_to_an_older_attempt_is_not_taken_for_one_to_the_newest() {
     partition.add(1);
     partition.send();
     let now = partition.now();
-    partition.back.leave_leader(now, &mut partition.ended);
+    partition.back.leave_leader(now);
     partition.send();
     let key = AttemptKey { ordinal: 1, number: 1 };
     let effects = partition.back.handle_answer(
@@ -274,4 +274,85 @@ fn a_slow_answer_is_told_and_so_is_a_foreign_epoch() {
     assert!(partition.refuse(1, TIMED_OUT).is_slow);
     let effects = partition.refuse(2, ErrorCode::INVALID_PRODUCER_EPOCH);
     assert_eq!(effects.used_elsewhere, Some(IDENTITY.producer_id));
+}
+
+/// Rules 10 and 12: what the old connection still says about an attempt takes the doubt away that leaving it has made.
+#[test]
+fn attempts_left_behind_are_in_doubt_only_until_they_are_heard_of() {
+    let code = ErrorCode::POLICY_VIOLATION;
+    let refusal = || Word::Answer(Answer { error: code, ..ANSWER });
+    for (word, end) in [
+        (refusal(), refused(code)),
+        (Word::NotExecuted, refused(code)),
+        (Word::Unanswered, in_doubt(code)),
+        (Word::Answer(Answer { error: TIMED_OUT, ..ANSWER }), in_doubt(code)),
+    ] {
+        let mut partition = Partition::anchored();
+        partition.add(1);
+        partition.send();
+        let now = partition.now();
+        partition.back.leave_leader(now);
+        partition.hear(1, word);
+        partition.send();
+        partition.refuse(1, code);
+        assert_eq!(partition.ends(), [end]);
+    }
+}
+
+#[test]
+fn a_refusal_by_the_new_leader_waits_for_the_word_of_the_old_one() {
+    let mut partition = Partition::anchored();
+    partition.add(1);
+    partition.send();
+    let now = partition.now();
+    partition.back.leave_leader(now);
+    partition.send();
+    partition.refuse(1, TOO_LARGE);
+    assert!(partition.ends().is_empty());
+    partition.hear(1, Word::NotExecuted);
+    partition.wait(RETRY_MAX);
+    partition.send();
+    partition.refuse(1, TOO_LARGE);
+    assert!(partition.ends().is_empty(), "it is surely not there, so it can be split");
+    assert_eq!(partition.send().sequence, 2);
+    assert_eq!(partition.back.unsettled.len(), 2);
+}
+
+/// A batch that was surely never appended, and one behind it that therefore was not either.
+#[test]
+fn a_proof_in_hand_is_not_given_up_for_a_refusal_in_doubt() {
+    let code = ErrorCode::POLICY_VIOLATION;
+    let mut partition = Partition::anchored();
+    partition.add(3);
+    assert_eq!(partition.send_all(), [1, 2, 3]);
+    partition.refuse(1, NOT_ENOUGH);
+    partition.refuse(2, OUT_OF_ORDER);
+    partition.lose(3, true);
+    partition.wait(RETRY_MAX);
+    assert_eq!(partition.send_all(), [1]);
+    partition.acknowledge(1, 2);
+    assert_eq!(partition.send_all(), [2, 3]);
+    partition.ended.clear();
+    partition.refuse(2, code);
+    partition.refuse(3, code);
+    assert_eq!(partition.ends(), [refused(code)], "the third goes again under a fresh stamp");
+    let again = partition.send();
+    partition.refuse(again.ordinal, code);
+    assert_eq!(partition.ends(), [refused(code)]);
+}
+
+/// Validation comes before the duplicate check, so such an answer does not say that the batch is missing.
+#[test]
+fn a_probe_that_is_refused_by_validation_does_not_count_as_a_gap() {
+    let code = ErrorCode::POLICY_VIOLATION;
+    let mut partition = Partition::anchored();
+    partition.add(2);
+    partition.send_all();
+    partition.lose_all([1, 2]);
+    partition.wait(RETRY_MAX);
+    partition.send();
+    partition.refuse(1, OUT_OF_ORDER);
+    partition.send();
+    partition.refuse(2, code);
+    assert_eq!(partition.ends(), [in_doubt(code), in_doubt(code)]);
 }

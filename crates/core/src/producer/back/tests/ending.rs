@@ -21,14 +21,20 @@ fn anchored_with_horizon(resends_stale: bool) -> Partition {
     partition
 }
 
-/// A batch whose timestamps are two minutes old.
+/// A batch of one record that is two minutes old.
 fn add_stale(partition: &mut Partition) {
+    add_stale_records(partition, 1);
+}
+
+fn add_stale_records(partition: &mut Partition, count: usize) {
     use crate::producer::batch::SealReason;
     use crate::producer::testbed::{append, front};
     let mut front = front();
-    let mut record = value(b"old");
-    record.timestamp = Some(1_000_000 + partition.millis as i64 - 120_000);
-    drop(append(&mut front, &partition.memory, partition.millis, record));
+    for _ in 0..count {
+        let mut record = value(b"old");
+        record.timestamp = Some(1_000_000 + partition.millis as i64 - 120_000);
+        drop(append(&mut front, &partition.memory, partition.millis, record));
+    }
     front.seal(SealReason::Flush);
     front.take_sealed().for_each(|batch| partition.back.add_sealed(batch));
 }
@@ -197,4 +203,53 @@ fn without_acknowledgements_a_batch_ends_when_it_is_handed_over() {
     partition.lose(1, false);
     partition.wait(RETRY_MAX);
     assert_eq!(partition.send_all(), [1], "what was not handed over whole goes again");
+}
+
+/// Without state a broker takes any first sequence, so pieces of a batch that makes it forget must not fly together.
+#[test]
+fn pieces_of_a_stale_batch_fly_one_by_one() {
+    let mut partition = anchored_with_horizon(false);
+    add_stale_records(&mut partition, 4);
+    let whole = partition.send();
+    partition.refuse(whole.ordinal, TOO_LARGE);
+    let half = partition.send();
+    partition.refuse(half.ordinal, TOO_LARGE);
+    let quarter = partition.send();
+    partition.acknowledge(quarter.ordinal, 2);
+    assert_eq!(partition.send_all().len(), 1);
+}
+
+/// The answer of the old leader may be on its way, and a resend is what must not be.
+#[test]
+fn a_stale_batch_waits_for_its_answer_when_the_leader_changes() {
+    let mut partition = anchored_with_horizon(false);
+    assert!(partition.back.may_leave_answers());
+    add_stale(&mut partition);
+    partition.send();
+    assert!(!partition.back.may_leave_answers());
+    partition.acknowledge(1, 4);
+    assert!(partition.back.may_leave_answers());
+}
+
+/// It was sent to the other cluster at once, and then might have been in both.
+#[test]
+fn without_idempotence_what_is_in_doubt_does_not_go_to_another_cluster() {
+    let mut partition = without_idempotence(Acks::Leader, 1);
+    partition.add(2);
+    partition.send();
+    partition.back.handle_cluster_changed(&mut partition.ended);
+    assert_eq!(partition.ends(), [BatchEnd::Undetermined(Undetermined::ClusterChanged)]);
+    assert_eq!(partition.send_all(), [1], "what was not sent goes there");
+}
+
+/// It went again at once, in a loop.
+#[test]
+fn an_answer_about_epochs_without_idempotence_is_waited_out() {
+    let mut partition = without_idempotence(Acks::Leader, 1);
+    partition.add(1);
+    partition.send();
+    partition.refuse(0, ErrorCode::INVALID_PRODUCER_EPOCH);
+    assert_eq!(partition.try_send(), None);
+    partition.wait(RETRY_MAX);
+    assert_eq!(partition.send_all(), [0]);
 }

@@ -194,3 +194,32 @@ fn a_batch_that_waits_for_its_new_stamp_too_long_is_not_written() {
     partition.time_out();
     assert_eq!(partition.ends(), [BatchEnd::NotWritten(NotWritten::DeadlinePassed)]);
 }
+
+/// Each epoch was refused at its first sequence, and the next one was tried at once, until there were no more.
+#[test]
+fn a_gap_at_the_first_sequence_asks_for_another_producer_id_instead_of_another_epoch() {
+    let mut partition = Partition::anchored();
+    partition.add(1);
+    for _ in 0..2 {
+        let sent = partition.send();
+        partition.refuse(sent.ordinal, OUT_OF_ORDER);
+    }
+    assert_eq!(partition.try_send(), None);
+    assert!(partition.back.needs_identity() && partition.ends().is_empty());
+}
+
+/// A batch that waited for its new stamp for hours may have grown stale meanwhile.
+#[test]
+fn a_batch_that_was_fresh_when_it_was_claimed_may_be_stale_under_its_next_stamp() {
+    let config = BackConfig { horizon: Duration::from_secs(60), ..BackConfig::new(Duration::from_secs(5_000), RETRY) };
+    let mut partition = Partition::with(config);
+    partition.back.grant(IDENTITY);
+    partition.add(1);
+    partition.send();
+    partition.refuse(0, NOT_ENOUGH);
+    partition.wait(61_000);
+    partition.time_out();
+    partition.back.grant(FRESH);
+    partition.send();
+    assert!(partition.back.unsettled[0].is_stale);
+}

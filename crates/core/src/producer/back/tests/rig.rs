@@ -151,6 +151,12 @@ impl Partition {
         }
     }
 
+    /// What is heard of the first attempt of a batch on a connection that was left.
+    pub(super) fn hear(&mut self, ordinal: u64, word: Word) {
+        let now = self.now();
+        self.back.hear(now, AttemptKey { ordinal, number: 1 }, &word, &mut self.ended);
+    }
+
     pub(super) fn wait(&mut self, millis: u64) {
         self.millis += millis;
     }

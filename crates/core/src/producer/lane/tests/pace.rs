@@ -209,3 +209,34 @@ fn a_request_without_acknowledgements_that_was_cut_short_goes_again() {
     rig.wait(RETRY_MAX);
     assert_eq!(rig.ends, [(PartitionId(0), BatchEnd::Undetermined(Undetermined::NoAcknowledgementAsked))]);
 }
+
+/// The batch stayed on the wire for ever, with nothing due: no answer is missed, and no byte was taken.
+#[test]
+fn a_frozen_broker_that_takes_no_bytes_is_found_without_acknowledgements_too() {
+    let mut rig = Rig::with_acks(Acks::None);
+    rig.is_writable = false;
+    rig.flush(0, b"x");
+    rig.write_some(30);
+    rig.metadata_wanted = 0;
+    rig.wait(Duration::from_secs(1));
+    assert_eq!(rig.metadata_wanted, 1, "whoever leads now is asked for");
+    rig.wait(Duration::from_secs(1));
+    assert!(matches!(rig.faults.last(), Some(ConnectionError::TimedOut { .. })));
+}
+
+/// Answers that had come with the first were thrown away with the connection.
+#[test]
+fn what_was_read_is_taken_before_a_connection_is_left() {
+    let mut rig = Rig::anchored(2);
+    for _ in 0..3 {
+        rig.append(0, b"x");
+        rig.append(1, b"x");
+        rig.wait(FRONT.linger);
+    }
+    let slow = |index| if index == 0 { (ErrorCode::REQUEST_TIMED_OUT, -1) } else { (ErrorCode::NONE, 100) };
+    let first = rig.asked.pop_front().expect("a request waits");
+    let second = rig.asked.pop_front().expect("another one");
+    let answers = [answer_to(&first, slow), answer_to(&second, |_| (ErrorCode::NONE, 101))].concat();
+    rig.receive(&answers);
+    assert_eq!(rig.ends.iter().filter(|(id, _)| id.0 == 1).count(), 2);
+}

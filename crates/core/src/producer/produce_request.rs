@@ -221,6 +221,8 @@ fn bad_records(told: &PartitionProduceResponse) -> Vec<u32> {
 /// Who leads the partition now, as the broker that refused it knows it (KIP-951).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaderHint {
+    /// Of the topic that was asked for: leader epochs compare within one topic id only.
+    pub topic_id: Uuid,
     /// The leader.
     pub leader: NodeId,
     /// Of that leader.
@@ -243,7 +245,8 @@ pub(super) fn leader_hint(
         let port = u16::try_from(endpoint.port).ok()?;
         Some(Address { host: Arc::from(&*endpoint.host), port })
     });
-    is_known.then_some(LeaderHint { leader: NodeId(told.leader_id), epoch: LeaderEpoch(told.leader_epoch), address })
+    let (leader, epoch) = (NodeId(told.leader_id), LeaderEpoch(told.leader_epoch));
+    is_known.then_some(LeaderHint { topic_id: topic.id, leader, epoch, address })
 }
 
 #[cfg(test)]

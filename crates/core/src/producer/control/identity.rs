@@ -81,6 +81,11 @@ impl Identities {
         self.not_before = now + retry.after(self.failures, chance);
     }
 
+    /// Whether somebody who waits has given this id up.
+    fn is_unwelcome(&self, producer_id: ProducerId) -> bool {
+        self.waiting.values().any(|abandoned| *abandoned == Some(producer_id))
+    }
+
     fn take(&mut self, now: Moment, identity: Identity) {
         self.is_asking = false;
         self.failures = 0;
@@ -177,6 +182,10 @@ impl Control {
             return self.note_refusal(code);
         }
         let (producer_id, epoch) = (ProducerId(response.producer_id), Epoch(response.producer_epoch));
+        if self.identities.is_unwelcome(producer_id) {
+            // A broker that gives the same id again and again is not asked for it again and again.
+            return self.identities.handle_failed(now, self.config.retry, &mut self.chance);
+        }
         self.identities.take(now, Identity { producer_id, epoch });
         let waiting: Vec<PartitionId> = self.identities.waiting.keys().copied().collect();
         waiting.into_iter().for_each(|id| self.enqueue(id));

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use milena_wire::ErrorCode;
 use milena_wire::messages::metadata::response::MetadataResponse;
+use milena_wire::{ErrorCode, Uuid};
 
 use super::{Control, ControlEvent, ControlPartition, NewPartition, Place};
 use crate::connection::ConnectionError;
@@ -44,6 +44,10 @@ impl Control {
     /// A broker that does not lead the partition says who does (KIP-951).
     pub(super) fn take_hint(&mut self, now: Moment, id: PartitionId, hint: LeaderHint) {
         let (topic, index) = (self.partition(id).topic, self.partition(id).index);
+        let known = self.metadata.topic(topic).id();
+        if known != hint.topic_id && known != Uuid::ZERO && hint.topic_id != Uuid::ZERO {
+            return;
+        }
         let has_address = hint.address.is_some();
         if !self.metadata.take_hint(topic, index, hint.leader, hint.epoch, hint.address) {
             return;

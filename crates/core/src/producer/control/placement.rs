@@ -167,6 +167,8 @@ impl Control {
         let mut ended = Vec::new();
         back.handle_topic_recreated(topic_id, &mut ended);
         self.partition(id).generation = self.topics[topic.0 as usize].generation;
+        // Epochs of the old topic are no measure for those of the new one.
+        self.partition(id).epoch = LeaderEpoch(-1);
         self.publish(id, ended);
     }
 

@@ -34,7 +34,10 @@ fn random_events_leave_it_quiet_and_every_partition_in_one_place() {
                 9 if partitions > 0 => {
                     let address = (below(2) == 0).then(|| rig::address("hinted"));
                     let (leader, epoch) = (NodeId(below(6) as i32), LeaderEpoch(below(8) as i32));
-                    rig.report(lane, LaneReport::LeaderHint(some, LeaderHint { leader, epoch, address }));
+                    rig.report(
+                        lane,
+                        LaneReport::LeaderHint(some, LeaderHint { topic_id: Uuid::ZERO, leader, epoch, address }),
+                    );
                 }
                 10..13 if matches!(rig.control.link, Link::Dialing { .. }) => rig.connect(),
                 _ => match rig.asked.pop_front() {

@@ -159,3 +159,18 @@ fn producer_ids_that_are_given_up_as_soon_as_they_come_are_asked_for_with_growin
     rig.need_identity(0, Some(50));
     assert_eq!(rig.asked.len(), 1, "that one had served");
 }
+
+/// A thousand questions in one moment.
+#[test]
+fn a_broker_that_gives_an_id_that_was_given_up_is_asked_again_after_a_pause() {
+    let mut rig = Rig::with_topic(&[1]);
+    rig.need_identity(0, None);
+    rig.answer_identity(0, 40);
+    rig.wait(PAUSE);
+    rig.need_identity(0, Some(40));
+    rig.answer_identity(0, 40);
+    assert!(rig.asked.iter().all(|asked| asked.key != ApiKey::INIT_PRODUCER_ID));
+    rig.wait(PAUSE);
+    rig.answer_identity(0, 41);
+    assert!(rig.told().iter().any(|told| told.starts_with("grant 41")));
+}

@@ -139,7 +139,12 @@ fn without_metadata_for_five_minutes_everything_begins_anew() {
             rig::fast(1),
             LaneReport::LeaderHint(
                 PartitionId(0),
-                LeaderHint { leader: NodeId(1_000 + node), epoch: LeaderEpoch(node), address: Some(address) },
+                LeaderHint {
+                    topic_id: Uuid::ZERO,
+                    leader: NodeId(1_000 + node),
+                    epoch: LeaderEpoch(node),
+                    address: Some(address),
+                },
             ),
         );
     }

@@ -9,7 +9,12 @@ fn slow(node: i32) -> LaneId {
 }
 
 fn hint(node: i32, epoch: i32, host: Option<&str>) -> LaneReport {
-    let hint = LeaderHint { leader: NodeId(node), epoch: LeaderEpoch(epoch), address: host.map(address) };
+    let hint = LeaderHint {
+        topic_id: Uuid::ZERO,
+        leader: NodeId(node),
+        epoch: LeaderEpoch(epoch),
+        address: host.map(address),
+    };
     LaneReport::LeaderHint(PartitionId(0), hint)
 }
 
@@ -223,4 +228,35 @@ fn a_lane_whose_broker_left_without_a_successor_keeps_what_it_has() {
     let mut rig = Rig::with_topic_at(&[(1, 4)]);
     rig.refresh(&without_broker_1(&[(-1, 5)]));
     assert_eq!(rig.told(), ["reached"]);
+}
+
+/// Rule 25: leader epochs compare within one topic id. A hint about the old topic, with an epoch that the new one reached long
+/// after, kept the partition on the wrong broker until then.
+#[test]
+fn a_hint_about_the_topic_that_was_there_before_moves_nothing() {
+    let mut rig = Rig::with_topic_at(&[(1, 40)]);
+    rig.refresh(&metadata_at(7, &[(1, 0)]));
+    rig.told();
+    let hint = LeaderHint { topic_id: Uuid([1; 16]), leader: NodeId(2), epoch: LeaderEpoch(41), address: None };
+    rig.report(fast(1), LaneReport::LeaderHint(PartitionId(0), hint));
+    assert_eq!(rig.told(), [] as [&str; 0]);
+}
+
+/// It kept the old topic's epoch, and then no leader of the new one was news.
+#[test]
+fn a_partition_that_learns_on_its_way_that_its_topic_is_another_one_forgets_the_epoch() {
+    let mut rig = Rig::with_topic_at(&[(1, 12)]);
+    rig.refresh(&metadata_at(1, &[(2, 13)]));
+    rig.wait(PAUSE);
+    rig.report(fast(1), LaneReport::NeedsMetadata(Some(PartitionId(0))));
+    rig.wait(PAUSE);
+    let bytes = rig.pop(ApiKey::METADATA).answer(&metadata_at(7, &[(-1, 0)]));
+    rig.control.read_buffer().expect("the socket is open").extend_from_slice(&bytes);
+    rig.control.handle_read(rig.now);
+    // It comes before anything was made of the answer.
+    rig.release(0);
+    rig.refresh(&metadata_at(7, &[(1, 1)]));
+    rig.refresh(&metadata_at(7, &[(2, 2)]));
+    let told = rig.told();
+    assert!(told.contains(&"recall 0 from 1 at once".to_owned()), "{told:?}");
 }

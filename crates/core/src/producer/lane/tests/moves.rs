@@ -127,7 +127,8 @@ fn a_broker_that_leads_no_more_says_who_does() {
     };
     let endpoint = NodeEndpoint { node_id: 2, host: "b".into(), port: 9093, ..NodeEndpoint::default() };
     rig.receive(&asked.answer(&told(vec![endpoint], 2, 8)));
-    let hint = |address| LeaderHint { leader: NodeId(2), epoch: LeaderEpoch(8), address };
+    let hint =
+        |address| LeaderHint { topic_id: topic(TopicIndex(0)).id, leader: NodeId(2), epoch: LeaderEpoch(8), address };
     let address = Address { host: Arc::from("b"), port: 9093 };
     assert!(matches!(&rig.reports[..], [LaneReport::LeaderHint(PartitionId(0), told)] if *told == hint(Some(address))));
     rig.reports.clear();

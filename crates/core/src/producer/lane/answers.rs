@@ -47,7 +47,7 @@ pub struct Covered {
     /// Of the attempt's batch.
     pub ordinal: u64,
     /// What the answer was.
-    pub row: verdict::Row,
+    pub row: crate::producer::verdict::Row,
     /// Where the batch stood.
     pub state: crate::producer::back::BatchState,
 }

@@ -117,6 +117,8 @@ pub enum LaneReport {
 
 /// What a lane tells its surroundings.
 #[derive(Debug)]
+// An event is taken at once; a box would be an allocation for every batch.
+#[allow(clippy::large_enum_variant)]
 pub enum LaneEvent {
     /// A batch ended; its outcome must be published and its memory given back.
     Ended(PartitionId, Ended),

@@ -188,8 +188,9 @@ impl PartitionBack {
         let batch = &self.unsettled[place];
         let acknowledged = Acknowledged {
             ordinal: batch.stamp.ordinal,
-            // Brokers count from the append: of one that was recognised that is not known, but not before it was first sent.
-            at: batch.first_sent_at.filter(|_| batch.attempts_of_stamp > 1).unwrap_or(now),
+            // One that was recognised was appended earlier, by less than the horizon, and so the other half of what brokers
+            // remember begins here.
+            at: now,
             base_offset: known(answer.base_offset).filter(|_| answer.error == ErrorCode::NONE),
             records: batch.count(),
             log_start_offset: known(answer.log_start_offset),

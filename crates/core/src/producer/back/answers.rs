@@ -82,7 +82,10 @@ impl PartitionBack {
         let (row, verdict) = classify(answer, self.context_of(place));
         let mut effects =
             Effects { is_slow: row == Row::NotCommitted, reached: Some((row, state)), ..Effects::default() };
-        self.unsettled[place].flight = Flight::Waiting;
+        let batch = &mut self.unsettled[place];
+        batch.flight = Flight::Waiting;
+        // Whatever follows from the answer: an offset beside an error says that the batch is in that leader's log.
+        batch.is_ambiguous |= !answer.error.is_none() && answer.base_offset >= 0;
         match verdict {
             Verdict::Written => self.acknowledge(now, place, answer, ended),
             Verdict::Resend { is_ambiguous, refresh_metadata } => {

@@ -356,3 +356,22 @@ fn a_probe_that_is_refused_by_validation_does_not_count_as_a_gap() {
     partition.refuse(2, code);
     assert_eq!(partition.ends(), [in_doubt(code), in_doubt(code)]);
 }
+
+/// The offset was forgotten with the answer, and the next refusal counted as the first.
+#[test]
+fn an_offset_beside_an_error_is_remembered_whatever_the_code() {
+    for code in [OUT_OF_ORDER, ErrorCode::POLICY_VIOLATION, NOT_ENOUGH] {
+        let mut partition = Partition::anchored();
+        partition.add(2);
+        partition.send_all();
+        partition.refuse(1, NOT_ENOUGH);
+        partition.answer(2, code, 40);
+        partition.wait(RETRY_MAX);
+        assert_eq!(partition.send_all(), [1]);
+        partition.acknowledge(1, 2);
+        assert_eq!(partition.send_all(), [2]);
+        partition.ended.clear();
+        partition.refuse(2, ErrorCode::INVALID_RECORD);
+        assert_eq!(partition.ends(), [in_doubt(ErrorCode::INVALID_RECORD)], "{code}");
+    }
+}

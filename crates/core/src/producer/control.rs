@@ -24,7 +24,7 @@ use milena_wire::ErrorCode;
 
 use super::back::{BackConfig, Ended, PartitionBack};
 use super::lane::{LaneOrder, LaneReport, Recall};
-use super::outcome::{NotWritten, Undetermined};
+use super::outcome::{AttemptError, NotWritten, Undetermined};
 use super::trouble::Trouble;
 use crate::backoff::{Backoff, Chance};
 use crate::connection::ConnectionConfig;
@@ -117,6 +117,8 @@ struct ControlPartition {
     topic: TopicIndex,
     index: PartitionIndex,
     trouble: Arc<Trouble>,
+    /// What was noted there of why no lane can be found; forgotten when one is.
+    noted: Option<AttemptError>,
     place: Place,
     /// Of the leader to whose lane it went last.
     epoch: LeaderEpoch,

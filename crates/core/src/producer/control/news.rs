@@ -151,6 +151,7 @@ impl Control {
                 topic: number,
                 index,
                 trouble,
+                noted: None,
                 place: Place::Here(Box::new(back)),
                 epoch: LeaderEpoch(-1),
                 generation: topic.generation,

@@ -71,22 +71,33 @@ impl Control {
     /// Brings a partition to its leader's lane: at once from here, after a recall from another lane.
     fn place(&mut self, id: PartitionId) {
         self.unplaced.remove(&id);
-        let trouble = &self.partitions[id.0 as usize].trouble;
         match self.leader_of(id) {
+            // What is wrong with a topic whose leaders are known, these say themselves.
             Leader::Known(node, epoch) => {
-                match self.metadata.topic(self.partitions[id.0 as usize].topic).missing() {
-                    Some(code) => trouble.note(None, AttemptError::Kafka(code.into())),
-                    None if trouble.last().1 == Some(AttemptError::NoLeader) => trouble.clear(),
-                    None => {}
-                }
+                self.forget_trouble(id);
                 self.place_with(id, node, epoch);
             }
             Leader::Nowhere(node) => {
-                trouble.note(Some(node), AttemptError::NotConnected);
+                self.note(id, Some(node), AttemptError::NotConnected);
                 self.unplaced.insert(id);
             }
-            Leader::None => trouble.note(None, AttemptError::NoLeader),
-            Leader::NoTopic(code) => trouble.note(None, AttemptError::Kafka(code.into())),
+            Leader::None => self.note(id, None, AttemptError::NoLeader),
+            Leader::NoTopic(code) => self.note(id, None, AttemptError::Kafka(code.into())),
+        }
+    }
+
+    /// Records that wait are told what they wait for.
+    fn note(&mut self, id: PartitionId, node: Option<NodeId>, error: AttemptError) {
+        let partition = self.partition(id);
+        partition.noted = Some(error);
+        partition.trouble.note(node, error);
+    }
+
+    fn forget_trouble(&mut self, id: PartitionId) {
+        let partition = self.partition(id);
+        let noted = partition.noted.take();
+        if noted.is_some() && noted == partition.trouble.last().1 {
+            partition.trouble.clear();
         }
     }
 

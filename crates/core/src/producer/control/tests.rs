@@ -14,7 +14,6 @@ use crate::fault::ConnectionError;
 use crate::ids::{Epoch, Identity, NodeId, ProducerId};
 use crate::producer::back::TopicRef;
 use crate::producer::lane::LeaderHint;
-use crate::producer::outcome::AttemptError;
 use milena_wire::messages::init_producer_id::request::InitProducerIdRequest;
 use milena_wire::messages::init_producer_id::response::InitProducerIdResponse;
 use milena_wire::messages::metadata::request::MetadataRequest;

@@ -72,18 +72,19 @@ fn a_missing_topic_is_told_each_time_and_asked_for_with_pauses() {
 }
 
 #[test]
-fn records_of_a_deleted_topic_are_told_so_until_it_is_there_again() {
+fn records_that_no_lane_has_are_told_why_until_one_has_them() {
     let mut rig = Rig::with_topic(&[1, -1]);
     assert_eq!((rig.trouble(0), rig.trouble(1)), (None, Some(AttemptError::NoLeader)));
     let mut deleted = metadata(0, &[]);
     deleted.topics[0].error_code = 3;
     rig.refresh(&deleted);
     let missing = Some(AttemptError::Kafka(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.into()));
-    assert_eq!((rig.trouble(0), rig.trouble(1)), (missing, missing));
+    assert_eq!((rig.trouble(0), rig.trouble(1)), (None, missing), "the first one's leader says so itself");
     assert_eq!(rig.told(), ["reached", "topic 0 misses: UNKNOWN_TOPIC_OR_PARTITION (3)"], "it stays in its lane");
     rig.wait(PAUSE);
     rig.answer(&metadata(2, &[1, 1]));
     assert_eq!(rig.told(), ["reached", "recreated 0 on 1", "move 1 to 1"]);
+    assert_eq!((rig.trouble(0), rig.trouble(1)), (None, None));
 }
 
 #[test]

@@ -147,6 +147,7 @@ fn tell(what: &str, watchdog: &Watchdog, setup: &Setup, start: Instant, seen: &[
         setup.producer.stats().batches
     );
     assert!(lateness.count() >= 100, "{} releases are too few to tell", lateness.count());
+    assert_eq!(too_late, 0, "{what}");
 }
 
 #[test]

@@ -235,7 +235,8 @@ fn an_unanswered_record_is_unknown_on_time_and_its_fate_is_settled_by_a_resend()
     let producer = Producer::new(config).expect("is built");
     let orders = producer.topic("orders").expect("a name");
     run(async {
-        let first = orders.send(Record::value("one")).await.expect("accepted");
+        orders.ready(SOON).await.expect("is there");
+        let first = orders.send(Record::value("one").deadline(SOON)).await.expect("accepted");
         assert_eq!(written(first.await).offset, Some(0));
         broker.keeps_back.store(true, Ordering::SeqCst);
         let start = Instant::now();

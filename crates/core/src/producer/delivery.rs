@@ -11,9 +11,17 @@ use super::completion::{BatchCompletion, RecordState};
 use super::outcome::{Cause, Outcome, Settlement};
 use super::waiters::WaiterKey;
 
-/// The handle of one record: a future of its [`Outcome`].
+/// The handle of one record: a future of its [`Outcome`], ready by the record's deadline, whatever brokers, network and
+/// other records do.
 ///
-/// Dropping it cancels nothing: the record is delivered all the same. Polling is cancel safe.
+/// What it says is certain and never changes, as long as committed data is not lost:
+/// - `Written`: the record is in the log, once, and committed.
+/// - `NotWritten`: no copy is in the log and none will ever come; it is safe to send it again.
+/// - `Unknown`: it was handed to a connection and nothing conclusive came in time. It may be written already, later or
+///   never; only its [`Fate`] tells, and to send it again before that may write it twice.
+///
+/// Cancel safe: dropping it, or a future that awaits it (`&mut delivery` in a `select!`), loses the news and nothing else;
+/// the record is delivered all the same. Only [`Self::cancel`] withdraws. Polled again once it was ready, it says the same.
 #[derive(Debug)]
 #[must_use = "a dropped Delivery delivers its record but nobody learns the outcome"]
 pub struct Delivery {
@@ -27,9 +35,10 @@ impl Delivery {
         Self { batch, index, waiter: WaiterKey::NONE }
     }
 
-    /// Withdraws the record. If no connection has claimed its batch it is not sent and ends as
-    /// `NotWritten(Cancelled)`, else it ends as `Unknown`; other records of the batch are not touched. An outcome that
-    /// was already given stays. The outcome is still read by awaiting.
+    /// Withdraws the record, at any moment. If no connection has claimed its batch it is not sent and ends as
+    /// `NotWritten(Cancelled)`, which is certain. Else it ends as `Unknown` at once: its batch may be sent again, and its
+    /// fate goes on. Other records of the batch are not touched. An outcome that was already given stays. The outcome is
+    /// read by awaiting; the memory comes back when the batch ends.
     pub fn cancel(&self) {
         self.batch.cancel(self.index);
     }
@@ -58,7 +67,13 @@ impl Drop for Delivery {
 
 /// What becomes of a record whose outcome was `Unknown`: a future of its [`Settlement`].
 ///
-/// A dropped fate is settled all the same. Clones wait for the same record. Polling is cancel safe.
+/// It always ends: with a conclusive answer to a later attempt under the same stamp, or as `Undetermined` with the reason
+/// when the batch is given up at `delivery_timeout`, when the producer is closed, or when asking again proves nothing.
+/// `Written` and `NotWritten` are as certain as in an outcome; `Undetermined` says that a copy may be in the log or still
+/// arrive.
+///
+/// Cancel safe: a dropped fate is settled all the same. Clones wait for the same record. Polled again once it was ready, it
+/// says the same.
 #[derive(Debug)]
 pub struct Fate {
     batch: Arc<BatchCompletion>,

@@ -2,7 +2,8 @@
 //!
 //! A step is one call of cargo that runs tests and closes with their counts. Steps are chosen so that little is built
 //! twice: everything in the dev profile, except what is only worth running optimised (`sim`, `threads`, `cost`).
-//! Steps that measure something run with their output uncaptured, so that `test.rs` can show what they measured.
+//! Output is kept in sight, so that `test.rs` can show what was measured: uncaptured where a step runs for its figures, after
+//! the tests elsewhere.
 
 use crate::workspace;
 use std::process::Command;
@@ -99,7 +100,7 @@ pub const GROUPS: &[Group] = &[
     },
     Group {
         name: "cost",
-        what: "allocations per batch, counted over a million records",
+        what: "allocations per batch, counted over a million records; how late callers are released under load",
         steps: &[Step::Tests { package: "milena-bench", profile: Profile::Release }],
         needs: Need::Nothing,
     },
@@ -141,7 +142,7 @@ impl Step {
 
     fn arguments(&self) -> Vec<&'static str> {
         match *self {
-            Self::Tests { package, profile: Profile::Dev } => test_of(package, &["--tests"]),
+            Self::Tests { package, profile: Profile::Dev } => test_of(package, &["--tests", "--", "--show-output"]),
             Self::Tests { package, profile: Profile::Release } => {
                 test_of(package, &["--tests", "--release", "--", "--nocapture"])
             }

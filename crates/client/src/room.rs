@@ -51,6 +51,10 @@ pub(crate) struct RoomQueue {
 struct Inner {
     waiters: BTreeMap<Ticket, Waiter>,
     lines: BTreeMap<Option<PartitionId>, BTreeSet<Ticket>>,
+    /// Heads of lines that nothing held up when they last tried.
+    free: BTreeSet<Ticket>,
+    /// Heads of lines whose partition's share was used up. Few, as only partitions that make no progress are full.
+    held_up: BTreeSet<Ticket>,
     tickets_given: u64,
 }
 
@@ -137,6 +141,7 @@ impl RoomQueue {
         let anywhere = inner.lines.get(&None).and_then(|line| line.first().copied());
         if let Some(first) = anywhere {
             inner.waiter(first).needs = None;
+            inner.file_head(None);
         }
         self.waiting.store(inner.waiters.len(), Ordering::SeqCst);
         let next = inner.turn(gauge).and_then(|turn| inner.waiter(turn).waker.take());
@@ -173,25 +178,49 @@ impl Inner {
     }
 
     fn join(&mut self, ticket: Ticket, waiter: Waiter) {
-        self.lines.entry(waiter.line()).or_default().insert(ticket);
+        let line = waiter.line();
+        self.unfile_head(line);
+        self.lines.entry(line).or_default().insert(ticket);
         self.waiters.insert(ticket, waiter);
+        self.file_head(line);
     }
 
     fn part(&mut self, ticket: Ticket) -> Waiter {
-        let waiter = self.waiters.remove(&ticket).expect("a ticket stays in the queue until its owner leaves");
-        let line = waiter.line();
+        let line = self.waiter(ticket).line();
+        self.unfile_head(line);
+        let waiter = self.waiters.remove(&ticket).expect("it was just looked up");
         let tickets = self.lines.get_mut(&line).expect("whoever waits stands in a line");
         tickets.remove(&ticket);
         if tickets.is_empty() {
             self.lines.remove(&line);
         }
+        self.file_head(line);
         waiter
     }
 
-    /// Work proportional to the lines, not to those who stand in them.
+    fn head(&self, line: Option<PartitionId>) -> Option<Ticket> {
+        self.lines.get(&line)?.first().copied()
+    }
+
+    fn unfile_head(&mut self, line: Option<PartitionId>) {
+        if let Some(head) = self.head(line) {
+            self.free.remove(&head);
+            self.held_up.remove(&head);
+        }
+    }
+
+    fn file_head(&mut self, line: Option<PartitionId>) {
+        self.unfile_head(line);
+        let Some(head) = self.head(line) else { return };
+        let heads = if self.waiters[&head].needs.is_some() { &mut self.held_up } else { &mut self.free };
+        heads.insert(head);
+    }
+
+    /// Work proportional to the lines that are held up, not to those who stand in them, nor to the other lines.
     fn turn(&self, gauge: &impl Gauge) -> Option<Ticket> {
-        let heads = self.lines.values().filter_map(|line| line.first());
-        heads.filter(|head| !self.waiters[head].is_held_up(gauge)).min().copied()
+        let first = self.free.first().copied();
+        let before = self.held_up.iter().take_while(|head| first.is_none_or(|first| **head < first));
+        before.copied().find(|head| !self.waiters[head].is_held_up(gauge)).or(first)
     }
 
     fn ahead_of(&self, target: Option<PartitionId>, gauge: &impl Gauge) -> Option<Ahead> {

@@ -11,7 +11,7 @@ use milena_core::producer::ended::EndedSize;
 use milena_core::producer::front::FrontConfig;
 use milena_core::producer::outcome::{NotWritten, Tally};
 use milena_core::sync::Mutex;
-use milena_core::sync::atomic::{AtomicU64, Ordering};
+use milena_core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use milena_wire::ErrorCode;
 use tokio::sync::{mpsc, oneshot};
 
@@ -160,10 +160,16 @@ impl Shared {
         }
     }
 
-    /// A caller waits for room: if most memory lies in batches that still fill, it would wait on itself and others.
-    pub(crate) fn relieve_pressure(&self) {
+    /// A caller waits for room: if most memory lies in batches that still fill, it would wait on itself and others. Looks
+    /// at every partition, so the caller keeps in mind when that was last of use.
+    pub(crate) fn relieve_pressure(&self, relief: &Relief) {
+        let held = self.pool.held();
+        if held > relief.0.load(Ordering::Relaxed) {
+            return;
+        }
         let open: usize = self.slots().iter().map(|slot| slot.with_front(|front| front.open_bytes())).sum();
-        if open * 2 >= self.pool.held() {
+        relief.0.store(open * 2, Ordering::Relaxed);
+        if open * 2 >= held {
             self.seal_all(SealReason::Memory);
         }
     }
@@ -222,6 +228,17 @@ impl Shared {
             posted: concluded.posted,
             holds: Holds::Batch(concluded.memory),
         });
+    }
+}
+
+/// What a caller who waits for room knows of the batches that fill: only when so little is held do they hold half of it.
+#[derive(Debug)]
+pub(crate) struct Relief(AtomicUsize);
+
+impl Relief {
+    /// Nothing is known.
+    pub(crate) fn new() -> Self {
+        Self(AtomicUsize::new(usize::MAX))
     }
 }
 

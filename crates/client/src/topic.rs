@@ -15,7 +15,7 @@ use crate::error::{ReadyError, SendError, SendRefused};
 use crate::producer::Handle;
 use crate::record::Record;
 use crate::room::{Ahead, Gauge, Target};
-use crate::shared::{Shared, TopicShared};
+use crate::shared::{Relief, Shared, TopicShared};
 use crate::slot::PartitionSlot;
 use crate::waiting::{Refused, Turn};
 
@@ -151,7 +151,8 @@ impl Topic {
         // The place for room is taken before the other is left, so that nobody gets in between.
         let mut room = Turn::for_room(shared, self.target(record.key), due);
         drop(arrival);
-        let attempt = |now| self.accept_with_room(now, record, reply, &take);
+        let relief = Relief::new();
+        let attempt = |now| self.accept_with_room(now, record, reply, &relief, &take);
         room.wait(attempt, is_full, || SendRefused::BufferFull).await.map_err(|refused| refused.why)
     }
 
@@ -160,6 +161,7 @@ impl Topic {
         now: Now,
         record: RecordRef<'_>,
         reply: Reply,
+        relief: &Relief,
         take: impl Fn(&Appended<'_>) -> T,
     ) -> Result<T, Refused> {
         let decided = self.accept(now, record, reply, Rights::Room, &take);
@@ -171,7 +173,7 @@ impl Topic {
             }
             (SendRefused::PartitionFull, Some(_)) => decided,
             (SendRefused::PartitionFull | SendRefused::BufferFull, _) => {
-                self.shared().relieve_pressure();
+                self.shared().relieve_pressure(relief);
                 decided
             }
             _ => decided,

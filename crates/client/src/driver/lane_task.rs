@@ -207,7 +207,11 @@ impl LaneTask {
     fn collect(&mut self, partition: PartitionId) {
         let now = self.now();
         match self.slots.get(&partition) {
-            Some(slot) => slot.with_front(|front| self.lane.collect(partition, front, now)),
+            Some(slot) => {
+                slot.with_front(|front| self.lane.collect(partition, front, now));
+                // A checksum of a megabyte, while which callers append.
+                self.lane.pack(partition);
+            }
             // It was led here when the notice was pushed; whoever leads it now must hear it.
             None => self.surroundings.shared.slot(partition).collect_elsewhere(&self.gate),
         }

@@ -332,13 +332,19 @@ impl Lane {
             front.seal(SealReason::Linger);
             held.back_takes(front);
         }
-        held.back.pack_next();
         let mut ended = Vec::new();
         held.back.end_dead_pending(&mut ended);
         self.publish(partition, ended);
         let linger = front.linger_ends();
         self.arm_linger(partition, linger);
         self.touch(partition);
+    }
+
+    /// Does the work of the partition's next claim ahead of it; to be called after [`Self::collect`], without the front's lock.
+    pub fn pack(&mut self, partition: PartitionId) {
+        if let Some(held) = self.partitions.get_mut(&partition) {
+            held.back.pack_next();
+        }
     }
 
     /// A partition whose front must be collected now: its linger is over, and it has room.

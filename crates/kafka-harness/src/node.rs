@@ -251,7 +251,8 @@ const REPLICA_KEYS: [&str; 4] = [
 const IN_SYNC_KEYS: [&str; 3] =
     ["min.insync.replicas", "transaction.state.log.min.isr", "share.coordinator.state.topic.min.isr"];
 
-/// Small and quick: the log cleaner alone would take 128 MiB. A frozen leader is replaced after the session timeout.
+/// Small and quick: the log cleaner alone would take 128 MiB. A frozen leader is replaced after the session timeout, and
+/// followers come to a new leader at once instead of up to 1.5 s later.
 const FIXED_PROPERTIES: &str = "\
 process.roles=broker,controller
 controller.listener.names=CONTROLLER
@@ -263,6 +264,8 @@ transaction.state.log.num.partitions=4
 share.coordinator.state.topic.num.partitions=4
 group.initial.rebalance.delay.ms=0
 replica.lag.time.max.ms=3000
+replica.fetch.backoff.ms=50
+replica.fetch.wait.max.ms=100
 broker.session.timeout.ms=4000
 broker.heartbeat.interval.ms=500
 log.cleaner.dedupe.buffer.size=8388608

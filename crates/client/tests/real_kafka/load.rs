@@ -314,9 +314,9 @@ fn run<T>(work: impl Future<Output = T>) -> T {
 const CALLER: &str = "caller";
 const WAITER: &str = "waiting-callers";
 
-/// The threads between a deadline and who is told: the producer's own, who waits, and the callers, whose locks the others
-/// need.
-pub const THREADS: [&str; 3] = ["milena-", CALLER, WAITER];
+/// The threads between a deadline and who is told: the producer's own, who waits, and those whose locks the others need,
+/// the callers and the test itself.
+pub const THREADS: [&str; 4] = ["milena-", CALLER, WAITER, "kafka_"];
 
 /// Those of them that run our own code for one record after the other, when many are told at the same time.
 pub const LISTENERS: [&str; 2] = ["milena-reports", WAITER];

@@ -215,14 +215,14 @@ fn while_the_broker_asks_for_patience() {
 fn while_the_socket_takes_no_more_bytes() {
     let big = |config: ProducerConfig| {
         config
-            .max_request_size(33 << 20)
-            .batch_size(32 << 20)
+            .max_request_size(17 << 20)
+            .batch_size(16 << 20)
             .buffer_memory(128 << 20)
             .delivery_timeout(Duration::from_secs(3))
     };
     let stage = Stage::with(Steered::start(1, 1), big).ready();
     stage.broker.read_nothing(true);
-    let fate = stage.accepted(&vec![7; 32 << 20]).unknown();
+    let fate = stage.accepted(&vec![7; 16 << 20]).unknown();
     assert_eq!(fate.cause(), Cause { attempts: 1, node: Some(1), last_error: None });
     let Settlement::NotWritten(why) = run(fate) else { panic!("no attempt was written whole") };
     assert_eq!(why.cause.last_error, Some(AttemptError::RequestTimedOut), "{why}");

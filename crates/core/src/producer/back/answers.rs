@@ -191,9 +191,9 @@ impl PartitionBack {
         let batch = &self.unsettled[place];
         let acknowledged = Acknowledged {
             ordinal: batch.stamp.ordinal,
-            // One that was recognised was appended earlier, by less than the horizon, and so the other half of what brokers
-            // remember begins here.
-            at: now,
+            // Brokers measure a producer's age by its timestamps, and those were at most a horizon old when the batch was first
+            // sent: what they remember lasts another horizon from there on, however late the answer comes.
+            at: batch.first_sent_at.unwrap_or(now),
             base_offset: known(answer.base_offset).filter(|_| answer.error == ErrorCode::NONE),
             records: batch.count(),
             log_start_offset: known(answer.log_start_offset),

@@ -109,6 +109,16 @@ impl Audit {
         (nothing || no_release).then(|| format!("too little was compared: {counts:?}, {} late", self.lateness.len()))
     }
 
+    /// The topics that their neighbours held up.
+    pub fn held_up(&self, row: &Row) -> Vec<String> {
+        let slowest = self.latencies.iter().map(|latencies| latencies.last().copied().unwrap_or_default());
+        let held_up = (1..)
+            .zip(row.topics)
+            .zip(slowest)
+            .filter(|((_, layout), slowest)| layout.is_neighbour && *slowest > NEIGHBOURS_MAX);
+        held_up.map(|((topic, _), slowest)| format!("topic {topic} was held up for {slowest:?}")).collect()
+    }
+
     /// Where each number is. Everything in the log must have been offered and hold what was offered.
     fn find_all(&mut self, entries: &BTreeMap<Id, Entry>, logs: &[Vec<DumpedRecord>]) -> BTreeMap<Id, Vec<Place>> {
         let mut places: BTreeMap<Id, Vec<Place>> = BTreeMap::new();
@@ -288,6 +298,9 @@ fn id_of(record: &DumpedRecord) -> Option<Id> {
 fn count(reasons: &mut BTreeMap<String, usize>, reason: &str) {
     *reasons.entry(reason.to_owned()).or_default() += 1;
 }
+
+/// The 2 s that a broker may wait for followers, and what a busy machine needs.
+const NEIGHBOURS_MAX: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests;

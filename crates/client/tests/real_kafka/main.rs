@@ -97,7 +97,8 @@ fn run_rows(version: &str, nodes: u32) {
         let audit = audit(&run.entries, &logs, stall);
         println!("{}", Figures { row: name, took: run.took, audit: &audit });
         findings.extend(audit.findings.iter().take(FINDINGS_SHOWN).map(|finding| format!("{name}: {finding}")));
-        findings.extend(audit.emptiness(row).into_iter().map(|nothing| format!("{name}: {nothing}")));
+        let whole = audit.emptiness(row).into_iter().chain(audit.held_up(row));
+        findings.extend(whole.map(|finding| format!("{name}: {finding}")));
     }
     println!("measured: Kafka {version}, {nodes} nodes: {:.1} s in all", begun.elapsed().as_secs_f64());
     assert!(!runs.is_empty(), "no row ran");
@@ -116,7 +117,7 @@ impl Run {
     fn of(row: &Row, number: u32, kafka: &mut Kafka) -> Result<(Self, Result<(), Error>), Error> {
         let begun = Instant::now();
         let topics: Vec<String> = (1..=row.topics.len()).map(|topic| format!("row-{number}-{topic}")).collect();
-        for (name, Layout { replicas, in_sync_min }) in topics.iter().zip(row.topics) {
+        for (name, Layout { replicas, in_sync_min, .. }) in topics.iter().zip(row.topics) {
             let config = [("min.insync.replicas", &*in_sync_min.to_string())];
             kafka.create_topic(&NewTopic { name, replicas, config: &config })?;
         }

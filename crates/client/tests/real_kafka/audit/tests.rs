@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ledger::{Call, Offer};
+use crate::rows::ROWS;
 
 /// Some entries and the one log that they claim to be in.
 struct Case {
@@ -190,4 +191,17 @@ fn nobody_is_withdrawn_before_the_deadline() {
     let mut case = truth();
     case.entry(2).outcomes[0] = (not_written("DeadlinePassed"), case.begun + Duration::from_secs(3));
     assert!(case.found().contains("before its deadline"));
+}
+
+#[test]
+fn a_row_in_which_nothing_was_compared_fails() {
+    assert!(ROWS.iter().all(|row| Audit::default().emptiness(row).is_some()));
+}
+
+#[test]
+fn a_topic_that_its_neighbours_held_up_is_found_and_those_are_not() {
+    let row = ROWS.iter().find(|row| row.topics.len() == 2).expect("a row has neighbours");
+    let held_up = |latency| Audit { latencies: vec![vec![latency]; 2], ..Audit::default() }.held_up(row);
+    assert_eq!(held_up(Duration::from_secs(4)), ["topic 2 was held up for 4s"]);
+    assert_eq!(held_up(Duration::from_secs(2)), Vec::<String>::new());
 }

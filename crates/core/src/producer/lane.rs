@@ -498,7 +498,11 @@ impl Lane {
             && let Some(flight) = connection.poll_handed_over()
         {
             for attempt in flight.attempts {
-                self.tell_back(attempt.partition, |back, ended| back.handle_handed_over(attempt.key, ended));
+                self.tell_back(attempt.partition, |back, ended| {
+                    // It is all that will ever be known to go well.
+                    back.trouble().clear();
+                    back.handle_handed_over(attempt.key, ended);
+                });
             }
         }
     }

@@ -111,7 +111,11 @@ pub enum NotWritten {
     DriverLost,
 }
 
-/// Why it cannot be told whether a record was written. The set is closed: every way to end in doubt stands here.
+/// Why it cannot be told whether a record was written. Every way to end in doubt of this version stands here; later ones may
+/// add some.
+///
+/// Whatever the reason, a copy may be in the log, and a late one may still come: what was handed to a connection can be
+/// executed as long as a broker holds it, however long ago the client gave it up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Undetermined {

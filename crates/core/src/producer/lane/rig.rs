@@ -172,6 +172,10 @@ impl Rig {
         self.lane.obey(self.now, LaneOrder::Grant(PartitionId(id), identity));
     }
 
+    pub(super) fn last_error(&self, id: u32) -> Option<AttemptError> {
+        self.lane.partitions[&PartitionId(id)].back.trouble().last().1
+    }
+
     pub(super) fn recall(&mut self, id: u32, recall: Recall) {
         self.lane.obey(self.now, LaneOrder::Recall(PartitionId(id), recall));
     }

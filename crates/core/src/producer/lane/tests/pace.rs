@@ -181,6 +181,11 @@ fn on_the_slow_lane_a_partition_that_is_prompt_for_a_while_may_go_back() {
 #[test]
 fn without_acknowledgements_batches_end_when_their_last_byte_is_handed_over() {
     let mut rig = Rig::with_acks(Acks::None);
+    rig.cut();
+    rig.wait(RETRY_MAX);
+    rig.connect();
+    assert_eq!(rig.last_error(0), Some(AttemptError::ConnectionLost));
+    rig.faults.clear();
     rig.is_writable = false;
     rig.flush(0, b"x");
     rig.write_some(30);
@@ -194,6 +199,7 @@ fn without_acknowledgements_batches_end_when_their_last_byte_is_handed_over() {
     assert_eq!(rig.ends.len(), 2);
     rig.wait(Duration::from_secs(60));
     assert!(rig.faults.is_empty(), "no answer is missed");
+    assert_eq!(rig.last_error(0), None, "and what went wrong before it is over");
 }
 
 #[test]

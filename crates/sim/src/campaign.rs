@@ -8,6 +8,7 @@ use std::thread;
 
 use milena_core::plant::Plant;
 
+use crate::coverage::Coverage;
 use crate::report::{Report, run};
 
 /// What many runs showed, in the order of their seeds.
@@ -67,6 +68,11 @@ impl Campaign {
         let mut figures: Vec<u64> = self.reports.iter().map(figure).collect();
         figures.sort_unstable();
         figures.get(figures.len() / 2).copied().unwrap_or(0)
+    }
+
+    /// The cells that were reached, by all runs together.
+    pub fn coverage(&self) -> Coverage {
+        self.sum(|report| &report.coverage)
     }
 
     /// A figure by name, added up over all runs.

@@ -119,6 +119,11 @@ pub fn gaps(coverage: &Coverage) -> Gaps {
     gaps
 }
 
+/// Whether the list does not excuse it.
+pub fn is_possible(cell: Cell) -> bool {
+    !IMPOSSIBLE.iter().any(|entry| entry.covers(cell))
+}
+
 /// Every cell there is.
 pub fn cells() -> impl Iterator<Item = Cell> {
     Fault::ALL.into_iter().flat_map(|fault| {

@@ -1,18 +1,20 @@
 //! The simulation's command line; see `USAGE`.
 
-use std::collections::BTreeMap;
-use std::fmt::Display;
+mod tables;
+
 use std::ops::Range;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use milena_sim::{Campaign, Plant, Report, find_plant, run, run_all};
+use milena_sim::coverage::gaps;
+use milena_sim::{Plant, Report, find_plant, run, run_all};
+use tables::{list, tell_coverage, tell_figures};
 
 const USAGE: &str = "\
 usage: cargo xtask sim --seed N [--plant NAME] [-v]   one run; -v prints what happened
        cargo xtask sim --seeds A..B [--plant NAME]     many runs
        cargo xtask sim --ci                            500 runs, and every plant must be found
-plants: new-stamp-on-resend, window-of-six, answer-to-wrong-request";
+plants: see `milena_core::plant`";
 
 /// How many seeds the check in CI runs.
 const CI_SEEDS: Range<u64> = 0..500;
@@ -87,16 +89,17 @@ fn one(seed: u64, plant: Plant, is_verbose: bool) -> bool {
     report.violations.is_empty()
 }
 
-fn list<K: Display>(figures: &BTreeMap<K, u64>) -> String {
-    let named: Vec<String> = figures.iter().map(|(name, count)| format!("{count} {name}")).collect();
-    if named.is_empty() { "none".to_owned() } else { named.join(", ") }
-}
-
 fn many(seeds: Range<u64>, plant: Plant) -> bool {
     let start = Instant::now();
     let campaign = run_all(seeds, plant);
     campaign.failed().for_each(|report| tell_failure(report, plant));
     tell_figures(&campaign);
+    let coverage = campaign.coverage();
+    let gaps = gaps(&coverage);
+    tell_coverage(&coverage, &gaps);
+    for (cell, count) in &gaps.thin {
+        println!("THIN {count} {cell:?}");
+    }
     println!(
         "{:.1} s, {} of {} runs violated",
         start.elapsed().as_secs_f64(),
@@ -123,20 +126,6 @@ fn replay_line(seed: u64, plant: Plant) -> String {
         Some((name, _)) => format!("cargo xtask sim --seed {seed} --plant {name}"),
         None => format!("cargo xtask sim --seed {seed}"),
     }
-}
-
-fn tell_figures(campaign: &Campaign) {
-    println!(
-        "measured: {} seeds, median {} records and {} faults a seed",
-        campaign.reports.len(),
-        campaign.median(|report| report.records),
-        campaign.median(Report::fault_count),
-    );
-    let deep = campaign.reports.iter().filter(|report| report.deepest >= 5).count();
-    println!("measured: five batches of a partition were on the wire at once in {deep} seeds");
-    println!("measured: faults: {}", list(&campaign.sum(|report| &report.faults)));
-    println!("measured: outcomes: {}", list(&campaign.sum(|report| &report.outcomes)));
-    println!("measured: unknown ones settled: {}", list(&campaign.sum(|report| &report.settlements)));
 }
 
 /// Checks of the whole, each passed or failed.

@@ -71,7 +71,7 @@ impl Scenario {
     pub(crate) fn draw(seed: u64, plant: Plant) -> Self {
         let mut dice = Dice::new(seed, 1);
         let dice = &mut dice;
-        let target = Target::draw(seed, dice);
+        let target = Target::draw(seed);
         let nodes = dice.pick(&[1, 1, 2, 3, 3, 3]);
         let nodes = target.as_ref().and_then(Target::nodes).unwrap_or(nodes);
         let cluster = ClusterPlan::draw(dice, nodes);
@@ -145,7 +145,7 @@ impl Scenario {
     /// Most runs want everything that can be promised.
     fn draw_promise(&mut self, dice: &mut Dice, target: Option<&Target>) {
         let drawn = dice.below(100);
-        match target.and_then(Target::promise).unwrap_or(drawn) {
+        match target.map_or(drawn, Target::promise) {
             0..5 => self.is_idempotent = false,
             5..12 => (self.acks, self.is_idempotent) = (Acks::Leader, false),
             12..15 => (self.acks, self.is_idempotent) = (Acks::None, false),

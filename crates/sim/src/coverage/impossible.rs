@@ -19,13 +19,66 @@ pub struct Impossible {
 }
 
 impl Impossible {
-    pub(super) fn covers(&self, cell: Cell) -> bool {
+    /// Whether it excuses the cell.
+    pub fn covers(&self, cell: Cell) -> bool {
         (self.faults.is_empty() || self.faults.contains(&cell.fault))
             && (self.rows.is_empty() || self.rows.contains(&cell.row))
             && (self.states.is_empty() || self.states.contains(&cell.state))
     }
 }
 
+const BEHIND: &[BatchState] = &[BatchState::Behind, BatchState::Probe];
+const FIRST: &[BatchState] = &[BatchState::Alone, BatchState::Head, BatchState::Resent];
+
 /// The list. A cell that is reached all the same fails the run, and so does an entry that excuses nothing.
-pub static IMPOSSIBLE: &[Impossible] =
-    &[Impossible { faults: &[Fault::Closed], rows: &[], states: &[], because: "a closed producer reads no answers" }];
+pub static IMPOSSIBLE: &[Impossible] = &[
+    Impossible { faults: &[Fault::Closed], rows: &[], states: &[], because: "a closed producer reads no answers" },
+    Impossible {
+        faults: &[],
+        rows: &[Row::SupersededEpoch],
+        states: &[],
+        because: "an epoch is left only when nothing of it is unsettled; later answers to it are strays, which take no row",
+    },
+    Impossible {
+        faults: &[],
+        rows: &[Row::OnLeader],
+        states: &[BatchState::Alone, BatchState::Probe],
+        because: "acks=1 has no stamps, so no batch is the first of its stamps and none is asked about another",
+    },
+    Impossible {
+        faults: &[Fault::IdentityRefused, Fault::IdentityStolen],
+        rows: &[Row::OnLeader],
+        states: &[],
+        because: "acks=1 needs no producer id",
+    },
+    Impossible {
+        faults: &[],
+        rows: &[Row::TooLargeToSplit, Row::BadRecords, Row::RefusedForGood, Row::RefusedInDoubt],
+        states: BEHIND,
+        because: "behind another batch a refusal for good is RefusedBehind",
+    },
+    Impossible {
+        faults: &[],
+        rows: &[Row::RefusedBehind, Row::GapBehind],
+        states: FIRST,
+        because: "the head stands behind nothing",
+    },
+    Impossible {
+        faults: &[],
+        rows: &[Row::GapBeforeCleanHead, Row::GapAtDoubtfulHead, Row::GapUnanchored],
+        states: BEHIND,
+        because: "behind another batch a gap is GapBehind",
+    },
+    Impossible {
+        faults: &[],
+        rows: &[Row::GapAtDoubtfulHead],
+        states: &[BatchState::Alone],
+        because: "the first of its stamps has no anchor, so its gap is GapUnanchored",
+    },
+    Impossible {
+        faults: &[],
+        rows: &[Row::GapUnanchored],
+        states: &[BatchState::Head],
+        because: "a head that was sent once and is not the first of its stamps has an anchor",
+    },
+];

@@ -43,14 +43,12 @@ pub(crate) struct Situation {
 pub(crate) struct Aim {
     pub(crate) row: Row,
     pub(crate) state: BatchState,
-    /// How often an attempt in that state is answered so.
-    pub(crate) rate: f64,
 }
 
 /// Decides which attempts are answered how.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
-    pub(crate) aim: Option<Aim>,
+    pub(crate) aims: Vec<Aim>,
     /// That a refusal is one for good.
     pub(crate) is_final: f64,
     /// That the broker has forgotten a batch that is sent again (rule 13).
@@ -63,8 +61,8 @@ pub(crate) struct Plan {
 const AGAIN: f64 = 0.5;
 
 impl Plan {
-    pub(crate) fn new(aim: Option<Aim>, is_final: f64, gap: f64) -> Self {
-        Self { aim, is_final, gap, stubborn: BTreeMap::new() }
+    pub(crate) fn new(aims: Vec<Aim>, is_final: f64, gap: f64) -> Self {
+        Self { aims, is_final, gap, stubborn: BTreeMap::new() }
     }
 
     pub(super) fn draw(&mut self, rates: &FaultRates, dice: &mut Dice, attempt: &Situation) -> Option<Planted> {
@@ -74,17 +72,30 @@ impl Plan {
         Some(planted)
     }
 
+    /// An aim that fits, or what leads to the state of one that does not.
     fn aimed(&self, dice: &mut Dice, attempt: &Situation) -> Option<Planted> {
-        let aim = self.aim?;
-        if aim.state == attempt.state && dice.chance(aim.rate) {
-            return recipe(aim.row, dice);
+        let fitting: Vec<&Aim> = self.aims.iter().filter(|aim| aim.state == attempt.state).collect();
+        if !fitting.is_empty() && dice.chance(0.4) {
+            return recipe(dice.pick(&fitting).row, attempt, dice);
         }
+        let wants = |state| self.aims.iter().any(|aim| aim.state == state);
+        let wants_row = |row| self.aims.iter().any(|aim| aim.row == row);
         // A probe follows a gap at a doubtful head with others behind it.
-        let wants_gap = aim.state == BatchState::Probe || aim.row == Row::GapAtDoubtfulHead;
-        let wants_doubt = wants_gap || matches!(aim.row, Row::RefusedInDoubt | Row::GapUnanchored);
+        let wants_gap = wants(BatchState::Probe) || wants_row(Row::GapAtDoubtfulHead);
+        let wants_doubt = wants_gap || wants_row(Row::RefusedInDoubt) || wants_row(Row::GapUnanchored);
         match attempt.state {
-            BatchState::Resent if wants_gap && attempt.is_doubtful && dice.chance(0.7) => Some(GAP),
-            BatchState::Head | BatchState::Alone if wants_doubt && dice.chance(0.25) => Some(NOT_COMMITTED),
+            BatchState::Resent if wants_gap && attempt.is_doubtful && dice.chance(0.6) => Some(GAP),
+            BatchState::Head if wants_gap && dice.chance(0.2) => Some(NOT_COMMITTED),
+            BatchState::Head | BatchState::Alone if wants_doubt && dice.chance(0.1) => Some(NOT_COMMITTED),
+            // Behind is only who stands behind one that failed.
+            BatchState::Head | BatchState::Resent if wants(BatchState::Behind) && dice.chance(0.25) => {
+                Some(if dice.chance(0.5) { NOT_COMMITTED } else { NOT_ENOUGH_REPLICAS })
+            }
+            BatchState::Head | BatchState::Alone if wants(BatchState::Resent) && dice.chance(0.2) => {
+                Some(if dice.chance(0.5) { NOT_COMMITTED } else { NOT_ENOUGH_REPLICAS })
+            }
+            // A gap before a head that is clean makes the next one the first of a new epoch.
+            BatchState::Head if wants(BatchState::Alone) && dice.chance(0.2) => Some(GAP),
             _ => None,
         }
     }
@@ -120,8 +131,11 @@ const GAP: Planted = Planted {
 const NOT_COMMITTED: Planted =
     Planted { code: ErrorCode::REQUEST_TIMED_OUT, is_appended: true, is_silent: true, names_records: false };
 
+const NOT_ENOUGH_REPLICAS: Planted =
+    Planted { code: ErrorCode::NOT_ENOUGH_REPLICAS, is_appended: false, is_silent: false, names_records: false };
+
 /// What makes an attempt take this row, if its context does the rest; nothing for the rows that need no lie.
-fn recipe(row: Row, dice: &mut Dice) -> Option<Planted> {
+fn recipe(row: Row, attempt: &Situation, dice: &mut Dice) -> Option<Planted> {
     let before = |code| Planted { code, is_appended: false, is_silent: false, names_records: false };
     let after = |code, is_silent| Planted { code, is_appended: true, is_silent, names_records: false };
     let either = |code, dice: &mut Dice| if dice.chance(0.5) { before(code) } else { after(code, dice.chance(0.5)) };
@@ -140,14 +154,18 @@ fn recipe(row: Row, dice: &mut Dice) -> Option<Planted> {
         Row::Unclear => either(dice.pick(&UNCLEAR), dice),
         Row::TooLargeToSplit => before(dice.pick(&[ErrorCode(10), ErrorCode(18)])),
         Row::BadRecords => Planted { names_records: true, ..before(dice.pick(&NAMES_RECORDS)) },
+        // An attempt that is the first leaves doubt if its refusal tells an offset.
+        Row::RefusedInDoubt if !attempt.is_doubtful => after(draw(dice, &FINAL), false),
+        Row::GapAtDoubtfulHead | Row::GapUnanchored if !attempt.is_doubtful => after(dice.pick(&GAPS), false),
         Row::RefusedForGood | Row::RefusedInDoubt | Row::RefusedBehind => before(draw(dice, &FINAL)),
         Row::GapBehind | Row::GapBeforeCleanHead | Row::GapAtDoubtfulHead | Row::GapUnanchored => {
-            before(dice.pick(&[ErrorCode(45), ErrorCode(45), ErrorCode(59)]))
+            before(dice.pick(&GAPS))
         }
         Row::ForeignEpoch => before(dice.pick(&[ErrorCode(47), ErrorCode(47), ErrorCode(90), ErrorCode(49)])),
     })
 }
 
+const GAPS: [ErrorCode; 3] = [ErrorCode(45), ErrorCode(45), ErrorCode(59)];
 const STALE: [ErrorCode; 4] = [ErrorCode(100), ErrorCode(103), ErrorCode(74), ErrorCode(75)];
 const FOR_NOW: [ErrorCode; 3] = [ErrorCode(19), ErrorCode(2), ErrorCode(89)];
 /// The broker's own confusion, a code of a later release, one that belongs to other requests.

@@ -1,6 +1,6 @@
 //! Every batch on its way in one request, as the network saw it: the truth about attempts does not come from the client.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use milena_core::ids::NodeId;
@@ -122,8 +122,8 @@ pub(crate) struct Attempts {
 /// The batches of a producer id and epoch on a partition.
 #[derive(Debug, Default)]
 struct EpochSeen {
-    /// Their sequences.
-    unsettled: BTreeSet<i32>,
+    /// By their sequences; the newest attempt of each.
+    unsettled: BTreeMap<i32, AttemptId>,
     is_anchored: bool,
 }
 
@@ -148,7 +148,7 @@ impl Attempts {
         });
         of_batch.push(id);
         let epoch = (carried.place, carried.stamp.producer_id, carried.stamp.epoch);
-        self.of_epoch.entry(epoch).or_default().unsettled.insert(carried.stamp.sequence);
+        self.of_epoch.entry(epoch).or_default().unsettled.insert(carried.stamp.sequence, id);
         let on_wire = self.on_wire.entry(carried.place).or_default();
         on_wire.push(id);
         self.deepest = self.deepest.max(on_wire.len());
@@ -165,7 +165,7 @@ impl Attempts {
             let epoch = (attempt.place, attempt.stamp.producer_id, attempt.stamp.epoch);
             if let Some(epoch) = self.of_epoch.get_mut(&epoch).filter(|_| code.is_none()) {
                 epoch.is_anchored = true;
-                epoch.unsettled.retain(|sequence| *sequence > attempt.stamp.sequence);
+                epoch.unsettled.retain(|sequence, _| *sequence > attempt.stamp.sequence);
             }
         }
         self.on_wire.entry(attempt.place).or_default().retain(|other| *other != id);
@@ -197,7 +197,11 @@ impl Attempts {
         let attempt = self.get(id);
         let known = self.of_epoch.get(&(attempt.place, attempt.stamp.producer_id, attempt.stamp.epoch));
         let unsettled = known.into_iter().flat_map(|epoch| &epoch.unsettled);
-        if unsettled.clone().any(|sequence| *sequence < attempt.stamp.sequence) {
+        // One before it that is answered with success settles first.
+        let has_failed = |newest: &AttemptId| {
+            !matches!(self.get(*newest).state, AttemptState::Answered { code: ErrorCode::NONE, .. })
+        };
+        if unsettled.clone().any(|(sequence, newest)| *sequence < attempt.stamp.sequence && has_failed(newest)) {
             return if self.follows_gap(attempt) { BatchState::Probe } else { BatchState::Behind };
         }
         match attempt.is_again {

@@ -1,55 +1,46 @@
-//! The cell of the coverage that a run aims at: a fault, a row of the table, and where the batch stands.
+//! The cells of the coverage that a run aims at: one fault, and some rows of the table in some states of a batch.
 
-use super::Scenario;
-use crate::dice::Dice;
-use crate::faults::{Aim, Fault};
 use milena_core::producer::back::BatchState;
 use milena_core::producer::verdict::Row;
+
+use super::{Scenario, millis, secs};
+use crate::coverage::{Cell, is_possible};
+use crate::dice::Dice;
+use crate::faults::{Aim, Fault};
 
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) fault: Fault,
-    row: Row,
-    state: BatchState,
-    rate: f64,
+    pub(super) aims: Vec<Aim>,
 }
 
+/// So many aims share a run: each is met some ten times, and the fault is felt all the time.
+const AIMS: usize = 7;
+
 impl Target {
-    /// Runs aim at the cells in turn; every fourth at none.
-    pub(super) fn draw(seed: u64, dice: &mut Dice) -> Option<Self> {
-        if seed.is_multiple_of(4) {
+    /// Runs aim at the faults in turn, and of each fault at the cells in turn; every fifth run aims at nothing.
+    pub(super) fn draw(seed: u64) -> Option<Self> {
+        if seed.is_multiple_of(5) {
             return None;
         }
-        let cells = (Fault::ALL.len() * Row::ALL.len() * BatchState::ALL.len()) as u64;
-        // A stride that shares no factor with the number of cells visits each before any comes again.
-        let number = ((seed - seed / 4).wrapping_mul(STRIDE) % cells) as usize;
-        let (rest, state) = (number / BatchState::ALL.len(), number % BatchState::ALL.len());
-        let (fault, row) = (rest / Row::ALL.len(), rest % Row::ALL.len());
-        Some(Self {
-            fault: Fault::ALL[fault],
-            row: Row::ALL[row],
-            state: BatchState::ALL[state],
-            rate: dice.pick(&[0.1, 0.25, 0.5]),
-        })
+        let number = (seed - seed / 5 - 1) as usize;
+        let faults: Vec<Fault> = Fault::ALL.into_iter().filter(|fault| *fault != Fault::Closed).collect();
+        let (turn, fault) = (number / faults.len(), faults[number % faults.len()]);
+        let of_leader = |aim: &Aim| aim.row == Row::OnLeader;
+        let (leader_only, aims): (Vec<Aim>, Vec<Aim>) = aims_of(fault).into_iter().partition(of_leader);
+        // With acks=1 other rows come, so those aims have runs of their own.
+        let is_leader_only = turn.is_multiple_of(12) && !leader_only.is_empty();
+        let aims = if is_leader_only { leader_only } else { some_of(&aims, turn) };
+        Some(Self { fault, aims })
     }
 
-    pub(super) fn aim(&self) -> Aim {
-        Aim { row: self.row, state: self.state, rate: self.rate }
+    fn wants(&self, state: BatchState) -> bool {
+        self.aims.iter().any(|aim| aim.state == state)
     }
 
-    /// What must be asked of the brokers for the row to come at all, as [`Scenario::draw_promise`] numbers it.
-    pub(super) fn promise(&self) -> Option<u64> {
-        match self.row {
-            Row::OnLeader => Some(5),
-            // Rows of producers with stamps.
-            Row::GapBehind
-            | Row::GapBeforeCleanHead
-            | Row::GapAtDoubtfulHead
-            | Row::GapUnanchored
-            | Row::ForeignEpoch
-            | Row::SupersededEpoch => Some(99),
-            _ => (self.state == BatchState::Probe).then_some(99),
-        }
+    /// What must be asked of the brokers for the rows to come at all, as [`Scenario::draw_promise`] numbers it.
+    pub(super) fn promise(&self) -> u64 {
+        if self.aims.iter().any(|aim| aim.row == Row::OnLeader) { 5 } else { 99 }
     }
 
     /// How many brokers the fault needs.
@@ -60,13 +51,24 @@ impl Target {
         }
     }
 
-    /// What makes the cell likely.
+    /// What makes the cells likely: full windows, batches of a few records, patience.
     pub(super) fn shape(&self, scenario: &mut Scenario, dice: &mut Dice) {
-        if !matches!(self.state, BatchState::Alone) && dice.chance(0.8) {
-            scenario.fill_windows(dice);
+        scenario.fill_windows(dice);
+        scenario.front.batch_size = dice.pick(&[300, 500, 800]);
+        scenario.records = dice.between(500, 900);
+        scenario.topics.iter_mut().for_each(|topic| topic.partitions = topic.partitions.max(2));
+        if self.wants(BatchState::Alone) {
+            // Each partition has its first batch.
+            scenario.topics.iter_mut().for_each(|topic| topic.partitions = 4);
         }
+        scenario.retry.initial = dice.spread(millis(2), millis(20));
+        scenario.retry.max = scenario.retry.initial.max(millis(100));
         if self.fault == Fault::BufferFull {
             scenario.buffer_memory = dice.between(300, 800) as usize * 1024;
+        }
+        if self.fault.unit() == crate::faults::Unit::Second {
+            scenario.workload = dice.spread(secs(2), secs(4));
+            scenario.faults_end = milena_core::time::Moment::START + scenario.workload + secs(1);
         }
         if self.nodes().is_some() {
             scenario.topics.iter_mut().for_each(|topic| topic.replicas = topic.replicas.max(2));
@@ -74,5 +76,17 @@ impl Target {
     }
 }
 
-/// A prime, far from the round numbers that make up the table.
-const STRIDE: u64 = 1_000_003;
+fn aims_of(fault: Fault) -> Vec<Aim> {
+    let aims = Row::ALL.into_iter().flat_map(|row| BatchState::ALL.into_iter().map(move |state| Aim { row, state }));
+    aims.filter(|aim| is_possible(Cell { fault, row: aim.row, state: aim.state })).collect()
+}
+
+/// Neighbours in the list are of the same row; a stride takes different ones.
+fn some_of(aims: &[Aim], turn: usize) -> Vec<Aim> {
+    const STRIDE: usize = 11;
+    let first = turn * AIMS;
+    let mut places: Vec<usize> = (first..first + AIMS).map(|number| number * STRIDE % aims.len()).collect();
+    places.sort_unstable();
+    places.dedup();
+    places.into_iter().map(|place| aims[place]).collect()
+}

@@ -21,5 +21,6 @@ pub(super) fn draw(dice: &mut Dice, target: Option<&Target>) -> FaultRates {
 pub(super) fn draw_planted(dice: &mut Dice, target: Option<&Target>) -> Plan {
     let is_final = dice.pick(&[0.0, 0.0, 0.02, 0.1]);
     let gap = dice.pick(&[0.0, 0.0, 0.0, 0.1, 0.4]);
-    Plan::new(target.map(Target::aim), is_final, gap)
+    let aims = target.map(|target| target.aims.clone()).unwrap_or_default();
+    Plan::new(aims, is_final, gap)
 }

@@ -135,6 +135,10 @@ impl Partition {
         self.replica(node).map(|replica| &replica.log)
     }
 
+    pub(crate) fn unplant(&mut self) {
+        self.faults.clear();
+    }
+
     pub(crate) fn plant(&mut self, fault: ProduceFault) {
         self.faults.push_back(fault);
     }

@@ -81,6 +81,13 @@ impl Cluster {
         partition.map(|partition| partition.plant(fault)).is_some()
     }
 
+    /// Forgets what was planted on a partition and met no attempt yet.
+    pub fn unplant(&mut self, topic: &str, partition: PartitionIndex) {
+        if let Some(partition) = self.topics.named_mut(topic).and_then(|topic| topic.partition_mut(partition)) {
+            partition.unplant();
+        }
+    }
+
     /// SIGSTOP: the node keeps its connections, and new ones are made; it reads nothing, answers nothing and copies nothing. After the session
     /// timeout it is fenced, and what it leads goes to replicas in sync. Says whether it was running.
     pub fn freeze(&mut self, now: Moment, node: NodeId) -> bool {

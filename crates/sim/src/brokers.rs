@@ -89,6 +89,7 @@ impl Brokers {
         let retouched = self.plant(stage, &asked);
         net.retouch(link, retouched);
         self.cluster.handle_frame(stage.broker_clock(), connection, frame);
+        self.unplant(stage, &asked);
         self.pump(stage, net);
         if net.serving(connection).is_some() && !self.cluster.is_muted(connection) {
             // Nothing was asked back: acks=0.
@@ -169,6 +170,14 @@ impl Brokers {
     /// Plants what the faults want told of the batches of a request.
     fn plant(&mut self, stage: &mut Stage, asked: &Asked) -> Vec<Retouched> {
         asked.attempts.iter().filter_map(|attempt| self.plant_one(stage, *attempt)).collect()
+    }
+
+    /// What was meant for an attempt that was refused before it came to the log must not meet the next one.
+    fn unplant(&mut self, stage: &Stage, asked: &Asked) {
+        for attempt in &asked.attempts {
+            let (topic, index) = stage.history.attempts.get(*attempt).place;
+            self.cluster.unplant(&stage.scenario.topics[topic].name, PartitionIndex(index));
+        }
     }
 
     fn plant_one(&mut self, stage: &mut Stage, id: AttemptId) -> Option<Retouched> {

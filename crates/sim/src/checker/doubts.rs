@@ -77,7 +77,9 @@ impl Checker<'_> {
     fn was_open(&self, checked: &Checked<'_>, at: Moment) -> bool {
         let place = checked.acceptance.place;
         let mut strikes = self.stage.faults.strikes.all().iter();
-        let may_leave = |fault: Fault| fault.changes_leaders() || matches!(fault, Fault::Closed | Fault::StaleMetadata);
+        let may_leave = |fault: Fault| {
+            fault.changes_leaders() || matches!(fault, Fault::Closed | Fault::StaleMetadata | Fault::TopicRecreated)
+        };
         let has_left = strikes.any(|strike| may_leave(strike.fault) && strike.concerns(place) && strike.from <= at);
         checked.record.attempts.iter().any(|id| {
             let attempt = self.stage.history.attempts.get(*id);

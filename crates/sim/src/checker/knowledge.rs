@@ -6,7 +6,7 @@ use milena_wire::ErrorCode;
 
 use super::{Checked, Checker, Final};
 use crate::faults::leaves_open;
-use crate::history::{Attempt, AttemptState, Told, Via};
+use crate::history::{Attempt, AttemptId, AttemptState, Told, Via};
 
 impl Checker<'_> {
     pub(super) fn check_knowledge(&mut self, checked: &Checked<'_>) {
@@ -53,15 +53,18 @@ impl Checker<'_> {
     fn check_proof(&mut self, checked: &Checked<'_>) {
         match checked.last_word() {
             Some((at, Final::Written(place))) => {
-                let own: Vec<&Attempt> = self.attempts_of(checked).filter(|attempt| is_told_by(attempt, at)).collect();
-                let is_told = own.iter().any(|attempt| confirmed_at(attempt).is_some());
+                let own: Vec<AttemptId> = checked.record.attempts.clone();
+                let attempt = |id: &AttemptId| self.stage.history.attempts.get(*id);
+                let is_told = own.iter().map(attempt).any(|own| is_told_by(own, at) && confirmed_at(own).is_some());
                 if !is_told && !self.is_implied(checked, at) {
                     self.blame(checked, "told to be written, which no answer says or implies");
                 }
-                let tells_offset = |attempt: &&Attempt| {
-                    matches!(attempt.state, AttemptState::Told { code: ErrorCode::NONE, base_offset: 0.., .. })
-                };
-                if place.offset.is_none() && own.iter().any(tells_offset) {
+                // One that came when the partition had gone may find the batch settled by a later one.
+                let tells_offset =
+                    own.iter().filter(|id| self.rows.contains(id)).map(attempt).any(|own| {
+                        matches!(own.state, AttemptState::Told { code: ErrorCode::NONE, base_offset: 0.., .. })
+                    });
+                if place.offset.is_none() && tells_offset {
                     self.blame(checked, "told to be written without its offset, which an answer says");
                 }
             }

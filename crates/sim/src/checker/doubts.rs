@@ -140,14 +140,17 @@ impl Checker<'_> {
         })
     }
 
-    /// Nothing was acknowledged on the partition for longer than the horizon.
+    /// Nothing that was acknowledged on the partition was sent within the horizon.
     fn is_forgotten(&self, place: Place, at: Moment) -> bool {
-        let of_place = self.stage.history.attempts.all().iter().filter(|attempt| attempt.place == place);
-        let acknowledged = of_place.filter_map(|attempt| match attempt.state {
-            AttemptState::Told { code: ErrorCode::NONE, at: told, .. } if told <= at => Some(told),
-            _ => None,
+        let attempts = &self.stage.history.attempts;
+        let acknowledged = attempts.all().iter().filter(|attempt| {
+            let is_told =
+                matches!(attempt.state, AttemptState::Told { code, at: told, .. } if code.is_none() && told <= at);
+            attempt.place == place && is_told
         });
-        acknowledged.max().is_none_or(|last| last + self.stage.scenario.horizon <= at)
+        let sent =
+            acknowledged.filter_map(|attempt| attempts.of_batch(attempt.first).map(|sent| sent.handed_at).next());
+        sent.max().is_none_or(|last| last + self.stage.scenario.horizon <= at)
     }
 
     /// Some partition was told so of the producer id of one of the record's attempts.

@@ -108,3 +108,46 @@ impl Signal {
         if self.is_set.swap(false, Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
     }
 }
+
+#[cfg(all(test, not(milena_model)))]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::{Wake, Waker};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Batches whose deadlines are half a minute away piled up until the first of them: tens of thousands a second, most of
+    /// them ended long ago.
+    #[test]
+    fn work_that_is_not_due_is_taken_early_when_there_is_much_of_it() {
+        let gate = Gate::new();
+        let wakes = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut taken = Vec::new();
+        for _ in 0..2 {
+            // As a task does when it was woken, until there is nothing more.
+            gate.begin_turn(&mut taken);
+            taken.clear();
+            while gate.poll_end_turn(Moment::from_micros(10), &mut Context::from_waker(&waker)).is_ready() {
+                gate.begin_turn(&mut taken);
+                taken.clear();
+            }
+            (1..CROWD).for_each(|work| gate.push_for(work, Moment::from_micros(100)));
+            let before = wakes.0.load(Ordering::SeqCst);
+            gate.push_for(CROWD, Moment::from_micros(100));
+            assert_eq!(wakes.0.load(Ordering::SeqCst), before + 1);
+        }
+        gate.begin_turn(&mut taken);
+        assert_eq!(taken.len(), CROWD);
+    }
+}

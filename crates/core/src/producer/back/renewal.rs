@@ -41,7 +41,9 @@ impl Renewal {
     /// Both at once.
     pub(super) fn and(self, other: Self) -> Self {
         let next = if other.next == NextIdentity::ProducerId { other.next } else { self.next };
-        Self { next, has_proof: self.has_proof && other.has_proof, ..self }
+        // What has a proof leaves no doubt, so the reason is that of the one that has none.
+        let doubt = if self.has_proof { other.doubt } else { self.doubt };
+        Self { next, doubt, has_proof: self.has_proof && other.has_proof }
     }
 }
 

@@ -223,3 +223,17 @@ fn a_batch_that_was_fresh_when_it_was_claimed_may_be_stale_under_its_next_stamp(
     partition.send();
     assert!(partition.back.unsettled[0].is_stale);
 }
+
+/// The followers of a refused batch were certain; then somebody else's use of the producer id took the proof away, and the
+/// reason named was one that nothing had forced.
+#[test]
+fn the_reason_for_doubt_is_the_one_that_took_the_proof_away() {
+    let mut partition = Partition::anchored();
+    partition.add(3);
+    assert_eq!(partition.send_all(), [1, 2, 3]);
+    partition.refuse(1, ErrorCode::POLICY_VIOLATION);
+    partition.lose(3, true);
+    partition.ended.clear();
+    partition.refuse(2, ErrorCode::INVALID_PRODUCER_EPOCH);
+    assert_eq!(partition.ends(), [doubt(Undetermined::ProducerIdUsedElsewhere)]);
+}

@@ -23,9 +23,9 @@ pub struct SendError<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendRefused {
-    /// The topic's partitions are not known, because no broker can be asked; from `send`: until the deadline ended.
+    /// The topic's partitions are not known, because no broker has answered; from `send`: until the deadline ended.
     Unreachable {
-        /// Why not, by the address tried.
+        /// Why not, by the address, those included that were not tried yet.
         faults: Arc<[AddressFault]>,
     },
     /// The cluster says that the topic is not there; from `send`: until the deadline ended.
@@ -37,7 +37,8 @@ pub enum SendRefused {
     TopicNotAuthorized,
     /// The cluster says this instead of the topic's partitions; from `send`: until the deadline ended.
     TopicRefused(KafkaError),
-    /// The topic's partitions are not known yet; from `send`: until the deadline ended. Await [`crate::Topic::ready`] first.
+    /// The cluster answers, but has not told the topic's partitions yet; from `send`: until the deadline ended. Await
+    /// [`crate::Topic::ready`] first.
     MetadataPending,
     /// `buffer_memory` is used up, or others wait for room; from `send`: until the deadline ended.
     BufferFull,
@@ -103,7 +104,7 @@ impl fmt::Display for SendError<'_> {
         let topic = &self.topic;
         match &self.reason {
             SendRefused::Unreachable { faults } => {
-                write!(f, "the partitions of topic {topic} are not known, because no broker answers: ")?;
+                write!(f, "the partitions of topic {topic} are not known, because no broker has answered: ")?;
                 write_faults(f, faults)
             }
             SendRefused::TopicMissing { creation_asked } => write_topic_missing(f, topic, *creation_asked),
@@ -145,7 +146,7 @@ pub enum ReadyError {
     Unreachable {
         /// The time.
         within: Duration,
-        /// Why not, by the address tried.
+        /// Why not, by the address, those included that were not tried yet.
         faults: Vec<AddressFault>,
     },
     /// Brokers answer, but those that lead the topic's partitions could not be reached at the addresses that they tell.
@@ -273,7 +274,7 @@ fn write_topic_not_authorized(f: &mut fmt::Formatter<'_>, topic: &str) -> fmt::R
 pub struct AddressFault {
     /// As `host:port`.
     pub address: String,
-    /// How often it was tried since any broker answered.
+    /// How often it was tried since any broker answered, the attempt included that is going on.
     pub attempts: u32,
     /// When the last attempt failed.
     pub failed_at: Instant,
@@ -298,9 +299,19 @@ impl fmt::Display for AddressFault {
     }
 }
 
+/// Addresses that are still to be tried come last, together.
 fn write_faults(f: &mut fmt::Formatter<'_>, faults: &[AddressFault]) -> fmt::Result {
-    for (place, fault) in faults.iter().enumerate() {
+    let (untried, tried): (Vec<_>, Vec<_>) = faults.iter().partition(|fault| fault.error == ConnectionError::NotTried);
+    for (place, fault) in tried.iter().enumerate() {
         write!(f, "{}{fault}", if place > 0 { "; " } else { "" })?;
+    }
+    for (place, fault) in untried.iter().enumerate() {
+        f.write_str(match (place, tried.is_empty()) {
+            (0, true) => "not tried yet: ",
+            (0, false) => "; not tried yet: ",
+            _ => ", ",
+        })?;
+        f.write_str(&fault.address)?;
     }
     Ok(())
 }

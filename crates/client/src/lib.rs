@@ -67,6 +67,7 @@ mod error;
 mod gate;
 #[cfg(all(test, milena_model))]
 mod loom_models;
+mod outlook;
 mod pool;
 mod producer;
 mod record;

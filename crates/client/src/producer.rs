@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use milena_core::producer::outcome::{NotWritten, Tally};
+use milena_core::producer::outcome::Tally;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{ConfigError, ProducerConfig};
@@ -12,7 +12,7 @@ use crate::driver::Driver;
 use crate::error::{InvalidTopic, ReadyError};
 use crate::pool::ChunkPool;
 use crate::report::Reporter;
-use crate::shared::{Command, ProducerStats, Shared, TopicShared};
+use crate::shared::{Command, ProducerStats, Shared};
 use crate::topic::Topic;
 
 /// Sends records to one cluster. Clones are handles of the same producer.
@@ -36,20 +36,6 @@ pub(crate) struct Handle {
 impl Handle {
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
-    }
-
-    /// Waits until a record could be sent, to this topic or at all.
-    pub(crate) async fn ready(&self, topic: Option<Arc<TopicShared>>, deadline: Duration) -> Result<(), ReadyError> {
-        let (reply, answer) = oneshot::channel();
-        if self.shared.commands.send(Command::Ready { deadline, topic, reply }).is_ok()
-            && let Ok(answer) = answer.await
-        {
-            return answer;
-        }
-        Err(match self.shared.closed() {
-            Some(NotWritten::DriverLost) => ReadyError::DriverLost,
-            _ => ReadyError::Closed,
-        })
     }
 
     /// Each topic handle starts at another partition.
@@ -89,10 +75,12 @@ impl Producer {
 
     /// Waits until the cluster answers, at most `deadline`; the error says which addresses were tried and why each
     /// failed. It is about now: a cluster that was reached and is gone is not ready. An answer that is less than a second
-    /// old counts, otherwise the cluster is asked. Optional: sending needs no call of this. Dropping this future before it
-    /// resolves changes nothing.
+    /// old counts, otherwise the cluster is asked; where the time is over before it could answer, a connection over which
+    /// nothing has waited for long counts too. The error comes at most 10 ms after `deadline`, and a record that is refused
+    /// then is told the same. Optional: sending needs no call of this. Dropping this future before it resolves changes
+    /// nothing.
     pub async fn ready(&self, deadline: Duration) -> Result<(), ReadyError> {
-        self.handle.ready(None, deadline).await
+        self.handle.shared().ready(None, deadline).await
     }
 
     /// A handle to send to this topic. Asking again for the same topic gives a handle to the same partitions. A topic that is

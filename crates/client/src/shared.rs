@@ -7,18 +7,18 @@ use std::time::Duration;
 use milena_core::ids::PartitionId;
 use milena_core::producer::batch::SealReason;
 use milena_core::producer::completion::BatchEnd;
+use milena_core::producer::control::TopicStanding;
 use milena_core::producer::ended::EndedSize;
 use milena_core::producer::front::FrontConfig;
 use milena_core::producer::outcome::{NotWritten, Tally};
 use milena_core::sync::Mutex;
 use milena_core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use milena_wire::ErrorCode;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::error::{AddressFault, ReadyError};
 use crate::gate::Gate;
+use crate::outlook::Outlook;
 use crate::pool::ChunkPool;
 use crate::report::{Holds, ReportSlice, Reporter};
 use crate::slot::{PartitionSlot, Watch};
@@ -28,11 +28,8 @@ use crate::turns::TurnQueue;
 #[derive(Debug)]
 pub(crate) enum Command {
     WantTopic(Arc<TopicShared>),
-    Ready {
-        deadline: Duration,
-        topic: Option<Arc<TopicShared>>,
-        reply: oneshot::Sender<Result<(), ReadyError>>,
-    },
+    /// Somebody asks whether the producer is ready: the cluster is asked unless it just said something.
+    Refresh,
     Flush {
         deadline: Duration,
         reply: oneshot::Sender<Tally>,
@@ -68,8 +65,8 @@ pub(crate) struct Shared {
     slots: Mutex<Vec<Arc<PartitionSlot>>>,
     topics: Mutex<BTreeMap<Arc<str>, Arc<TopicShared>>>,
     closed: Mutex<Option<NotWritten>>,
-    /// Why the cluster cannot be asked, while it cannot.
-    faults: Mutex<Arc<[AddressFault]>>,
+    /// Who can be reached, and why not.
+    pub(crate) outlook: Outlook,
 }
 
 #[derive(Debug)]
@@ -109,7 +106,7 @@ impl Shared {
             slots: Mutex::new(Vec::new()),
             topics: Mutex::new(BTreeMap::new()),
             closed: Mutex::new(None),
-            faults: Mutex::new(Arc::new([])),
+            outlook: Outlook::new(&settings.control.bootstrap),
         }
     }
 
@@ -174,17 +171,6 @@ impl Shared {
         }
     }
 
-    /// Why the cluster cannot be asked, by address; empty while it can, or nothing was tried to its end.
-    pub(crate) fn faults(&self) -> Arc<[AddressFault]> {
-        Arc::clone(&self.faults.lock())
-    }
-
-    /// Called by the driver alone.
-    pub(crate) fn set_faults(&self, faults: Arc<[AddressFault]>) {
-        let old = std::mem::replace(&mut *self.faults.lock(), faults);
-        drop(old);
-    }
-
     /// Why nothing is accepted any more, if so.
     pub(crate) fn closed(&self) -> Option<NotWritten> {
         *self.closed.lock()
@@ -198,6 +184,7 @@ impl Shared {
         }
         self.pool.room.wake_all();
         self.wake_arrivals();
+        self.outlook.wake_all();
     }
 
     /// Ends all that waits in the fronts; the lanes end what they hold.
@@ -267,8 +254,8 @@ impl Counters {
 pub(crate) struct TopicShared {
     pub(crate) name: Arc<str>,
     table: PartitionTable,
-    /// What the cluster last said instead of partitions.
-    missing: Mutex<Option<ErrorCode>>,
+    /// What is known of it, as the driver told it last.
+    standing: Mutex<TopicStanding>,
     /// Those who wait for the first metadata.
     pub(crate) arrivals: TurnQueue,
 }
@@ -286,7 +273,7 @@ impl TopicShared {
         Self {
             name: Arc::from(name),
             table: PartitionTable::default(),
-            missing: Mutex::new(None),
+            standing: Mutex::new(TopicStanding::Pending),
             arrivals: TurnQueue::new(),
         }
     }
@@ -309,16 +296,15 @@ impl TopicShared {
             table = table.grown.get_or_init(Box::default);
         }
         table.slots.set(all).expect("only the driver adds partitions, one growth after the other");
-        *self.missing.lock() = None;
         self.arrivals.wake_all();
     }
 
-    pub(crate) fn set_missing(&self, code: ErrorCode) {
-        *self.missing.lock() = Some(code);
-        self.arrivals.wake_all();
+    /// Called by the driver alone.
+    pub(crate) fn set_standing(&self, standing: TopicStanding) {
+        *self.standing.lock() = standing;
     }
 
-    pub(crate) fn missing(&self) -> Option<ErrorCode> {
-        *self.missing.lock()
+    pub(crate) fn standing(&self) -> TopicStanding {
+        self.standing.lock().clone()
     }
 }

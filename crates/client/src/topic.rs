@@ -8,8 +8,8 @@ use std::time::Duration;
 use milena_core::producer::account::Tight;
 use milena_core::producer::completion::Delivery;
 use milena_core::producer::front::{AppendError, Appended, Due, Notice, RecordRef, Reply, WhenFull};
-use milena_core::time::Now;
-use milena_wire::{ErrorCode, murmur2};
+use milena_core::time::{Moment, Now};
+use milena_wire::murmur2;
 
 use crate::error::{ReadyError, SendError, SendRefused};
 use crate::producer::Handle;
@@ -64,7 +64,7 @@ impl Topic {
     /// partitions; the error says what is missing and why. It is about now, see [`crate::Producer::ready`]. Optional: a
     /// record waits for all of it too. Dropping this future before it resolves changes nothing.
     pub async fn ready(&self, deadline: Duration) -> Result<usize, ReadyError> {
-        self.handle.ready(Some(Arc::clone(&self.shared)), deadline).await?;
+        self.shared().ready(Some(&self.shared), deadline).await?;
         Ok(self.partition_count())
     }
 
@@ -80,7 +80,7 @@ impl Topic {
     pub fn try_send<'a>(&self, record: Record<'a>) -> Result<Delivery, SendError<'a>> {
         let now = self.shared().clock.now();
         self.accept(now, record.at(now.moment), Reply::Handle, Rights::None, |appended| appended.delivery())
-            .map_err(|refused| SendError::new(&self.shared.name, refused.why, record))
+            .map_err(|refused| SendError::new(&self.shared.name, self.explain(refused, now.moment), record))
     }
 
     /// Accepts the record, waiting for room and for the topic's partitions if need be, at most until its deadline.
@@ -102,7 +102,7 @@ impl Topic {
         let now = self.shared().clock.now();
         let reply = self.reply_for(&record);
         self.accept(now, record.at(now.moment), reply, Rights::None, |_| ())
-            .map_err(|refused| SendError::new(&self.shared.name, refused.why, record))
+            .map_err(|refused| SendError::new(&self.shared.name, self.explain(refused, now.moment), record))
     }
 
     /// As [`Self::post`], waiting for room and for the topic's partitions if need be, at most until the record's deadline.
@@ -130,9 +130,10 @@ impl Topic {
         let shared = self.shared();
         let now = shared.clock.now();
         // A deadline counts from this call, not from the end of the wait.
-        let due = now.moment + record.own_deadline().unwrap_or(shared.front.deadline);
+        let called = now.moment;
+        let due = called + record.own_deadline().unwrap_or(shared.front.deadline);
         let waited = if record.own_deadline().is_some() { Due::Own(due) } else { Due::Waited(due) };
-        let record = RecordRef { due: waited, ..record.at(now.moment) };
+        let record = RecordRef { due: waited, ..record.at(called) };
         let mut decided = self.accept(now, record, reply, Rights::None, &take);
         // Partitions come first: who waits for a topic must not hold up those who wait for room.
         // Those who have waited for it stand before whoever comes when it is just known.
@@ -146,14 +147,15 @@ impl Topic {
             None
         };
         if !is_full(&decided) {
-            return decided.map_err(|refused| refused.why);
+            return decided.map_err(|refused| self.explain(refused, called));
         }
         // The place for room is taken before the other is left, so that nobody gets in between.
         let mut room = Turn::for_room(shared, self.target(record.key), due);
         drop(arrival);
         let relief = Relief::new();
         let attempt = |now| self.accept_with_room(now, record, reply, &relief, &take);
-        room.wait(attempt, is_full, || SendRefused::BufferFull).await.map_err(|refused| refused.why)
+        let decided = room.wait(attempt, is_full, || SendRefused::BufferFull).await;
+        decided.map_err(|refused| self.explain(refused, called))
     }
 
     fn accept_with_room<T>(
@@ -203,7 +205,7 @@ impl Topic {
     ) -> Result<T, Refused> {
         let partitions = self.shared.partitions();
         if partitions.is_empty() {
-            return Err(self.why_pending().into());
+            return Err(SendRefused::MetadataPending.into());
         }
         let keyed = self.keyed(record.key);
         let pool = &self.shared().pool;
@@ -234,7 +236,7 @@ impl Topic {
 
     /// Of a caller who stands behind others when its deadline ends.
     fn why_behind(&self) -> SendRefused {
-        if self.shared.partitions().is_empty() { self.why_pending() } else { SendRefused::BufferFull }
+        if self.shared.partitions().is_empty() { SendRefused::MetadataPending } else { SendRefused::BufferFull }
     }
 
     /// A batch that is full or was sent lets the next record move to the next partition, instead of leaving a thin
@@ -288,20 +290,12 @@ impl Topic {
         Err(AppendError::ShareFull(Notice::Nothing, tight))
     }
 
-    fn why_pending(&self) -> SendRefused {
-        if let Some(why) = self.shared().closed() {
-            return SendRefused::by_close(why);
-        }
-        match self.shared.missing() {
-            Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => {
-                SendRefused::TopicMissing { creation_asked: self.shared().asks_for_creation }
-            }
-            Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED) => SendRefused::TopicNotAuthorized,
-            Some(code) => SendRefused::TopicRefused(code.into()),
-            None => match self.shared().faults() {
-                faults if faults.is_empty() => SendRefused::MetadataPending,
-                faults => SendRefused::Unreachable { faults },
-            },
+    /// What it means that partitions were not known since `called` is found out when nobody waits any more.
+    #[cold]
+    fn explain(&self, refused: Refused, called: Moment) -> SendRefused {
+        match refused.why {
+            SendRefused::MetadataPending => self.shared().why_no_partitions(&self.shared, called),
+            why => why,
         }
     }
 
@@ -334,7 +328,7 @@ enum Rights {
 }
 
 fn is_pending<T>(decided: &Result<T, Refused>) -> bool {
-    matches!(decided, Err(refused) if refused.why.is_about_metadata())
+    matches!(decided, Err(refused) if refused.why == SendRefused::MetadataPending)
 }
 
 fn is_full<T>(decided: &Result<T, Refused>) -> bool {

@@ -33,6 +33,12 @@ impl From<SendRefused> for Refused {
 pub(crate) struct Turn<'a> {
     shared: &'a Shared,
     seat: Seat<'a>,
+    alarm: Alarm<'a>,
+}
+
+/// Wakes a caller at its deadline, whoever else does not.
+pub(crate) struct Alarm<'a> {
+    shared: &'a Shared,
     due: Moment,
     /// What the thread of the deadlines knows of this caller.
     watched: Option<Arc<CallerWaker>>,
@@ -46,12 +52,12 @@ enum Seat<'a> {
 impl<'a> Turn<'a> {
     /// A place among those who wait for a topic.
     pub(crate) fn for_arrival(shared: &'a Shared, queue: &'a TurnQueue, due: Moment) -> Self {
-        Self { shared, seat: Seat::Arrival(queue, queue.enqueue()), due, watched: None }
+        Self { shared, seat: Seat::Arrival(queue, queue.enqueue()), alarm: Alarm::new(shared, due) }
     }
 
     /// A place among those who wait for room.
     pub(crate) fn for_room(shared: &'a Shared, target: Target, due: Moment) -> Self {
-        Self { shared, seat: Seat::Room(shared.pool.room.enqueue(target)), due, watched: None }
+        Self { shared, seat: Seat::Room(shared.pool.room.enqueue(target)), alarm: Alarm::new(shared, due) }
     }
 
     /// Tries whenever it is this caller's turn and something has changed, until an attempt does not have to wait. At the
@@ -66,7 +72,7 @@ impl<'a> Turn<'a> {
             loop {
                 let has_turn = self.has_turn(cx.waker());
                 let now = self.shared.clock.now();
-                let is_late = self.due <= now.moment;
+                let is_late = self.alarm.due <= now.moment;
                 if let Some(why) = self.shared.closed() {
                     return Poll::Ready(Err(SendRefused::by_close(why).into()));
                 }
@@ -84,7 +90,7 @@ impl<'a> Turn<'a> {
                         continue;
                     }
                 }
-                self.watch_deadline(cx);
+                self.alarm.set(cx);
                 return Poll::Pending;
             }
         })
@@ -114,8 +120,16 @@ impl<'a> Turn<'a> {
             _ => false,
         }
     }
+}
 
-    fn watch_deadline(&mut self, cx: &mut Context<'_>) {
+impl<'a> Alarm<'a> {
+    /// Not set yet.
+    pub(crate) fn new(shared: &'a Shared, due: Moment) -> Self {
+        Self { shared, due, watched: None }
+    }
+
+    /// From now on this task is woken at the deadline.
+    pub(crate) fn set(&mut self, cx: &mut Context<'_>) {
         let Some(watched) = &self.watched else {
             let watched = Arc::new(CallerWaker::new(cx.waker().clone()));
             self.shared.watch.push_for(Watch::Caller(self.due, Arc::downgrade(&watched)), self.due);

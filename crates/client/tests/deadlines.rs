@@ -9,8 +9,8 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use milena::{
-    AttemptError, Cause, Delivery, Fate, NotWritten, Outcome, Producer, ProducerConfig, Record, SendRefused,
-    Settlement, Topic,
+    AttemptError, Cause, ConnectionError, Delivery, Fate, NotWritten, Outcome, Producer, ProducerConfig, Record,
+    SendRefused, Settlement, Topic,
 };
 use milena_broker::{NodeId, PartitionIndex, ProduceFault, Stop, Throttle};
 use milena_wire::{ApiKey, ErrorCode};
@@ -130,7 +130,8 @@ fn while_its_topic_is_not_known() {
     let producer = Producer::new(config(&stage.broker.bootstrap)).expect("is built");
     let orders = producer.topic("orders").expect("a name");
     let stage = Stage { producer, orders, ..stage };
-    assert_eq!(stage.refused(b"v"), SendRefused::MetadataPending);
+    let SendRefused::Unreachable { faults } = stage.refused(b"v") else { panic!("nobody has answered") };
+    assert!(matches!(faults[0].error, ConnectionError::TimedOut { api: "Metadata", .. }), "{}", faults[0]);
 }
 
 #[test]
@@ -138,9 +139,12 @@ fn while_no_name_of_a_broker_is_found() {
     let producer = Producer::new(config("no-such-host.invalid:9092")).expect("is built");
     let orders = producer.topic("orders").expect("a name");
     let stage = Stage { watchdog: Watchdog::start(), broker: Steered::start(1, 1), producer, orders };
+    let SendRefused::Unreachable { faults } = stage.refused(b"v") else { panic!("nobody can answer") };
     // Whether the lookup has failed by then, or still goes on, is up to the machine's resolver.
-    let refused = stage.refused(b"v");
-    assert!(matches!(refused, SendRefused::Unreachable { .. } | SendRefused::MetadataPending), "{refused:?}");
+    let is_told = |error: &ConnectionError| {
+        matches!(error, ConnectionError::NameNotResolved { .. } | ConnectionError::NotYet { .. })
+    };
+    assert!(is_told(&faults[0].error), "{}", faults[0]);
 }
 
 /// The kernel opens the connection, and nobody is there.
@@ -152,7 +156,9 @@ fn while_a_connection_is_half_open() {
     let producer = Producer::new(config(&address)).expect("is built");
     let orders = producer.topic("orders").expect("a name");
     let stage = Stage { watchdog: Watchdog::start(), broker: Steered::start(1, 1), producer, orders };
-    assert_eq!(stage.refused(b"v"), SendRefused::MetadataPending);
+    let SendRefused::Unreachable { faults } = stage.refused(b"v") else { panic!("nobody has answered") };
+    assert_eq!((faults.len(), &faults[0].address), (1, &address));
+    assert!(matches!(faults[0].error, ConnectionError::TimedOut { api: "ApiVersions", .. }), "{}", faults[0]);
     let _held: TcpStream = silent.join().expect("no panic");
 }
 

@@ -1,15 +1,17 @@
 //! Errors that tell: what is wrong, where, and what to do, over real sockets.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::{Discriminant, discriminant};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use milena::{
-    AttemptError, Because, Cause, ConnectionError, NotWritten, Outcome, Producer, ProducerConfig, ReadyError, Record,
-    SendRefused,
+    AddressFault, AttemptError, Because, Cause, ConnectionError, NotWritten, Outcome, Producer, ProducerConfig,
+    ReadyError, Record, SendError, SendRefused,
 };
 use milena_broker::{Broker, BrokerOptions};
 use milena_wire::ErrorCode;
-use strangers::{Grudging, answering, closed, closing};
+use strangers::{Grudging, answering, closed, closing, silent};
 
 mod strangers;
 
@@ -41,7 +43,7 @@ async fn unready(asked: impl AsyncFn() -> Result<(), ReadyError>) -> ReadyError 
 
 fn is_pending(error: &ConnectionError) -> bool {
     match error {
-        ConnectionError::NotYet { .. } | ConnectionError::TimedOut { .. } => true,
+        ConnectionError::NotYet { .. } | ConnectionError::NotTried | ConnectionError::TimedOut { .. } => true,
         // The next attempt tells why there is no other connection.
         ConnectionError::Closed | ConnectionError::Lost { .. } => true,
         _ => false,
@@ -142,6 +144,68 @@ fn every_address_is_told() {
         assert!(matches!(fault(&refusing.to_string()), Some(ConnectionError::NotConnected { .. })), "{error}");
         assert_eq!(fault(&speaking.to_string()), Some(&ConnectionError::SpeaksHttp));
         assert!(matches!(fault("x.invalid:9092"), Some(ConnectionError::NameNotResolved { .. })), "{error}");
+    });
+}
+
+/// By address, what is wrong there. Durations differ from one look to the next.
+fn by_address(faults: &[AddressFault]) -> BTreeMap<String, Discriminant<ConnectionError>> {
+    faults.iter().map(|fault| (fault.address.clone(), discriminant(&fault.error))).collect()
+}
+
+fn faults_of_ready(answer: Result<impl Sized, ReadyError>) -> Vec<AddressFault> {
+    match answer.err() {
+        Some(ReadyError::Unreachable { faults, .. }) => faults,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn faults_of_send(answer: Result<impl Sized, SendError<'_>>) -> Vec<AddressFault> {
+    match answer.err().expect("no partitions are known").reason() {
+        SendRefused::Unreachable { faults } => faults.to_vec(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A record that was refused left out the address that was just being tried, and with no time said nothing at all.
+#[test]
+fn ready_and_a_refused_record_name_the_same_addresses_with_the_same_reasons() {
+    let http = answering(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    let tls = answering(&[21, 3, 3, 0, 2, 2, 10]);
+    let (refusing, silent) = (closed(), silent());
+    let servers =
+        [refusing.to_string(), http.to_string(), "x.invalid:9092".to_owned(), tls.to_string(), silent.to_string()];
+    let producer = producer(servers.join(","));
+    let orders = producer.topic("orders").expect("a name");
+    run(async {
+        // Not all of them can have been tried by now.
+        let with_no_time = [
+            faults_of_ready(producer.ready(Duration::ZERO).await),
+            faults_of_ready(orders.ready(Duration::ZERO).await),
+            faults_of_send(orders.try_send(Record::value("v"))),
+            faults_of_send(orders.send(Record::value("v").deadline(Duration::ZERO)).await),
+        ];
+        for faults in with_no_time {
+            let addresses: BTreeSet<_> = faults.iter().map(|fault| fault.address.clone()).collect();
+            assert_eq!(addresses, BTreeSet::from(servers.clone()), "every address, each once");
+            assert_eq!(faults.len(), servers.len());
+        }
+        // The last one is tried for seconds, so from here on each address has its own reason.
+        let is_told = |faults: &[AddressFault]| {
+            faults.iter().all(|fault| fault.address == silent.to_string() || !is_pending(&fault.error))
+        };
+        while !is_told(&faults_of_ready(producer.ready(WITHIN).await)) {}
+        let ready = producer.ready(WITHIN).await;
+        let topic = orders.ready(WITHIN).await;
+        let send = orders.send(Record::value("v").deadline(WITHIN)).await;
+        let ready = faults_of_ready(ready);
+        let expected = by_address(&ready);
+        assert_eq!(expected.len(), servers.len());
+        let of_silent = ready.iter().find(|fault| fault.address == silent.to_string()).expect("it is told");
+        assert!(matches!(of_silent.error, ConnectionError::TimedOut { api: "ApiVersions", .. }), "{of_silent}");
+        assert_eq!(by_address(&faults_of_ready(topic)), expected);
+        assert_eq!(by_address(&faults_of_send(send)), expected);
+        assert_eq!(by_address(&faults_of_send(orders.try_send(Record::value("v")))), expected);
+        assert_eq!(by_address(&faults_of_ready(orders.ready(Duration::ZERO).await)), expected);
     });
 }
 

@@ -382,10 +382,9 @@ impl<T> Connection<T> {
         }
     }
 
-    /// What has been waited for the longest, and for how long: why nothing has come yet.
-    pub fn unanswered(&self, now: Moment) -> Option<ConnectionError> {
-        let since = self.waits_since()?;
-        self.oldest_key().map(|key| ConnectionError::TimedOut { api: key.name(), after: now.since(since) })
+    /// What has been waited for the longest, and since when: why nothing has come yet.
+    pub fn waits(&self) -> Option<(ApiKey, Moment)> {
+        Some((self.oldest_key()?, self.waits_since()?))
     }
 
     fn oldest_key(&self) -> Option<ApiKey> {

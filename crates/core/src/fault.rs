@@ -47,6 +47,8 @@ pub enum ConnectionError {
         /// How long it has lasted.
         after: Duration,
     },
+    /// Its turn has not come; only told to those who wait no longer.
+    NotTried,
     /// The peer answers in TLS.
     SpeaksTls,
     /// The peer answers in HTTP.
@@ -184,7 +186,7 @@ impl ConnectionError {
             Self::NotConnected { tried, .. } if tried.iter().all(|dial| dial.why == DialError::Refused) => {
                 AttemptError::ConnectionRefused
             }
-            Self::NotConnected { .. } | Self::NotYet { .. } => AttemptError::NotConnected,
+            Self::NotConnected { .. } | Self::NotYet { .. } | Self::NotTried => AttemptError::NotConnected,
             Self::SpeaksTls => AttemptError::SpeaksTls,
             Self::SpeaksHttp | Self::NotKafka { .. } | Self::ClosedBeforeVersions => AttemptError::NotKafka,
             Self::BrokerTooOld { .. } | Self::ClientTooOld { .. } | Self::ApiMissing { .. } => {
@@ -218,6 +220,7 @@ impl ConnectionError {
             | Self::NameLookupTimedOut { .. }
             | Self::NotConnected { .. }
             | Self::NotYet { .. }
+            | Self::NotTried
             | Self::ClosedBeforeVersions
             | Self::ClosedAtFirstRequest { .. }
             | Self::TimedOut { .. }
@@ -243,6 +246,7 @@ impl fmt::Display for ConnectionError {
             }
             Self::NotConnected { host, tried } => write_failed_dials(f, host, tried),
             Self::NotYet { after } => write!(f, "not connected after {after:?}"),
+            Self::NotTried => f.write_str("not tried yet"),
             Self::SpeaksTls => f.write_str(
                 "the port speaks TLS, this client plain text only: use the port of a PLAINTEXT listener of the broker",
             ),

@@ -23,12 +23,10 @@ use super::deadlines::DeadlinesHandle;
 use super::dial::lost;
 use super::drain::{Parcel, doubt_for, end_back};
 use super::lane_task::{FromLane, LaneTask, TURN_MAX, ToLane};
-use super::ready::ReadyWaiters;
 use super::socket::{Outgoing, Socket};
 use super::timer::Timer;
 use super::{Driver, Surroundings, sweep_task};
 use crate::config::Settings;
-use crate::error::AddressFault;
 use crate::gate::Gate;
 use crate::shared::{Command, TopicShared};
 use crate::slot::PartitionSlot;
@@ -61,9 +59,6 @@ struct ControlTask {
     topics: Vec<Arc<TopicShared>>,
     /// Partitions of topics that have more.
     arriving: BTreeMap<TopicIndex, Vec<Arc<PartitionSlot>>>,
-    waiters: ReadyWaiters,
-    /// Of the control machine's faults, as the callers know them.
-    faults_told: u64,
     socket: Socket,
     outgoing: Outgoing,
     timer: Timer,
@@ -95,8 +90,6 @@ pub(super) async fn run(driver: Driver) {
         forgotten: Vec::new(),
         topics: Vec::new(),
         arriving: BTreeMap::new(),
-        waiters: ReadyWaiters::default(),
-        faults_told: 0,
         socket: Socket::Closed,
         outgoing: Outgoing::default(),
         timer: Timer::new(),
@@ -157,10 +150,8 @@ impl ControlTask {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            self.tell_faults();
-            self.waiters.answer(&self.control, now, &self.surroundings.shared);
-            let waiter = self.waiters.next_due();
-            let next = self.control.poll_timeout().into_iter().chain(waiter).min().unwrap_or(Moment::NEVER);
+            self.tell_outlook();
+            let next = self.control.poll_timeout().unwrap_or(Moment::NEVER);
             if self.timer.poll_due(next, &self.surroundings.shared.clock, cx).is_ready() {
                 continue;
             }
@@ -203,11 +194,10 @@ impl ControlTask {
                 assert_eq!(index.0 as usize, self.topics.len(), "each topic is wanted once");
                 self.topics.push(topic);
             }
-            Command::Ready { deadline, topic, reply } => {
+            Command::Refresh => {
+                self.surroundings.shared.outlook.take_question();
                 let now = self.now();
-                let topic = topic.map(|topic| (self.control.want_topic(&topic.name), Arc::clone(&topic.name)));
                 self.control.begin_readiness(now);
-                self.waiters.add(now, topic, deadline, reply);
             }
             Command::Flush { deadline, reply } => self.flush(deadline, reply),
             Command::Close { deadline, reply } => self.close(deadline, reply),
@@ -361,7 +351,8 @@ impl ControlTask {
             ControlEvent::PartitionsAppeared { topic, partitions, are_last } => {
                 self.add_partitions(topic, &partitions, are_last);
             }
-            ControlEvent::TopicMissing(topic, code) => self.topics[topic.0 as usize].set_missing(code),
+            // Whoever waits for it goes on waiting; why, its standing says.
+            ControlEvent::TopicMissing(..) => {}
             ControlEvent::LaneNeeded(lane, address) => self.open_lane(lane, address),
             ControlEvent::LaneLost(lane) => self.tell_lane(lane, ToLane::Address(None)),
             ControlEvent::LaneEnded(lane) => {
@@ -377,13 +368,18 @@ impl ControlTask {
         }
     }
 
-    /// Callers who are refused for want of metadata learn why there is none.
-    fn tell_faults(&mut self) {
-        let (faults, shared) = (self.control.faults(), &self.surroundings.shared);
-        if faults.revision() != self.faults_told {
-            self.faults_told = faults.revision();
-            let told = faults.iter().map(|(address, fault)| AddressFault::new(&shared.clock, address, fault));
-            shared.set_faults(told.collect());
+    /// Callers who wait until the producer is ready, or are refused for want of metadata, learn what is known.
+    fn tell_outlook(&mut self) {
+        let mut has_news = false;
+        while let Some((topic, standing)) = self.control.poll_topic_standing() {
+            self.topics[topic.0 as usize].set_standing(standing);
+            has_news = true;
+        }
+        let outlook = &self.surroundings.shared.outlook;
+        match self.control.poll_standing() {
+            Some(standing) => outlook.tell(Arc::new(standing)),
+            None if has_news => outlook.wake_all(),
+            None => {}
         }
     }
 

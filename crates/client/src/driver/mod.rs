@@ -21,7 +21,6 @@ mod deadlines;
 pub(crate) mod dial;
 mod drain;
 mod lane_task;
-mod ready;
 mod socket;
 mod sweep_task;
 mod timer;
@@ -142,7 +141,9 @@ mod tests {
     use super::tight_lipped::TightLipped;
     use crate::shared::{Command, Shared};
     use crate::slot::Watch;
-    use crate::{NotWritten, Outcome, Producer, ProducerConfig, Record, SendRefused, Settlement, Undetermined};
+    use crate::{
+        NotWritten, Outcome, Producer, ProducerConfig, ReadyError, Record, SendRefused, Settlement, Undetermined,
+    };
 
     fn run<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
@@ -210,6 +211,36 @@ mod tests {
     #[test]
     fn a_lost_thread_of_deadlines_leaves_no_record_without_an_outcome() {
         everybody_is_told_when(|shared| shared.watch.push_now(Watch::Panic));
+    }
+
+    /// The driver answered those who wait until the producer is ready, and was late when it was busy.
+    #[test]
+    fn a_busy_driver_stands_between_no_one_who_asks_for_readiness_and_its_answer() {
+        let watchdog = Watchdog::start();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let producer = Producer::new(ProducerConfig::new(&address)).expect("is built");
+        let orders = producer.topic("orders").expect("a name");
+        run(async {
+            // Until its connection is open, which nobody will answer.
+            let accepted = listener.accept().expect("it dials");
+            let (unblock, until) = mpsc::channel();
+            producer.handle.shared().commands.send(Command::Block(until)).expect("the driver runs");
+            for within in [0, 7, 50, 200].map(Duration::from_millis) {
+                for topic in [false, true] {
+                    let called = Instant::now();
+                    let answer = match topic {
+                        false => producer.ready(within).await,
+                        true => orders.ready(within).await.map(drop),
+                    };
+                    watchdog.assert_on_time(called + within, Instant::now());
+                    assert!(called.elapsed() >= within, "told early");
+                    let Err(ReadyError::Unreachable { faults, .. }) = answer else { panic!("{answer:?}") };
+                    assert_eq!(faults[0].address, address);
+                }
+            }
+            drop((unblock, accepted));
+        });
     }
 
     /// A driver that ends many large batches is busy for tens of milliseconds; this one is busy for ever.

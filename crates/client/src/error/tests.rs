@@ -17,6 +17,10 @@ fn faults() -> Vec<AddressFault> {
     vec![fault("10.0.0.1:9092", refused), fault("b:9093", ConnectionError::SpeaksTls)]
 }
 
+fn untried(address: &str) -> AddressFault {
+    fault(address, ConnectionError::NotTried)
+}
+
 const FAULTS: &str = "10.0.0.1:9092: connection refused: nothing listens there, check the port and that the broker runs; \
                       b:9093: the port speaks TLS, this client plain text only: use the port of a PLAINTEXT listener of \
                       the broker";
@@ -32,6 +36,14 @@ fn unready_producers_and_topics_say_why() {
     for (error, text) in [
         (E::Unreachable { within: FIVE, faults: Vec::new() }, "no broker answered within 5s".to_owned()),
         (E::Unreachable { within: FIVE, faults: faults() }, format!("no broker answered within 5s: {FAULTS}")),
+        (
+            E::Unreachable { within: FIVE, faults: vec![untried("c:1"), untried("d:1")] },
+            "no broker answered within 5s: not tried yet: c:1, d:1".to_owned(),
+        ),
+        (
+            E::Unreachable { within: FIVE, faults: faults().into_iter().chain([untried("c:1")]).collect() },
+            format!("no broker answered within 5s: {FAULTS}; not tried yet: c:1"),
+        ),
         (
             E::LeadersUnreachable { topic: topic(), within: FIVE, faults: faults() },
             format!(
@@ -91,7 +103,7 @@ fn refused_records_say_why_and_are_given_back() {
         (
             R::Unreachable { faults: faults().into() },
             true,
-            format!("the partitions of topic orders are not known, because no broker answers: {FAULTS}"),
+            format!("the partitions of topic orders are not known, because no broker has answered: {FAULTS}"),
         ),
         (
             R::MetadataPending,

@@ -47,6 +47,14 @@ pub fn answering(bytes: &'static [u8]) -> SocketAddr {
     })
 }
 
+/// An address where connections are opened, by the kernel, and nobody is there.
+pub fn silent() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    std::mem::forget(listener);
+    address
+}
+
 /// Takes every connection and closes it when it is asked something.
 pub fn closing() -> SocketAddr {
     serve(|mut stream| stream.read_exact(&mut [0; 4]).ok())

@@ -177,10 +177,10 @@ fn a_connection_that_ends_says_at_which_point() {
 #[test]
 fn what_is_waited_for_is_told_with_its_time() {
     let mut connection = ready();
-    assert_eq!(connection.unanswered(at(7)), None);
+    assert_eq!(connection.waits(), None);
     ask(&mut connection, 1_000, "a");
-    let waiting = ConnectionError::TimedOut { api: "Metadata", after: Duration::from_millis(300) };
-    assert_eq!(connection.unanswered(at(1_300)), Some(waiting));
+    ask(&mut connection, 1_300, "b");
+    assert_eq!(connection.waits(), Some((ApiKey::METADATA, at(1_000))));
 }
 
 #[test]

@@ -38,6 +38,7 @@ fn all() -> Vec<(ConnectionError, &'static str)> {
              route, firewalls, and that the broker runs",
         ),
         (E::NotYet { after: TEN }, "not connected after 10s"),
+        (E::NotTried, "not tried yet"),
         (
             E::SpeaksTls,
             "the port speaks TLS, this client plain text only: use the port of a PLAINTEXT listener of the broker",

@@ -28,14 +28,13 @@ use super::outcome::{AttemptError, NotWritten, Undetermined};
 use super::trouble::Trouble;
 use crate::backoff::{Backoff, Chance};
 use crate::connection::ConnectionConfig;
-use crate::fault::Faults;
 use crate::ids::{LaneId, LeaderEpoch, PartitionId, PartitionIndex, TopicIndex};
 use crate::metadata::{Address, Metadata, MetadataConfig};
 use crate::time::Moment;
 use identity::Identities;
 use link::{Link, Round};
 use readiness::Reach;
-pub use readiness::{ReadyQuestion, Unready};
+pub use readiness::{ReadyQuestion, Standing, TopicStanding, Unready};
 
 /// What the control machine needs to know of the configuration.
 #[derive(Clone, Debug)]
@@ -222,11 +221,6 @@ impl Control {
             self.topics.push(ControlTopic::default());
         }
         number
-    }
-
-    /// Why the addresses tried since the last answer could not be asked.
-    pub fn faults(&self) -> &Faults {
-        &self.reach.faults
     }
 
     /// The cluster's own id, once told.

@@ -125,6 +125,15 @@ impl Control {
         self.round.left.pop_front().expect("there is at least one bootstrap address")
     }
 
+    /// Addresses that were not tried yet since the last answer.
+    pub(super) fn untried(&self) -> impl Iterator<Item = &Address> {
+        // The first round has not begun.
+        let is_new = self.dials == 0;
+        let (first, left) = self.round.left.as_slices();
+        let (first, left) = if is_new { (&*self.config.bootstrap, left) } else { (first, left) };
+        first.iter().chain(left)
+    }
+
     fn begin_round(&mut self) {
         if self.round.is_known_tried {
             self.forget_brokers();

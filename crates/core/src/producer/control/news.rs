@@ -57,6 +57,7 @@ impl Control {
         } else if !self.metadata.brokers().contains_key(&hint.leader) {
             self.metadata.doubt(now, topic);
         }
+        self.note_topic(topic);
         self.look_at(id);
     }
 
@@ -116,6 +117,7 @@ impl Control {
         if let Some(code) = change.missing {
             self.events.push_back(ControlEvent::TopicMissing(number, code));
         }
+        self.note_topic(number);
         let topic = &mut self.topics[number.0 as usize];
         topic.generation += u32::from(change.is_recreated);
         let is_news_to_all = std::mem::replace(&mut topic.missing, change.missing) != change.missing;

@@ -208,6 +208,7 @@ impl Control {
 
     /// The brokers are not those that they were.
     pub(super) fn review_lanes(&mut self) {
+        self.note_topics();
         let Self { lanes, metadata, events, .. } = self;
         for (id, lane) in lanes.iter_mut() {
             lane.dial(*id, metadata.brokers().get(&id.node), events);

@@ -18,7 +18,7 @@ fn the_first_round_through_the_addresses_waits_for_nobody_and_the_next_ones_wait
     assert_eq!(rig.dials, ["a", "b", "c"]);
     assert_eq!(rig.control.poll_timeout().map(|due| due > rig.now), Some(true));
     let told = |rig: &Rig| -> Vec<_> {
-        let faults = rig.control.faults().iter();
+        let faults = rig.control.reach.faults.iter();
         faults.map(|(address, fault)| (address.to_string(), fault.attempts, fault.error.clone())).collect()
     };
     let expected = [("a:9092", "refused"), ("b:9092", "unreachable"), ("c:9092", "unknown host")];
@@ -29,7 +29,7 @@ fn the_first_round_through_the_addresses_waits_for_nobody_and_the_next_ones_wait
         rig.lose("refused");
     }
     assert_eq!(rig.dials.concat(), "abcabcab");
-    let last = rig.control.faults().iter().map(|(_, fault)| fault.failed_at).max();
+    let last = rig.control.reach.faults.iter().map(|(_, fault)| fault.failed_at).max();
     assert_eq!((last, told(&rig)[0].1, told(&rig)[2].1), (Some(rig.now), 3, 2));
     assert!(pauses[0] < pauses[4] && pauses[4] <= PAUSE, "{pauses:?}");
 }
@@ -43,7 +43,7 @@ fn an_answer_clears_the_faults_and_says_that_the_cluster_is_reached() {
     assert!(rig.told.is_empty());
     rig.answer(&metadata(1, &[]));
     assert_eq!(rig.told(), ["reached"]);
-    assert!(rig.control.faults().is_empty());
+    assert!(rig.control.reach.faults.is_empty());
     assert_eq!(rig.control.cluster_id().map(|id| &**id), Some("cluster"));
     assert_eq!(rig.control.poll_timeout(), Some(rig.now + MAX_AGE));
 }
@@ -57,7 +57,7 @@ fn a_dial_that_comes_to_nothing_is_left_for_another_address_and_the_last_one_has
     let patience = rig.wait_for_due();
     assert!(patience <= Duration::from_secs(2), "{patience:?}");
     assert_eq!((rig.dials.concat(), rig.hang_ups), ("ab".to_owned(), 1));
-    let (address, fault) = rig.control.faults().iter().next().expect("the first address was left");
+    let (address, fault) = rig.control.reach.faults.iter().next().expect("the first address was left");
     let not_yet = ConnectionError::NotYet { after: patience };
     assert_eq!((&*address.host, &fault.error), ("a", &not_yet));
     rig.wait(Duration::from_secs(60));
@@ -172,7 +172,7 @@ fn a_known_broker_of_another_cluster_is_left_for_the_next_one() {
     rig.wait(PAUSE);
     rig.answer(&of_cluster("elsewhere", &[(3, 7)]));
     assert!(rig.told().is_empty());
-    let fault = rig.control.faults().iter().find_map(|(_, fault)| match &fault.error {
+    let fault = rig.control.reach.faults.iter().find_map(|(_, fault)| match &fault.error {
         ConnectionError::OtherCluster { expected, found } => Some((expected.to_string(), found.to_string())),
         _ => None,
     });
@@ -277,7 +277,7 @@ fn a_silent_broker_is_left_for_the_next_one_soon_and_the_longer_the_more_are_sil
         }
     }
     assert_eq!((waits, rig.dials.concat()), (vec![2, 4, 8, 10, 10], "ababab".to_owned()));
-    let fault = rig.control.faults().iter().next().expect("the first address failed").1;
+    let fault = rig.control.reach.faults.iter().next().expect("the first address failed").1;
     assert_eq!(fault.error, ConnectionError::TimedOut { api: "Metadata", after: TIMEOUT });
 }
 
@@ -327,7 +327,7 @@ fn a_broker_that_would_create_topics_when_asked_is_not_asked() {
     rig.turn();
     rig.connect_speaking(&[(ApiKey::METADATA, 3)]);
     assert_eq!((rig.hang_ups, rig.asked.len()), (1, 0));
-    let fault = rig.control.faults().iter().next().expect("the address failed").1;
+    let fault = rig.control.reach.faults.iter().next().expect("the address failed").1;
     assert_eq!(fault.error, ConnectionError::BrokerTooOld { api: "Metadata", ours: 4..=13, theirs: 0..=3 });
 }
 

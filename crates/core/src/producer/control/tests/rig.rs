@@ -27,6 +27,9 @@ pub(super) struct Rig {
     pub(super) moved: Vec<(LaneId, PartitionBack)>,
     /// Of the partitions that appeared.
     pub(super) troubles: Vec<Arc<Trouble>>,
+    /// As told last.
+    pub(super) standing: Option<Standing>,
+    pub(super) topics: BTreeMap<TopicIndex, TopicStanding>,
 }
 
 pub(super) fn lost(why: &str) -> ConnectionError {
@@ -62,6 +65,8 @@ impl Rig {
             told: Vec::new(),
             moved: Vec::new(),
             troubles: Vec::new(),
+            standing: None,
+            topics: BTreeMap::new(),
         }
     }
 

@@ -46,6 +46,7 @@ const CHECKS: &[Check] = &[
     Check { name: "format", run: format },
     Check { name: "clippy", run: clippy },
     Check { name: "library", run: library },
+    Check { name: "features", run: features },
     Check { name: "rustdoc", run: rustdoc },
     Check { name: "generated", run: generated },
     Check { name: "crates", run: crates },
@@ -74,6 +75,19 @@ fn clippy() -> End {
 /// The library as an adopter gets it: default features only, so that code used by optional parts alone is found.
 fn library() -> End {
     quiet(&mut workspace::cargo(&["clippy", "--package", "milena", "--", "--deny", "warnings"]))
+}
+
+/// The messages with each family alone and with none, as adopters choose them.
+fn features() -> End {
+    let mut families: Vec<&str> = codegen::features().collect();
+    families.push("");
+    for family in &families {
+        let call = ["clippy", "--package", "milena-wire", "--features", family, "--", "--deny", "warnings"];
+        if let End::Bad(said) = quiet(&mut workspace::cargo(&call)) {
+            return End::Bad(format!("milena-wire with {family:?} alone: {said}"));
+        }
+    }
+    End::Good(format!("milena-wire with each of {} families alone, and with none", families.len() - 1))
 }
 
 fn rustdoc() -> End {

@@ -77,6 +77,22 @@ pub(crate) struct RequestHead {
     pub(crate) throttle: Duration,
 }
 
+/// The APIs that are served, in the order of their numbers; the wire has messages for more.
+pub(crate) const SERVED: [ApiKey; 12] = [
+    ApiKey::PRODUCE,
+    ApiKey::FETCH,
+    ApiKey::LIST_OFFSETS,
+    ApiKey::METADATA,
+    ApiKey::FIND_COORDINATOR,
+    ApiKey::API_VERSIONS,
+    ApiKey::CREATE_TOPICS,
+    ApiKey::DELETE_TOPICS,
+    ApiKey::INIT_PRODUCER_ID,
+    ApiKey::OFFSET_FOR_LEADER_EPOCH,
+    ApiKey::DESCRIBE_CLUSTER,
+    ApiKey::DESCRIBE_PRODUCERS,
+];
+
 impl Cluster {
     /// Serves one request.
     pub(crate) fn answer(&mut self, now: Moment, node: NodeId, frame: Bytes) -> Result<Served, CloseReason> {
@@ -85,7 +101,7 @@ impl Cluster {
         let api = header.api_key;
         let throttle = self.throttle_of(now, node, api);
         let head = RequestHead { correlation_id: header.correlation_id, version: header.api_version, throttle };
-        let Some(served) = api.stable_versions() else {
+        let Some(served) = api.stable_versions().filter(|_| SERVED.contains(&api)) else {
             return Err(CloseReason::UnknownApi(api));
         };
         let answer = match (served.contains(&head.version), api) {

@@ -1,12 +1,13 @@
 //! Which API a request is for, and which versions of it this crate has messages for.
 //!
-//! The names and version ranges come from Kafka's definitions; see `messages/mod.rs`. Which of them a peer understands
-//! is not decided here: that is what its ApiVersions response says.
+//! The names and version ranges come from Kafka's definitions; see `messages/apis.rs`. They are the same whatever features
+//! are on, so that two crates in one build cannot change what a third one sees. Which of them a peer understands is not
+//! decided here: that is what its ApiVersions response says.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use crate::messages;
+use crate::messages::apis;
 
 /// The number of an API, as in the first two bytes of a request.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,18 +16,19 @@ pub struct ApiKey(pub i16);
 impl ApiKey {
     /// Kafka's name of the API; `Unknown` for a number that its definitions lack.
     pub fn name(self) -> &'static str {
-        match messages::NAMES.binary_search_by_key(&self.0, |entry| entry.0) {
-            Ok(found) => messages::NAMES[found].1,
+        match apis::NAMES.binary_search_by_key(&self.0, |entry| entry.0) {
+            Ok(found) => apis::NAMES[found].1,
             Err(_) => "Unknown",
         }
     }
 
-    /// The APIs that this crate has messages for, in the order of their numbers.
+    /// The APIs that clients send, in the order of their numbers: those that this crate has messages for, if the feature
+    /// of their family is on.
     pub fn with_messages() -> impl Iterator<Item = ApiKey> {
-        messages::APIS.iter().map(|api| api.key)
+        apis::APIS.iter().map(|api| api.key)
     }
 
-    /// Every version with messages here; `None` for other APIs.
+    /// Every version with messages here; `None` for the APIs that only brokers and controllers send each other.
     pub fn versions(self) -> Option<RangeInclusive<i16>> {
         self.api().map(Api::versions)
     }
@@ -50,7 +52,8 @@ impl ApiKey {
     }
 
     fn api(self) -> Option<&'static Api> {
-        messages::APIS.iter().find(|api| api.key == self)
+        let found = apis::APIS.binary_search_by_key(&self, |api| api.key).ok()?;
+        Some(&apis::APIS[found])
     }
 }
 
@@ -105,11 +108,18 @@ mod tests {
 
     #[test]
     fn an_api_without_messages_has_a_name_but_no_versions() {
-        let heartbeat = ApiKey(12);
-        assert_eq!(heartbeat.name(), "Heartbeat");
-        assert_eq!(heartbeat.versions(), None);
-        assert_eq!(heartbeat.flexible_from(), None);
+        let vote = ApiKey(52);
+        assert_eq!(vote.name(), "Vote");
+        assert_eq!(vote.versions(), None);
+        assert_eq!(vote.flexible_from(), None);
         assert_eq!(ApiKey(9999).to_string(), "Unknown(9999)");
+    }
+
+    #[test]
+    fn an_api_is_known_whether_or_not_its_messages_are_compiled() {
+        assert_eq!(ApiKey::JOIN_GROUP.versions(), Some(0..=9));
+        assert_eq!(ApiKey::with_messages().count(), 72);
+        assert!(ApiKey::with_messages().is_sorted());
     }
 
     #[test]

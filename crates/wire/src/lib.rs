@@ -4,6 +4,12 @@
 //! [`records`] the batches that Produce and Fetch carry. What comes from the network may be hostile: no decoder panics,
 //! and none takes more memory than [`MEMORY_PER_BYTE`] times its input plus a constant.
 //!
+//! Always there are the messages of a producer, of a consumer that is given its partitions, and of topics. The others
+//! come by family, each with its feature, so that nobody compiles what it does not use: `admin` (configuration,
+//! partitions, leaders, reassignments, quotas, log folders, the metadata quorum), `groups`, `transactions`, `share`
+//! (share groups), `streams` (groups of Kafka Streams), `sasl`, `security` (ACLs, delegation tokens, SCRAM credentials),
+//! `telemetry`; `all` has every one. What brokers and controllers say to each other only is not here.
+//!
 //! Leaves out sockets, time and every decision about what to send.
 
 mod api_key;

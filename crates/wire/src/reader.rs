@@ -106,6 +106,11 @@ impl Reader {
         Ok(i64::from_be_bytes(self.fixed()?))
     }
 
+    /// Reads a floating-point number of eight bytes.
+    pub fn float64(&mut self) -> Result<f64, DecodeError> {
+        Ok(f64::from_be_bytes(self.fixed()?))
+    }
+
     /// The next two bytes without reading them.
     pub(crate) fn peek_int16(&self) -> Option<i16> {
         self.bytes[self.at..].first_chunk().copied().map(i16::from_be_bytes)

@@ -83,6 +83,11 @@ impl Writer {
         self.raw(&value.to_be_bytes());
     }
 
+    /// Appends a floating-point number of eight bytes.
+    pub fn float64(&mut self, value: f64) {
+        self.raw(&value.to_be_bytes());
+    }
+
     /// Appends sixteen bytes.
     pub fn uuid(&mut self, value: Uuid) {
         self.raw(&value.0);

@@ -8,7 +8,6 @@
 mod random;
 
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages;
@@ -16,38 +15,27 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message as O
 use milena_wire::{Message, Reader, Request, Response, Writer, frame};
 use random::{Draw, Random, each_api};
 
-/// What must have been compared: the message and the versions. Everything that the definitions have, except:
-/// InitProducerIdRequest 6 and ListOffsets 11, which kafka-protocol 0.18 lacks.
-const COMPARED: [(&str, RangeInclusive<i16>); 24] = [
-    ("ProduceRequest", 3..=13),
-    ("ProduceResponse", 3..=13),
-    ("FetchRequest", 4..=18),
-    ("FetchResponse", 4..=18),
-    ("ListOffsetsRequest", 1..=10),
-    ("ListOffsetsResponse", 1..=10),
-    ("MetadataRequest", 0..=13),
-    ("MetadataResponse", 0..=13),
-    ("FindCoordinatorRequest", 0..=6),
-    ("FindCoordinatorResponse", 0..=6),
-    ("ApiVersionsRequest", 0..=4),
-    ("ApiVersionsResponse", 0..=4),
-    ("CreateTopicsRequest", 2..=7),
-    ("CreateTopicsResponse", 2..=7),
-    ("DeleteTopicsRequest", 1..=6),
-    ("DeleteTopicsResponse", 1..=6),
-    ("InitProducerIdRequest", 0..=5),
-    ("InitProducerIdResponse", 0..=6),
-    ("OffsetForLeaderEpochRequest", 2..=4),
-    ("OffsetForLeaderEpochResponse", 2..=4),
-    ("DescribeClusterRequest", 0..=2),
-    ("DescribeClusterResponse", 0..=2),
-    ("DescribeProducersRequest", 0..=0),
-    ("DescribeProducersResponse", 0..=0),
+/// The versions that have definitions here and that kafka-protocol 0.18 lacks; it has no message at all of Kafka Streams'
+/// groups. Kafka's own classes are the oracle for those; see `java_oracle.rs`.
+const NOT_COMPARED: [(&str, i16); 17] = [
+    ("AddRaftVoterRequest", 1),
+    ("AddRaftVoterResponse", 1),
+    ("DescribeLogDirsRequest", 5),
+    ("DescribeLogDirsResponse", 5),
+    ("DescribeShareGroupOffsetsRequest", 1),
+    ("DescribeShareGroupOffsetsResponse", 1),
+    ("InitProducerIdRequest", 6),
+    ("ListOffsetsRequest", 11),
+    ("ListOffsetsResponse", 11),
+    ("OffsetCommitRequest", 10),
+    ("OffsetFetchRequest", 10),
+    ("ShareAcknowledgeRequest", 2),
+    ("ShareAcknowledgeResponse", 2),
+    ("ShareFetchRequest", 2),
+    ("ShareFetchResponse", 2),
+    ("WriteTxnMarkersRequest", 2),
+    ("WriteTxnMarkersResponse", 2),
 ];
-
-/// The versions that have definitions here and are not compared.
-const NOT_COMPARED: [(&str, i16); 3] =
-    [("InitProducerIdRequest", 6), ("ListOffsetsRequest", 11), ("ListOffsetsResponse", 11)];
 
 const MESSAGES_PER_PAIR: u64 = 300;
 
@@ -56,7 +44,9 @@ fn another_implementation_reads_and_writes_the_same_bytes() {
     let mut compared = BTreeSet::new();
     let mut left_out = BTreeSet::new();
     macro_rules! compare {
-        ($(($module:ident, $request:ident, $response:ident),)*) => { $( {
+        (@ streams_group_heartbeat, $($lacking:tt)*) => {};
+        (@ streams_group_describe, $($lacking:tt)*) => {};
+        (@ $module:ident, $request:ident, $response:ident) => { {
             use milena_wire::messages::$module::{request::$request, response::$response};
             for version in <$request as Request>::VERSIONS {
                 let flexible = version >= <$request as Request>::FLEXIBLE_FROM;
@@ -70,15 +60,13 @@ fn another_implementation_reads_and_writes_the_same_bytes() {
                 let met = compare::<$response, kafka_protocol::messages::$response>(pair, flexible);
                 if met { compared.insert(pair) } else { left_out.insert(pair) };
             }
-        } )* };
+        } };
+        ($(($module:ident, $request:ident, $response:ident),)*) => { $(compare!(@ $module, $request, $response);)* };
     }
     each_api!(compare);
 
-    let expected: BTreeSet<_> =
-        COMPARED.into_iter().flat_map(|(name, versions)| versions.map(move |version| (name, version))).collect();
-    assert_eq!(compared, expected);
     assert_eq!(left_out, BTreeSet::from(NOT_COMPARED));
-    assert_eq!(compared.len(), 175);
+    assert_eq!(compared.len(), 521);
     println!("{} pairs of message and version, {MESSAGES_PER_PAIR} messages each", compared.len());
 }
 
@@ -111,7 +99,9 @@ where
 fn another_implementation_puts_the_same_headers_before_every_message() {
     let mut compared = 0;
     macro_rules! compare {
-        ($(($module:ident, $request:ident, $response:ident),)*) => { $( {
+        (@ streams_group_heartbeat, $($lacking:tt)*) => {};
+        (@ streams_group_describe, $($lacking:tt)*) => {};
+        (@ $module:ident, $request:ident, $response:ident) => { {
             type Ours = milena_wire::messages::$module::request::$request;
             type Theirs = kafka_protocol::messages::$request;
             type TheirAnswer = kafka_protocol::messages::$response;
@@ -136,10 +126,11 @@ fn another_implementation_puts_the_same_headers_before_every_message() {
                 assert_eq!(ours.as_ref().unwrap()[4 + header.len()..], body);
                 compared += starts_with(ours, &header);
             }
-        } )* };
+        } };
+        ($(($module:ident, $request:ident, $response:ident),)*) => { $(compare!(@ $module, $request, $response);)* };
     }
     each_api!(compare);
-    assert_eq!(compared, 178);
+    assert_eq!(compared, 538);
 }
 
 fn starts_with(frame: Result<Vec<u8>, milena_wire::EncodeError>, header: &[u8]) -> usize {
@@ -151,15 +142,18 @@ fn starts_with(frame: Result<Vec<u8>, milena_wire::EncodeError>, header: &[u8]) 
 fn another_implementation_has_the_same_defaults() {
     let mut messages = 0;
     macro_rules! compare {
-        ($(($module:ident, $request:ident, $response:ident),)*) => { $( {
+        (@ streams_group_heartbeat, $($lacking:tt)*) => {};
+        (@ streams_group_describe, $($lacking:tt)*) => {};
+        (@ $module:ident, $request:ident, $response:ident) => { {
             use milena_wire::messages::$module::{request::$request, response::$response};
             default_is_the_same::<$request, kafka_protocol::messages::$request>();
             default_is_the_same::<$response, kafka_protocol::messages::$response>();
             messages += 2;
-        } )* };
+        } };
+        ($(($module:ident, $request:ident, $response:ident),)*) => { $(compare!(@ $module, $request, $response);)* };
     }
     each_api!(compare);
-    assert_eq!(messages, 24);
+    assert_eq!(messages, 140);
 }
 
 fn default_is_the_same<Ours, Theirs>()

@@ -53,6 +53,17 @@ fn a_varint_of_more_than_32_bits_is_refused() {
 }
 
 #[test]
+fn floating_point_numbers_keep_every_bit() {
+    for bits in [0x3ff8_0000_0000_0000, 0x8000_0000_0000_0000, 0x7ff0_0000_0000_0000, 0x7ff8_0000_0000_0123u64] {
+        let bytes = bits.to_be_bytes();
+        assert_eq!(written(true, |w| w.float64(f64::from_bits(bits))), bytes);
+        assert_eq!(reader(&bytes, true).float64().unwrap().to_bits(), bits);
+    }
+    let truncated = reader(&[0; 7], true).float64().unwrap_err();
+    assert_eq!(truncated, DecodeError::Truncated { at: 0, needed: 8, left: 7 });
+}
+
+#[test]
 fn strings_and_bytes_have_an_old_and_a_compact_form() {
     let old = written(false, |w| {
         w.string("ab").unwrap();

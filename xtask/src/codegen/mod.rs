@@ -4,6 +4,7 @@
 //! in; `--check` compares it with what the definitions give and changes nothing.
 
 mod emit;
+mod families;
 mod schema;
 
 use std::collections::BTreeMap;
@@ -12,26 +13,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use schema::{Direction, Schema};
+use families::FAMILIES;
+use schema::{Direction, Schema, Summary};
 
 /// The release whose definitions are used.
 const KAFKA_VERSION: &str = "4.3.1";
-
-/// The APIs that a client of today's scope speaks, by the names of their definitions.
-const APIS: [&str; 12] = [
-    "Produce",
-    "Fetch",
-    "ListOffsets",
-    "Metadata",
-    "FindCoordinator",
-    "ApiVersions",
-    "CreateTopics",
-    "DeleteTopics",
-    "InitProducerId",
-    "OffsetForLeaderEpoch",
-    "DescribeCluster",
-    "DescribeProducers",
-];
 
 const MESSAGES: &str = "crates/wire/src/messages";
 const RANDOM: &str = "crates/wire/tests/random";
@@ -39,8 +25,15 @@ const RANDOM: &str = "crates/wire/tests/random";
 /// One API: its two messages.
 pub struct Api {
     pub name: String,
+    /// The feature that it is compiled with; `None` if always.
+    pub feature: Option<&'static str>,
     pub request: Schema,
     pub response: Schema,
+}
+
+/// The features of `milena-wire`, one per family of messages.
+pub fn features() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().filter_map(|family| family.feature)
 }
 
 /// Generates, or with `--check` compares.
@@ -48,14 +41,18 @@ pub fn run(args: &[String]) -> Result<(), String> {
     let options = Options::parse(args)?;
     let root = workspace_root();
     let definitions = Definitions::unpack(&root, options.jar.as_deref())?;
+    let names = definitions.names()?;
+    families::check(&names)?;
     let apis = definitions.apis()?;
+    let schemas: Vec<&Schema> = apis.iter().flat_map(|api| [&api.request, &api.response]).collect();
+    emit::sizes::check(&schemas)?;
     let mut files = BTreeMap::new();
     for api in &apis {
         let path = format!("{MESSAGES}/{}.rs", emit::snake_case(&api.name));
         files.insert(path, formatted(&root, &emit::api_file(api))?);
     }
-    let names = definitions.names()?;
-    files.insert(format!("{MESSAGES}/mod.rs"), formatted(&root, &emit::table_file(&apis, &names))?);
+    files.insert(format!("{MESSAGES}/mod.rs"), formatted(&root, &emit::modules_file(&apis))?);
+    files.insert(format!("{MESSAGES}/apis.rs"), formatted(&root, &emit::table_file(&apis, &names))?);
     files.insert(format!("{RANDOM}/messages.rs"), formatted(&root, &emit::random_file(&apis))?);
     let stale = stale_files(&root, &files)?;
     if options.check { check(&root, &files, &stale) } else { write(&root, &files, &stale) }
@@ -109,7 +106,8 @@ impl Definitions {
 
     fn apis(&self) -> Result<Vec<Api>, String> {
         let mut apis = Vec::new();
-        for name in APIS {
+        let placed = FAMILIES.iter().flat_map(|family| family.apis.iter().map(|name| (name, family.feature)));
+        for (name, feature) in placed {
             let request = self.schema(&format!("{name}Request"))?;
             let response = self.schema(&format!("{name}Response"))?;
             let same = request.api_key == response.api_key
@@ -120,7 +118,7 @@ impl Definitions {
             if !same {
                 return Err(format!("{name}: request and response do not fit each other"));
             }
-            apis.push(Api { name: name.to_owned(), request, response });
+            apis.push(Api { name: (*name).to_owned(), feature, request, response });
         }
         apis.sort_by_key(|api| api.request.api_key);
         Ok(apis)
@@ -132,19 +130,20 @@ impl Definitions {
         Schema::parse(&text).map_err(|error| format!("{name}.json: {error}"))
     }
 
-    /// Number and name of every API in the definitions, also of those that no messages are generated for.
-    fn names(&self) -> Result<Vec<(i16, String)>, String> {
+    /// Every request of the definitions, ascending, also those that no messages are generated for.
+    fn names(&self) -> Result<Vec<Summary>, String> {
         let mut names = Vec::new();
         let entries = fs::read_dir(&self.folder).map_err(|error| describe(&self.folder, &error))?;
         for entry in entries {
             let path = entry.map_err(|error| describe(&self.folder, &error))?.path();
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            let Some(name) = stem.strip_suffix("Request") else { continue };
+            if !stem.ends_with("Request") {
+                continue;
+            }
             let text = fs::read_to_string(&path).map_err(|error| describe(&path, &error))?;
-            let key = schema::api_key(&text).map_err(|error| format!("{stem}.json: {error}"))?;
-            names.push((key, name.to_owned()));
+            names.push(Summary::parse(&text).map_err(|error| format!("{stem}.json: {error}"))?);
         }
-        names.sort();
+        names.sort_by_key(|summary| summary.api_key);
         Ok(names)
     }
 }

@@ -89,6 +89,7 @@ pub enum Kind {
     Uint16,
     Int32,
     Int64,
+    Float64,
     Uuid,
     String,
     /// Byte strings; records are the same on the wire.
@@ -107,6 +108,7 @@ impl Kind {
             "uint16" => Kind::Uint16,
             "int32" => Kind::Int32,
             "int64" => Kind::Int64,
+            "float64" => Kind::Float64,
             "uuid" => Kind::Uuid,
             "string" => Kind::String,
             "bytes" => Kind::Bytes,
@@ -121,7 +123,7 @@ impl Kind {
 
     fn parse_element(text: &str) -> Result<Kind, String> {
         match Kind::parse(text)? {
-            Kind::Bytes | Kind::Records | Kind::Array(_) | Kind::Bool => {
+            Kind::Bytes | Kind::Records | Kind::Array(_) | Kind::Bool | Kind::Float64 => {
                 Err(format!("arrays of {text} are not known to the generator"))
             }
             element => Ok(element),
@@ -185,6 +187,14 @@ impl Schema {
         &self.structs[0]
     }
 
+    /// Whether a value is in it, at any depth, that is not always equal to itself.
+    pub fn holds_floats(&self, item: &Struct) -> bool {
+        item.fields.iter().any(|field| match field.kind.struct_name() {
+            Some(name) => self.holds_floats(self.find(name)),
+            None => field.kind == Kind::Float64,
+        })
+    }
+
     pub fn find(&self, name: &str) -> &Struct {
         self.structs
             .iter()
@@ -193,10 +203,33 @@ impl Schema {
     }
 }
 
-/// The number of the API that a definition file is for.
-pub fn api_key(text: &str) -> Result<i16, String> {
-    let value: Value = serde_json::from_str(&without_comments(text)).map_err(|error| error.to_string())?;
-    Object::new(&value)?.number("apiKey")
+/// What is to be known of a request definition that may have no messages here.
+#[derive(Debug)]
+pub struct Summary {
+    pub api_key: i16,
+    /// Without `Request`.
+    pub name: String,
+    /// Whether clients can send it to a broker.
+    pub brokers_listen: bool,
+    /// Whether no version is valid any more.
+    pub is_removed: bool,
+}
+
+impl Summary {
+    /// Understands the outermost part of a request's definition file.
+    pub fn parse(text: &str) -> Result<Summary, String> {
+        let value: Value = serde_json::from_str(&without_comments(text)).map_err(|error| error.to_string())?;
+        let object = Object::new(&value)?;
+        let name = object.text("name")?;
+        let name = name.strip_suffix("Request").ok_or_else(|| format!("{name} is no request"))?;
+        let listeners = object.array("listeners")?.unwrap_or_default();
+        Ok(Summary {
+            api_key: object.number("apiKey")?,
+            name: name.to_owned(),
+            brokers_listen: listeners.iter().any(|listener| listener == "broker"),
+            is_removed: object.versions("validVersions")?.is_none(),
+        })
+    }
 }
 
 /// The structs of one message while they are collected.
@@ -397,8 +430,8 @@ mod tests {
     fn a_construct_that_is_not_understood_is_an_error() {
         let unknown_key = DEFINITION.replace("\"ignorable\"", "\"compressed\"");
         assert!(Schema::parse(&unknown_key).unwrap_err().contains("compressed"));
-        let unknown_type = DEFINITION.replace("int64", "float64");
-        assert!(Schema::parse(&unknown_type).unwrap_err().contains("float64"));
+        let unknown_type = DEFINITION.replace("int64", "float32");
+        assert!(Schema::parse(&unknown_type).unwrap_err().contains("float32"));
         let undefined =
             DEFINITION.replace("[]Piece\"", "[]Slice\"").replace("\"fields\": [\n      {", "\"about\": [\n      {");
         assert!(Schema::parse(&undefined).unwrap_err().contains("Slice"));

@@ -7,13 +7,15 @@ use milena_wire::messages::api_versions::request::ApiVersionsRequest;
 use milena_wire::messages::api_versions::response::{ApiVersion, ApiVersionsResponse};
 use milena_wire::{ApiKey, ErrorCode};
 
+use super::SERVED;
+
 /// All APIs, or a complaint about how the client calls itself (KIP-511).
 pub(super) fn answer(request: &ApiVersionsRequest, version: i16) -> ApiVersionsResponse {
     let names = [&request.client_software_name, &request.client_software_version];
     if version >= NAMED_SINCE && !names.into_iter().all(|name| is_software_name(name)) {
         return ApiVersionsResponse { error_code: ErrorCode::INVALID_REQUEST.0, ..Default::default() };
     }
-    ApiVersionsResponse { api_keys: ApiKey::with_messages().filter_map(advertised).collect(), ..Default::default() }
+    ApiVersionsResponse { api_keys: SERVED.into_iter().filter_map(advertised).collect(), ..Default::default() }
 }
 
 /// For a version that is not served: in version 0, which everybody reads, with the versions that are.

@@ -2,11 +2,7 @@
 
 //! ApiVersions, versions 0 to 4.
 
-use crate::ApiKey;
-use crate::api_key::Api;
-
-pub(crate) const API: Api =
-    Api { key: ApiKey::API_VERSIONS, version_min: 0, version_max: 4, version_stable_max: 4, flexible_from: 3 };
+use super::apis::API_VERSIONS as API;
 
 /// What the client sends.
 pub mod request {

@@ -2,11 +2,7 @@
 
 //! CreateTopics, versions 2 to 7.
 
-use crate::ApiKey;
-use crate::api_key::Api;
-
-pub(crate) const API: Api =
-    Api { key: ApiKey::CREATE_TOPICS, version_min: 2, version_max: 7, version_stable_max: 7, flexible_from: 5 };
+use super::apis::CREATE_TOPICS as API;
 
 /// What the client sends.
 pub mod request {

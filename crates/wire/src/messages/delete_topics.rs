@@ -2,11 +2,7 @@
 
 //! DeleteTopics, versions 1 to 6.
 
-use crate::ApiKey;
-use crate::api_key::Api;
-
-pub(crate) const API: Api =
-    Api { key: ApiKey::DELETE_TOPICS, version_min: 1, version_max: 6, version_stable_max: 6, flexible_from: 4 };
+use super::apis::DELETE_TOPICS as API;
 
 /// What the client sends.
 pub mod request {

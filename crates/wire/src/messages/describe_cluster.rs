@@ -2,11 +2,7 @@
 
 //! DescribeCluster, versions 0 to 2.
 
-use crate::ApiKey;
-use crate::api_key::Api;
-
-pub(crate) const API: Api =
-    Api { key: ApiKey::DESCRIBE_CLUSTER, version_min: 0, version_max: 2, version_stable_max: 2, flexible_from: 0 };
+use super::apis::DESCRIBE_CLUSTER as API;
 
 /// What the client sends.
 pub mod request {

@@ -2,11 +2,7 @@
 
 //! Fetch, versions 4 to 18.
 
-use crate::ApiKey;
-use crate::api_key::Api;
-
-pub(crate) const API: Api =
-    Api { key: ApiKey::FETCH, version_min: 4, version_max: 18, version_stable_max: 18, flexible_from: 12 };
+use super::apis::FETCH as API;
 
 /// What the client sends.
 pub mod request {

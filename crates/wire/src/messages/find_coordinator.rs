@@ -2,11 +2,7 @@
 
 //! FindCoordinator, versions 0 to 6.
 
-use crate::ApiKey;
-use crate::api_key::Api;
-
-pub(crate) const API: Api =
-    Api { key: ApiKey::FIND_COORDINATOR, version_min: 0, version_max: 6, version_stable_max: 6, flexible_from: 3 };
+use super::apis::FIND_COORDINATOR as API;
 
 /// What the client sends.
 pub mod request {

@@ -2,11 +2,7 @@
 
 //! InitProducerId, versions 0 to 6.
 
-use crate::ApiKey;
-use crate::api_key::Api;
-
-pub(crate) const API: Api =
-    Api { key: ApiKey::INIT_PRODUCER_ID, version_min: 0, version_max: 6, version_stable_max: 5, flexible_from: 2 };
+use super::apis::INIT_PRODUCER_ID as API;
 
 /// What the client sends.
 pub mod request {

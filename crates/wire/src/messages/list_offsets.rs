@@ -2,11 +2,7 @@
 
 //! ListOffsets, versions 1 to 11.
 
-use crate::ApiKey;
-use crate::api_key::Api;
-
-pub(crate) const API: Api =
-    Api { key: ApiKey::LIST_OFFSETS, version_min: 1, version_max: 11, version_stable_max: 11, flexible_from: 6 };
+use super::apis::LIST_OFFSETS as API;
 
 /// What the client sends.
 pub mod request {

@@ -2,11 +2,7 @@
 
 //! Metadata, versions 0 to 13.
 
-use crate::ApiKey;
-use crate::api_key::Api;
-
-pub(crate) const API: Api =
-    Api { key: ApiKey::METADATA, version_min: 0, version_max: 13, version_stable_max: 13, flexible_from: 9 };
+use super::apis::METADATA as API;
 
 /// What the client sends.
 pub mod request {

@@ -2,320 +2,137 @@
 
 //! Kafka's messages: one module per API, in it `request` and `response`.
 
+pub(crate) mod apis;
+
+#[cfg(feature = "transactions")]
+pub mod add_offsets_to_txn;
+#[cfg(feature = "transactions")]
+pub mod add_partitions_to_txn;
+#[cfg(feature = "admin")]
+pub mod add_raft_voter;
+#[cfg(feature = "admin")]
+pub mod alter_client_quotas;
+#[cfg(feature = "admin")]
+pub mod alter_configs;
+#[cfg(feature = "admin")]
+pub mod alter_partition_reassignments;
+#[cfg(feature = "admin")]
+pub mod alter_replica_log_dirs;
+#[cfg(feature = "share")]
+pub mod alter_share_group_offsets;
+#[cfg(feature = "security")]
+pub mod alter_user_scram_credentials;
 pub mod api_versions;
+#[cfg(feature = "groups")]
+pub mod consumer_group_describe;
+#[cfg(feature = "groups")]
+pub mod consumer_group_heartbeat;
+#[cfg(feature = "security")]
+pub mod create_acls;
+#[cfg(feature = "security")]
+pub mod create_delegation_token;
+#[cfg(feature = "admin")]
+pub mod create_partitions;
 pub mod create_topics;
+#[cfg(feature = "security")]
+pub mod delete_acls;
+#[cfg(feature = "groups")]
+pub mod delete_groups;
+#[cfg(feature = "admin")]
+pub mod delete_records;
+#[cfg(feature = "share")]
+pub mod delete_share_group_offsets;
 pub mod delete_topics;
+#[cfg(feature = "security")]
+pub mod describe_acls;
+#[cfg(feature = "admin")]
+pub mod describe_client_quotas;
 pub mod describe_cluster;
+#[cfg(feature = "admin")]
+pub mod describe_configs;
+#[cfg(feature = "security")]
+pub mod describe_delegation_token;
+#[cfg(feature = "groups")]
+pub mod describe_groups;
+#[cfg(feature = "admin")]
+pub mod describe_log_dirs;
 pub mod describe_producers;
+#[cfg(feature = "admin")]
+pub mod describe_quorum;
+#[cfg(feature = "share")]
+pub mod describe_share_group_offsets;
+#[cfg(feature = "admin")]
+pub mod describe_topic_partitions;
+#[cfg(feature = "transactions")]
+pub mod describe_transactions;
+#[cfg(feature = "security")]
+pub mod describe_user_scram_credentials;
+#[cfg(feature = "admin")]
+pub mod elect_leaders;
+#[cfg(feature = "transactions")]
+pub mod end_txn;
+#[cfg(feature = "security")]
+pub mod expire_delegation_token;
 pub mod fetch;
 pub mod find_coordinator;
+#[cfg(feature = "telemetry")]
+pub mod get_telemetry_subscriptions;
+#[cfg(feature = "groups")]
+pub mod heartbeat;
+#[cfg(feature = "admin")]
+pub mod incremental_alter_configs;
 pub mod init_producer_id;
+#[cfg(feature = "groups")]
+pub mod join_group;
+#[cfg(feature = "groups")]
+pub mod leave_group;
+#[cfg(feature = "admin")]
+pub mod list_config_resources;
+#[cfg(feature = "groups")]
+pub mod list_groups;
 pub mod list_offsets;
+#[cfg(feature = "admin")]
+pub mod list_partition_reassignments;
+#[cfg(feature = "transactions")]
+pub mod list_transactions;
 pub mod metadata;
+#[cfg(feature = "groups")]
+pub mod offset_commit;
+#[cfg(feature = "groups")]
+pub mod offset_delete;
+#[cfg(feature = "groups")]
+pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
-
-use crate::ApiKey;
-use crate::api_key::Api;
-
-impl ApiKey {
-    /// Produce.
-    pub const PRODUCE: ApiKey = ApiKey(0);
-    /// Fetch.
-    pub const FETCH: ApiKey = ApiKey(1);
-    /// ListOffsets.
-    pub const LIST_OFFSETS: ApiKey = ApiKey(2);
-    /// Metadata.
-    pub const METADATA: ApiKey = ApiKey(3);
-    /// LeaderAndIsr.
-    pub const LEADER_AND_ISR: ApiKey = ApiKey(4);
-    /// StopReplica.
-    pub const STOP_REPLICA: ApiKey = ApiKey(5);
-    /// UpdateMetadata.
-    pub const UPDATE_METADATA: ApiKey = ApiKey(6);
-    /// ControlledShutdown.
-    pub const CONTROLLED_SHUTDOWN: ApiKey = ApiKey(7);
-    /// OffsetCommit.
-    pub const OFFSET_COMMIT: ApiKey = ApiKey(8);
-    /// OffsetFetch.
-    pub const OFFSET_FETCH: ApiKey = ApiKey(9);
-    /// FindCoordinator.
-    pub const FIND_COORDINATOR: ApiKey = ApiKey(10);
-    /// JoinGroup.
-    pub const JOIN_GROUP: ApiKey = ApiKey(11);
-    /// Heartbeat.
-    pub const HEARTBEAT: ApiKey = ApiKey(12);
-    /// LeaveGroup.
-    pub const LEAVE_GROUP: ApiKey = ApiKey(13);
-    /// SyncGroup.
-    pub const SYNC_GROUP: ApiKey = ApiKey(14);
-    /// DescribeGroups.
-    pub const DESCRIBE_GROUPS: ApiKey = ApiKey(15);
-    /// ListGroups.
-    pub const LIST_GROUPS: ApiKey = ApiKey(16);
-    /// SaslHandshake.
-    pub const SASL_HANDSHAKE: ApiKey = ApiKey(17);
-    /// ApiVersions.
-    pub const API_VERSIONS: ApiKey = ApiKey(18);
-    /// CreateTopics.
-    pub const CREATE_TOPICS: ApiKey = ApiKey(19);
-    /// DeleteTopics.
-    pub const DELETE_TOPICS: ApiKey = ApiKey(20);
-    /// DeleteRecords.
-    pub const DELETE_RECORDS: ApiKey = ApiKey(21);
-    /// InitProducerId.
-    pub const INIT_PRODUCER_ID: ApiKey = ApiKey(22);
-    /// OffsetForLeaderEpoch.
-    pub const OFFSET_FOR_LEADER_EPOCH: ApiKey = ApiKey(23);
-    /// AddPartitionsToTxn.
-    pub const ADD_PARTITIONS_TO_TXN: ApiKey = ApiKey(24);
-    /// AddOffsetsToTxn.
-    pub const ADD_OFFSETS_TO_TXN: ApiKey = ApiKey(25);
-    /// EndTxn.
-    pub const END_TXN: ApiKey = ApiKey(26);
-    /// WriteTxnMarkers.
-    pub const WRITE_TXN_MARKERS: ApiKey = ApiKey(27);
-    /// TxnOffsetCommit.
-    pub const TXN_OFFSET_COMMIT: ApiKey = ApiKey(28);
-    /// DescribeAcls.
-    pub const DESCRIBE_ACLS: ApiKey = ApiKey(29);
-    /// CreateAcls.
-    pub const CREATE_ACLS: ApiKey = ApiKey(30);
-    /// DeleteAcls.
-    pub const DELETE_ACLS: ApiKey = ApiKey(31);
-    /// DescribeConfigs.
-    pub const DESCRIBE_CONFIGS: ApiKey = ApiKey(32);
-    /// AlterConfigs.
-    pub const ALTER_CONFIGS: ApiKey = ApiKey(33);
-    /// AlterReplicaLogDirs.
-    pub const ALTER_REPLICA_LOG_DIRS: ApiKey = ApiKey(34);
-    /// DescribeLogDirs.
-    pub const DESCRIBE_LOG_DIRS: ApiKey = ApiKey(35);
-    /// SaslAuthenticate.
-    pub const SASL_AUTHENTICATE: ApiKey = ApiKey(36);
-    /// CreatePartitions.
-    pub const CREATE_PARTITIONS: ApiKey = ApiKey(37);
-    /// CreateDelegationToken.
-    pub const CREATE_DELEGATION_TOKEN: ApiKey = ApiKey(38);
-    /// RenewDelegationToken.
-    pub const RENEW_DELEGATION_TOKEN: ApiKey = ApiKey(39);
-    /// ExpireDelegationToken.
-    pub const EXPIRE_DELEGATION_TOKEN: ApiKey = ApiKey(40);
-    /// DescribeDelegationToken.
-    pub const DESCRIBE_DELEGATION_TOKEN: ApiKey = ApiKey(41);
-    /// DeleteGroups.
-    pub const DELETE_GROUPS: ApiKey = ApiKey(42);
-    /// ElectLeaders.
-    pub const ELECT_LEADERS: ApiKey = ApiKey(43);
-    /// IncrementalAlterConfigs.
-    pub const INCREMENTAL_ALTER_CONFIGS: ApiKey = ApiKey(44);
-    /// AlterPartitionReassignments.
-    pub const ALTER_PARTITION_REASSIGNMENTS: ApiKey = ApiKey(45);
-    /// ListPartitionReassignments.
-    pub const LIST_PARTITION_REASSIGNMENTS: ApiKey = ApiKey(46);
-    /// OffsetDelete.
-    pub const OFFSET_DELETE: ApiKey = ApiKey(47);
-    /// DescribeClientQuotas.
-    pub const DESCRIBE_CLIENT_QUOTAS: ApiKey = ApiKey(48);
-    /// AlterClientQuotas.
-    pub const ALTER_CLIENT_QUOTAS: ApiKey = ApiKey(49);
-    /// DescribeUserScramCredentials.
-    pub const DESCRIBE_USER_SCRAM_CREDENTIALS: ApiKey = ApiKey(50);
-    /// AlterUserScramCredentials.
-    pub const ALTER_USER_SCRAM_CREDENTIALS: ApiKey = ApiKey(51);
-    /// Vote.
-    pub const VOTE: ApiKey = ApiKey(52);
-    /// BeginQuorumEpoch.
-    pub const BEGIN_QUORUM_EPOCH: ApiKey = ApiKey(53);
-    /// EndQuorumEpoch.
-    pub const END_QUORUM_EPOCH: ApiKey = ApiKey(54);
-    /// DescribeQuorum.
-    pub const DESCRIBE_QUORUM: ApiKey = ApiKey(55);
-    /// AlterPartition.
-    pub const ALTER_PARTITION: ApiKey = ApiKey(56);
-    /// UpdateFeatures.
-    pub const UPDATE_FEATURES: ApiKey = ApiKey(57);
-    /// Envelope.
-    pub const ENVELOPE: ApiKey = ApiKey(58);
-    /// FetchSnapshot.
-    pub const FETCH_SNAPSHOT: ApiKey = ApiKey(59);
-    /// DescribeCluster.
-    pub const DESCRIBE_CLUSTER: ApiKey = ApiKey(60);
-    /// DescribeProducers.
-    pub const DESCRIBE_PRODUCERS: ApiKey = ApiKey(61);
-    /// BrokerRegistration.
-    pub const BROKER_REGISTRATION: ApiKey = ApiKey(62);
-    /// BrokerHeartbeat.
-    pub const BROKER_HEARTBEAT: ApiKey = ApiKey(63);
-    /// UnregisterBroker.
-    pub const UNREGISTER_BROKER: ApiKey = ApiKey(64);
-    /// DescribeTransactions.
-    pub const DESCRIBE_TRANSACTIONS: ApiKey = ApiKey(65);
-    /// ListTransactions.
-    pub const LIST_TRANSACTIONS: ApiKey = ApiKey(66);
-    /// AllocateProducerIds.
-    pub const ALLOCATE_PRODUCER_IDS: ApiKey = ApiKey(67);
-    /// ConsumerGroupHeartbeat.
-    pub const CONSUMER_GROUP_HEARTBEAT: ApiKey = ApiKey(68);
-    /// ConsumerGroupDescribe.
-    pub const CONSUMER_GROUP_DESCRIBE: ApiKey = ApiKey(69);
-    /// ControllerRegistration.
-    pub const CONTROLLER_REGISTRATION: ApiKey = ApiKey(70);
-    /// GetTelemetrySubscriptions.
-    pub const GET_TELEMETRY_SUBSCRIPTIONS: ApiKey = ApiKey(71);
-    /// PushTelemetry.
-    pub const PUSH_TELEMETRY: ApiKey = ApiKey(72);
-    /// AssignReplicasToDirs.
-    pub const ASSIGN_REPLICAS_TO_DIRS: ApiKey = ApiKey(73);
-    /// ListConfigResources.
-    pub const LIST_CONFIG_RESOURCES: ApiKey = ApiKey(74);
-    /// DescribeTopicPartitions.
-    pub const DESCRIBE_TOPIC_PARTITIONS: ApiKey = ApiKey(75);
-    /// ShareGroupHeartbeat.
-    pub const SHARE_GROUP_HEARTBEAT: ApiKey = ApiKey(76);
-    /// ShareGroupDescribe.
-    pub const SHARE_GROUP_DESCRIBE: ApiKey = ApiKey(77);
-    /// ShareFetch.
-    pub const SHARE_FETCH: ApiKey = ApiKey(78);
-    /// ShareAcknowledge.
-    pub const SHARE_ACKNOWLEDGE: ApiKey = ApiKey(79);
-    /// AddRaftVoter.
-    pub const ADD_RAFT_VOTER: ApiKey = ApiKey(80);
-    /// RemoveRaftVoter.
-    pub const REMOVE_RAFT_VOTER: ApiKey = ApiKey(81);
-    /// UpdateRaftVoter.
-    pub const UPDATE_RAFT_VOTER: ApiKey = ApiKey(82);
-    /// InitializeShareGroupState.
-    pub const INITIALIZE_SHARE_GROUP_STATE: ApiKey = ApiKey(83);
-    /// ReadShareGroupState.
-    pub const READ_SHARE_GROUP_STATE: ApiKey = ApiKey(84);
-    /// WriteShareGroupState.
-    pub const WRITE_SHARE_GROUP_STATE: ApiKey = ApiKey(85);
-    /// DeleteShareGroupState.
-    pub const DELETE_SHARE_GROUP_STATE: ApiKey = ApiKey(86);
-    /// ReadShareGroupStateSummary.
-    pub const READ_SHARE_GROUP_STATE_SUMMARY: ApiKey = ApiKey(87);
-    /// StreamsGroupHeartbeat.
-    pub const STREAMS_GROUP_HEARTBEAT: ApiKey = ApiKey(88);
-    /// StreamsGroupDescribe.
-    pub const STREAMS_GROUP_DESCRIBE: ApiKey = ApiKey(89);
-    /// DescribeShareGroupOffsets.
-    pub const DESCRIBE_SHARE_GROUP_OFFSETS: ApiKey = ApiKey(90);
-    /// AlterShareGroupOffsets.
-    pub const ALTER_SHARE_GROUP_OFFSETS: ApiKey = ApiKey(91);
-    /// DeleteShareGroupOffsets.
-    pub const DELETE_SHARE_GROUP_OFFSETS: ApiKey = ApiKey(92);
-}
-
-/// Every API of the definitions, ascending.
-pub(crate) const NAMES: &[(i16, &str)] = &[
-    (0, "Produce"),
-    (1, "Fetch"),
-    (2, "ListOffsets"),
-    (3, "Metadata"),
-    (4, "LeaderAndIsr"),
-    (5, "StopReplica"),
-    (6, "UpdateMetadata"),
-    (7, "ControlledShutdown"),
-    (8, "OffsetCommit"),
-    (9, "OffsetFetch"),
-    (10, "FindCoordinator"),
-    (11, "JoinGroup"),
-    (12, "Heartbeat"),
-    (13, "LeaveGroup"),
-    (14, "SyncGroup"),
-    (15, "DescribeGroups"),
-    (16, "ListGroups"),
-    (17, "SaslHandshake"),
-    (18, "ApiVersions"),
-    (19, "CreateTopics"),
-    (20, "DeleteTopics"),
-    (21, "DeleteRecords"),
-    (22, "InitProducerId"),
-    (23, "OffsetForLeaderEpoch"),
-    (24, "AddPartitionsToTxn"),
-    (25, "AddOffsetsToTxn"),
-    (26, "EndTxn"),
-    (27, "WriteTxnMarkers"),
-    (28, "TxnOffsetCommit"),
-    (29, "DescribeAcls"),
-    (30, "CreateAcls"),
-    (31, "DeleteAcls"),
-    (32, "DescribeConfigs"),
-    (33, "AlterConfigs"),
-    (34, "AlterReplicaLogDirs"),
-    (35, "DescribeLogDirs"),
-    (36, "SaslAuthenticate"),
-    (37, "CreatePartitions"),
-    (38, "CreateDelegationToken"),
-    (39, "RenewDelegationToken"),
-    (40, "ExpireDelegationToken"),
-    (41, "DescribeDelegationToken"),
-    (42, "DeleteGroups"),
-    (43, "ElectLeaders"),
-    (44, "IncrementalAlterConfigs"),
-    (45, "AlterPartitionReassignments"),
-    (46, "ListPartitionReassignments"),
-    (47, "OffsetDelete"),
-    (48, "DescribeClientQuotas"),
-    (49, "AlterClientQuotas"),
-    (50, "DescribeUserScramCredentials"),
-    (51, "AlterUserScramCredentials"),
-    (52, "Vote"),
-    (53, "BeginQuorumEpoch"),
-    (54, "EndQuorumEpoch"),
-    (55, "DescribeQuorum"),
-    (56, "AlterPartition"),
-    (57, "UpdateFeatures"),
-    (58, "Envelope"),
-    (59, "FetchSnapshot"),
-    (60, "DescribeCluster"),
-    (61, "DescribeProducers"),
-    (62, "BrokerRegistration"),
-    (63, "BrokerHeartbeat"),
-    (64, "UnregisterBroker"),
-    (65, "DescribeTransactions"),
-    (66, "ListTransactions"),
-    (67, "AllocateProducerIds"),
-    (68, "ConsumerGroupHeartbeat"),
-    (69, "ConsumerGroupDescribe"),
-    (70, "ControllerRegistration"),
-    (71, "GetTelemetrySubscriptions"),
-    (72, "PushTelemetry"),
-    (73, "AssignReplicasToDirs"),
-    (74, "ListConfigResources"),
-    (75, "DescribeTopicPartitions"),
-    (76, "ShareGroupHeartbeat"),
-    (77, "ShareGroupDescribe"),
-    (78, "ShareFetch"),
-    (79, "ShareAcknowledge"),
-    (80, "AddRaftVoter"),
-    (81, "RemoveRaftVoter"),
-    (82, "UpdateRaftVoter"),
-    (83, "InitializeShareGroupState"),
-    (84, "ReadShareGroupState"),
-    (85, "WriteShareGroupState"),
-    (86, "DeleteShareGroupState"),
-    (87, "ReadShareGroupStateSummary"),
-    (88, "StreamsGroupHeartbeat"),
-    (89, "StreamsGroupDescribe"),
-    (90, "DescribeShareGroupOffsets"),
-    (91, "AlterShareGroupOffsets"),
-    (92, "DeleteShareGroupOffsets"),
-];
-
-/// The APIs with messages, ascending.
-pub(crate) const APIS: &[Api] = &[
-    produce::API,
-    fetch::API,
-    list_offsets::API,
-    metadata::API,
-    find_coordinator::API,
-    api_versions::API,
-    create_topics::API,
-    delete_topics::API,
-    init_producer_id::API,
-    offset_for_leader_epoch::API,
-    describe_cluster::API,
-    describe_producers::API,
-];
+#[cfg(feature = "telemetry")]
+pub mod push_telemetry;
+#[cfg(feature = "admin")]
+pub mod remove_raft_voter;
+#[cfg(feature = "security")]
+pub mod renew_delegation_token;
+#[cfg(feature = "sasl")]
+pub mod sasl_authenticate;
+#[cfg(feature = "sasl")]
+pub mod sasl_handshake;
+#[cfg(feature = "share")]
+pub mod share_acknowledge;
+#[cfg(feature = "share")]
+pub mod share_fetch;
+#[cfg(feature = "share")]
+pub mod share_group_describe;
+#[cfg(feature = "share")]
+pub mod share_group_heartbeat;
+#[cfg(feature = "streams")]
+pub mod streams_group_describe;
+#[cfg(feature = "streams")]
+pub mod streams_group_heartbeat;
+#[cfg(feature = "groups")]
+pub mod sync_group;
+#[cfg(feature = "transactions")]
+pub mod txn_offset_commit;
+#[cfg(feature = "admin")]
+pub mod unregister_broker;
+#[cfg(feature = "admin")]
+pub mod update_features;
+#[cfg(feature = "transactions")]
+pub mod write_txn_markers;

@@ -2,16 +2,7 @@
 
 //! OffsetForLeaderEpoch, versions 2 to 4.
 
-use crate::ApiKey;
-use crate::api_key::Api;
-
-pub(crate) const API: Api = Api {
-    key: ApiKey::OFFSET_FOR_LEADER_EPOCH,
-    version_min: 2,
-    version_max: 4,
-    version_stable_max: 4,
-    flexible_from: 4,
-};
+use super::apis::OFFSET_FOR_LEADER_EPOCH as API;
 
 /// What the client sends.
 pub mod request {

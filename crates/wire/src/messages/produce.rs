@@ -2,11 +2,7 @@
 
 //! Produce, versions 3 to 13.
 
-use crate::ApiKey;
-use crate::api_key::Api;
-
-pub(crate) const API: Api =
-    Api { key: ApiKey::PRODUCE, version_min: 3, version_max: 13, version_stable_max: 13, flexible_from: 9 };
+use super::apis::PRODUCE as API;
 
 /// What the client sends.
 pub mod request {

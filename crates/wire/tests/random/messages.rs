@@ -2,7 +2,6 @@
 
 //! Random values of every message: each field that the version carries is drawn.
 
-use milena_wire::Uuid;
 use milena_wire::messages::*;
 
 use super::{Draw, Random};
@@ -16,14 +15,74 @@ macro_rules! each_api {
         (fetch, FetchRequest, FetchResponse),
         (list_offsets, ListOffsetsRequest, ListOffsetsResponse),
         (metadata, MetadataRequest, MetadataResponse),
+        (offset_commit, OffsetCommitRequest, OffsetCommitResponse),
+        (offset_fetch, OffsetFetchRequest, OffsetFetchResponse),
         (find_coordinator, FindCoordinatorRequest, FindCoordinatorResponse),
+        (join_group, JoinGroupRequest, JoinGroupResponse),
+        (heartbeat, HeartbeatRequest, HeartbeatResponse),
+        (leave_group, LeaveGroupRequest, LeaveGroupResponse),
+        (sync_group, SyncGroupRequest, SyncGroupResponse),
+        (describe_groups, DescribeGroupsRequest, DescribeGroupsResponse),
+        (list_groups, ListGroupsRequest, ListGroupsResponse),
+        (sasl_handshake, SaslHandshakeRequest, SaslHandshakeResponse),
         (api_versions, ApiVersionsRequest, ApiVersionsResponse),
         (create_topics, CreateTopicsRequest, CreateTopicsResponse),
         (delete_topics, DeleteTopicsRequest, DeleteTopicsResponse),
+        (delete_records, DeleteRecordsRequest, DeleteRecordsResponse),
         (init_producer_id, InitProducerIdRequest, InitProducerIdResponse),
         (offset_for_leader_epoch, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse),
+        (add_partitions_to_txn, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse),
+        (add_offsets_to_txn, AddOffsetsToTxnRequest, AddOffsetsToTxnResponse),
+        (end_txn, EndTxnRequest, EndTxnResponse),
+        (write_txn_markers, WriteTxnMarkersRequest, WriteTxnMarkersResponse),
+        (txn_offset_commit, TxnOffsetCommitRequest, TxnOffsetCommitResponse),
+        (describe_acls, DescribeAclsRequest, DescribeAclsResponse),
+        (create_acls, CreateAclsRequest, CreateAclsResponse),
+        (delete_acls, DeleteAclsRequest, DeleteAclsResponse),
+        (describe_configs, DescribeConfigsRequest, DescribeConfigsResponse),
+        (alter_configs, AlterConfigsRequest, AlterConfigsResponse),
+        (alter_replica_log_dirs, AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse),
+        (describe_log_dirs, DescribeLogDirsRequest, DescribeLogDirsResponse),
+        (sasl_authenticate, SaslAuthenticateRequest, SaslAuthenticateResponse),
+        (create_partitions, CreatePartitionsRequest, CreatePartitionsResponse),
+        (create_delegation_token, CreateDelegationTokenRequest, CreateDelegationTokenResponse),
+        (renew_delegation_token, RenewDelegationTokenRequest, RenewDelegationTokenResponse),
+        (expire_delegation_token, ExpireDelegationTokenRequest, ExpireDelegationTokenResponse),
+        (describe_delegation_token, DescribeDelegationTokenRequest, DescribeDelegationTokenResponse),
+        (delete_groups, DeleteGroupsRequest, DeleteGroupsResponse),
+        (elect_leaders, ElectLeadersRequest, ElectLeadersResponse),
+        (incremental_alter_configs, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse),
+        (alter_partition_reassignments, AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse),
+        (list_partition_reassignments, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse),
+        (offset_delete, OffsetDeleteRequest, OffsetDeleteResponse),
+        (describe_client_quotas, DescribeClientQuotasRequest, DescribeClientQuotasResponse),
+        (alter_client_quotas, AlterClientQuotasRequest, AlterClientQuotasResponse),
+        (describe_user_scram_credentials, DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse),
+        (alter_user_scram_credentials, AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse),
+        (describe_quorum, DescribeQuorumRequest, DescribeQuorumResponse),
+        (update_features, UpdateFeaturesRequest, UpdateFeaturesResponse),
         (describe_cluster, DescribeClusterRequest, DescribeClusterResponse),
         (describe_producers, DescribeProducersRequest, DescribeProducersResponse),
+        (unregister_broker, UnregisterBrokerRequest, UnregisterBrokerResponse),
+        (describe_transactions, DescribeTransactionsRequest, DescribeTransactionsResponse),
+        (list_transactions, ListTransactionsRequest, ListTransactionsResponse),
+        (consumer_group_heartbeat, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse),
+        (consumer_group_describe, ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse),
+        (get_telemetry_subscriptions, GetTelemetrySubscriptionsRequest, GetTelemetrySubscriptionsResponse),
+        (push_telemetry, PushTelemetryRequest, PushTelemetryResponse),
+        (list_config_resources, ListConfigResourcesRequest, ListConfigResourcesResponse),
+        (describe_topic_partitions, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse),
+        (share_group_heartbeat, ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse),
+        (share_group_describe, ShareGroupDescribeRequest, ShareGroupDescribeResponse),
+        (share_fetch, ShareFetchRequest, ShareFetchResponse),
+        (share_acknowledge, ShareAcknowledgeRequest, ShareAcknowledgeResponse),
+        (add_raft_voter, AddRaftVoterRequest, AddRaftVoterResponse),
+        (remove_raft_voter, RemoveRaftVoterRequest, RemoveRaftVoterResponse),
+        (streams_group_heartbeat, StreamsGroupHeartbeatRequest, StreamsGroupHeartbeatResponse),
+        (streams_group_describe, StreamsGroupDescribeRequest, StreamsGroupDescribeResponse),
+        (describe_share_group_offsets, DescribeShareGroupOffsetsRequest, DescribeShareGroupOffsetsResponse),
+        (alter_share_group_offsets, AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsResponse),
+        (delete_share_group_offsets, DeleteShareGroupOffsetsRequest, DeleteShareGroupOffsetsResponse),
         }
     };
 }
@@ -32,753 +91,6798 @@ pub(crate) use each_api;
 
 impl Draw for produce::request::ProduceRequest {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            transactional_id: r.nullable_string(),
-            acks: r.int16(),
-            timeout_ms: r.int32(),
-            topic_data: r.array(version),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.transactional_id = r.nullable_string();
         }
+        if r.sets() {
+            drawn.acks = r.int16();
+        }
+        if r.sets() {
+            drawn.timeout_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.topic_data = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for produce::request::TopicProduceData {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            name: if version <= 12 { r.string() } else { Box::default() },
-            topic_id: if version >= 13 { r.uuid() } else { Uuid::ZERO },
-            partition_data: r.array(version),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if version <= 12 && r.sets() {
+            drawn.name = r.string();
         }
+        if version >= 13 && r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.partition_data = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for produce::request::PartitionProduceData {
     fn draw(r: &mut Random, _version: i16) -> Self {
-        Self { index: r.int32(), records: r.nullable_bytes(), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.index = r.int32();
+        }
+        if r.sets() {
+            drawn.records = r.nullable_bytes();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for produce::response::ProduceResponse {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            responses: r.array(version),
-            throttle_time_ms: r.int32(),
-            node_endpoints: if version >= 10 { r.array(version) } else { Vec::new() },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.responses = r.array(version);
         }
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if version >= 10 && r.sets() {
+            drawn.node_endpoints = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for produce::response::TopicProduceResponse {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            name: if version <= 12 { r.string() } else { Box::default() },
-            topic_id: if version >= 13 { r.uuid() } else { Uuid::ZERO },
-            partition_responses: r.array(version),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if version <= 12 && r.sets() {
+            drawn.name = r.string();
         }
+        if version >= 13 && r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.partition_responses = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for produce::response::PartitionProduceResponse {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            index: r.int32(),
-            error_code: r.int16(),
-            base_offset: r.int64(),
-            log_append_time_ms: r.int64(),
-            log_start_offset: if version >= 5 { r.int64() } else { -1 },
-            record_errors: if version >= 8 { r.array(version) } else { Vec::new() },
-            error_message: if version >= 8 { r.nullable_string() } else { None },
-            current_leader: if version >= 10 {
-                produce::response::LeaderIdAndEpoch::draw(r, version)
-            } else {
-                produce::response::LeaderIdAndEpoch::default()
-            },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.index = r.int32();
         }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.base_offset = r.int64();
+        }
+        if r.sets() {
+            drawn.log_append_time_ms = r.int64();
+        }
+        if version >= 5 && r.sets() {
+            drawn.log_start_offset = r.int64();
+        }
+        if version >= 8 && r.sets() {
+            drawn.record_errors = r.array(version);
+        }
+        if version >= 8 && r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if version >= 10 && r.sets() {
+            drawn.current_leader = produce::response::LeaderIdAndEpoch::draw(r, version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for produce::response::BatchIndexAndErrorMessage {
     fn draw(r: &mut Random, _version: i16) -> Self {
-        Self { batch_index: r.int32(), batch_index_error_message: r.nullable_string(), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.batch_index = r.int32();
+        }
+        if r.sets() {
+            drawn.batch_index_error_message = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for produce::response::LeaderIdAndEpoch {
     fn draw(r: &mut Random, _version: i16) -> Self {
-        Self { leader_id: r.int32(), leader_epoch: r.int32(), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.leader_id = r.int32();
+        }
+        if r.sets() {
+            drawn.leader_epoch = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for produce::response::NodeEndpoint {
     fn draw(r: &mut Random, _version: i16) -> Self {
-        Self {
-            node_id: r.int32(),
-            host: r.string(),
-            port: r.int32(),
-            rack: r.nullable_string(),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.node_id = r.int32();
         }
+        if r.sets() {
+            drawn.host = r.string();
+        }
+        if r.sets() {
+            drawn.port = r.int32();
+        }
+        if r.sets() {
+            drawn.rack = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for fetch::request::FetchRequest {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            cluster_id: if version >= 12 { r.nullable_string() } else { None },
-            replica_id: if version <= 14 { r.int32() } else { -1 },
-            replica_state: if version >= 15 {
-                fetch::request::ReplicaState::draw(r, version)
-            } else {
-                fetch::request::ReplicaState::default()
-            },
-            max_wait_ms: r.int32(),
-            min_bytes: r.int32(),
-            max_bytes: r.int32(),
-            isolation_level: r.int8(),
-            session_id: if version >= 7 { r.int32() } else { 0 },
-            session_epoch: if version >= 7 { r.int32() } else { -1 },
-            topics: r.array(version),
-            forgotten_topics_data: if version >= 7 { r.array(version) } else { Vec::new() },
-            rack_id: if version >= 11 { r.string() } else { Box::default() },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if version >= 12 && r.sets() {
+            drawn.cluster_id = r.nullable_string();
         }
+        if version <= 14 && r.sets() {
+            drawn.replica_id = r.int32();
+        }
+        if version >= 15 && r.sets() {
+            drawn.replica_state = fetch::request::ReplicaState::draw(r, version);
+        }
+        if r.sets() {
+            drawn.max_wait_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.min_bytes = r.int32();
+        }
+        if r.sets() {
+            drawn.max_bytes = r.int32();
+        }
+        if r.sets() {
+            drawn.isolation_level = r.int8();
+        }
+        if version >= 7 && r.sets() {
+            drawn.session_id = r.int32();
+        }
+        if version >= 7 && r.sets() {
+            drawn.session_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        if version >= 7 && r.sets() {
+            drawn.forgotten_topics_data = r.array(version);
+        }
+        if version >= 11 && r.sets() {
+            drawn.rack_id = r.string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for fetch::request::ReplicaState {
     fn draw(r: &mut Random, _version: i16) -> Self {
-        Self { replica_id: r.int32(), replica_epoch: r.int64(), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.replica_id = r.int32();
+        }
+        if r.sets() {
+            drawn.replica_epoch = r.int64();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for fetch::request::FetchTopic {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            topic: if version <= 12 { r.string() } else { Box::default() },
-            topic_id: if version >= 13 { r.uuid() } else { Uuid::ZERO },
-            partitions: r.array(version),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if version <= 12 && r.sets() {
+            drawn.topic = r.string();
         }
+        if version >= 13 && r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for fetch::request::FetchPartition {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            partition: r.int32(),
-            current_leader_epoch: if version >= 9 { r.int32() } else { -1 },
-            fetch_offset: r.int64(),
-            last_fetched_epoch: if version >= 12 { r.int32() } else { -1 },
-            log_start_offset: if version >= 5 { r.int64() } else { -1 },
-            partition_max_bytes: r.int32(),
-            replica_directory_id: if version >= 17 { r.uuid() } else { Uuid::ZERO },
-            high_watermark: if version >= 18 { r.int64() } else { 9223372036854775807 },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition = r.int32();
         }
+        if version >= 9 && r.sets() {
+            drawn.current_leader_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.fetch_offset = r.int64();
+        }
+        if version >= 12 && r.sets() {
+            drawn.last_fetched_epoch = r.int32();
+        }
+        if version >= 5 && r.sets() {
+            drawn.log_start_offset = r.int64();
+        }
+        if r.sets() {
+            drawn.partition_max_bytes = r.int32();
+        }
+        if version >= 17 && r.sets() {
+            drawn.replica_directory_id = r.uuid();
+        }
+        if version >= 18 && r.sets() {
+            drawn.high_watermark = r.int64();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for fetch::request::ForgottenTopic {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            topic: if version <= 12 { r.string() } else { Box::default() },
-            topic_id: if version >= 13 { r.uuid() } else { Uuid::ZERO },
-            partitions: r.array(version),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if version <= 12 && r.sets() {
+            drawn.topic = r.string();
         }
+        if version >= 13 && r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for fetch::response::FetchResponse {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            throttle_time_ms: r.int32(),
-            error_code: if version >= 7 { r.int16() } else { 0 },
-            session_id: if version >= 7 { r.int32() } else { 0 },
-            responses: r.array(version),
-            node_endpoints: if version >= 16 { r.array(version) } else { Vec::new() },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
         }
+        if version >= 7 && r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if version >= 7 && r.sets() {
+            drawn.session_id = r.int32();
+        }
+        if r.sets() {
+            drawn.responses = r.array(version);
+        }
+        if version >= 16 && r.sets() {
+            drawn.node_endpoints = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for fetch::response::FetchableTopicResponse {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            topic: if version <= 12 { r.string() } else { Box::default() },
-            topic_id: if version >= 13 { r.uuid() } else { Uuid::ZERO },
-            partitions: r.array(version),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if version <= 12 && r.sets() {
+            drawn.topic = r.string();
         }
+        if version >= 13 && r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for fetch::response::PartitionData {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            partition_index: r.int32(),
-            error_code: r.int16(),
-            high_watermark: r.int64(),
-            last_stable_offset: r.int64(),
-            log_start_offset: if version >= 5 { r.int64() } else { -1 },
-            diverging_epoch: if version >= 12 {
-                fetch::response::EpochEndOffset::draw(r, version)
-            } else {
-                fetch::response::EpochEndOffset::default()
-            },
-            current_leader: if version >= 12 {
-                fetch::response::LeaderIdAndEpoch::draw(r, version)
-            } else {
-                fetch::response::LeaderIdAndEpoch::default()
-            },
-            snapshot_id: if version >= 12 {
-                fetch::response::SnapshotId::draw(r, version)
-            } else {
-                fetch::response::SnapshotId::default()
-            },
-            aborted_transactions: r.nullable_array(version),
-            preferred_read_replica: if version >= 11 { r.int32() } else { -1 },
-            records: r.nullable_bytes(),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
         }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.high_watermark = r.int64();
+        }
+        if r.sets() {
+            drawn.last_stable_offset = r.int64();
+        }
+        if version >= 5 && r.sets() {
+            drawn.log_start_offset = r.int64();
+        }
+        if version >= 12 && r.sets() {
+            drawn.diverging_epoch = fetch::response::EpochEndOffset::draw(r, version);
+        }
+        if version >= 12 && r.sets() {
+            drawn.current_leader = fetch::response::LeaderIdAndEpoch::draw(r, version);
+        }
+        if version >= 12 && r.sets() {
+            drawn.snapshot_id = fetch::response::SnapshotId::draw(r, version);
+        }
+        if r.sets() {
+            drawn.aborted_transactions = r.nullable_array(version);
+        }
+        if version >= 11 && r.sets() {
+            drawn.preferred_read_replica = r.int32();
+        }
+        if r.sets() {
+            drawn.records = r.nullable_bytes();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for fetch::response::EpochEndOffset {
     fn draw(r: &mut Random, _version: i16) -> Self {
-        Self { epoch: r.int32(), end_offset: r.int64(), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.end_offset = r.int64();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for fetch::response::LeaderIdAndEpoch {
     fn draw(r: &mut Random, _version: i16) -> Self {
-        Self { leader_id: r.int32(), leader_epoch: r.int32(), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.leader_id = r.int32();
+        }
+        if r.sets() {
+            drawn.leader_epoch = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for fetch::response::SnapshotId {
     fn draw(r: &mut Random, _version: i16) -> Self {
-        Self { end_offset: r.int64(), epoch: r.int32(), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.end_offset = r.int64();
+        }
+        if r.sets() {
+            drawn.epoch = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for fetch::response::AbortedTransaction {
     fn draw(r: &mut Random, _version: i16) -> Self {
-        Self { producer_id: r.int64(), first_offset: r.int64(), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.producer_id = r.int64();
+        }
+        if r.sets() {
+            drawn.first_offset = r.int64();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for fetch::response::NodeEndpoint {
     fn draw(r: &mut Random, _version: i16) -> Self {
-        Self {
-            node_id: r.int32(),
-            host: r.string(),
-            port: r.int32(),
-            rack: r.nullable_string(),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.node_id = r.int32();
         }
+        if r.sets() {
+            drawn.host = r.string();
+        }
+        if r.sets() {
+            drawn.port = r.int32();
+        }
+        if r.sets() {
+            drawn.rack = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for list_offsets::request::ListOffsetsRequest {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            replica_id: r.int32(),
-            isolation_level: if version >= 2 { r.int8() } else { 0 },
-            topics: r.array(version),
-            timeout_ms: if version >= 10 { r.int32() } else { 0 },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.replica_id = r.int32();
         }
+        if version >= 2 && r.sets() {
+            drawn.isolation_level = r.int8();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        if version >= 10 && r.sets() {
+            drawn.timeout_ms = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for list_offsets::request::ListOffsetsTopic {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self { name: r.string(), partitions: r.array(version), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for list_offsets::request::ListOffsetsPartition {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            partition_index: r.int32(),
-            current_leader_epoch: if version >= 4 { r.int32() } else { -1 },
-            timestamp: r.int64(),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
         }
+        if version >= 4 && r.sets() {
+            drawn.current_leader_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.timestamp = r.int64();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for list_offsets::response::ListOffsetsResponse {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            throttle_time_ms: if version >= 2 { r.int32() } else { 0 },
-            topics: r.array(version),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if version >= 2 && r.sets() {
+            drawn.throttle_time_ms = r.int32();
         }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for list_offsets::response::ListOffsetsTopicResponse {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self { name: r.string(), partitions: r.array(version), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for list_offsets::response::ListOffsetsPartitionResponse {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            partition_index: r.int32(),
-            error_code: r.int16(),
-            timestamp: r.int64(),
-            offset: r.int64(),
-            leader_epoch: if version >= 4 { r.int32() } else { -1 },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
         }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.timestamp = r.int64();
+        }
+        if r.sets() {
+            drawn.offset = r.int64();
+        }
+        if version >= 4 && r.sets() {
+            drawn.leader_epoch = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for metadata::request::MetadataRequest {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            topics: if version >= 1 { r.nullable_array(version) } else { Some(r.array(version)) },
-            allow_auto_topic_creation: if version >= 4 { r.bool() } else { true },
-            include_cluster_authorized_operations: if (8..=10).contains(&version) { r.bool() } else { false },
-            include_topic_authorized_operations: if version >= 8 { r.bool() } else { false },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topics = if version >= 1 { r.nullable_array(version) } else { Some(r.array(version)) };
         }
+        if version >= 4 && r.sets() {
+            drawn.allow_auto_topic_creation = r.bool();
+        }
+        if (8..=10).contains(&version) && r.sets() {
+            drawn.include_cluster_authorized_operations = r.bool();
+        }
+        if version >= 8 && r.sets() {
+            drawn.include_topic_authorized_operations = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for metadata::request::MetadataRequestTopic {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            topic_id: if version >= 10 { r.uuid() } else { Uuid::ZERO },
-            name: if version >= 10 { r.nullable_string() } else { Some(r.string()) },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if version >= 10 && r.sets() {
+            drawn.topic_id = r.uuid();
         }
+        if r.sets() {
+            drawn.name = if version >= 10 { r.nullable_string() } else { Some(r.string()) };
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for metadata::response::MetadataResponse {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            throttle_time_ms: if version >= 3 { r.int32() } else { 0 },
-            brokers: r.array(version),
-            cluster_id: if version >= 2 { r.nullable_string() } else { None },
-            controller_id: if version >= 1 { r.int32() } else { -1 },
-            topics: r.array(version),
-            cluster_authorized_operations: if (8..=10).contains(&version) { r.int32() } else { -2147483648 },
-            error_code: if version >= 13 { r.int16() } else { 0 },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if version >= 3 && r.sets() {
+            drawn.throttle_time_ms = r.int32();
         }
+        if r.sets() {
+            drawn.brokers = r.array(version);
+        }
+        if version >= 2 && r.sets() {
+            drawn.cluster_id = r.nullable_string();
+        }
+        if version >= 1 && r.sets() {
+            drawn.controller_id = r.int32();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        if (8..=10).contains(&version) && r.sets() {
+            drawn.cluster_authorized_operations = r.int32();
+        }
+        if version >= 13 && r.sets() {
+            drawn.error_code = r.int16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for metadata::response::MetadataResponseBroker {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            node_id: r.int32(),
-            host: r.string(),
-            port: r.int32(),
-            rack: if version >= 1 { r.nullable_string() } else { None },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.node_id = r.int32();
         }
+        if r.sets() {
+            drawn.host = r.string();
+        }
+        if r.sets() {
+            drawn.port = r.int32();
+        }
+        if version >= 1 && r.sets() {
+            drawn.rack = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for metadata::response::MetadataResponseTopic {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            error_code: r.int16(),
-            name: if version >= 12 { r.nullable_string() } else { Some(r.string()) },
-            topic_id: if version >= 10 { r.uuid() } else { Uuid::ZERO },
-            is_internal: if version >= 1 { r.bool() } else { false },
-            partitions: r.array(version),
-            topic_authorized_operations: if version >= 8 { r.int32() } else { -2147483648 },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
         }
+        if r.sets() {
+            drawn.name = if version >= 12 { r.nullable_string() } else { Some(r.string()) };
+        }
+        if version >= 10 && r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if version >= 1 && r.sets() {
+            drawn.is_internal = r.bool();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        if version >= 8 && r.sets() {
+            drawn.topic_authorized_operations = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for metadata::response::MetadataResponsePartition {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            error_code: r.int16(),
-            partition_index: r.int32(),
-            leader_id: r.int32(),
-            leader_epoch: if version >= 7 { r.int32() } else { -1 },
-            replica_nodes: r.array(version),
-            isr_nodes: r.array(version),
-            offline_replicas: if version >= 5 { r.array(version) } else { Vec::new() },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
         }
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.leader_id = r.int32();
+        }
+        if version >= 7 && r.sets() {
+            drawn.leader_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.replica_nodes = r.array(version);
+        }
+        if r.sets() {
+            drawn.isr_nodes = r.array(version);
+        }
+        if version >= 5 && r.sets() {
+            drawn.offline_replicas = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for offset_commit::request::OffsetCommitRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        if r.sets() {
+            drawn.generation_id_or_member_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.member_id = r.string();
+        }
+        if version >= 7 && r.sets() {
+            drawn.group_instance_id = r.nullable_string();
+        }
+        if version <= 4 && r.sets() {
+            drawn.retention_time_ms = r.int64();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for offset_commit::request::OffsetCommitRequestTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if version <= 9 && r.sets() {
+            drawn.name = r.string();
+        }
+        if version >= 10 && r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for offset_commit::request::OffsetCommitRequestPartition {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.committed_offset = r.int64();
+        }
+        if version >= 6 && r.sets() {
+            drawn.committed_leader_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.committed_metadata = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for offset_commit::response::OffsetCommitResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if version >= 3 && r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for offset_commit::response::OffsetCommitResponseTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if version <= 9 && r.sets() {
+            drawn.name = r.string();
+        }
+        if version >= 10 && r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for offset_commit::response::OffsetCommitResponsePartition {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for offset_fetch::request::OffsetFetchRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if version <= 7 && r.sets() {
+            drawn.group_id = r.string();
+        }
+        if version <= 7 && r.sets() {
+            drawn.topics = if version >= 2 { r.nullable_array(version) } else { Some(r.array(version)) };
+        }
+        if version >= 8 && r.sets() {
+            drawn.groups = r.array(version);
+        }
+        if version >= 7 && r.sets() {
+            drawn.require_stable = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for offset_fetch::request::OffsetFetchRequestTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partition_indexes = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for offset_fetch::request::OffsetFetchRequestGroup {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        if version >= 9 && r.sets() {
+            drawn.member_id = r.nullable_string();
+        }
+        if version >= 9 && r.sets() {
+            drawn.member_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.topics = r.nullable_array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for offset_fetch::request::OffsetFetchRequestTopics {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if version <= 9 && r.sets() {
+            drawn.name = r.string();
+        }
+        if version >= 10 && r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.partition_indexes = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for offset_fetch::response::OffsetFetchResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if version >= 3 && r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if version <= 7 && r.sets() {
+            drawn.topics = r.array(version);
+        }
+        if (2..=7).contains(&version) && r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if version >= 8 && r.sets() {
+            drawn.groups = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for offset_fetch::response::OffsetFetchResponseTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for offset_fetch::response::OffsetFetchResponsePartition {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.committed_offset = r.int64();
+        }
+        if version >= 5 && r.sets() {
+            drawn.committed_leader_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.metadata = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for offset_fetch::response::OffsetFetchResponseGroup {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for offset_fetch::response::OffsetFetchResponseTopics {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if version <= 9 && r.sets() {
+            drawn.name = r.string();
+        }
+        if version >= 10 && r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for offset_fetch::response::OffsetFetchResponsePartitions {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.committed_offset = r.int64();
+        }
+        if r.sets() {
+            drawn.committed_leader_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.metadata = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for find_coordinator::request::FindCoordinatorRequest {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            key: if version <= 3 { r.string() } else { Box::default() },
-            key_type: if version >= 1 { r.int8() } else { 0 },
-            coordinator_keys: if version >= 4 { r.array(version) } else { Vec::new() },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if version <= 3 && r.sets() {
+            drawn.key = r.string();
         }
+        if version >= 1 && r.sets() {
+            drawn.key_type = r.int8();
+        }
+        if version >= 4 && r.sets() {
+            drawn.coordinator_keys = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for find_coordinator::response::FindCoordinatorResponse {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            throttle_time_ms: if version >= 1 { r.int32() } else { 0 },
-            error_code: if version <= 3 { r.int16() } else { 0 },
-            error_message: if (1..=3).contains(&version) { r.nullable_string() } else { Some(Box::default()) },
-            node_id: if version <= 3 { r.int32() } else { 0 },
-            host: if version <= 3 { r.string() } else { Box::default() },
-            port: if version <= 3 { r.int32() } else { 0 },
-            coordinators: if version >= 4 { r.array(version) } else { Vec::new() },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if version >= 1 && r.sets() {
+            drawn.throttle_time_ms = r.int32();
         }
+        if version <= 3 && r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if (1..=3).contains(&version) && r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if version <= 3 && r.sets() {
+            drawn.node_id = r.int32();
+        }
+        if version <= 3 && r.sets() {
+            drawn.host = r.string();
+        }
+        if version <= 3 && r.sets() {
+            drawn.port = r.int32();
+        }
+        if version >= 4 && r.sets() {
+            drawn.coordinators = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for find_coordinator::response::Coordinator {
     fn draw(r: &mut Random, _version: i16) -> Self {
-        Self {
-            key: r.string(),
-            node_id: r.int32(),
-            host: r.string(),
-            port: r.int32(),
-            error_code: r.int16(),
-            error_message: r.nullable_string(),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.key = r.string();
         }
+        if r.sets() {
+            drawn.node_id = r.int32();
+        }
+        if r.sets() {
+            drawn.host = r.string();
+        }
+        if r.sets() {
+            drawn.port = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for join_group::request::JoinGroupRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        if r.sets() {
+            drawn.session_timeout_ms = r.int32();
+        }
+        if version >= 1 && r.sets() {
+            drawn.rebalance_timeout_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.member_id = r.string();
+        }
+        if version >= 5 && r.sets() {
+            drawn.group_instance_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.protocol_type = r.string();
+        }
+        if r.sets() {
+            drawn.protocols = r.array(version);
+        }
+        if version >= 8 && r.sets() {
+            drawn.reason = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for join_group::request::JoinGroupRequestProtocol {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.metadata = r.bytes();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for join_group::response::JoinGroupResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if version >= 2 && r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.generation_id = r.int32();
+        }
+        if version >= 7 && r.sets() {
+            drawn.protocol_type = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.protocol_name = if version >= 7 { r.nullable_string() } else { Some(r.string()) };
+        }
+        if r.sets() {
+            drawn.leader = r.string();
+        }
+        if version >= 9 && r.sets() {
+            drawn.skip_assignment = r.bool();
+        }
+        if r.sets() {
+            drawn.member_id = r.string();
+        }
+        if r.sets() {
+            drawn.members = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for join_group::response::JoinGroupResponseMember {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.member_id = r.string();
+        }
+        if version >= 5 && r.sets() {
+            drawn.group_instance_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.metadata = r.bytes();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for heartbeat::request::HeartbeatRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        if r.sets() {
+            drawn.generation_id = r.int32();
+        }
+        if r.sets() {
+            drawn.member_id = r.string();
+        }
+        if version >= 3 && r.sets() {
+            drawn.group_instance_id = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for heartbeat::response::HeartbeatResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if version >= 1 && r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for leave_group::request::LeaveGroupRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        if version <= 2 && r.sets() {
+            drawn.member_id = r.string();
+        }
+        if version >= 3 && r.sets() {
+            drawn.members = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for leave_group::request::MemberIdentity {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.member_id = r.string();
+        }
+        if r.sets() {
+            drawn.group_instance_id = r.nullable_string();
+        }
+        if version >= 5 && r.sets() {
+            drawn.reason = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for leave_group::response::LeaveGroupResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if version >= 1 && r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if version >= 3 && r.sets() {
+            drawn.members = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for leave_group::response::MemberResponse {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.member_id = r.string();
+        }
+        if r.sets() {
+            drawn.group_instance_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for sync_group::request::SyncGroupRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        if r.sets() {
+            drawn.generation_id = r.int32();
+        }
+        if r.sets() {
+            drawn.member_id = r.string();
+        }
+        if version >= 3 && r.sets() {
+            drawn.group_instance_id = r.nullable_string();
+        }
+        if version >= 5 && r.sets() {
+            drawn.protocol_type = r.nullable_string();
+        }
+        if version >= 5 && r.sets() {
+            drawn.protocol_name = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.assignments = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for sync_group::request::SyncGroupRequestAssignment {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.member_id = r.string();
+        }
+        if r.sets() {
+            drawn.assignment = r.bytes();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for sync_group::response::SyncGroupResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if version >= 1 && r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if version >= 5 && r.sets() {
+            drawn.protocol_type = r.nullable_string();
+        }
+        if version >= 5 && r.sets() {
+            drawn.protocol_name = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.assignment = r.bytes();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_groups::request::DescribeGroupsRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.groups = r.array(version);
+        }
+        if version >= 3 && r.sets() {
+            drawn.include_authorized_operations = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_groups::response::DescribeGroupsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if version >= 1 && r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.groups = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_groups::response::DescribedGroup {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if version >= 6 && r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        if r.sets() {
+            drawn.group_state = r.string();
+        }
+        if r.sets() {
+            drawn.protocol_type = r.string();
+        }
+        if r.sets() {
+            drawn.protocol_data = r.string();
+        }
+        if r.sets() {
+            drawn.members = r.array(version);
+        }
+        if version >= 3 && r.sets() {
+            drawn.authorized_operations = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_groups::response::DescribedGroupMember {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.member_id = r.string();
+        }
+        if version >= 4 && r.sets() {
+            drawn.group_instance_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.client_id = r.string();
+        }
+        if r.sets() {
+            drawn.client_host = r.string();
+        }
+        if r.sets() {
+            drawn.member_metadata = r.bytes();
+        }
+        if r.sets() {
+            drawn.member_assignment = r.bytes();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for list_groups::request::ListGroupsRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if version >= 4 && r.sets() {
+            drawn.states_filter = r.array(version);
+        }
+        if version >= 5 && r.sets() {
+            drawn.types_filter = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for list_groups::response::ListGroupsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if version >= 1 && r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.groups = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for list_groups::response::ListedGroup {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        if r.sets() {
+            drawn.protocol_type = r.string();
+        }
+        if version >= 4 && r.sets() {
+            drawn.group_state = r.string();
+        }
+        if version >= 5 && r.sets() {
+            drawn.group_type = r.string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for sasl_handshake::request::SaslHandshakeRequest {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.mechanism = r.string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for sasl_handshake::response::SaslHandshakeResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.mechanisms = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for api_versions::request::ApiVersionsRequest {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            client_software_name: if version >= 3 { r.string() } else { Box::default() },
-            client_software_version: if version >= 3 { r.string() } else { Box::default() },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if version >= 3 && r.sets() {
+            drawn.client_software_name = r.string();
         }
+        if version >= 3 && r.sets() {
+            drawn.client_software_version = r.string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for api_versions::response::ApiVersionsResponse {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            error_code: r.int16(),
-            api_keys: r.array(version),
-            throttle_time_ms: if version >= 1 { r.int32() } else { 0 },
-            supported_features: if version >= 3 { r.array(version) } else { Vec::new() },
-            finalized_features_epoch: if version >= 3 { r.int64() } else { -1 },
-            finalized_features: if version >= 3 { r.array(version) } else { Vec::new() },
-            zk_migration_ready: if version >= 3 { r.bool() } else { false },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
         }
+        if r.sets() {
+            drawn.api_keys = r.array(version);
+        }
+        if version >= 1 && r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if version >= 3 && r.sets() {
+            drawn.supported_features = r.array(version);
+        }
+        if version >= 3 && r.sets() {
+            drawn.finalized_features_epoch = r.int64();
+        }
+        if version >= 3 && r.sets() {
+            drawn.finalized_features = r.array(version);
+        }
+        if version >= 3 && r.sets() {
+            drawn.zk_migration_ready = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for api_versions::response::ApiVersion {
     fn draw(r: &mut Random, _version: i16) -> Self {
-        Self { api_key: r.int16(), min_version: r.int16(), max_version: r.int16(), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.api_key = r.int16();
+        }
+        if r.sets() {
+            drawn.min_version = r.int16();
+        }
+        if r.sets() {
+            drawn.max_version = r.int16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for api_versions::response::SupportedFeatureKey {
     fn draw(r: &mut Random, _version: i16) -> Self {
-        Self { name: r.string(), min_version: r.int16(), max_version: r.int16(), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.min_version = r.int16();
+        }
+        if r.sets() {
+            drawn.max_version = r.int16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for api_versions::response::FinalizedFeatureKey {
     fn draw(r: &mut Random, _version: i16) -> Self {
-        Self {
-            name: r.string(),
-            max_version_level: r.int16(),
-            min_version_level: r.int16(),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
         }
+        if r.sets() {
+            drawn.max_version_level = r.int16();
+        }
+        if r.sets() {
+            drawn.min_version_level = r.int16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for create_topics::request::CreateTopicsRequest {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            topics: r.array(version),
-            timeout_ms: r.int32(),
-            validate_only: r.bool(),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topics = r.array(version);
         }
+        if r.sets() {
+            drawn.timeout_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.validate_only = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for create_topics::request::CreatableTopic {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            name: r.string(),
-            num_partitions: r.int32(),
-            replication_factor: r.int16(),
-            assignments: r.array(version),
-            configs: r.array(version),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
         }
+        if r.sets() {
+            drawn.num_partitions = r.int32();
+        }
+        if r.sets() {
+            drawn.replication_factor = r.int16();
+        }
+        if r.sets() {
+            drawn.assignments = r.array(version);
+        }
+        if r.sets() {
+            drawn.configs = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for create_topics::request::CreatableReplicaAssignment {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self { partition_index: r.int32(), broker_ids: r.array(version), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.broker_ids = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for create_topics::request::CreatableTopicConfig {
     fn draw(r: &mut Random, _version: i16) -> Self {
-        Self { name: r.string(), value: r.nullable_string(), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.value = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for create_topics::response::CreateTopicsResponse {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self { throttle_time_ms: r.int32(), topics: r.array(version), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for create_topics::response::CreatableTopicResult {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            name: r.string(),
-            topic_id: if version >= 7 { r.uuid() } else { Uuid::ZERO },
-            error_code: r.int16(),
-            error_message: r.nullable_string(),
-            topic_config_error_code: if version >= 5 { r.int16() } else { 0 },
-            num_partitions: if version >= 5 { r.int32() } else { -1 },
-            replication_factor: if version >= 5 { r.int16() } else { -1 },
-            configs: if version >= 5 { r.nullable_array(version) } else { Some(Vec::new()) },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
         }
+        if version >= 7 && r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if version >= 5 && r.sets() {
+            drawn.topic_config_error_code = r.int16();
+        }
+        if version >= 5 && r.sets() {
+            drawn.num_partitions = r.int32();
+        }
+        if version >= 5 && r.sets() {
+            drawn.replication_factor = r.int16();
+        }
+        if version >= 5 && r.sets() {
+            drawn.configs = r.nullable_array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for create_topics::response::CreatableTopicConfigs {
     fn draw(r: &mut Random, _version: i16) -> Self {
-        Self {
-            name: r.string(),
-            value: r.nullable_string(),
-            read_only: r.bool(),
-            config_source: r.int8(),
-            is_sensitive: r.bool(),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
         }
+        if r.sets() {
+            drawn.value = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.read_only = r.bool();
+        }
+        if r.sets() {
+            drawn.config_source = r.int8();
+        }
+        if r.sets() {
+            drawn.is_sensitive = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for delete_topics::request::DeleteTopicsRequest {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            topics: if version >= 6 { r.array(version) } else { Vec::new() },
-            topic_names: if version <= 5 { r.array(version) } else { Vec::new() },
-            timeout_ms: r.int32(),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if version >= 6 && r.sets() {
+            drawn.topics = r.array(version);
         }
+        if version <= 5 && r.sets() {
+            drawn.topic_names = r.array(version);
+        }
+        if r.sets() {
+            drawn.timeout_ms = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for delete_topics::request::DeleteTopicState {
     fn draw(r: &mut Random, _version: i16) -> Self {
-        Self { name: r.nullable_string(), topic_id: r.uuid(), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for delete_topics::response::DeleteTopicsResponse {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self { throttle_time_ms: r.int32(), responses: r.array(version), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.responses = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for delete_topics::response::DeletableTopicResult {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            name: if version >= 6 { r.nullable_string() } else { Some(r.string()) },
-            topic_id: if version >= 6 { r.uuid() } else { Uuid::ZERO },
-            error_code: r.int16(),
-            error_message: if version >= 5 { r.nullable_string() } else { None },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = if version >= 6 { r.nullable_string() } else { Some(r.string()) };
         }
+        if version >= 6 && r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if version >= 5 && r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for delete_records::request::DeleteRecordsRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        if r.sets() {
+            drawn.timeout_ms = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for delete_records::request::DeleteRecordsTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for delete_records::request::DeleteRecordsPartition {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.offset = r.int64();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for delete_records::response::DeleteRecordsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for delete_records::response::DeleteRecordsTopicResult {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for delete_records::response::DeleteRecordsPartitionResult {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.low_watermark = r.int64();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for init_producer_id::request::InitProducerIdRequest {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            transactional_id: r.nullable_string(),
-            transaction_timeout_ms: r.int32(),
-            producer_id: if version >= 3 { r.int64() } else { -1 },
-            producer_epoch: if version >= 3 { r.int16() } else { -1 },
-            enable2_pc: if version >= 6 { r.bool() } else { false },
-            keep_prepared_txn: if version >= 6 { r.bool() } else { false },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.transactional_id = r.nullable_string();
         }
+        if r.sets() {
+            drawn.transaction_timeout_ms = r.int32();
+        }
+        if version >= 3 && r.sets() {
+            drawn.producer_id = r.int64();
+        }
+        if version >= 3 && r.sets() {
+            drawn.producer_epoch = r.int16();
+        }
+        if version >= 6 && r.sets() {
+            drawn.enable2_pc = r.bool();
+        }
+        if version >= 6 && r.sets() {
+            drawn.keep_prepared_txn = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for init_producer_id::response::InitProducerIdResponse {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            throttle_time_ms: r.int32(),
-            error_code: r.int16(),
-            producer_id: r.int64(),
-            producer_epoch: r.int16(),
-            ongoing_txn_producer_id: if version >= 6 { r.int64() } else { -1 },
-            ongoing_txn_producer_epoch: if version >= 6 { r.int16() } else { -1 },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
         }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.producer_id = r.int64();
+        }
+        if r.sets() {
+            drawn.producer_epoch = r.int16();
+        }
+        if version >= 6 && r.sets() {
+            drawn.ongoing_txn_producer_id = r.int64();
+        }
+        if version >= 6 && r.sets() {
+            drawn.ongoing_txn_producer_epoch = r.int16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for offset_for_leader_epoch::request::OffsetForLeaderEpochRequest {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            replica_id: if version >= 3 { r.int32() } else { -2 },
-            topics: r.array(version),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if version >= 3 && r.sets() {
+            drawn.replica_id = r.int32();
         }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for offset_for_leader_epoch::request::OffsetForLeaderTopic {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self { topic: r.string(), partitions: r.array(version), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for offset_for_leader_epoch::request::OffsetForLeaderPartition {
     fn draw(r: &mut Random, _version: i16) -> Self {
-        Self {
-            partition: r.int32(),
-            current_leader_epoch: r.int32(),
-            leader_epoch: r.int32(),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition = r.int32();
         }
+        if r.sets() {
+            drawn.current_leader_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.leader_epoch = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for offset_for_leader_epoch::response::OffsetForLeaderEpochResponse {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self { throttle_time_ms: r.int32(), topics: r.array(version), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for offset_for_leader_epoch::response::OffsetForLeaderTopicResult {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self { topic: r.string(), partitions: r.array(version), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for offset_for_leader_epoch::response::EpochEndOffset {
     fn draw(r: &mut Random, _version: i16) -> Self {
-        Self {
-            error_code: r.int16(),
-            partition: r.int32(),
-            leader_epoch: r.int32(),
-            end_offset: r.int64(),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
         }
+        if r.sets() {
+            drawn.partition = r.int32();
+        }
+        if r.sets() {
+            drawn.leader_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.end_offset = r.int64();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for add_partitions_to_txn::request::AddPartitionsToTxnRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if version >= 4 && r.sets() {
+            drawn.transactions = r.array(version);
+        }
+        if version <= 3 && r.sets() {
+            drawn.v3_and_below_transactional_id = r.string();
+        }
+        if version <= 3 && r.sets() {
+            drawn.v3_and_below_producer_id = r.int64();
+        }
+        if version <= 3 && r.sets() {
+            drawn.v3_and_below_producer_epoch = r.int16();
+        }
+        if version <= 3 && r.sets() {
+            drawn.v3_and_below_topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for add_partitions_to_txn::request::AddPartitionsToTxnTransaction {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.transactional_id = r.string();
+        }
+        if r.sets() {
+            drawn.producer_id = r.int64();
+        }
+        if r.sets() {
+            drawn.producer_epoch = r.int16();
+        }
+        if r.sets() {
+            drawn.verify_only = r.bool();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for add_partitions_to_txn::request::AddPartitionsToTxnTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for add_partitions_to_txn::response::AddPartitionsToTxnResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if version >= 4 && r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if version >= 4 && r.sets() {
+            drawn.results_by_transaction = r.array(version);
+        }
+        if version <= 3 && r.sets() {
+            drawn.results_by_topic_v3_and_below = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for add_partitions_to_txn::response::AddPartitionsToTxnResult {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.transactional_id = r.string();
+        }
+        if r.sets() {
+            drawn.topic_results = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for add_partitions_to_txn::response::AddPartitionsToTxnTopicResult {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.results_by_partition = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for add_partitions_to_txn::response::AddPartitionsToTxnPartitionResult {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.partition_error_code = r.int16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for add_offsets_to_txn::request::AddOffsetsToTxnRequest {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.transactional_id = r.string();
+        }
+        if r.sets() {
+            drawn.producer_id = r.int64();
+        }
+        if r.sets() {
+            drawn.producer_epoch = r.int16();
+        }
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for add_offsets_to_txn::response::AddOffsetsToTxnResponse {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for end_txn::request::EndTxnRequest {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.transactional_id = r.string();
+        }
+        if r.sets() {
+            drawn.producer_id = r.int64();
+        }
+        if r.sets() {
+            drawn.producer_epoch = r.int16();
+        }
+        if r.sets() {
+            drawn.committed = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for end_txn::response::EndTxnResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if version >= 5 && r.sets() {
+            drawn.producer_id = r.int64();
+        }
+        if version >= 5 && r.sets() {
+            drawn.producer_epoch = r.int16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for write_txn_markers::request::WriteTxnMarkersRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.markers = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for write_txn_markers::request::WritableTxnMarker {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.producer_id = r.int64();
+        }
+        if r.sets() {
+            drawn.producer_epoch = r.int16();
+        }
+        if r.sets() {
+            drawn.transaction_result = r.bool();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        if r.sets() {
+            drawn.coordinator_epoch = r.int32();
+        }
+        if version >= 2 && r.sets() {
+            drawn.transaction_version = r.int8();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for write_txn_markers::request::WritableTxnMarkerTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partition_indexes = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for write_txn_markers::response::WriteTxnMarkersResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.markers = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for write_txn_markers::response::WritableTxnMarkerResult {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.producer_id = r.int64();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for write_txn_markers::response::WritableTxnMarkerTopicResult {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for write_txn_markers::response::WritableTxnMarkerPartitionResult {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for txn_offset_commit::request::TxnOffsetCommitRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.transactional_id = r.string();
+        }
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        if r.sets() {
+            drawn.producer_id = r.int64();
+        }
+        if r.sets() {
+            drawn.producer_epoch = r.int16();
+        }
+        if version >= 3 && r.sets() {
+            drawn.generation_id = r.int32();
+        }
+        if version >= 3 && r.sets() {
+            drawn.member_id = r.string();
+        }
+        if version >= 3 && r.sets() {
+            drawn.group_instance_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for txn_offset_commit::request::TxnOffsetCommitRequestTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for txn_offset_commit::request::TxnOffsetCommitRequestPartition {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.committed_offset = r.int64();
+        }
+        if version >= 2 && r.sets() {
+            drawn.committed_leader_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.committed_metadata = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for txn_offset_commit::response::TxnOffsetCommitResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for txn_offset_commit::response::TxnOffsetCommitResponseTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for txn_offset_commit::response::TxnOffsetCommitResponsePartition {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_acls::request::DescribeAclsRequest {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.resource_type_filter = r.int8();
+        }
+        if r.sets() {
+            drawn.resource_name_filter = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.pattern_type_filter = r.int8();
+        }
+        if r.sets() {
+            drawn.principal_filter = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.host_filter = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.operation = r.int8();
+        }
+        if r.sets() {
+            drawn.permission_type = r.int8();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_acls::response::DescribeAclsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.resources = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_acls::response::DescribeAclsResource {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.resource_type = r.int8();
+        }
+        if r.sets() {
+            drawn.resource_name = r.string();
+        }
+        if r.sets() {
+            drawn.pattern_type = r.int8();
+        }
+        if r.sets() {
+            drawn.acls = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_acls::response::AclDescription {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.principal = r.string();
+        }
+        if r.sets() {
+            drawn.host = r.string();
+        }
+        if r.sets() {
+            drawn.operation = r.int8();
+        }
+        if r.sets() {
+            drawn.permission_type = r.int8();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for create_acls::request::CreateAclsRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.creations = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for create_acls::request::AclCreation {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.resource_type = r.int8();
+        }
+        if r.sets() {
+            drawn.resource_name = r.string();
+        }
+        if r.sets() {
+            drawn.resource_pattern_type = r.int8();
+        }
+        if r.sets() {
+            drawn.principal = r.string();
+        }
+        if r.sets() {
+            drawn.host = r.string();
+        }
+        if r.sets() {
+            drawn.operation = r.int8();
+        }
+        if r.sets() {
+            drawn.permission_type = r.int8();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for create_acls::response::CreateAclsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.results = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for create_acls::response::AclCreationResult {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for delete_acls::request::DeleteAclsRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.filters = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for delete_acls::request::DeleteAclsFilter {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.resource_type_filter = r.int8();
+        }
+        if r.sets() {
+            drawn.resource_name_filter = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.pattern_type_filter = r.int8();
+        }
+        if r.sets() {
+            drawn.principal_filter = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.host_filter = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.operation = r.int8();
+        }
+        if r.sets() {
+            drawn.permission_type = r.int8();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for delete_acls::response::DeleteAclsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.filter_results = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for delete_acls::response::DeleteAclsFilterResult {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.matching_acls = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for delete_acls::response::DeleteAclsMatchingAcl {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.resource_type = r.int8();
+        }
+        if r.sets() {
+            drawn.resource_name = r.string();
+        }
+        if r.sets() {
+            drawn.pattern_type = r.int8();
+        }
+        if r.sets() {
+            drawn.principal = r.string();
+        }
+        if r.sets() {
+            drawn.host = r.string();
+        }
+        if r.sets() {
+            drawn.operation = r.int8();
+        }
+        if r.sets() {
+            drawn.permission_type = r.int8();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_configs::request::DescribeConfigsRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.resources = r.array(version);
+        }
+        if r.sets() {
+            drawn.include_synonyms = r.bool();
+        }
+        if version >= 3 && r.sets() {
+            drawn.include_documentation = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_configs::request::DescribeConfigsResource {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.resource_type = r.int8();
+        }
+        if r.sets() {
+            drawn.resource_name = r.string();
+        }
+        if r.sets() {
+            drawn.configuration_keys = r.nullable_array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_configs::response::DescribeConfigsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.results = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_configs::response::DescribeConfigsResult {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.resource_type = r.int8();
+        }
+        if r.sets() {
+            drawn.resource_name = r.string();
+        }
+        if r.sets() {
+            drawn.configs = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_configs::response::DescribeConfigsResourceResult {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.value = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.read_only = r.bool();
+        }
+        if r.sets() {
+            drawn.config_source = r.int8();
+        }
+        if r.sets() {
+            drawn.is_sensitive = r.bool();
+        }
+        if r.sets() {
+            drawn.synonyms = r.array(version);
+        }
+        if version >= 3 && r.sets() {
+            drawn.config_type = r.int8();
+        }
+        if version >= 3 && r.sets() {
+            drawn.documentation = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_configs::response::DescribeConfigsSynonym {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.value = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.source = r.int8();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_configs::request::AlterConfigsRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.resources = r.array(version);
+        }
+        if r.sets() {
+            drawn.validate_only = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_configs::request::AlterConfigsResource {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.resource_type = r.int8();
+        }
+        if r.sets() {
+            drawn.resource_name = r.string();
+        }
+        if r.sets() {
+            drawn.configs = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_configs::request::AlterableConfig {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.value = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_configs::response::AlterConfigsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.responses = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_configs::response::AlterConfigsResourceResponse {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.resource_type = r.int8();
+        }
+        if r.sets() {
+            drawn.resource_name = r.string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_replica_log_dirs::request::AlterReplicaLogDirsRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.dirs = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_replica_log_dirs::request::AlterReplicaLogDir {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.path = r.string();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_replica_log_dirs::request::AlterReplicaLogDirTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_replica_log_dirs::response::AlterReplicaLogDirsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.results = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_replica_log_dirs::response::AlterReplicaLogDirTopicResult {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_replica_log_dirs::response::AlterReplicaLogDirPartitionResult {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_log_dirs::request::DescribeLogDirsRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topics = r.nullable_array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_log_dirs::request::DescribableLogDirTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_log_dirs::response::DescribeLogDirsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if version >= 3 && r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.results = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_log_dirs::response::DescribeLogDirsResult {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.log_dir = r.string();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        if version >= 4 && r.sets() {
+            drawn.total_bytes = r.int64();
+        }
+        if version >= 4 && r.sets() {
+            drawn.usable_bytes = r.int64();
+        }
+        if version >= 5 && r.sets() {
+            drawn.is_cordoned = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_log_dirs::response::DescribeLogDirsTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_log_dirs::response::DescribeLogDirsPartition {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.partition_size = r.int64();
+        }
+        if r.sets() {
+            drawn.offset_lag = r.int64();
+        }
+        if r.sets() {
+            drawn.is_future_key = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for sasl_authenticate::request::SaslAuthenticateRequest {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.auth_bytes = r.bytes();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for sasl_authenticate::response::SaslAuthenticateResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.auth_bytes = r.bytes();
+        }
+        if version >= 1 && r.sets() {
+            drawn.session_lifetime_ms = r.int64();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for create_partitions::request::CreatePartitionsRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        if r.sets() {
+            drawn.timeout_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.validate_only = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for create_partitions::request::CreatePartitionsTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.count = r.int32();
+        }
+        if r.sets() {
+            drawn.assignments = r.nullable_array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for create_partitions::request::CreatePartitionsAssignment {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.broker_ids = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for create_partitions::response::CreatePartitionsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.results = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for create_partitions::response::CreatePartitionsTopicResult {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for create_delegation_token::request::CreateDelegationTokenRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if version >= 3 && r.sets() {
+            drawn.owner_principal_type = r.nullable_string();
+        }
+        if version >= 3 && r.sets() {
+            drawn.owner_principal_name = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.renewers = r.array(version);
+        }
+        if r.sets() {
+            drawn.max_lifetime_ms = r.int64();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for create_delegation_token::request::CreatableRenewers {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.principal_type = r.string();
+        }
+        if r.sets() {
+            drawn.principal_name = r.string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for create_delegation_token::response::CreateDelegationTokenResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.principal_type = r.string();
+        }
+        if r.sets() {
+            drawn.principal_name = r.string();
+        }
+        if version >= 3 && r.sets() {
+            drawn.token_requester_principal_type = r.string();
+        }
+        if version >= 3 && r.sets() {
+            drawn.token_requester_principal_name = r.string();
+        }
+        if r.sets() {
+            drawn.issue_timestamp_ms = r.int64();
+        }
+        if r.sets() {
+            drawn.expiry_timestamp_ms = r.int64();
+        }
+        if r.sets() {
+            drawn.max_timestamp_ms = r.int64();
+        }
+        if r.sets() {
+            drawn.token_id = r.string();
+        }
+        if r.sets() {
+            drawn.hmac = r.bytes();
+        }
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for renew_delegation_token::request::RenewDelegationTokenRequest {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.hmac = r.bytes();
+        }
+        if r.sets() {
+            drawn.renew_period_ms = r.int64();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for renew_delegation_token::response::RenewDelegationTokenResponse {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.expiry_timestamp_ms = r.int64();
+        }
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for expire_delegation_token::request::ExpireDelegationTokenRequest {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.hmac = r.bytes();
+        }
+        if r.sets() {
+            drawn.expiry_time_period_ms = r.int64();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for expire_delegation_token::response::ExpireDelegationTokenResponse {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.expiry_timestamp_ms = r.int64();
+        }
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_delegation_token::request::DescribeDelegationTokenRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.owners = r.nullable_array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_delegation_token::request::DescribeDelegationTokenOwner {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.principal_type = r.string();
+        }
+        if r.sets() {
+            drawn.principal_name = r.string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_delegation_token::response::DescribeDelegationTokenResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.tokens = r.array(version);
+        }
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_delegation_token::response::DescribedDelegationToken {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.principal_type = r.string();
+        }
+        if r.sets() {
+            drawn.principal_name = r.string();
+        }
+        if version >= 3 && r.sets() {
+            drawn.token_requester_principal_type = r.string();
+        }
+        if version >= 3 && r.sets() {
+            drawn.token_requester_principal_name = r.string();
+        }
+        if r.sets() {
+            drawn.issue_timestamp = r.int64();
+        }
+        if r.sets() {
+            drawn.expiry_timestamp = r.int64();
+        }
+        if r.sets() {
+            drawn.max_timestamp = r.int64();
+        }
+        if r.sets() {
+            drawn.token_id = r.string();
+        }
+        if r.sets() {
+            drawn.hmac = r.bytes();
+        }
+        if r.sets() {
+            drawn.renewers = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_delegation_token::response::DescribedDelegationTokenRenewer {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.principal_type = r.string();
+        }
+        if r.sets() {
+            drawn.principal_name = r.string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for delete_groups::request::DeleteGroupsRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.groups_names = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for delete_groups::response::DeleteGroupsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.results = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for delete_groups::response::DeletableGroupResult {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for elect_leaders::request::ElectLeadersRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if version >= 1 && r.sets() {
+            drawn.election_type = r.int8();
+        }
+        if r.sets() {
+            drawn.topic_partitions = r.nullable_array(version);
+        }
+        if r.sets() {
+            drawn.timeout_ms = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for elect_leaders::request::TopicPartitions {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for elect_leaders::response::ElectLeadersResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if version >= 1 && r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.replica_election_results = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for elect_leaders::response::ReplicaElectionResult {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic = r.string();
+        }
+        if r.sets() {
+            drawn.partition_result = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for elect_leaders::response::PartitionResult {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_id = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for incremental_alter_configs::request::IncrementalAlterConfigsRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.resources = r.array(version);
+        }
+        if r.sets() {
+            drawn.validate_only = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for incremental_alter_configs::request::AlterConfigsResource {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.resource_type = r.int8();
+        }
+        if r.sets() {
+            drawn.resource_name = r.string();
+        }
+        if r.sets() {
+            drawn.configs = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for incremental_alter_configs::request::AlterableConfig {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.config_operation = r.int8();
+        }
+        if r.sets() {
+            drawn.value = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for incremental_alter_configs::response::IncrementalAlterConfigsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.responses = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for incremental_alter_configs::response::AlterConfigsResourceResponse {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.resource_type = r.int8();
+        }
+        if r.sets() {
+            drawn.resource_name = r.string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_partition_reassignments::request::AlterPartitionReassignmentsRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.timeout_ms = r.int32();
+        }
+        if version >= 1 && r.sets() {
+            drawn.allow_replication_factor_change = r.bool();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_partition_reassignments::request::ReassignableTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_partition_reassignments::request::ReassignablePartition {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.replicas = r.nullable_array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_partition_reassignments::response::AlterPartitionReassignmentsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if version >= 1 && r.sets() {
+            drawn.allow_replication_factor_change = r.bool();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.responses = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_partition_reassignments::response::ReassignableTopicResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_partition_reassignments::response::ReassignablePartitionResponse {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for list_partition_reassignments::request::ListPartitionReassignmentsRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.timeout_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.topics = r.nullable_array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for list_partition_reassignments::request::ListPartitionReassignmentsTopics {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partition_indexes = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for list_partition_reassignments::response::ListPartitionReassignmentsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for list_partition_reassignments::response::OngoingTopicReassignment {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for list_partition_reassignments::response::OngoingPartitionReassignment {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.replicas = r.array(version);
+        }
+        if r.sets() {
+            drawn.adding_replicas = r.array(version);
+        }
+        if r.sets() {
+            drawn.removing_replicas = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for offset_delete::request::OffsetDeleteRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for offset_delete::request::OffsetDeleteRequestTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for offset_delete::request::OffsetDeleteRequestPartition {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for offset_delete::response::OffsetDeleteResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for offset_delete::response::OffsetDeleteResponseTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for offset_delete::response::OffsetDeleteResponsePartition {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_client_quotas::request::DescribeClientQuotasRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.components = r.array(version);
+        }
+        if r.sets() {
+            drawn.strict = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_client_quotas::request::ComponentData {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.entity_type = r.string();
+        }
+        if r.sets() {
+            drawn.match_type = r.int8();
+        }
+        if r.sets() {
+            drawn.match_ = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_client_quotas::response::DescribeClientQuotasResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.entries = r.nullable_array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_client_quotas::response::EntryData {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.entity = r.array(version);
+        }
+        if r.sets() {
+            drawn.values = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_client_quotas::response::EntityData {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.entity_type = r.string();
+        }
+        if r.sets() {
+            drawn.entity_name = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_client_quotas::response::ValueData {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.key = r.string();
+        }
+        if r.sets() {
+            drawn.value = r.float64();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_client_quotas::request::AlterClientQuotasRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.entries = r.array(version);
+        }
+        if r.sets() {
+            drawn.validate_only = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_client_quotas::request::EntryData {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.entity = r.array(version);
+        }
+        if r.sets() {
+            drawn.ops = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_client_quotas::request::EntityData {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.entity_type = r.string();
+        }
+        if r.sets() {
+            drawn.entity_name = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_client_quotas::request::OpData {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.key = r.string();
+        }
+        if r.sets() {
+            drawn.value = r.float64();
+        }
+        if r.sets() {
+            drawn.remove = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_client_quotas::response::AlterClientQuotasResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.entries = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_client_quotas::response::EntryData {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.entity = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_client_quotas::response::EntityData {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.entity_type = r.string();
+        }
+        if r.sets() {
+            drawn.entity_name = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_user_scram_credentials::request::DescribeUserScramCredentialsRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.users = r.nullable_array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_user_scram_credentials::request::UserName {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_user_scram_credentials::response::DescribeUserScramCredentialsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.results = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_user_scram_credentials::response::DescribeUserScramCredentialsResult {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.user = r.string();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.credential_infos = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_user_scram_credentials::response::CredentialInfo {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.mechanism = r.int8();
+        }
+        if r.sets() {
+            drawn.iterations = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_user_scram_credentials::request::AlterUserScramCredentialsRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.deletions = r.array(version);
+        }
+        if r.sets() {
+            drawn.upsertions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_user_scram_credentials::request::ScramCredentialDeletion {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.mechanism = r.int8();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_user_scram_credentials::request::ScramCredentialUpsertion {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.mechanism = r.int8();
+        }
+        if r.sets() {
+            drawn.iterations = r.int32();
+        }
+        if r.sets() {
+            drawn.salt = r.bytes();
+        }
+        if r.sets() {
+            drawn.salted_password = r.bytes();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_user_scram_credentials::response::AlterUserScramCredentialsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.results = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_user_scram_credentials::response::AlterUserScramCredentialsResult {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.user = r.string();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_quorum::request::DescribeQuorumRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_quorum::request::TopicData {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_quorum::request::PartitionData {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_quorum::response::DescribeQuorumResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if version >= 2 && r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        if version >= 2 && r.sets() {
+            drawn.nodes = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_quorum::response::TopicData {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_quorum::response::PartitionData {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if version >= 2 && r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.leader_id = r.int32();
+        }
+        if r.sets() {
+            drawn.leader_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.high_watermark = r.int64();
+        }
+        if r.sets() {
+            drawn.current_voters = r.array(version);
+        }
+        if r.sets() {
+            drawn.observers = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_quorum::response::ReplicaState {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.replica_id = r.int32();
+        }
+        if version >= 2 && r.sets() {
+            drawn.replica_directory_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.log_end_offset = r.int64();
+        }
+        if version >= 1 && r.sets() {
+            drawn.last_fetch_timestamp = r.int64();
+        }
+        if version >= 1 && r.sets() {
+            drawn.last_caught_up_timestamp = r.int64();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_quorum::response::Node {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.node_id = r.int32();
+        }
+        if r.sets() {
+            drawn.listeners = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_quorum::response::Listener {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.host = r.string();
+        }
+        if r.sets() {
+            drawn.port = r.uint16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for update_features::request::UpdateFeaturesRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.timeout_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.feature_updates = r.array(version);
+        }
+        if version >= 1 && r.sets() {
+            drawn.validate_only = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for update_features::request::FeatureUpdateKey {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.feature = r.string();
+        }
+        if r.sets() {
+            drawn.max_version_level = r.int16();
+        }
+        if version <= 0 && r.sets() {
+            drawn.allow_downgrade = r.bool();
+        }
+        if version >= 1 && r.sets() {
+            drawn.upgrade_type = r.int8();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for update_features::response::UpdateFeaturesResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if version <= 1 && r.sets() {
+            drawn.results = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for update_features::response::UpdatableFeatureResult {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.feature = r.string();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for describe_cluster::request::DescribeClusterRequest {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            include_cluster_authorized_operations: r.bool(),
-            endpoint_type: if version >= 1 { r.int8() } else { 1 },
-            include_fenced_brokers: if version >= 2 { r.bool() } else { false },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.include_cluster_authorized_operations = r.bool();
         }
+        if version >= 1 && r.sets() {
+            drawn.endpoint_type = r.int8();
+        }
+        if version >= 2 && r.sets() {
+            drawn.include_fenced_brokers = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for describe_cluster::response::DescribeClusterResponse {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            throttle_time_ms: r.int32(),
-            error_code: r.int16(),
-            error_message: r.nullable_string(),
-            endpoint_type: if version >= 1 { r.int8() } else { 1 },
-            cluster_id: r.string(),
-            controller_id: r.int32(),
-            brokers: r.array(version),
-            cluster_authorized_operations: r.int32(),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
         }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if version >= 1 && r.sets() {
+            drawn.endpoint_type = r.int8();
+        }
+        if r.sets() {
+            drawn.cluster_id = r.string();
+        }
+        if r.sets() {
+            drawn.controller_id = r.int32();
+        }
+        if r.sets() {
+            drawn.brokers = r.array(version);
+        }
+        if r.sets() {
+            drawn.cluster_authorized_operations = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for describe_cluster::response::DescribeClusterBroker {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            broker_id: r.int32(),
-            host: r.string(),
-            port: r.int32(),
-            rack: r.nullable_string(),
-            is_fenced: if version >= 2 { r.bool() } else { false },
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.broker_id = r.int32();
         }
+        if r.sets() {
+            drawn.host = r.string();
+        }
+        if r.sets() {
+            drawn.port = r.int32();
+        }
+        if r.sets() {
+            drawn.rack = r.nullable_string();
+        }
+        if version >= 2 && r.sets() {
+            drawn.is_fenced = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for describe_producers::request::DescribeProducersRequest {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self { topics: r.array(version), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for describe_producers::request::TopicRequest {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self { name: r.string(), partition_indexes: r.array(version), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partition_indexes = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for describe_producers::response::DescribeProducersResponse {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self { throttle_time_ms: r.int32(), topics: r.array(version), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for describe_producers::response::TopicResponse {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self { name: r.string(), partitions: r.array(version), unknown_tags: r.unknown_tags() }
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for describe_producers::response::PartitionResponse {
     fn draw(r: &mut Random, version: i16) -> Self {
-        Self {
-            partition_index: r.int32(),
-            error_code: r.int16(),
-            error_message: r.nullable_string(),
-            active_producers: r.array(version),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
         }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.active_producers = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }
 
 impl Draw for describe_producers::response::ProducerState {
     fn draw(r: &mut Random, _version: i16) -> Self {
-        Self {
-            producer_id: r.int64(),
-            producer_epoch: r.int32(),
-            last_sequence: r.int32(),
-            last_timestamp: r.int64(),
-            coordinator_epoch: r.int32(),
-            current_txn_start_offset: r.int64(),
-            unknown_tags: r.unknown_tags(),
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.producer_id = r.int64();
         }
+        if r.sets() {
+            drawn.producer_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.last_sequence = r.int32();
+        }
+        if r.sets() {
+            drawn.last_timestamp = r.int64();
+        }
+        if r.sets() {
+            drawn.coordinator_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.current_txn_start_offset = r.int64();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for unregister_broker::request::UnregisterBrokerRequest {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.broker_id = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for unregister_broker::response::UnregisterBrokerResponse {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_transactions::request::DescribeTransactionsRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.transactional_ids = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_transactions::response::DescribeTransactionsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.transaction_states = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_transactions::response::TransactionState {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.transactional_id = r.string();
+        }
+        if r.sets() {
+            drawn.transaction_state = r.string();
+        }
+        if r.sets() {
+            drawn.transaction_timeout_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.transaction_start_time_ms = r.int64();
+        }
+        if r.sets() {
+            drawn.producer_id = r.int64();
+        }
+        if r.sets() {
+            drawn.producer_epoch = r.int16();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_transactions::response::TopicData {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for list_transactions::request::ListTransactionsRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.state_filters = r.array(version);
+        }
+        if r.sets() {
+            drawn.producer_id_filters = r.array(version);
+        }
+        if version >= 1 && r.sets() {
+            drawn.duration_filter = r.int64();
+        }
+        if version >= 2 && r.sets() {
+            drawn.transactional_id_pattern = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for list_transactions::response::ListTransactionsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.unknown_state_filters = r.array(version);
+        }
+        if r.sets() {
+            drawn.transaction_states = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for list_transactions::response::TransactionState {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.transactional_id = r.string();
+        }
+        if r.sets() {
+            drawn.producer_id = r.int64();
+        }
+        if r.sets() {
+            drawn.transaction_state = r.string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for consumer_group_heartbeat::request::ConsumerGroupHeartbeatRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        if r.sets() {
+            drawn.member_id = r.string();
+        }
+        if r.sets() {
+            drawn.member_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.instance_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.rack_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.rebalance_timeout_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.subscribed_topic_names = r.nullable_array(version);
+        }
+        if version >= 1 && r.sets() {
+            drawn.subscribed_topic_regex = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.server_assignor = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.topic_partitions = r.nullable_array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for consumer_group_heartbeat::request::TopicPartitions {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for consumer_group_heartbeat::response::ConsumerGroupHeartbeatResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.member_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.member_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.heartbeat_interval_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.assignment = r.nullable_struct(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for consumer_group_heartbeat::response::Assignment {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for consumer_group_heartbeat::response::TopicPartitions {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for consumer_group_describe::request::ConsumerGroupDescribeRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.group_ids = r.array(version);
+        }
+        if r.sets() {
+            drawn.include_authorized_operations = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for consumer_group_describe::response::ConsumerGroupDescribeResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.groups = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for consumer_group_describe::response::DescribedGroup {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        if r.sets() {
+            drawn.group_state = r.string();
+        }
+        if r.sets() {
+            drawn.group_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.assignment_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.assignor_name = r.string();
+        }
+        if r.sets() {
+            drawn.members = r.array(version);
+        }
+        if r.sets() {
+            drawn.authorized_operations = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for consumer_group_describe::response::Member {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.member_id = r.string();
+        }
+        if r.sets() {
+            drawn.instance_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.rack_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.member_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.client_id = r.string();
+        }
+        if r.sets() {
+            drawn.client_host = r.string();
+        }
+        if r.sets() {
+            drawn.subscribed_topic_names = r.array(version);
+        }
+        if r.sets() {
+            drawn.subscribed_topic_regex = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.assignment = consumer_group_describe::response::Assignment::draw(r, version);
+        }
+        if r.sets() {
+            drawn.target_assignment = consumer_group_describe::response::Assignment::draw(r, version);
+        }
+        if version >= 1 && r.sets() {
+            drawn.member_type = r.int8();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for consumer_group_describe::response::Assignment {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for consumer_group_describe::response::TopicPartitions {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.topic_name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for get_telemetry_subscriptions::request::GetTelemetrySubscriptionsRequest {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.client_instance_id = r.uuid();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for get_telemetry_subscriptions::response::GetTelemetrySubscriptionsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.client_instance_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.subscription_id = r.int32();
+        }
+        if r.sets() {
+            drawn.accepted_compression_types = r.array(version);
+        }
+        if r.sets() {
+            drawn.push_interval_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.telemetry_max_bytes = r.int32();
+        }
+        if r.sets() {
+            drawn.delta_temporality = r.bool();
+        }
+        if r.sets() {
+            drawn.requested_metrics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for push_telemetry::request::PushTelemetryRequest {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.client_instance_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.subscription_id = r.int32();
+        }
+        if r.sets() {
+            drawn.terminating = r.bool();
+        }
+        if r.sets() {
+            drawn.compression_type = r.int8();
+        }
+        if r.sets() {
+            drawn.metrics = r.bytes();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for push_telemetry::response::PushTelemetryResponse {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for list_config_resources::request::ListConfigResourcesRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if version >= 1 && r.sets() {
+            drawn.resource_types = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for list_config_resources::response::ListConfigResourcesResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.config_resources = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for list_config_resources::response::ConfigResource {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.resource_name = r.string();
+        }
+        if version >= 1 && r.sets() {
+            drawn.resource_type = r.int8();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_topic_partitions::request::DescribeTopicPartitionsRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        if r.sets() {
+            drawn.response_partition_limit = r.int32();
+        }
+        if r.sets() {
+            drawn.cursor = r.nullable_struct(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_topic_partitions::request::TopicRequest {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_topic_partitions::request::Cursor {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_name = r.string();
+        }
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_topic_partitions::response::DescribeTopicPartitionsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        if r.sets() {
+            drawn.next_cursor = r.nullable_struct(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_topic_partitions::response::DescribeTopicPartitionsResponseTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.name = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.is_internal = r.bool();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        if r.sets() {
+            drawn.topic_authorized_operations = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_topic_partitions::response::DescribeTopicPartitionsResponsePartition {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.leader_id = r.int32();
+        }
+        if r.sets() {
+            drawn.leader_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.replica_nodes = r.array(version);
+        }
+        if r.sets() {
+            drawn.isr_nodes = r.array(version);
+        }
+        if r.sets() {
+            drawn.eligible_leader_replicas = r.nullable_array(version);
+        }
+        if r.sets() {
+            drawn.last_known_elr = r.nullable_array(version);
+        }
+        if r.sets() {
+            drawn.offline_replicas = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_topic_partitions::response::Cursor {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_name = r.string();
+        }
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_group_heartbeat::request::ShareGroupHeartbeatRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        if r.sets() {
+            drawn.member_id = r.string();
+        }
+        if r.sets() {
+            drawn.member_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.rack_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.subscribed_topic_names = r.nullable_array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_group_heartbeat::response::ShareGroupHeartbeatResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.member_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.member_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.heartbeat_interval_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.assignment = r.nullable_struct(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_group_heartbeat::response::Assignment {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_group_heartbeat::response::TopicPartitions {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_group_describe::request::ShareGroupDescribeRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.group_ids = r.array(version);
+        }
+        if r.sets() {
+            drawn.include_authorized_operations = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_group_describe::response::ShareGroupDescribeResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.groups = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_group_describe::response::DescribedGroup {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        if r.sets() {
+            drawn.group_state = r.string();
+        }
+        if r.sets() {
+            drawn.group_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.assignment_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.assignor_name = r.string();
+        }
+        if r.sets() {
+            drawn.members = r.array(version);
+        }
+        if r.sets() {
+            drawn.authorized_operations = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_group_describe::response::Member {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.member_id = r.string();
+        }
+        if r.sets() {
+            drawn.rack_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.member_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.client_id = r.string();
+        }
+        if r.sets() {
+            drawn.client_host = r.string();
+        }
+        if r.sets() {
+            drawn.subscribed_topic_names = r.array(version);
+        }
+        if r.sets() {
+            drawn.assignment = share_group_describe::response::Assignment::draw(r, version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_group_describe::response::Assignment {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_group_describe::response::TopicPartitions {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.topic_name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_fetch::request::ShareFetchRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.group_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.member_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.share_session_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.max_wait_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.min_bytes = r.int32();
+        }
+        if r.sets() {
+            drawn.max_bytes = r.int32();
+        }
+        if r.sets() {
+            drawn.max_records = r.int32();
+        }
+        if r.sets() {
+            drawn.batch_size = r.int32();
+        }
+        if version >= 2 && r.sets() {
+            drawn.share_acquire_mode = r.int8();
+        }
+        if version >= 2 && r.sets() {
+            drawn.is_renew_ack = r.bool();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        if r.sets() {
+            drawn.forgotten_topics_data = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_fetch::request::FetchTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_fetch::request::FetchPartition {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.acknowledgement_batches = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_fetch::request::AcknowledgementBatch {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.first_offset = r.int64();
+        }
+        if r.sets() {
+            drawn.last_offset = r.int64();
+        }
+        if r.sets() {
+            drawn.acknowledge_types = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_fetch::request::ForgottenTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_fetch::response::ShareFetchResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.acquisition_lock_timeout_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.responses = r.array(version);
+        }
+        if r.sets() {
+            drawn.node_endpoints = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_fetch::response::ShareFetchableTopicResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_fetch::response::PartitionData {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.acknowledge_error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.acknowledge_error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.current_leader = share_fetch::response::LeaderIdAndEpoch::draw(r, version);
+        }
+        if r.sets() {
+            drawn.records = r.bytes();
+        }
+        if r.sets() {
+            drawn.acquired_records = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_fetch::response::LeaderIdAndEpoch {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.leader_id = r.int32();
+        }
+        if r.sets() {
+            drawn.leader_epoch = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_fetch::response::AcquiredRecords {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.first_offset = r.int64();
+        }
+        if r.sets() {
+            drawn.last_offset = r.int64();
+        }
+        if r.sets() {
+            drawn.delivery_count = r.int16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_fetch::response::NodeEndpoint {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.node_id = r.int32();
+        }
+        if r.sets() {
+            drawn.host = r.string();
+        }
+        if r.sets() {
+            drawn.port = r.int32();
+        }
+        if r.sets() {
+            drawn.rack = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_acknowledge::request::ShareAcknowledgeRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.group_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.member_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.share_session_epoch = r.int32();
+        }
+        if version >= 2 && r.sets() {
+            drawn.is_renew_ack = r.bool();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_acknowledge::request::AcknowledgeTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_acknowledge::request::AcknowledgePartition {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.acknowledgement_batches = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_acknowledge::request::AcknowledgementBatch {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.first_offset = r.int64();
+        }
+        if r.sets() {
+            drawn.last_offset = r.int64();
+        }
+        if r.sets() {
+            drawn.acknowledge_types = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_acknowledge::response::ShareAcknowledgeResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if version >= 2 && r.sets() {
+            drawn.acquisition_lock_timeout_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.responses = r.array(version);
+        }
+        if r.sets() {
+            drawn.node_endpoints = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_acknowledge::response::ShareAcknowledgeTopicResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_acknowledge::response::PartitionData {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.current_leader = share_acknowledge::response::LeaderIdAndEpoch::draw(r, version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_acknowledge::response::LeaderIdAndEpoch {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.leader_id = r.int32();
+        }
+        if r.sets() {
+            drawn.leader_epoch = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for share_acknowledge::response::NodeEndpoint {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.node_id = r.int32();
+        }
+        if r.sets() {
+            drawn.host = r.string();
+        }
+        if r.sets() {
+            drawn.port = r.int32();
+        }
+        if r.sets() {
+            drawn.rack = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for add_raft_voter::request::AddRaftVoterRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.cluster_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.timeout_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.voter_id = r.int32();
+        }
+        if r.sets() {
+            drawn.voter_directory_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.listeners = r.array(version);
+        }
+        if version >= 1 && r.sets() {
+            drawn.ack_when_committed = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for add_raft_voter::request::Listener {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.host = r.string();
+        }
+        if r.sets() {
+            drawn.port = r.uint16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for add_raft_voter::response::AddRaftVoterResponse {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for remove_raft_voter::request::RemoveRaftVoterRequest {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.cluster_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.voter_id = r.int32();
+        }
+        if r.sets() {
+            drawn.voter_directory_id = r.uuid();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for remove_raft_voter::response::RemoveRaftVoterResponse {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_heartbeat::request::StreamsGroupHeartbeatRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        if r.sets() {
+            drawn.member_id = r.string();
+        }
+        if r.sets() {
+            drawn.member_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.endpoint_information_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.instance_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.rack_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.rebalance_timeout_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.topology = r.nullable_struct(version);
+        }
+        if r.sets() {
+            drawn.active_tasks = r.nullable_array(version);
+        }
+        if r.sets() {
+            drawn.standby_tasks = r.nullable_array(version);
+        }
+        if r.sets() {
+            drawn.warmup_tasks = r.nullable_array(version);
+        }
+        if r.sets() {
+            drawn.process_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.user_endpoint = r.nullable_struct(version);
+        }
+        if r.sets() {
+            drawn.client_tags = r.nullable_array(version);
+        }
+        if r.sets() {
+            drawn.task_offsets = r.nullable_array(version);
+        }
+        if r.sets() {
+            drawn.task_end_offsets = r.nullable_array(version);
+        }
+        if r.sets() {
+            drawn.shutdown_application = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_heartbeat::request::Topology {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.subtopologies = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_heartbeat::request::Subtopology {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.subtopology_id = r.string();
+        }
+        if r.sets() {
+            drawn.source_topics = r.array(version);
+        }
+        if r.sets() {
+            drawn.source_topic_regex = r.array(version);
+        }
+        if r.sets() {
+            drawn.state_changelog_topics = r.array(version);
+        }
+        if r.sets() {
+            drawn.repartition_sink_topics = r.array(version);
+        }
+        if r.sets() {
+            drawn.repartition_source_topics = r.array(version);
+        }
+        if r.sets() {
+            drawn.copartition_groups = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_heartbeat::request::TopicInfo {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.int32();
+        }
+        if r.sets() {
+            drawn.replication_factor = r.int16();
+        }
+        if r.sets() {
+            drawn.topic_configs = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_heartbeat::request::KeyValue {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.key = r.string();
+        }
+        if r.sets() {
+            drawn.value = r.string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_heartbeat::request::CopartitionGroup {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.source_topics = r.array(version);
+        }
+        if r.sets() {
+            drawn.source_topic_regex = r.array(version);
+        }
+        if r.sets() {
+            drawn.repartition_source_topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_heartbeat::request::TaskIds {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.subtopology_id = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_heartbeat::request::Endpoint {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.host = r.string();
+        }
+        if r.sets() {
+            drawn.port = r.uint16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_heartbeat::request::TaskOffset {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.subtopology_id = r.string();
+        }
+        if r.sets() {
+            drawn.partition = r.int32();
+        }
+        if r.sets() {
+            drawn.offset = r.int64();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_heartbeat::response::StreamsGroupHeartbeatResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.member_id = r.string();
+        }
+        if r.sets() {
+            drawn.member_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.heartbeat_interval_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.acceptable_recovery_lag = r.int32();
+        }
+        if r.sets() {
+            drawn.task_offset_interval_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.status = r.nullable_array(version);
+        }
+        if r.sets() {
+            drawn.active_tasks = r.nullable_array(version);
+        }
+        if r.sets() {
+            drawn.standby_tasks = r.nullable_array(version);
+        }
+        if r.sets() {
+            drawn.warmup_tasks = r.nullable_array(version);
+        }
+        if r.sets() {
+            drawn.endpoint_information_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.partitions_by_user_endpoint = r.nullable_array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_heartbeat::response::Status {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.status_code = r.int8();
+        }
+        if r.sets() {
+            drawn.status_detail = r.string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_heartbeat::response::TaskIds {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.subtopology_id = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_heartbeat::response::EndpointToPartitions {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.user_endpoint = streams_group_heartbeat::response::Endpoint::draw(r, version);
+        }
+        if r.sets() {
+            drawn.active_partitions = r.array(version);
+        }
+        if r.sets() {
+            drawn.standby_partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_heartbeat::response::Endpoint {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.host = r.string();
+        }
+        if r.sets() {
+            drawn.port = r.uint16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_heartbeat::response::TopicPartition {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_describe::request::StreamsGroupDescribeRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.group_ids = r.array(version);
+        }
+        if r.sets() {
+            drawn.include_authorized_operations = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_describe::response::StreamsGroupDescribeResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.groups = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_describe::response::DescribedGroup {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        if r.sets() {
+            drawn.group_state = r.string();
+        }
+        if r.sets() {
+            drawn.group_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.assignment_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.topology = r.nullable_struct(version);
+        }
+        if r.sets() {
+            drawn.members = r.array(version);
+        }
+        if r.sets() {
+            drawn.authorized_operations = r.int32();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_describe::response::Topology {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.subtopologies = r.nullable_array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_describe::response::Subtopology {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.subtopology_id = r.string();
+        }
+        if r.sets() {
+            drawn.source_topics = r.array(version);
+        }
+        if r.sets() {
+            drawn.repartition_sink_topics = r.array(version);
+        }
+        if r.sets() {
+            drawn.state_changelog_topics = r.array(version);
+        }
+        if r.sets() {
+            drawn.repartition_source_topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_describe::response::TopicInfo {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.int32();
+        }
+        if r.sets() {
+            drawn.replication_factor = r.int16();
+        }
+        if r.sets() {
+            drawn.topic_configs = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_describe::response::KeyValue {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.key = r.string();
+        }
+        if r.sets() {
+            drawn.value = r.string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_describe::response::Member {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.member_id = r.string();
+        }
+        if r.sets() {
+            drawn.member_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.instance_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.rack_id = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.client_id = r.string();
+        }
+        if r.sets() {
+            drawn.client_host = r.string();
+        }
+        if r.sets() {
+            drawn.topology_epoch = r.int32();
+        }
+        if r.sets() {
+            drawn.process_id = r.string();
+        }
+        if r.sets() {
+            drawn.user_endpoint = r.nullable_struct(version);
+        }
+        if r.sets() {
+            drawn.client_tags = r.array(version);
+        }
+        if r.sets() {
+            drawn.task_offsets = r.array(version);
+        }
+        if r.sets() {
+            drawn.task_end_offsets = r.array(version);
+        }
+        if r.sets() {
+            drawn.assignment = streams_group_describe::response::Assignment::draw(r, version);
+        }
+        if r.sets() {
+            drawn.target_assignment = streams_group_describe::response::Assignment::draw(r, version);
+        }
+        if r.sets() {
+            drawn.is_classic = r.bool();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_describe::response::Endpoint {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.host = r.string();
+        }
+        if r.sets() {
+            drawn.port = r.uint16();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_describe::response::TaskOffset {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.subtopology_id = r.string();
+        }
+        if r.sets() {
+            drawn.partition = r.int32();
+        }
+        if r.sets() {
+            drawn.offset = r.int64();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_describe::response::Assignment {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.active_tasks = r.array(version);
+        }
+        if r.sets() {
+            drawn.standby_tasks = r.array(version);
+        }
+        if r.sets() {
+            drawn.warmup_tasks = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for streams_group_describe::response::TaskIds {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.subtopology_id = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_share_group_offsets::request::DescribeShareGroupOffsetsRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.groups = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_share_group_offsets::request::DescribeShareGroupOffsetsRequestGroup {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        if r.sets() {
+            drawn.topics = r.nullable_array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_share_group_offsets::request::DescribeShareGroupOffsetsRequestTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_share_group_offsets::response::DescribeShareGroupOffsetsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.groups = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_share_group_offsets::response::DescribeShareGroupOffsetsResponseGroup {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_share_group_offsets::response::DescribeShareGroupOffsetsResponseTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_name = r.string();
+        }
+        if r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for describe_share_group_offsets::response::DescribeShareGroupOffsetsResponsePartition {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.start_offset = r.int64();
+        }
+        if r.sets() {
+            drawn.leader_epoch = r.int32();
+        }
+        if version >= 1 && r.sets() {
+            drawn.lag = r.int64();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_share_group_offsets::request::AlterShareGroupOffsetsRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_share_group_offsets::request::AlterShareGroupOffsetsRequestTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_name = r.string();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_share_group_offsets::request::AlterShareGroupOffsetsRequestPartition {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.start_offset = r.int64();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_share_group_offsets::response::AlterShareGroupOffsetsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.responses = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_share_group_offsets::response::AlterShareGroupOffsetsResponseTopic {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_name = r.string();
+        }
+        if r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.partitions = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for alter_share_group_offsets::response::AlterShareGroupOffsetsResponsePartition {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.partition_index = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for delete_share_group_offsets::request::DeleteShareGroupOffsetsRequest {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.group_id = r.string();
+        }
+        if r.sets() {
+            drawn.topics = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for delete_share_group_offsets::request::DeleteShareGroupOffsetsRequestTopic {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_name = r.string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for delete_share_group_offsets::response::DeleteShareGroupOffsetsResponse {
+    fn draw(r: &mut Random, version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.throttle_time_ms = r.int32();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        if r.sets() {
+            drawn.responses = r.array(version);
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
+    }
+}
+
+impl Draw for delete_share_group_offsets::response::DeleteShareGroupOffsetsResponseTopic {
+    fn draw(r: &mut Random, _version: i16) -> Self {
+        let mut drawn = Self::default();
+        if r.sets() {
+            drawn.topic_name = r.string();
+        }
+        if r.sets() {
+            drawn.topic_id = r.uuid();
+        }
+        if r.sets() {
+            drawn.error_code = r.int16();
+        }
+        if r.sets() {
+            drawn.error_message = r.nullable_string();
+        }
+        drawn.unknown_tags = r.unknown_tags();
+        drawn
     }
 }

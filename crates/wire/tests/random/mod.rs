@@ -24,11 +24,23 @@ pub struct Random {
     state: u64,
     /// Whether the version drawn for has tagged fields.
     pub flexible: bool,
+    /// Set when only one field in so many is drawn and the others keep their defaults, so that a single field decides
+    /// whether a message fits a version.
+    one_in: Option<usize>,
 }
 
 impl Random {
     pub fn new(seed: u64, flexible: bool) -> Self {
-        Self { state: seed, flexible }
+        Self { state: seed, flexible, one_in: None }
+    }
+
+    pub fn sparse(seed: u64, flexible: bool) -> Self {
+        Self { state: seed, flexible, one_in: Some([2, 4, 8][seed as usize % 3]) }
+    }
+
+    /// Whether a field is drawn.
+    pub fn sets(&mut self) -> bool {
+        self.one_in.is_none_or(|one_in| self.below(one_in) == 0)
     }
 
     /// splitmix64.
@@ -55,6 +67,10 @@ impl Random {
         self.int64() as i16
     }
 
+    pub fn uint16(&mut self) -> u16 {
+        self.int64() as u16
+    }
+
     pub fn int32(&mut self) -> i32 {
         self.int64() as i32
     }
@@ -64,6 +80,14 @@ impl Random {
             0 => self.below(3) as i64 - 1,
             1 => [i64::MAX, i64::MIN, i32::MAX.into(), i32::MIN.into(), i16::MAX.into()][self.below(5)],
             _ => self.roll() as i64,
+        }
+    }
+
+    /// Any number; what is none is not equal to itself and has a test of its own.
+    pub fn float64(&mut self) -> f64 {
+        match self.below(4) {
+            0 => [0.0, -0.0, 1.0, f64::INFINITY, f64::MIN_POSITIVE][self.below(5)],
+            _ => Some(f64::from_bits(self.roll())).filter(|number| !number.is_nan()).unwrap_or(1.5),
         }
     }
 
@@ -93,17 +117,22 @@ impl Random {
     }
 
     pub fn array<T: Draw>(&mut self, version: i16) -> Vec<T> {
-        (0..self.below(4)).map(|_| T::draw(self, version)).collect()
+        let count_min = usize::from(self.one_in.is_some());
+        (0..self.below(4).max(count_min)).map(|_| T::draw(self, version)).collect()
     }
 
     pub fn nullable_array<T: Draw>(&mut self, version: i16) -> Option<Vec<T>> {
         (self.below(4) > 0).then(|| self.array(version))
     }
 
+    pub fn nullable_struct<T: Draw>(&mut self, version: i16) -> Option<T> {
+        self.bool().then(|| T::draw(self, version))
+    }
+
     /// Tags above all known ones: the oracle writes unknown tags after the known ones.
     pub fn unknown_tags(&mut self) -> UnknownTags {
         let mut tags = UnknownTags::default();
-        if self.flexible && self.below(8) == 0 {
+        if self.flexible && self.one_in.is_none() && self.below(8) == 0 {
             let mut tag = 100;
             for _ in 0..=self.below(3) {
                 tag += 1 + self.below(200) as u32;
@@ -134,4 +163,4 @@ macro_rules! plain {
     )* };
 }
 
-plain!(i32, int32; Box<str>, string);
+plain!(i8, int8; i16, int16; i32, int32; i64, int64; Box<str>, string);

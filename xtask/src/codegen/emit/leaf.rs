@@ -11,7 +11,7 @@ pub fn rust_type(field: &Field) -> String {
     }
 }
 
-fn plain_type(kind: &Kind) -> String {
+pub fn plain_type(kind: &Kind) -> String {
     match kind {
         Kind::Bool => "bool".to_owned(),
         Kind::Int8 => "i8".to_owned(),
@@ -19,6 +19,7 @@ fn plain_type(kind: &Kind) -> String {
         Kind::Uint16 => "u16".to_owned(),
         Kind::Int32 => "i32".to_owned(),
         Kind::Int64 => "i64".to_owned(),
+        Kind::Float64 => "f64".to_owned(),
         Kind::Uuid => "Uuid".to_owned(),
         Kind::String => "Box<str>".to_owned(),
         Kind::Bytes | Kind::Records => "Bytes".to_owned(),
@@ -36,6 +37,7 @@ pub fn kind_text(kind: &Kind) -> String {
         Kind::Uint16 => "uint16".to_owned(),
         Kind::Int32 => "int32".to_owned(),
         Kind::Int64 => "int64".to_owned(),
+        Kind::Float64 => "float64".to_owned(),
         Kind::Uuid => "uuid".to_owned(),
         Kind::String => "string".to_owned(),
         Kind::Bytes => "bytes".to_owned(),
@@ -102,7 +104,7 @@ pub fn write_leaf(item: &Struct, field: &Field, nullable: bool) -> String {
 }
 
 /// The definition's default; Kafka's own where it gives none.
-pub fn default_value(field: &Field, scope: &str) -> String {
+pub fn default_value(field: &Field) -> String {
     if is_null_by_default(field) {
         return "None".to_owned();
     }
@@ -110,12 +112,13 @@ pub fn default_value(field: &Field, scope: &str) -> String {
     let plain = match &field.kind {
         Kind::Bool => (given == "true").to_string(),
         Kind::Int8 | Kind::Int16 | Kind::Uint16 | Kind::Int32 | Kind::Int64 => number(given),
+        Kind::Float64 => float(given),
         Kind::Uuid => "Uuid::ZERO".to_owned(),
         Kind::String if given.is_empty() => "Box::default()".to_owned(),
         Kind::String => format!("{given:?}.into()"),
         Kind::Bytes | Kind::Records => "Bytes::new()".to_owned(),
         Kind::Array(_) => "Vec::new()".to_owned(),
-        Kind::Struct(name) => format!("{scope}{name}::default()"),
+        Kind::Struct(name) => format!("{name}::default()"),
     };
     as_field(field, plain, false)
 }
@@ -133,13 +136,22 @@ fn number(given: &str) -> String {
     }
 }
 
+fn float(given: &str) -> String {
+    match given {
+        "" => "0.0".to_owned(),
+        given if given.contains('.') => given.to_owned(),
+        whole => format!("{whole}.0"),
+    }
+}
+
 /// Whether the default is what Rust's `Default` gives for the type.
 pub fn is_default_of_type(field: &Field) -> bool {
-    let default = default_value(field, "");
+    let default = default_value(field);
     match &field.kind {
         _ if field.nullable.is_some() => default == "None",
         Kind::Bool => default == "false",
         Kind::Int8 | Kind::Int16 | Kind::Uint16 | Kind::Int32 | Kind::Int64 => default == "0",
+        Kind::Float64 => default == "0.0",
         Kind::String => default == "Box::default()",
         _ => true,
     }
@@ -148,7 +160,7 @@ pub fn is_default_of_type(field: &Field) -> bool {
 /// The condition under which the field differs from its default.
 pub fn is_set(field: &Field) -> String {
     let name = snake_case(&field.name);
-    let default = default_value(field, "");
+    let default = default_value(field);
     if field.nullable.is_some() {
         return match &field.kind {
             _ if default == "None" => format!("self.{name}.is_some()"),

@@ -11,11 +11,13 @@ use tokio::runtime::Handle;
 use crate::report::DeliveryReport;
 
 mod check;
+mod properties;
 
 pub use self::check::ConfigError;
 pub(crate) use self::check::Settings;
 #[cfg(feature = "unstable")]
 pub(crate) use self::check::parse_address;
+pub use self::properties::{Properties, PropertiesError, PropertyFault, PropertyPlace, PropertyRefused};
 
 pub(crate) type Handler = Arc<dyn Fn(&DeliveryReport<'_>) + Send + Sync>;
 
@@ -62,9 +64,8 @@ impl ProducerConfig {
     /// Brokers to ask first, as `host:port`, separated by commas. Any broker of the cluster will do; name two or three so
     /// that one may be down. `bootstrap.servers`; librdkafka also `metadata.broker.list`.
     pub fn new(bootstrap_servers: impl AsRef<str>) -> Self {
-        let servers = bootstrap_servers.as_ref().split(',').map(str::trim).filter(|server| !server.is_empty());
         Self {
-            bootstrap_servers: servers.map(str::to_owned).collect(),
+            bootstrap_servers: split_servers(bootstrap_servers.as_ref()),
             client_id: "milena".to_owned(),
             linger: Duration::from_millis(5),
             batch_size: 1_000_000,
@@ -89,6 +90,14 @@ impl ProducerConfig {
             runtime: None,
             handler: None,
         }
+    }
+
+    /// Other brokers to ask first than those that [`Self::new`] was given, in the same form: for a configuration that was
+    /// read from a file.
+    #[must_use]
+    pub fn bootstrap_servers(mut self, servers: impl AsRef<str>) -> Self {
+        self.bootstrap_servers = split_servers(servers.as_ref());
+        self
     }
 
     /// The name in the broker's logs, metrics and quotas. Default `milena`. `client.id`.
@@ -176,7 +185,8 @@ impl ProducerConfig {
 
     /// How long after `send` every record has its outcome at the latest, whatever brokers and network do; in steps of
     /// 10 ms, from nothing to days. Default 30 s. [`crate::Record::deadline`] sets it for one record. Raising it makes
-    /// callers wait longer in an outage; lowering it makes more outcomes `Unknown`.
+    /// callers wait longer in an outage; lowering it makes more outcomes `Unknown`. Of Java's `delivery.timeout.ms` and
+    /// librdkafka's `message.timeout.ms` the part that callers see; it also covers what Java bounds by `max.block.ms`.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -185,7 +195,8 @@ impl ProducerConfig {
 
     /// How long a batch is sent again, counted from its first record, to settle the fates of callers who were released.
     /// Default 120 s. A batch somebody still waits for is never given up, so with a longer `deadline` that counts. Raising
-    /// it settles more fates after long outages and holds their memory longer.
+    /// it settles more fates after long outages and holds their memory longer. `delivery.timeout.ms`; librdkafka also
+    /// `message.timeout.ms`.
     #[must_use]
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
         self.delivery_timeout = timeout;
@@ -193,7 +204,8 @@ impl ProducerConfig {
     }
 
     /// How long the oldest unanswered request of a connection may wait before the connection is given up. Default 10 s.
-    /// Lowering it finds frozen brokers sooner and gives slow ones less time.
+    /// Lowering it finds frozen brokers sooner and gives slow ones less time. `request.timeout.ms`; librdkafka's
+    /// `socket.timeout.ms`.
     #[must_use]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
@@ -310,6 +322,10 @@ impl ProducerConfig {
         self.handler = Some(Arc::new(handler));
         self
     }
+}
+
+fn split_servers(servers: &str) -> Vec<String> {
+    servers.split(',').map(str::trim).filter(|server| !server.is_empty()).map(str::to_owned).collect()
 }
 
 impl fmt::Debug for ProducerConfig {

@@ -79,7 +79,9 @@ mod topic;
 mod turns;
 mod waiting;
 
-pub use config::{ConfigError, ProducerConfig};
+pub use config::{
+    ConfigError, ProducerConfig, Properties, PropertiesError, PropertyFault, PropertyPlace, PropertyRefused,
+};
 pub use error::{AddressFault, InvalidTopic, ReadyError, SendError, SendRefused};
 pub use milena_core::fault::{ConnectionError, DialError, FailedDial};
 pub use milena_core::producer::completion::{Delivery, Fate};

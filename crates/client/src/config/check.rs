@@ -77,7 +77,8 @@ impl ProducerConfig {
         relation(self.batch_size <= BATCH_SIZE_MAX, "batch_size must be at most 1 GiB")?;
         relation(
             self.buffer_memory >= self.max_request_size.saturating_add(BUFFER_SPARE),
-            "buffer_memory must hold at least one record of max_request_size and 128 KiB more",
+            "buffer_memory (buffer.memory) must hold at least one record of max_request_size (max.request.size) and 128 KiB \
+             more: raise the first or lower the second",
         )?;
         relation(
             Share::new(self.partition_memory_share).is_some(),
@@ -89,12 +90,12 @@ impl ProducerConfig {
     fn check_acks(&self) -> Result<(), ConfigError> {
         relation(
             self.acks == Acks::All || !self.idempotence,
-            "idempotence needs acks(Acks::All): use that, or set idempotence(false) and accept records that are lost or \
+            "idempotence (enable.idempotence) needs acks(Acks::All): use that, or set idempotence(false) and accept records that are lost or \
              written twice",
         )?;
         relation(
             (1..=IN_FLIGHT_MAX).contains(&self.in_flight_max()),
-            "max_in_flight must be 1 to 5: brokers remember the last five batches of a producer, and a connection carries \
+            "max_in_flight (max.in.flight.requests.per.connection) must be 1 to 5: brokers remember the last five batches of a producer, and a connection carries \
              five requests",
         )
     }
@@ -105,17 +106,17 @@ impl ProducerConfig {
         relation(self.produce_timeout >= milli, "produce_timeout must be at least 1 ms")?;
         relation(
             self.produce_timeout < self.request_timeout,
-            "produce_timeout must be shorter than request_timeout, so that a broker that waits for its followers answers \
+            "produce_timeout (milena.produce.timeout.ms) must be shorter than request_timeout (request.timeout.ms), so that a broker that waits for its followers answers \
              before it is given up: lower produce_timeout or raise request_timeout",
         )?;
         relation(
             self.request_timeout <= self.delivery_timeout,
-            "request_timeout must not be longer than delivery_timeout, or a batch is given up before an attempt is: lower \
+            "request_timeout (request.timeout.ms) must not be longer than delivery_timeout (delivery.timeout.ms), or a batch is given up before an attempt is: lower \
              request_timeout or raise delivery_timeout",
         )?;
         relation(
             self.delivery_timeout <= self.horizon(),
-            "delivery_timeout must be at most half of producer_id_expiration (24 h, 12 h by default), because later brokers \
+            "delivery_timeout (delivery.timeout.ms) must be at most half of producer_id_expiration (24 h, 12 h by default), because later brokers \
              may have forgotten the producer: lower delivery_timeout, or raise producer_id_expiration with the brokers' \
              producer.id.expiration.ms",
         )?;
@@ -129,7 +130,7 @@ impl ProducerConfig {
         relation(self.metadata_max_age >= MAX_AGE_MIN, "metadata_max_age must be at least 1 s")?;
         relation(
             self.rebootstrap_after > self.request_timeout,
-            "rebootstrap_after must be longer than request_timeout, so that a slow answer does not cost every connection: \
+            "rebootstrap_after (metadata.recovery.rebootstrap.trigger.ms) must be longer than request_timeout, so that a slow answer does not cost every connection: \
              raise rebootstrap_after or lower request_timeout",
         )
     }
@@ -249,9 +250,9 @@ mod tests {
             (config().producer_id_expiration(second * 200), "producer.id.expiration.ms"),
             (config().acks(Acks::Leader), "set idempotence(false)"),
             (config().acks(Acks::None), "set idempotence(false)"),
-            (config().max_in_flight(0), "max_in_flight must be 1 to 5"),
-            (config().max_in_flight(6), "max_in_flight must be 1 to 5"),
-            (config().idempotence(false).max_in_flight(6), "max_in_flight must be 1 to 5"),
+            (config().max_in_flight(0), "must be 1 to 5"),
+            (config().max_in_flight(6), "must be 1 to 5"),
+            (config().idempotence(false).max_in_flight(6), "must be 1 to 5"),
             (config().retry_backoff(second * 2, second), "retry_backoff must begin"),
             (config().retry_backoff(Duration::ZERO, second), "retry_backoff must begin"),
             (config().reconnect_backoff(second * 2, second), "reconnect_backoff must begin"),

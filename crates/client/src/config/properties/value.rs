@@ -1,0 +1,56 @@
+//! Values of properties. An error is what to give instead.
+
+use std::time::Duration;
+
+use milena_core::producer::verdict::Acks;
+
+pub(super) type Parsed<T> = Result<T, &'static str>;
+
+pub(super) fn millis(value: &str) -> Parsed<Duration> {
+    value.parse().map(Duration::from_millis).map_err(|_| "a whole number of milliseconds, as in 250")
+}
+
+/// librdkafka takes parts of a millisecond.
+pub(super) fn fine_millis(value: &str) -> Parsed<Duration> {
+    let wanted = "a number of milliseconds, as in 5 or 0.5";
+    if let Ok(whole) = millis(value) {
+        return Ok(whole);
+    }
+    let parts: f64 = value.parse().map_err(|_| wanted)?;
+    Duration::try_from_secs_f64(parts / 1000.0).map_err(|_| wanted)
+}
+
+pub(super) fn bytes(value: &str) -> Parsed<usize> {
+    value.parse().map_err(|_| "a whole number of bytes, as in 1048576")
+}
+
+pub(super) fn kibibytes(value: &str) -> Parsed<usize> {
+    let wanted = "a whole number of kibibytes, as in 32768";
+    let count: usize = value.parse().map_err(|_| wanted)?;
+    count.checked_mul(1024).ok_or(wanted)
+}
+
+pub(super) fn count(value: &str) -> Parsed<u32> {
+    value.parse().map_err(|_| "a whole number, as in 5")
+}
+
+pub(super) fn share(value: &str) -> Parsed<f64> {
+    value.parse().map_err(|_| "a number above 0 and at most 1, as in 0.5")
+}
+
+pub(super) fn boolean(value: &str) -> Parsed<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("true or false"),
+    }
+}
+
+pub(super) fn acks(value: &str) -> Parsed<Acks> {
+    match value.to_ascii_lowercase().as_str() {
+        "all" | "-1" => Ok(Acks::All),
+        "1" => Ok(Acks::Leader),
+        "0" => Ok(Acks::None),
+        _ => Err("all (or -1), 1 or 0"),
+    }
+}

@@ -12,6 +12,8 @@ use crate::report::DeliveryReport;
 
 mod check;
 mod properties;
+#[cfg(feature = "serde")]
+mod serialized;
 
 pub use self::check::ConfigError;
 pub(crate) use self::check::Settings;

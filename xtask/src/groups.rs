@@ -112,9 +112,10 @@ pub const GROUPS: &[Group] = &[
     },
     Group {
         name: "kafka",
-        what: "a real Apache Kafka: the harness itself, then milena against it",
+        what: "a real Apache Kafka: the harness itself, then milena against its classes and its brokers",
         steps: &[
             Step::Target { package: "kafka-harness", target: "real_kafka" },
+            Step::Target { package: "milena-wire", target: "java_oracle" },
             Step::Target { package: "milena-cli", target: "real_kafka" },
             Step::Target { package: "milena", target: "real_kafka" },
         ],

@@ -1,7 +1,9 @@
 //! The Java side of the machine: whether it is there, and how a program is run with Kafka's classpath.
 
+use crate::artifacts;
+use crate::error::StartError;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The oldest Java that Kafka 4 brokers run on.
@@ -18,6 +20,14 @@ pub fn java_available() -> Result<(), String> {
         None => return Err(format!("java does not tell its version: {version:?}")),
     }
     first_output("mvn", "--version").map(|_| ())
+}
+
+/// A Java program of one source file, with the jars of a Kafka version on its classpath; fetches them if they are not here
+/// yet. What is printed to standard output is the program's own: logging goes to standard error. Not started.
+pub fn program(version: &str, source: &Path) -> Result<Command, StartError> {
+    let mut command = Java::of_version(artifacts::jars(version)?).short_lived();
+    command.arg(source);
+    Ok(command)
 }
 
 /// Java with the jars of one Kafka version.

@@ -36,7 +36,7 @@ mod topic;
 pub use cluster::{Kafka, Options, VERSIONS};
 pub use dump::DumpedRecord;
 pub use error::StartError;
-pub use java::java_available;
+pub use java::{java_available, program};
 pub use node::Node;
 pub use probe::PartitionState;
 pub use proxy::Proxy;

@@ -47,6 +47,7 @@ const CHECKS: &[Check] = &[
     Check { name: "clippy", run: clippy },
     Check { name: "library", run: library },
     Check { name: "features", run: features },
+    Check { name: "pure", run: pure },
     Check { name: "rustdoc", run: rustdoc },
     Check { name: "generated", run: generated },
     Check { name: "crates", run: crates },
@@ -90,6 +91,27 @@ fn features() -> End {
     End::Good(format!("milena-wire with each of {} families alone, and with none", families.len() - 1))
 }
 
+/// The library without default features: in Rust alone, so nothing of it asks for a compiler of C.
+fn pure() -> End {
+    let tree = ["tree", "--package", "milena", "--no-default-features", "--edges", "normal,build", "--prefix", "none"];
+    match distinct_crates_of(&tree) {
+        Err(reason) => End::Bad(reason),
+        Ok(crates) => match crates.iter().find(|name| needs_c(name)) {
+            Some(found) => End::Bad(format!("{found} is in the library without default features")),
+            None => {
+                let call = ["clippy", "--package", "milena", "--no-default-features", "--", "--deny", "warnings"];
+                quiet(&mut workspace::cargo(&call))
+            }
+        },
+    }
+}
+
+/// Of a line of cargo's tree.
+fn needs_c(line: &str) -> bool {
+    let name = line.split(' ').next().unwrap_or_default();
+    matches!(name, "cc" | "cmake" | "pkg-config" | "bindgen") || name.ends_with("-sys") && name != "windows-sys"
+}
+
 fn rustdoc() -> End {
     let mut call = workspace::cargo(&["doc", "--workspace", "--all-features", "--no-deps"]);
     quiet(call.env("RUSTDOCFLAGS", "--deny warnings"))
@@ -107,21 +129,26 @@ fn generated() -> End {
 }
 
 fn crates() -> End {
-    let tree = ["tree", "--package", "milena", "--edges", "normal", "--prefix", "none"];
-    let output = match workspace::cargo(&tree).output() {
-        Ok(output) if output.status.success() => output,
-        Ok(output) => return End::Bad(String::from_utf8_lossy(&output.stderr).into_owned()),
-        Err(error) => return End::Bad(format!("cannot run cargo: {error}")),
+    let count = match distinct_crates_of(&["tree", "--package", "milena", "--edges", "normal", "--prefix", "none"]) {
+        Ok(crates) => crates.len(),
+        Err(reason) => return End::Bad(reason),
     };
-    let count = distinct_crates(&String::from_utf8_lossy(&output.stdout));
     let said = format!("{count} of at most {LIBRARY_CRATES_MAX} in the library with default features, ours included");
     if count == 0 || count > LIBRARY_CRATES_MAX { End::Bad(said) } else { End::Good(said) }
 }
 
+fn distinct_crates_of(tree: &[&str]) -> Result<BTreeSet<String>, String> {
+    match workspace::cargo(tree).output() {
+        Ok(output) if output.status.success() => Ok(distinct_crates(&String::from_utf8_lossy(&output.stdout))),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        Err(error) => Err(format!("cannot run cargo: {error}")),
+    }
+}
+
 /// Crates by name and version; cargo marks those that it lists again.
-fn distinct_crates(tree: &str) -> usize {
+fn distinct_crates(tree: &str) -> BTreeSet<String> {
     let lines = tree.lines().map(|line| line.trim_end_matches(" (*)")).filter(|line| !line.is_empty());
-    lines.collect::<BTreeSet<_>>().len()
+    lines.map(str::to_owned).collect()
 }
 
 /// Runs a command that has nothing to say when all is well.
@@ -144,7 +171,13 @@ mod tests {
     fn a_crate_that_is_listed_twice_counts_once_and_two_versions_count_twice() {
         let tree =
             "milena v0.1.0 (path)\nbytes v1.12.0\nmilena-core v0.1.0 (path)\nbytes v1.12.0 (*)\n\nbytes v0.4.0\n";
-        assert_eq!(distinct_crates(tree), 4);
+        assert_eq!(distinct_crates(tree).len(), 4);
+    }
+
+    #[test]
+    fn what_compiles_c_is_known_by_its_name() {
+        assert!(["cc v1.2.3", "zstd-sys v2.1.2+zstd.1.5.7", "cmake v0.1.0"].iter().all(|line| needs_c(line)));
+        assert!(!["crc32c v0.6.8", "ruzstd v0.9.1", "windows-sys v0.61.0"].iter().any(|line| needs_c(line)));
     }
 
     #[test]

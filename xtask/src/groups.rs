@@ -28,6 +28,8 @@ pub enum Need {
 pub enum Step {
     /// Unit and integration tests of a package, without those that its manifest marks `test = false`.
     Tests { package: &'static str, profile: Profile },
+    /// One integration test of a package once more, without default features: in Rust alone.
+    Pure { package: &'static str, target: &'static str },
     /// One integration test that its manifest marks `test = false`, because it needs more than cargo brings.
     Target { package: &'static str, target: &'static str },
     /// Models of threads: the unit tests under a module named `loom`, built with `--cfg milena_model` in a target folder of
@@ -49,8 +51,8 @@ pub enum Profile {
 pub const GROUPS: &[Group] = &[
     Group {
         name: "wire",
-        what: "frames, messages, record batches; the kafka-protocol oracle; hostile bytes",
-        steps: &[dev("milena-wire")],
+        what: "frames, messages, record batches, codecs; the kafka-protocol oracle; hostile bytes",
+        steps: &[dev("milena-wire"), Step::Pure { package: "milena-wire", target: "codecs" }],
         needs: Need::Nothing,
     },
     Group {
@@ -146,6 +148,9 @@ impl Step {
             Self::Tests { package, profile: Profile::Dev } => test_of(package, &["--tests", "--", "--show-output"]),
             Self::Tests { package, profile: Profile::Release } => {
                 test_of(package, &["--tests", "--release", "--", "--nocapture"])
+            }
+            Self::Pure { package, target } => {
+                test_of(package, &["--no-default-features", "--test", target, "--", "--show-output"])
             }
             Self::Target { package, target } => test_of(package, &["--test", target, "--", "--nocapture"]),
             Self::Models { package } => test_of(package, &["--lib", "--release", "loom"]),

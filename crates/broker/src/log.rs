@@ -10,7 +10,7 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use milena_wire::records::{self, BATCH_HEADER_BYTES, BatchError, BatchHeader, BatchView, Compression, TimestampType};
+use milena_wire::records::{self, BATCH_HEADER_BYTES, BatchError, BatchHeader, BatchView, TimestampType};
 
 use crate::storage::{Segment, StorageError};
 
@@ -58,8 +58,6 @@ pub struct TimestampedOffset {
 pub enum LookupError {
     /// The file cannot be read.
     Storage(StorageError),
-    /// The batch that holds the record is compressed, and there is no codec here to look inside.
-    Compressed,
     /// The batch cannot be read any more.
     Damaged(BatchError),
 }
@@ -265,9 +263,6 @@ impl PartitionLog {
         let attributes = batch.header.attributes;
         if attributes.timestamp_type() == TimestampType::LogAppendTime {
             return Ok(TimestampedOffset { offset: entry.base_offset, timestamp: entry.max_timestamp });
-        }
-        if attributes.compression() != Compression::None {
-            return Err(LookupError::Compressed);
         }
         for record in batch.records() {
             let record = record.map_err(LookupError::Damaged)?;

@@ -144,7 +144,7 @@ fn consume_command() -> clap::Command {
         .about("Prints the value of each record and an LF")
         .after_help(
             "Partitions are printed one after the other, each in its order. A record without a value (null) is an empty \
-             line. Records of aborted transactions are printed; batches that are compressed end it with an error.",
+             line. Records of aborted transactions are printed.",
         )
         .arg(topic())
         .args(place())

@@ -2,7 +2,8 @@
 //!
 //! [`frame`] has whole requests and responses, [`messages`] the messages in every version of Kafka's definitions,
 //! [`records`] the batches that Produce and Fetch carry. What comes from the network may be hostile: no decoder panics,
-//! and none takes more memory than [`MEMORY_PER_BYTE`] times its input plus a constant.
+//! and none takes more memory than [`MEMORY_PER_BYTE`] times its input plus a constant; what is compressed is unpacked up to a
+//! limit.
 //!
 //! Always there are the messages of a producer, of a consumer that is given its partitions, and of topics. The others
 //! come by family, each with its feature, so that nobody compiles what it does not use: `admin` (configuration,

@@ -5,9 +5,8 @@
 use bytes::Bytes;
 use milena_wire::crc32c;
 use milena_wire::records::{
-    Attributes, BATCH_HEADER_BYTES, BatchError, BatchHeader, BatchView, Compression, RECORD_BYTES_MAX, Record,
-    RecordFault, RecordHeader, RecordLayout, TimestampType, batches, place_batch, retain, set_log_append_time,
-    validate_produced,
+    BATCH_HEADER_BYTES, BatchError, BatchHeader, BatchView, RECORD_BYTES_MAX, Record, RecordFault, RecordHeader,
+    RecordLayout, TimestampType, batches, place_batch, retain, set_log_append_time, validate_produced,
 };
 
 /// Header of the batch below: producer 4711, epoch 3, sequence 7, times from 1000 to 1064. The Java client 4.3.1 writes
@@ -360,21 +359,6 @@ fn negative_lengths_of_key_and_value_are_null() {
     let body = [0x0c, 0, 0, 0, 3, 7, 0];
     let records = records(&only_batch(batch(one_record(), &body)));
     assert_eq!((&records[0].key, &records[0].value), (&None, &None));
-}
-
-#[test]
-fn compressed_records_are_refused_by_the_name_of_their_codec() {
-    let codecs = [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd, Compression::Unknown(5)];
-    for codec in codecs {
-        let attributes = Attributes::default().with_compression(codec);
-        let header = BatchHeader { attributes, record_count: 1_000, last_offset_delta: 999, ..header() };
-        let bytes = batch(header, b"squeezed");
-        assert_eq!(validate_produced(&bytes).unwrap().record_count, 1_000);
-        let mut records = only_batch(bytes).records();
-        let error = records.next().unwrap().unwrap_err();
-        assert_eq!(error, BatchError::Compressed { base_offset: 0, codec });
-        assert!(error.to_string().contains(&codec.to_string()) && records.next().is_none());
-    }
 }
 
 #[test]

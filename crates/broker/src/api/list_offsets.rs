@@ -140,7 +140,6 @@ impl Question {
 fn code_of(error: LookupError) -> ErrorCode {
     match error {
         LookupError::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
-        LookupError::Compressed => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
         LookupError::Damaged(_) => ErrorCode::CORRUPT_MESSAGE,
     }
 }

@@ -1,12 +1,14 @@
 //! ListOffsets and OffsetForLeaderEpoch: places in a log.
 
+use bytes::Bytes;
 use milena_wire::ErrorCode;
+use milena_wire::crc32c;
 use milena_wire::messages::list_offsets::request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use milena_wire::messages::list_offsets::response::ListOffsetsPartitionResponse;
 use milena_wire::messages::offset_for_leader_epoch::request::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
-use milena_wire::records::Compression;
+use milena_wire::records::{BATCH_HEADER_BYTES, BatchHeader, Codec, Compression, Encoding, Packer};
 
 use crate::client::{Batch, Bench};
 
@@ -77,14 +79,33 @@ fn meanings_of_negative_timestamps_begin_with_their_versions() {
 }
 
 #[test]
-fn time_inside_a_compressed_batch_is_refused_and_not_guessed() {
+fn time_inside_a_compressed_batch_is_that_of_its_records() {
+    for codec in Codec::ALL {
+        let mut bench = Bench::with_orders(1);
+        let plain = Batch::of(&["a".repeat(100).as_str(), "b", "c"]).at(&[10, 20, 30]).bytes();
+        bench.produced(compressed(codec, &plain));
+        assert_eq!(found(&list(&mut bench, 7, 15)), (1, 20), "{codec}");
+        assert_eq!(found(&list(&mut bench, 7, 31)), (-1, -1), "{codec}");
+    }
+}
+
+#[test]
+fn time_inside_a_batch_that_cannot_be_unpacked_is_refused_and_not_guessed() {
     let mut bench = Bench::with_orders(1);
-    let compressed = Batch::of(&["a", "b"])
+    let damaged = Batch::of(&["a", "b"])
         .at(&[10, 20])
         .bytes_with(|header| header.attributes = header.attributes.with_compression(Compression::Gzip));
-    bench.produced(compressed);
-    assert_eq!(ErrorCode(list(&mut bench, 7, 15).error_code), ErrorCode::UNSUPPORTED_COMPRESSION_TYPE);
+    bench.produced(damaged);
+    assert_eq!(ErrorCode(list(&mut bench, 7, 15).error_code), ErrorCode::CORRUPT_MESSAGE);
     assert_eq!(found(&list(&mut bench, 7, 21)), (-1, -1));
+}
+
+fn compressed(codec: Codec, plain: &[u8]) -> Bytes {
+    let mut header = BatchHeader::read(plain).expect("a batch");
+    header.attributes = header.attributes.with_compression(codec.into());
+    let packed =
+        Packer::new().pack(Encoding::new(codec), [&plain[BATCH_HEADER_BYTES..]]).expect("much of it is the same");
+    [&header.seal(packed.len(), crc32c::checksum(&packed))[..], &packed].concat().into()
 }
 
 #[test]

@@ -1,5 +1,5 @@
 // Fills topics with what milena does not write itself. `controlled`: two transactions and their markers, the second aborted;
-// `compressed`: an uncompressed record, then one in a zstd batch; `trimmed`: five records, of which the first three are
+// `compressed`: a record with the name of its codec by each; `trimmed`: five records, of which the first three are
 // deleted. Usage: FillOddly.java BOOTSTRAP
 
 import java.nio.charset.StandardCharsets;
@@ -48,8 +48,9 @@ public class FillOddly {
     }
 
     private static void compress() throws Exception {
-        write("compressed", "none", "readable");
-        write("compressed", "zstd", "not readable");
+        for (String codec : List.of("none", "gzip", "snappy", "lz4", "zstd")) {
+            write("compressed", codec, codec);
+        }
     }
 
     private static void write(String topic, String codec, String value) throws Exception {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use milena_core::metadata::Address;
 use milena_wire::ErrorCode;
-use milena_wire::records::{BatchError, Compression};
+use milena_wire::records::BatchError;
 
 use super::link::LinkError;
 use crate::config::ConfigError;
@@ -159,17 +159,6 @@ pub enum ReadError {
         /// The offset that was to be read.
         offset: i64,
     },
-    /// A batch needs a codec.
-    Compressed {
-        /// The topic.
-        topic: Box<str>,
-        /// The partition.
-        partition: i32,
-        /// The batch's first offset.
-        offset: i64,
-        /// The codec.
-        codec: Compression,
-    },
     /// A batch is damaged or of a format older than Kafka 0.11.
     Damaged {
         /// The topic.
@@ -193,10 +182,6 @@ impl fmt::Display for ReadError {
             Self::OffsetOutOfRange { topic, partition, offset } => {
                 write!(f, "offset {offset} is not in partition {partition} of topic {topic}; read from its start")
             }
-            Self::Compressed { topic, partition, offset, codec } => write!(
-                f,
-                "the batch at offset {offset} of partition {partition} of topic {topic} is compressed with {codec}: this version reads uncompressed batches only"
-            ),
             Self::Damaged { topic, partition, error } => {
                 write!(f, "partition {partition} of topic {topic} cannot be read: {error}")
             }

@@ -4,8 +4,7 @@
 //! I/O and time, unlike the producer, which brings its own. Every call either makes progress within the deadline that was
 //! given to [`Admin::connect`] or says why not.
 //!
-//! Leaves out groups, transactions (records of aborted ones are read), compressed batches (refused by the codec's name)
-//! and log truncation while reading.
+//! Leaves out groups, transactions (records of aborted ones are read) and log truncation while reading.
 
 mod admin;
 mod cluster;
@@ -19,7 +18,7 @@ pub use admin::{Admin, NewTopic, Probe, TopicDescription};
 pub use error::{AdminError, ClusterError, ReadError, Setback};
 pub use link::LinkError;
 pub use milena_core::metadata::Address;
-pub use milena_wire::records::{Compression, Header as ReadHeader, Record as ReadRecord};
+pub use milena_wire::records::{Header as ReadHeader, Record as ReadRecord};
 pub use milena_wire::{ErrorCode, Uuid};
 pub use reader::{Offsets, ReadBatch, Reader};
 

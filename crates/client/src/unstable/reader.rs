@@ -10,7 +10,7 @@ use milena_wire::messages::fetch::request::{FetchPartition, FetchRequest, FetchT
 use milena_wire::messages::fetch::response::{FetchResponse, PartitionData};
 use milena_wire::messages::list_offsets::request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use milena_wire::messages::list_offsets::response::ListOffsetsResponse;
-use milena_wire::records::{self, BatchError, BatchView, Compression, Record};
+use milena_wire::records::{self, BatchError, BatchView, Record};
 use milena_wire::{ErrorCode, Uuid};
 
 use super::cluster::{Cluster, Leader};
@@ -47,7 +47,8 @@ pub struct ReadBatch {
 }
 
 impl ReadBatch {
-    /// Its records within the range that is read, as slices of the answer. After an error there is no more.
+    /// Its records within the range that is read, as slices of the answer, or of what is unpacked here if they are
+    /// compressed: at most 256 MiB a batch. After an error there is no more.
     pub fn records(&self) -> impl Iterator<Item = Result<Record, BatchError>> + use<> {
         let (from, end) = (self.from, self.end);
         self.view.records().filter(move |record| match record {
@@ -180,9 +181,6 @@ impl<'a> Reader<'a> {
                 break;
             }
             let is_control = batch.header.attributes.is_control();
-            if !is_control && let Err(error) = self.check_codec(&batch) {
-                return if taken.is_empty() { Err(error) } else { Ok(taken) };
-            }
             let from = self.position;
             self.position = batch.header.last_offset() + 1;
             if !is_control {
@@ -190,18 +188,6 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(taken)
-    }
-
-    fn check_codec(&self, batch: &BatchView) -> Result<(), ReadError> {
-        match batch.header.attributes.compression() {
-            Compression::None => Ok(()),
-            codec => Err(ReadError::Compressed {
-                topic: self.topic.into(),
-                partition: self.partition,
-                offset: batch.header.base_offset,
-                codec,
-            }),
-        }
     }
 }
 

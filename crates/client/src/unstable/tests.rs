@@ -14,7 +14,9 @@ use milena_wire::messages::fetch::response::{FetchResponse, FetchableTopicRespon
 use milena_wire::messages::metadata::response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use milena_wire::records::{Attributes, BatchHeader, RecordLayout};
+use milena_wire::records::{
+    Attributes, BATCH_HEADER_BYTES, BatchHeader, Codec, Compression, Encoding, Packer, RecordLayout,
+};
 use milena_wire::{ApiKey, crc32c};
 
 use super::*;
@@ -251,15 +253,42 @@ fn a_gap_up_to_the_end_ends_the_reading() {
     assert_eq!(run(async { read(&mut peer.admin(SOON).await, 0, 10).await }).0, [0, 1]);
 }
 
+/// The records of `batch(from, count)`, by this codec.
+fn compressed(codec: Codec, from: i64, count: i32) -> Vec<u8> {
+    let plain = batch(from, count);
+    let mut header = BatchHeader::read(&plain).expect("it was just written");
+    header.attributes = header.attributes.with_compression(codec.into());
+    let body = &plain[BATCH_HEADER_BYTES..];
+    let packed = Packer::new().pack(Encoding::new(codec), [body]).expect("the records are alike");
+    [&header.seal(packed.len(), crc32c::checksum(&packed))[..], &packed].concat()
+}
+
 #[test]
-fn a_compressed_batch_is_named_after_everything_before_it() {
-    let peer = Peer::follow(&[
-        || records([batch(0, 2), batch_with(Attributes::default().with_compression(Compression::Zstd), 2, 1)].concat()),
-        || records(batch_with(Attributes::default().with_compression(Compression::Zstd), 2, 1)),
-    ]);
-    let (found, error) = run(async { read(&mut peer.admin(SOON).await, 0, 10).await });
-    assert_eq!(found, [0, 1]);
-    assert!(matches!(error, Some(ReadError::Compressed { offset: 2, codec: Compression::Zstd, .. })), "{error:?}");
+fn compressed_batches_are_read_as_others_are() {
+    let peer = Peer::follow(&[|| {
+        let each = Codec::ALL.iter().zip(0..).map(|(codec, number)| compressed(*codec, 100 * number, 100));
+        records(each.collect::<Vec<_>>().concat())
+    }]);
+    let (found, error) = run(async { read(&mut peer.admin(SOON).await, 50, 350).await });
+    assert!(error.is_none());
+    assert_eq!(found, (50..350).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_codec_that_nobody_has_is_an_error_after_everything_before_it() {
+    let peer = Peer::follow(&[|| {
+        let unknown = batch_with(Attributes::default().with_compression(Compression::Unknown(5)), 2, 1);
+        records([batch(0, 2), unknown].concat())
+    }]);
+    let batches = run(async {
+        let mut admin = peer.admin(SOON).await;
+        let mut reader = admin.reader("orders", 0);
+        reader.read(10).await.expect("whole batches")
+    });
+    let mut found = batches.iter().flat_map(ReadBatch::records);
+    assert!(found.by_ref().take(2).all(|record| record.is_ok()));
+    let error = found.next().expect("it is told").expect_err("nobody has it").to_string();
+    assert!(error.contains("at offset 2 is compressed with unknown codec 5"), "{error}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
+use super::codec::UnpackError;
 use super::header::Compression;
 use crate::ErrorCode;
 
@@ -56,12 +57,14 @@ pub enum BatchError {
         /// Length of its body.
         body_bytes: usize,
     },
-    /// The records are compressed and this reader has no codec for them.
+    /// The records are compressed and cannot be unpacked.
     Compressed {
         /// The batch.
         base_offset: i64,
         /// Its codec.
         codec: Compression,
+        /// Why not.
+        fault: UnpackError,
     },
     /// A record cannot be read.
     Record {
@@ -118,7 +121,7 @@ impl BatchError {
     pub const fn error_code(&self) -> ErrorCode {
         match self {
             Self::Incomplete { .. } | Self::Length { .. } | Self::Checksum { .. } => ErrorCode::CORRUPT_MESSAGE,
-            Self::Compressed { .. } => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
+            Self::Compressed { fault: UnpackError::NoCodec(_), .. } => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
             _ => ErrorCode::INVALID_RECORD,
         }
     }
@@ -151,10 +154,12 @@ impl fmt::Display for BatchError {
             Self::RecordCount { base_offset, count, body_bytes } => {
                 write!(f, "record batch at offset {base_offset} claims {count} records in a body of {body_bytes} bytes")
             }
-            Self::Compressed { base_offset, codec } => write!(
-                f,
-                "record batch at offset {base_offset} is compressed with {codec}, for which there is no codec here"
-            ),
+            Self::Compressed { base_offset, codec, fault } => {
+                write!(
+                    f,
+                    "record batch at offset {base_offset} is compressed with {codec} and cannot be unpacked: {fault}"
+                )
+            }
             Self::Record { base_offset, index, fault } => {
                 write!(f, "record {index} of the batch at offset {base_offset} is malformed: {fault}")
             }

@@ -1,7 +1,7 @@
 //! Reading batches out of what a broker sent or a log holds, without copying.
 //!
 //! A [`BatchView`] has passed every check of its header; a [`Record`] has passed every check of its bytes, headers
-//! included. All of them are slices of the bytes that were given. After the first error an iterator ends.
+//! included. All of them are slices of the bytes that were given, or of what was unpacked from them. After the first error an iterator ends.
 //!
 //! Leaves to the caller: batches that start before the wanted offset, control batches, aborted transactions.
 
@@ -10,6 +10,7 @@ use std::iter::FusedIterator;
 
 use bytes::Bytes;
 
+use super::codec::{UNPACKED_BYTES_MAX, unpack};
 use super::error::BatchError;
 use super::header::{BATCH_HEADER_BYTES, BatchHeader, Compression, SUMMED_FROM, TimestampType};
 use super::parse::{Cursor, RECORD_BYTES_MIN, RecordParts};
@@ -82,10 +83,33 @@ impl BatchView {
         Ok(Self { header, body: bytes.slice(BATCH_HEADER_BYTES..), bytes })
     }
 
-    /// The records. A compressed batch gives one error that names its codec.
+    /// The records, unpacked first if they are compressed; more than [`UNPACKED_BYTES_MAX`] are not.
     #[must_use]
     pub fn records(&self) -> Records {
-        Records { header: self.header, body: self.body.clone(), at: 0, index: 0, last_delta: -1, ended: false }
+        self.records_within(UNPACKED_BYTES_MAX)
+    }
+
+    /// The records, unpacked first if they are compressed, to no more than so many bytes. What cannot be unpacked gives one
+    /// error that names its codec.
+    #[must_use]
+    pub fn records_within(&self, unpacked_bytes_max: usize) -> Records {
+        let (body, fault) = match self.unpacked(unpacked_bytes_max) {
+            Ok(body) => (body, None),
+            Err(fault) => (Bytes::new(), Some(fault)),
+        };
+        Records { header: self.header, body, fault, at: 0, index: 0, last_delta: -1, ended: false }
+    }
+
+    /// The bytes of the records as they were before they were compressed, if they were.
+    pub fn unpacked(&self, bytes_max: usize) -> Result<Bytes, BatchError> {
+        let (codec, base_offset) = (self.header.attributes.compression(), self.header.base_offset);
+        if codec == Compression::None {
+            return Ok(self.body.clone());
+        }
+        let unpacked = unpack(codec, &self.body, bytes_max);
+        let body = unpacked.map_err(|fault| BatchError::Compressed { base_offset, codec, fault })?;
+        check_count(&self.header, body.len())?;
+        Ok(body.into())
     }
 }
 
@@ -109,13 +133,19 @@ pub(super) fn check_batch(bytes: &[u8], checksums: bool) -> Result<BatchHeader, 
     }
     let body_bytes = batch.len() - BATCH_HEADER_BYTES;
     // How many records a compressed body holds shows only when it is unpacked.
-    let count_max = match header.attributes.compression() {
-        Compression::None => body_bytes / RECORD_BYTES_MIN,
-        _ => i32::MAX as usize,
-    };
+    match header.attributes.compression() {
+        Compression::None => check_count(&header, body_bytes)?,
+        _ if header.record_count >= 0 => {}
+        _ => return Err(BatchError::RecordCount { base_offset, count: header.record_count, body_bytes }),
+    }
+    Ok(header)
+}
+
+/// No more records than fit into a body of so many bytes that is not compressed.
+fn check_count(header: &BatchHeader, body_bytes: usize) -> Result<(), BatchError> {
     match usize::try_from(header.record_count) {
-        Ok(count) if count <= count_max => Ok(header),
-        _ => Err(BatchError::RecordCount { base_offset, count: header.record_count, body_bytes }),
+        Ok(count) if count <= body_bytes / RECORD_BYTES_MIN => Ok(()),
+        _ => Err(BatchError::RecordCount { base_offset: header.base_offset, count: header.record_count, body_bytes }),
     }
 }
 
@@ -123,7 +153,10 @@ pub(super) fn check_batch(bytes: &[u8], checksums: bool) -> Result<BatchHeader, 
 #[derive(Debug, Clone)]
 pub struct Records {
     header: BatchHeader,
+    /// Not compressed.
     body: Bytes,
+    /// Why there is no body; taken when it is told.
+    fault: Option<BatchError>,
     at: usize,
     index: u32,
     last_delta: i32,
@@ -136,6 +169,10 @@ impl Iterator for Records {
     fn next(&mut self) -> Option<Self::Item> {
         if self.ended {
             return None;
+        }
+        if let Some(fault) = self.fault.take() {
+            self.ended = true;
+            return Some(Err(fault));
         }
         let step = next_record(&self.header, &self.body, self.at, self.index, self.last_delta);
         match step {
@@ -165,7 +202,7 @@ impl Iterator for Records {
 
 impl FusedIterator for Records {}
 
-/// The next record of a body, `None` after the last of the count, which must be the end of the body.
+/// The next record of a body that is not compressed, `None` after the last of the count, which must be the end of the body.
 pub(super) fn next_record(
     header: &BatchHeader,
     body: &[u8],
@@ -174,10 +211,6 @@ pub(super) fn next_record(
     last_delta: i32,
 ) -> Result<Option<RecordParts>, BatchError> {
     let base_offset = header.base_offset;
-    match header.attributes.compression() {
-        Compression::None => {}
-        codec => return Err(BatchError::Compressed { base_offset, codec }),
-    }
     if i64::from(index) >= i64::from(header.record_count) {
         return match body.len() - at {
             0 => Ok(None),

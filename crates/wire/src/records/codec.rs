@@ -1,0 +1,237 @@
+//! The codecs of record bodies: gzip, snappy, lz4, zstd, both ways.
+//!
+//! What is written is what Kafka's own Java client reads: gzip as one member, snappy in blocks with the Xerial header, lz4 as
+//! a frame of independent blocks, zstd as one frame. What is read is all that clients write: gzip and zstd in several pieces,
+//! snappy with and without the header, lz4 with linked blocks and every checksum.
+//!
+//! Always holds: reading takes no more memory than a small multiple of the limit that is given and a constant, whatever
+//! the bytes claim; writing gives nothing where the records would not get smaller.
+//!
+//! Pure Rust, but for zstd with the feature of its name: without it zstd is written at one level only.
+
+mod blocks;
+mod gzip;
+mod lz4;
+mod snappy;
+#[cfg(feature = "zstd")]
+#[path = "codec/zstd_library.rs"]
+mod zstd;
+#[cfg(not(feature = "zstd"))]
+#[path = "codec/zstd_pure.rs"]
+mod zstd;
+/// The two must read each other.
+#[cfg(all(test, feature = "zstd"))]
+#[allow(dead_code, reason = "its levels are those of the library here")]
+mod zstd_pure;
+
+use std::error::Error;
+use std::fmt;
+use std::io::Read;
+use std::ops::RangeInclusive;
+
+use super::header::Compression;
+
+/// A codec by which records can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Codec {
+    /// Small and slow.
+    Gzip,
+    /// Fast, somewhat larger than lz4.
+    Snappy,
+    /// Fast.
+    Lz4,
+    /// As small as gzip, several times as fast. Brokers take it from Produce version 7 on (KIP-110, Kafka 2.1).
+    Zstd,
+}
+
+impl Codec {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
+
+    /// The levels that can be chosen here, where there are any. Higher ones are smaller and slower.
+    #[must_use]
+    pub const fn levels(self) -> Option<RangeInclusive<i32>> {
+        match self {
+            Self::Gzip => Some(1..=9),
+            Self::Snappy | Self::Lz4 => None,
+            Self::Zstd => zstd::LEVELS,
+        }
+    }
+
+    /// The first version of Produce in which brokers take it.
+    #[must_use]
+    pub const fn produce_version_min(self) -> i16 {
+        match self {
+            Self::Gzip | Self::Snappy | Self::Lz4 => 0,
+            Self::Zstd => 7,
+        }
+    }
+}
+
+impl From<Codec> for Compression {
+    fn from(codec: Codec) -> Self {
+        match codec {
+            Codec::Gzip => Self::Gzip,
+            Codec::Snappy => Self::Snappy,
+            Codec::Lz4 => Self::Lz4,
+            Codec::Zstd => Self::Zstd,
+        }
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Compression::from(*self).fmt(f)
+    }
+}
+
+/// How records are written: a codec at a level that it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Encoding {
+    codec: Codec,
+    level: Option<i32>,
+}
+
+impl Encoding {
+    /// At the codec's own default level: 6 for gzip, 3 for zstd.
+    #[must_use]
+    pub const fn new(codec: Codec) -> Self {
+        Self { codec, level: None }
+    }
+
+    /// At this level, if the codec has it.
+    #[must_use]
+    pub fn with_level(codec: Codec, level: i32) -> Option<Self> {
+        let level = codec.levels()?.contains(&level).then_some(level)?;
+        Some(Self { codec, level: Some(level) })
+    }
+
+    /// The codec.
+    #[must_use]
+    pub const fn codec(self) -> Codec {
+        self.codec
+    }
+
+    /// The level that was chosen.
+    #[must_use]
+    pub const fn level(self) -> Option<i32> {
+        self.level
+    }
+}
+
+/// Writes bodies. Keeps the tables of the codecs and a buffer from one to the next, so each thread has its own.
+#[derive(Default)]
+pub struct Packer {
+    out: Vec<u8>,
+    blocks: blocks::Blocks,
+    gzip: Option<gzip::Encoder>,
+    snappy: Option<snap::raw::Encoder>,
+    lz4: Option<lz4::Encoder>,
+    zstd: Option<zstd::Encoder>,
+}
+
+impl Packer {
+    /// One that has not packed anything yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The body in fewer bytes; nothing if they would not be fewer. It is given as its chunks in order, split anywhere.
+    pub fn pack<'a, S>(&mut self, encoding: Encoding, chunks: S) -> Option<Vec<u8>>
+    where
+        S: IntoIterator<Item = &'a [u8]>,
+        S::IntoIter: Clone,
+    {
+        let chunks = chunks.into_iter();
+        let len: usize = chunks.clone().map(<[u8]>::len).sum();
+        // One byte less than before at least; encoders stop where they would need more.
+        let room = len.checked_sub(1)?;
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        out.reserve_exact(room);
+        let is_smaller = match encoding.codec {
+            Codec::Gzip => self.gzip.get_or_insert_default().encode(encoding.level, chunks, &mut out, room),
+            Codec::Snappy => {
+                let encoder = self.snappy.get_or_insert_with(snap::raw::Encoder::new);
+                snappy::encode(encoder, chunks, &mut self.blocks, &mut out, room)
+            }
+            Codec::Lz4 => self.lz4.get_or_insert_default().encode(chunks, &mut self.blocks, &mut out, room),
+            Codec::Zstd => self.zstd.get_or_insert_default().encode(encoding.level, chunks, &mut out, room),
+        };
+        let packed = is_smaller.then(|| out.as_slice().to_vec());
+        if out.capacity() <= BUFFER_KEPT_MAX {
+            self.out = out;
+        }
+        packed
+    }
+}
+
+impl fmt::Debug for Packer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Packer").finish_non_exhaustive()
+    }
+}
+
+/// A batch of ordinary size leaves its buffer to the next one.
+const BUFFER_KEPT_MAX: usize = 2 * 1024 * 1024;
+
+/// As many bytes as a reader of batches unpacks at most by default: far more than brokers take in one batch
+/// (`max.message.bytes`, 1 MiB by default) compressed ten times, and what a bomb may cost.
+pub const UNPACKED_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Reads a body that is compressed with `codec`, up to `limit` bytes of records. Takes at most three times the limit and a
+/// constant of memory for it, and never more than what the bytes really hold asks for.
+pub fn unpack(codec: Compression, body: &[u8], limit: usize) -> Result<Vec<u8>, UnpackError> {
+    match codec {
+        Compression::None if body.len() > limit => Err(UnpackError::TooLarge { limit }),
+        Compression::None => Ok(body.to_vec()),
+        Compression::Gzip => gzip::decode(body, limit),
+        Compression::Snappy => snappy::decode(body, limit),
+        Compression::Lz4 => lz4::decode(body, limit),
+        Compression::Zstd => zstd::decode(body, limit),
+        Compression::Unknown(id) => Err(UnpackError::NoCodec(id)),
+    }
+}
+
+/// Why a compressed body was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnpackError {
+    /// It holds more bytes than were asked for.
+    TooLarge {
+        /// Bytes that were allowed.
+        limit: usize,
+    },
+    /// It is not what its codec writes.
+    Malformed,
+    /// A number that Kafka has given to no codec yet.
+    NoCodec(u8),
+}
+
+impl fmt::Display for UnpackError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { limit } => write!(f, "its records take more than {limit} bytes"),
+            Self::Malformed => write!(f, "its bytes are not what the codec writes"),
+            Self::NoCodec(id) => write!(f, "there is no codec {id}"),
+        }
+    }
+}
+
+impl Error for UnpackError {}
+
+/// Everything that a decoder gives, up to the limit.
+fn read_all(decoder: impl Read, limit: usize, compressed: usize) -> Result<Vec<u8>, UnpackError> {
+    let mut out = Vec::with_capacity(limit.min(compressed.saturating_mul(FIRST_GUESS)));
+    // One more than allowed tells what is too large from what is just large enough.
+    let mut bounded = decoder.take(limit as u64 + 1);
+    bounded.read_to_end(&mut out).map_err(|_| UnpackError::Malformed)?;
+    if out.len() > limit { Err(UnpackError::TooLarge { limit }) } else { Ok(out) }
+}
+
+/// Records often shrink to a quarter.
+const FIRST_GUESS: usize = 4;
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use milena_core::producer::batch::SealReason;
 use milena_core::producer::completion::BatchEnd;
 use milena_core::producer::control::TopicStanding;
 use milena_core::producer::ended::EndedSize;
-use milena_core::producer::front::FrontConfig;
+use milena_core::producer::front::{FrontConfig, PartitionFront};
 use milena_core::producer::outcome::{NotWritten, Tally};
 use milena_core::sync::Mutex;
 use milena_core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -140,6 +140,16 @@ impl Shared {
         slots.push(slot);
     }
 
+    /// One that was gone is back, if it was there before.
+    pub(crate) fn open_slot_again(&self, id: PartitionId) -> Option<Arc<PartitionSlot>> {
+        let slots = self.slots.lock();
+        let slot = slots.get(id.0 as usize)?;
+        if self.closed.lock().is_none() {
+            slot.with_front(PartitionFront::open_again);
+        }
+        Some(Arc::clone(slot))
+    }
+
     pub(crate) fn slot(&self, id: PartitionId) -> Arc<PartitionSlot> {
         Arc::clone(&self.slots.lock()[id.0 as usize])
     }
@@ -254,18 +264,45 @@ impl Counters {
 pub(crate) struct TopicShared {
     pub(crate) name: Arc<str>,
     table: PartitionTable,
+    /// How many of them it has: a topic that was created anew may have fewer.
+    count: AtomicUsize,
     /// What is known of it, as the driver told it last.
     standing: Mutex<TopicStanding>,
     /// Those who wait for the first metadata.
     pub(crate) arrivals: TurnQueue,
 }
 
-/// The partitions of a topic. Topics grow seldom and never shrink, so a reader walks a short chain of growths instead
-/// of taking a lock per record.
+/// The partitions that a topic ever had. It seldom gets more, and never fewer, so a reader walks a short chain of
+/// growths instead of taking a lock per record.
 #[derive(Debug, Default)]
 struct PartitionTable {
     slots: OnceLock<Arc<[Arc<PartitionSlot>]>>,
     grown: OnceLock<Box<PartitionTable>>,
+}
+
+impl PartitionTable {
+    #[inline]
+    fn last(&self) -> &Self {
+        let mut table = self;
+        while let Some(grown) = table.grown.get() {
+            table = grown;
+        }
+        table
+    }
+
+    /// Whole before anybody can reach it: a topic that is known must not seem to have no partitions for a moment.
+    fn grow(&self, all: Vec<Arc<PartitionSlot>>) {
+        let last = self.last();
+        let is_alone = match last.slots.get() {
+            None => last.slots.set(all.into()).is_ok(),
+            // They were here before.
+            Some(known) if all.len() <= known.len() => true,
+            Some(_) => {
+                last.grown.set(Box::new(Self { slots: OnceLock::from(Arc::from(all)), grown: OnceLock::new() })).is_ok()
+            }
+        };
+        assert!(is_alone, "only the driver adds partitions, one growth after the other");
+    }
 }
 
 impl TopicShared {
@@ -273,6 +310,7 @@ impl TopicShared {
         Self {
             name: Arc::from(name),
             table: PartitionTable::default(),
+            count: AtomicUsize::new(0),
             standing: Mutex::new(TopicStanding::Pending),
             arrivals: TurnQueue::new(),
         }
@@ -281,22 +319,23 @@ impl TopicShared {
     /// The partitions known now; none before the first metadata.
     #[inline]
     pub(crate) fn partitions(&self) -> &[Arc<PartitionSlot>] {
-        let mut table = &self.table;
-        while let Some(grown) = table.grown.get() {
-            table = grown;
-        }
-        table.slots.get().map_or(&[], |slots| slots)
+        // Read before the table, which has at least so many.
+        let count = self.count.load(Ordering::SeqCst);
+        self.table.last().slots.get().map_or(&[], |slots| &slots[..count])
     }
 
     /// Called by the driver alone.
     pub(crate) fn add_partitions(&self, new: impl IntoIterator<Item = Arc<PartitionSlot>>) {
-        let all: Arc<[Arc<PartitionSlot>]> = self.partitions().iter().cloned().chain(new).collect();
-        let mut table = &self.table;
-        while table.slots.get().is_some() {
-            table = table.grown.get_or_init(Box::default);
-        }
-        table.slots.set(all).expect("only the driver adds partitions, one growth after the other");
+        let present: Vec<_> = self.partitions().iter().cloned().chain(new).collect();
+        let count = present.len();
+        self.table.grow(present);
+        self.count.store(count, Ordering::SeqCst);
         self.arrivals.wake_all();
+    }
+
+    /// Called by the driver alone: the topic was created anew, with no more than so many.
+    pub(crate) fn keep_partitions(&self, count: usize) {
+        self.count.fetch_min(count, Ordering::SeqCst);
     }
 
     /// Called by the driver alone.

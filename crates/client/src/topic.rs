@@ -203,6 +203,27 @@ impl Topic {
         rights: Rights,
         take: impl FnOnce(&Appended<'_>) -> T,
     ) -> Result<T, Refused> {
+        let mut take = Some(take);
+        let mut once = |appended: &Appended<'_>| (take.take().expect("a record is accepted once"))(appended);
+        loop {
+            match self.accept_now(now, record, reply, rights, &mut once)? {
+                Ok(taken) => return Ok(taken),
+                // Its partition is gone, and the topic's others were known before its front was closed.
+                Err(AppendError::Closed) if self.shared().closed().is_none() => {}
+                Err(error) => return Err(self.refusal(error, record.key)),
+            }
+        }
+    }
+
+    #[inline]
+    fn accept_now<T>(
+        &self,
+        now: Now,
+        record: RecordRef<'_>,
+        reply: Reply,
+        rights: Rights,
+        once: &mut impl FnMut(&Appended<'_>) -> T,
+    ) -> Result<Result<T, AppendError>, Refused> {
         let partitions = self.shared.partitions();
         if partitions.is_empty() {
             return Err(SendRefused::MetadataPending.into());
@@ -217,11 +238,10 @@ impl Topic {
         {
             return Err(self.refused_behind(ahead));
         }
-        let appended = match keyed {
-            Some(slot) => slot.append(now, pool, record, reply, WhenFull::OpenNext, take),
-            None => self.append_sticky(now, partitions, record, reply, rights, take),
-        };
-        appended.map_err(|error| self.refusal(error, record.key))
+        Ok(match keyed {
+            Some(slot) => slot.append(now, pool, record, reply, WhenFull::OpenNext, once),
+            None => self.append_sticky(now, partitions, record, reply, rights, once),
+        })
     }
 
     #[cold]
@@ -249,13 +269,11 @@ impl Topic {
         record: RecordRef<'_>,
         reply: Reply,
         rights: Rights,
-        take: impl FnOnce(&Appended<'_>) -> T,
+        once: &mut impl FnMut(&Appended<'_>) -> T,
     ) -> Result<T, AppendError> {
         let pool = &self.shared().pool;
         let count = partitions.len() as u32;
         let place = self.sticky.load(Ordering::Relaxed) % count;
-        let mut take = Some(take);
-        let mut once = |appended: &Appended<'_>| (take.take().expect("a record is accepted once"))(appended);
         let mut when_full = match self.sticky_used.load(Ordering::Relaxed) {
             _ if count == 1 => WhenFull::OpenNext,
             true => WhenFull::OnlyOpen,
@@ -273,7 +291,7 @@ impl Topic {
             if pool.room.waits_for(slot.id()) {
                 continue;
             }
-            match slot.append(now, pool, record, reply, when_full, &mut once) {
+            match slot.append(now, pool, record, reply, when_full, &mut *once) {
                 Err(AppendError::BatchFull(_)) => {}
                 Err(AppendError::ShareFull(_, found)) => tight = tight.looser(found),
                 Err(error) => return Err(error),
@@ -333,4 +351,74 @@ fn is_pending<T>(decided: &Result<T, Refused>) -> bool {
 
 fn is_full<T>(decided: &Result<T, Refused>) -> bool {
     matches!(decided, Err(refused) if matches!(refused.why, SendRefused::BufferFull | SendRefused::PartitionFull))
+}
+
+#[cfg(all(test, not(milena_model)))]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use milena_core::ids::{PartitionId, PartitionIndex};
+    use milena_core::producer::front::PartitionFront;
+    use milena_core::producer::trouble::Trouble;
+    use milena_wire::murmur2;
+
+    use crate::gate::Gate;
+    use crate::slot::PartitionSlot;
+    use crate::{Producer, ProducerConfig, Record, Topic};
+
+    fn slot(topic: &Topic, number: u32) -> Arc<PartitionSlot> {
+        let front = PartitionFront::new(PartitionIndex(number as i32), Trouble::new(), topic.shared().front);
+        let (idle, watch) = (Arc::new(Gate::new()), Arc::clone(&topic.shared().watch));
+        Arc::new(PartitionSlot::new(PartitionId(number), Arc::clone(&topic.shared.name), front, idle, watch))
+    }
+
+    /// A caller may have seen the partitions of before; it was told that the producer was closed.
+    #[test]
+    fn a_caller_who_finds_its_partition_gone_goes_to_another() {
+        let config = ProducerConfig::new("127.0.0.1:1").linger(Duration::from_secs(3600));
+        let producer = Producer::new(config).expect("is built");
+        let orders = producer.topic("orders").expect("a name");
+        let topic = &orders.shared;
+        let slots = [slot(&orders, 0), slot(&orders, 1)];
+        topic.add_partitions(slots.clone());
+        let two = NonZeroU32::new(2).expect("two");
+        let is_of_second = |key: &String| murmur2::partition_for_key(key.as_bytes(), two) == 1;
+        let key = (0..).map(|number| number.to_string()).find(is_of_second).expect("keys are spread");
+        slots[1].with_front(|front| front.close());
+        thread::scope(|scope| {
+            let send = scope.spawn(|| orders.try_send(Record::value("v").key(&key)).err().map(|e| e.to_string()));
+            // Nothing tells that it has looked; but if it gave up, it would be through.
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_millis(50) && !send.is_finished() {
+                thread::yield_now();
+            }
+            topic.keep_partitions(1);
+            assert_eq!(send.join().expect("no panic"), None);
+        });
+        assert!(slots[0].with_front(|front| front.has_open()));
+    }
+
+    /// A topic that grew had no partitions for a moment, and records were refused.
+    #[test]
+    fn a_topic_that_is_known_always_has_partitions() {
+        let producer = Producer::new(ProducerConfig::new("127.0.0.1:1")).expect("is built");
+        let orders = producer.topic("orders").expect("a name");
+        let topic = &orders.shared;
+        topic.add_partitions([slot(&orders, 0), slot(&orders, 1)]);
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let looks = scope.spawn(|| {
+                while !is_over.load(Ordering::SeqCst) {
+                    assert!(!topic.partitions().is_empty());
+                }
+            });
+            (2..500).for_each(|number| topic.add_partitions([slot(&orders, number)]));
+            is_over.store(true, Ordering::SeqCst);
+            looks.join().expect("no panic");
+        });
+    }
 }

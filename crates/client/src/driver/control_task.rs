@@ -351,6 +351,13 @@ impl ControlTask {
             ControlEvent::PartitionsAppeared { topic, partitions, are_last } => {
                 self.add_partitions(topic, &partitions, are_last);
             }
+            ControlEvent::TopicShrunk { topic, count } => self.keep_partitions(topic, count),
+            ControlEvent::PartitionGone(partition) => {
+                let Surroundings { shared, reporter, .. } = &self.surroundings;
+                let slot = shared.slot(partition);
+                slot.with_front(|front| front.close());
+                shared.end_front(&slot, NotWritten::PartitionGone, reporter);
+            }
             // Whoever waits for it goes on waiting; why, its standing says.
             ControlEvent::TopicMissing(..) => {}
             ControlEvent::LaneNeeded(lane, address) => self.open_lane(lane, address),
@@ -389,15 +396,30 @@ impl ControlTask {
         let slots: Vec<Arc<PartitionSlot>> = partitions
             .iter()
             .map(|partition| {
+                if let Some(slot) = shared.open_slot_again(partition.id) {
+                    return slot;
+                }
                 let front = PartitionFront::new(partition.index, Arc::clone(&partition.trouble), self.settings.front);
                 let (name, idle) = (Arc::clone(&topic.name), Arc::clone(&self.idle));
-                Arc::new(PartitionSlot::new(partition.id, name, front, idle, Arc::clone(&shared.watch)))
+                let slot = Arc::new(PartitionSlot::new(partition.id, name, front, idle, Arc::clone(&shared.watch)));
+                shared.add_slot(Arc::clone(&slot));
+                slot
             })
             .collect();
-        slots.iter().for_each(|slot| shared.add_slot(Arc::clone(slot)));
         self.arriving.entry(index).or_default().extend(slots);
         if are_last {
             topic.add_partitions(self.arriving.remove(&index).expect("the last ones were just added"));
+        }
+    }
+
+    /// Of those known to callers and those that were to become known. Before any front is closed, so that whoever finds one
+    /// closed finds another partition.
+    fn keep_partitions(&mut self, index: TopicIndex, count: usize) {
+        let topic = &self.topics[index.0 as usize];
+        let known = topic.partitions().len();
+        topic.keep_partitions(count);
+        if let Some(arriving) = self.arriving.get_mut(&index) {
+            arriving.truncate(count.saturating_sub(known));
         }
     }
 

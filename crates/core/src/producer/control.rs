@@ -76,8 +76,8 @@ pub enum ControlEvent {
     HangUp,
     /// The cluster answered; brokers are known.
     Reached,
-    /// The topic has these partitions, in order, beside those told before. Where a key belongs depends on their number, so
-    /// none may be used before the last ones are told.
+    /// The topic has these partitions, in order, beside those told before; some may be back that were gone. Where a key
+    /// belongs depends on their number, so none may be used before the last ones are told.
     PartitionsAppeared {
         /// The topic.
         topic: TopicIndex,
@@ -86,6 +86,17 @@ pub enum ControlEvent {
         /// Whether these were the last ones, for now.
         are_last: bool,
     },
+    /// The topic was created again with so many partitions, fewer than before: the first ones; no record may go to the others
+    /// from now on.
+    TopicShrunk {
+        /// The topic.
+        topic: TopicIndex,
+        /// How many are left.
+        count: usize,
+    },
+    /// This partition is none of its topic any more: what waits in its front ends [`NotWritten::PartitionGone`], and nothing
+    /// more is accepted there until it appears again.
+    PartitionGone(PartitionId),
     /// The cluster says that the topic is not there, or may not be seen.
     TopicMissing(TopicIndex, ErrorCode),
     /// This lane is needed and dials here; one that is open already leaves its connection for one to this address.
@@ -127,11 +138,16 @@ struct ControlPartition {
     is_slow: bool,
     /// It waits for a look; see [`Control::poll_event`].
     is_queued: bool,
+    /// The topic was created again without it.
+    is_gone: bool,
 }
 
 #[derive(Debug, Default)]
 struct ControlTopic {
+    /// All that it ever had, by their numbers; what is behind the first [`Self::count`] is gone, and may come back.
     partitions: Vec<PartitionId>,
+    /// How many it has, of those that were told.
+    count: usize,
     /// How often it was deleted and created again.
     generation: u32,
     /// Some of its new partitions were told, and whoever was told waits for the last.
@@ -266,7 +282,7 @@ impl Control {
     }
 
     fn enqueue_topic(&mut self, topic: TopicIndex) {
-        for place in 0..self.topics[topic.0 as usize].partitions.len() {
+        for place in 0..self.topics[topic.0 as usize].count {
             self.enqueue(self.topics[topic.0 as usize].partitions[place]);
         }
     }

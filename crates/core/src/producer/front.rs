@@ -143,7 +143,7 @@ pub enum AppendError {
     /// No batch fills that could take the record, and [`WhenFull`] does not let it open one. The notice may say that a
     /// full one sealed.
     BatchFull(Notice),
-    /// The producer accepts nothing any more.
+    /// The producer, or this partition, accepts nothing any more.
     Closed,
     /// The record alone is larger than `max_request_size`.
     TooLarge {
@@ -159,7 +159,7 @@ impl fmt::Display for AppendError {
         match self {
             Self::BufferFull(_) => f.write_str("buffer_memory is used up"),
             Self::ShareFull(..) => f.write_str("the partition holds its share of buffer_memory"),
-            Self::Closed => f.write_str("the producer is closed"),
+            Self::Closed => f.write_str("nothing is accepted any more"),
             Self::BatchFull(_) => f.write_str("the partition's batch is full"),
             Self::TooLarge { size, limit } => write!(f, "record of {size} bytes exceeds max_request_size {limit}"),
         }
@@ -183,7 +183,7 @@ pub struct PartitionFront {
     account: Arc<Account>,
     open: Option<OpenBatch>,
     sealed: VecDeque<SealedBatch>,
-    /// The producer ends: nothing is accepted any more.
+    /// The producer ends, or the partition is gone: nothing is accepted any more.
     is_closed: bool,
     /// Posted records of the batch before, so that the next list is allocated once.
     posted_expected: usize,
@@ -366,6 +366,11 @@ impl PartitionFront {
     /// Accepts nothing from now on; what was accepted stays, and fills on until it is sealed.
     pub fn close(&mut self) {
         self.is_closed = true;
+    }
+
+    /// Accepts again, after [`Self::close`].
+    pub fn open_again(&mut self) {
+        self.is_closed = false;
     }
 
     /// Memory of the batch that fills, to see who holds the buffer.

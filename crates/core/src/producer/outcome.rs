@@ -105,6 +105,9 @@ pub enum NotWritten {
     Cancelled,
     /// The cluster refused its batch with this code, and no attempt could have been appended.
     Refused(KafkaError),
+    /// The topic was deleted and created again with fewer partitions, the record's is none of them, and no attempt of its
+    /// batch was appended. Sent again it goes to one that is there.
+    PartitionGone,
     /// The producer was closed, and no attempt of its batch was appended: none was made, or each was refused.
     Closed,
     /// The producer's driver ended (a panic, or its runtime was shut down) before a connection claimed its batch.
@@ -164,6 +167,10 @@ impl fmt::Display for NotWritten {
             Self::Refused(code) => {
                 write!(f, "not written: the cluster refused its batch with {code}{}", Advised(*code))
             }
+            Self::PartitionGone => f.write_str(
+                "not written: its topic was created again with fewer partitions, and its partition is none of them; sent \
+                 again it goes to one that is there",
+            ),
             Self::Closed => f.write_str("not written: the producer was closed before it could be appended"),
             Self::DriverLost => f.write_str("not written: the producer's driver ended before it was sent"),
         }

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use milena_core::fault::ConnectionError;
 use milena_core::ids::TopicIndex;
+use milena_core::producer::completion::BatchEnd;
 use milena_core::producer::control::{ControlEvent, NewPartition};
+use milena_core::producer::ended::Ended;
 use milena_core::producer::front::PartitionFront;
 use milena_core::producer::lane::Lane;
+use milena_core::producer::outcome::NotWritten;
 
 use super::{Client, FrontSeat, LaneSeat, conclude};
 use crate::network::{Network, Outgoing, Owner};
@@ -51,6 +54,20 @@ impl Client {
             // Nobody has a turn before the last ones are there.
             ControlEvent::PartitionsAppeared { topic, partitions, .. } => {
                 self.add_partitions(stage, topic, &partitions);
+            }
+            ControlEvent::TopicShrunk { topic, count } => {
+                let topic = &mut self.topics[topic.0 as usize];
+                topic.partitions.truncate(count);
+                topic.sticky = 0;
+            }
+            ControlEvent::PartitionGone(id) => {
+                let front = &mut self.fronts.get_mut(&id).expect("it appeared before").front;
+                front.close();
+                let waiting: Vec<_> = front.drain().collect();
+                for batch in waiting {
+                    let end = BatchEnd::NotWritten(NotWritten::PartitionGone);
+                    conclude(stage, &self.memory, Ended::Sealed(batch, end));
+                }
             }
             ControlEvent::LaneNeeded(id, address) => {
                 let address = Some(address);

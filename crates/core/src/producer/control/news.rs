@@ -135,35 +135,44 @@ impl Control {
         }
     }
 
-    /// Adds some of those that are missing.
-    pub(super) fn add_partitions(&mut self, number: TopicIndex) {
-        let told = self.metadata.topic(number);
-        let topic_ref = TopicRef { name: Arc::clone(self.metadata.name(number)), id: told.id() };
+    /// Those that a topic that was created again has no more. Of a topic that is the same, none goes away.
+    fn retire_surplus(&mut self, number: TopicIndex) {
+        let count = self.metadata.topic(number).partitions().len();
         let topic = &mut self.topics[number.0 as usize];
-        let (known, count) = (topic.partitions.len(), told.partitions().len());
-        let end = count.min(known + PARTITIONS_ADDED_MAX);
+        if topic.count <= count {
+            return;
+        }
+        let gone = topic.partitions[count..topic.count].to_vec();
+        topic.count = count;
+        self.events.push_back(ControlEvent::TopicShrunk { topic: number, count });
+        for id in gone {
+            self.partition(id).is_gone = true;
+            self.events.push_back(ControlEvent::PartitionGone(id));
+            self.enqueue(id);
+        }
+    }
+
+    /// Adds some of those that are missing. One that is gone is used again: however often a topic is created anew, it holds
+    /// no more than it had at most.
+    pub(super) fn add_partitions(&mut self, number: TopicIndex) {
+        self.retire_surplus(number);
+        let told = self.metadata.topic(number).partitions().len();
+        let known = self.topics[number.0 as usize].count;
+        let end = told.min(known + PARTITIONS_ADDED_MAX);
         let mut appeared = Vec::with_capacity(end.saturating_sub(known));
         for index in known..end {
-            let id = PartitionId(self.partitions.len() as u32);
-            let (index, trouble) = (PartitionIndex(index as i32), Trouble::new());
-            appeared.push(NewPartition { id, index, trouble: Arc::clone(&trouble) });
-            let new = appeared.last().expect("one was just added");
-            let back = PartitionBack::new(new, topic_ref.clone(), self.config.back);
-            self.partitions.push(ControlPartition {
-                topic: number,
-                index,
-                trouble,
-                noted: None,
-                place: Place::Here(Box::new(back)),
-                epoch: LeaderEpoch(-1),
-                generation: topic.generation,
-                is_slow: false,
-                is_queued: true,
-            });
-            topic.partitions.push(id);
-            self.queue.push_back(id);
+            let id = match self.topics[number.0 as usize].partitions.get(index) {
+                Some(id) => *id,
+                None => self.add_partition(number, PartitionIndex(index as i32)),
+            };
+            let partition = self.partition(id);
+            partition.is_gone = false;
+            appeared.push(NewPartition { id, index: partition.index, trouble: Arc::clone(&partition.trouble) });
+            self.enqueue(id);
         }
-        let are_last = end >= count;
+        let topic = &mut self.topics[number.0 as usize];
+        topic.count = topic.count.max(end);
+        let are_last = end >= told;
         let was_arriving = std::mem::replace(&mut topic.is_arriving, !are_last);
         if !are_last {
             self.growing.push_front(number);
@@ -172,5 +181,28 @@ impl Control {
         if was_arriving || !appeared.is_empty() {
             self.events.push_back(ControlEvent::PartitionsAppeared { topic: number, partitions: appeared, are_last });
         }
+    }
+
+    fn add_partition(&mut self, number: TopicIndex, index: PartitionIndex) -> PartitionId {
+        let id = PartitionId(self.partitions.len() as u32);
+        let trouble = Trouble::new();
+        let new = NewPartition { id, index, trouble: Arc::clone(&trouble) };
+        let name = Arc::clone(self.metadata.name(number));
+        let topic_ref = TopicRef { name, id: self.metadata.topic(number).id() };
+        let topic = &mut self.topics[number.0 as usize];
+        topic.partitions.push(id);
+        self.partitions.push(ControlPartition {
+            topic: number,
+            index,
+            trouble,
+            noted: None,
+            place: Place::Here(Box::new(PartitionBack::new(&new, topic_ref, self.config.back))),
+            epoch: LeaderEpoch(-1),
+            generation: topic.generation,
+            is_slow: false,
+            is_queued: false,
+            is_gone: false,
+        });
+        id
     }
 }

@@ -11,7 +11,7 @@ use crate::ids::{LaneId, LeaderEpoch, NodeId, PartitionId};
 use crate::metadata::Address;
 use crate::producer::back::PartitionBack;
 use crate::producer::lane::{LaneOrder, Recall, StrayAnswer};
-use crate::producer::outcome::AttemptError;
+use crate::producer::outcome::{AttemptError, NotWritten, Undetermined};
 
 /// What is known of a partition's leader.
 enum Leader {
@@ -30,9 +30,26 @@ impl Control {
         {
             self.looks += 1;
         }
+        if self.partition(id).is_gone {
+            return self.end_gone(id);
+        }
         self.tell_of_new_topic(id);
         self.grant(id);
         self.place(id);
+    }
+
+    /// The partition is none of its topic any more. What a lane has of it ends when it comes back.
+    fn end_gone(&mut self, id: PartitionId) {
+        self.unplaced.remove(&id);
+        match &mut self.partitions[id.0 as usize].place {
+            Place::Lane { .. } => self.recall(id, Recall::AtOnce),
+            Place::Here(back) => {
+                let mut ended = Vec::new();
+                // What was sent went to the old topic, with what the brokers held of it.
+                back.end_all(NotWritten::PartitionGone, Undetermined::TopicRecreated, &mut ended);
+                self.publish(id, ended);
+            }
+        }
     }
 
     fn tell_of_new_topic(&mut self, id: PartitionId) {
@@ -160,7 +177,8 @@ impl Control {
         let Place::Lane { lane: old, .. } = place else { unreachable!("only a lane gives partitions back") };
         self.lanes.get_mut(&old).expect("a lane lasts while it has partitions").partitions -= 1;
         self.look_at(id);
-        if let Place::Here(_) = &self.partition(id).place {
+        let partition = self.partition(id);
+        if !partition.is_gone && matches!(partition.place, Place::Here(_)) {
             self.hand_over(id, old);
         }
         self.end_lane_if_left(old);
@@ -169,6 +187,9 @@ impl Control {
     /// A topic may be created anew while a partition is on its way and no lane could be told.
     fn catch_up_with_topic(&mut self, back: &mut PartitionBack) {
         let id = back.id();
+        if self.partition(id).is_gone {
+            return;
+        }
         let topic = self.partition(id).topic;
         let topic_id = self.metadata.topic(topic).id();
         let is_first = back.topic().id == Uuid::ZERO && self.topics[topic.0 as usize].generation == 0;

@@ -137,6 +137,8 @@ impl Rig {
                 let ids: Vec<_> = partitions.iter().map(|new| (new.id.0, new.index.0)).collect();
                 format!("topic {topic} has {ids:?}{}", if are_last { "" } else { " and more" })
             }
+            ControlEvent::TopicShrunk { topic, count } => format!("topic {topic} has the first {count} only"),
+            ControlEvent::PartitionGone(id) => format!("{id} is gone"),
             ControlEvent::TopicMissing(topic, code) => format!("topic {topic} misses: {code}"),
             ControlEvent::LaneNeeded(lane, address) => format!("lane {lane} at {}", address.host),
             ControlEvent::LaneLost(lane) => format!("lane {lane} lost"),

@@ -1,6 +1,8 @@
 //! What becomes of topics: wanted, found, grown, missing, created anew.
 
 use super::*;
+use crate::producer::completion::BatchEnd;
+use crate::producer::testbed::{CountedMemory, sealed};
 use rig::fast;
 
 #[test]
@@ -109,14 +111,43 @@ fn a_partition_on_its_way_between_lanes_learns_that_its_topic_was_recreated() {
     assert_eq!((lane, back.topic().id), (fast(2), Uuid([7; 16])));
 }
 
+/// The others stayed, without a leader, and keys went on to choose them.
 #[test]
-fn a_recreated_topic_with_fewer_partitions_leaves_the_others_without_a_leader() {
-    let mut rig = Rig::with_topic(&[1, 1]);
+fn a_recreated_topic_with_fewer_partitions_has_no_others_until_they_come_back() {
+    let mut rig = Rig::with_topic(&[1, 1, -1]);
     rig.refresh(&metadata(7, &[1]));
-    assert_eq!(rig.told(), ["reached", "recreated 0 on 1", "recreated 1 on 1"]);
-    assert_eq!((rig.trouble(0), rig.trouble(1)), (None, Some(AttemptError::NoLeader)));
+    let expected = [
+        "reached",
+        "topic 0 has the first 1 only",
+        "1 is gone",
+        "2 is gone",
+        "recreated 0 on 1",
+        "recall 1 from 1 at once",
+    ];
+    assert_eq!(rig.told(), expected);
+    rig.release(1);
+    assert!(rig.told().is_empty(), "it stays here");
     rig.refresh(&metadata(7, &[1, 2, 3]));
-    assert_eq!(rig.told(), ["reached", "topic 0 has [(2, 2)]", "recall 1 from 1", "lane 3 at b3", "move 2 to 3"]);
+    assert_eq!(
+        rig.told(),
+        ["reached", "topic 0 has [(1, 1), (2, 2)]", "lane 2 at b2", "move 1 to 2", "lane 3 at b3", "move 2 to 3"]
+    );
+    rig.refresh(&metadata(1, &[1, 1, 1]));
+    assert_eq!(rig.told(), ["reached"], "the broker lags: that topic is gone for ever");
+}
+
+/// A batch that a lane has ends when the lane gives its partition back.
+#[test]
+fn what_a_partition_holds_that_is_gone_ends_with_that_reason() {
+    let mut rig = Rig::with_topic(&[1, 1]);
+    let place = rig.moved.iter().position(|(_, back)| back.id().0 == 1).expect("a lane has it");
+    let batch = sealed(&CountedMemory::new(1 << 20), 1_000, &[b"v"]);
+    let completion = Arc::clone(&batch.completion);
+    rig.moved[place].1.add_sealed(batch);
+    rig.refresh(&metadata(7, &[1]));
+    assert!(completion.end().is_none());
+    rig.release(1);
+    assert_eq!(completion.end(), Some(BatchEnd::NotWritten(NotWritten::PartitionGone)));
 }
 
 /// Answers are asked for again and again while a leader is suspected, and then no more.

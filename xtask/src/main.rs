@@ -7,6 +7,7 @@ mod check;
 mod codegen;
 #[cfg(test)]
 mod coverage;
+mod fuzz;
 mod groups;
 mod judge;
 mod kafka;
@@ -52,6 +53,7 @@ fn dispatch(arguments: &[String]) -> TaskResult {
         "help" | "--help" | "-h" => help(),
         "check" => check::run(rest),
         "codegen" => codegen::run(rest).map_err(TaskError::Failed),
+        "fuzz" => fuzz::run(rest),
         "kafka" => kafka::run(rest),
         "sim" => sim::run(rest),
         "test" => test::run(rest),
@@ -73,6 +75,7 @@ usage: cargo xtask TASK
   test [GROUP...] [--deny-skips]   run the test groups (all by default); --deny-skips: a skipped test or group fails
   check [--deny-skips]             format, clippy, rustdoc, the generated code, the number of crates
   codegen [--check] [--jar PATH]   write the messages of milena-wire, or compare them with what the generator gives
+  fuzz [--minutes N] [NAME]        hostile bytes by libFuzzer for every decoder, or for the harnesses with that in their name
   sim --seed N | --seeds A..B      run seeds of the simulation; a failing one prints the line that replays it
   kafka up | down                  a real Kafka 4.3.1 on loopback, which stays up; prints its address
   help                             this text and the test groups";

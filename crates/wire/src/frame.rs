@@ -36,9 +36,8 @@ impl RequestHeader {
         let api_key = ApiKey(r.int16()?);
         let api_version = r.int16()?;
         let correlation_id = r.int32()?;
-        // The client id stays in its old form, so that a broker can read it whatever the version.
-        r.set_flexible(false);
-        let client_id = r.nullable_string()?;
+        // So that a broker can read it whatever the version.
+        let client_id = r.in_old_form(Reader::nullable_string)?;
         r.set_flexible(api_key.is_flexible(api_version));
         let unknown_tags = r.unknown_tags()?;
         Ok(Self { api_key, api_version, correlation_id, client_id, unknown_tags })
@@ -49,8 +48,7 @@ impl RequestHeader {
         w.int16(self.api_key.0);
         w.int16(self.api_version);
         w.int32(self.correlation_id);
-        w.set_flexible(false);
-        w.nullable_string(self.client_id.as_deref())?;
+        w.in_old_form(|w| w.nullable_string(self.client_id.as_deref()))?;
         w.set_flexible(self.api_key.is_flexible(self.api_version));
         w.unknown_tags(&self.unknown_tags)
     }

@@ -62,6 +62,14 @@ impl Reader {
         self.flexible = flexible;
     }
 
+    /// Reads a value whose length keeps its old form whatever the version.
+    pub(crate) fn in_old_form<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+        let flexible = std::mem::replace(&mut self.flexible, false);
+        let value = read(self);
+        self.flexible = flexible;
+        value
+    }
+
     /// Ends reading; bytes that follow the message are an error.
     pub fn finish(self) -> Result<(), DecodeError> {
         match self.left() {

@@ -47,6 +47,14 @@ impl Writer {
         self.flexible = flexible;
     }
 
+    /// Appends a value whose length keeps its old form whatever the version.
+    pub(crate) fn in_old_form<T>(&mut self, write: impl FnOnce(&mut Self) -> T) -> T {
+        let flexible = std::mem::replace(&mut self.flexible, false);
+        let value = write(self);
+        self.flexible = flexible;
+        value
+    }
+
     /// Begins the outermost message of a version.
     pub(crate) fn begin(&mut self, api: &Api, version: i16) -> Result<(), EncodeError> {
         self.flexible = api.flexible(version).ok_or(EncodeError::UnsupportedVersion { api: api.key, version })?;

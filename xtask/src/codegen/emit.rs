@@ -415,6 +415,22 @@ mod tests {
     }
 
     #[test]
+    fn a_field_that_is_never_flexible_is_read_and_written_in_the_old_form() {
+        let definition = r#"{
+            "apiKey": 7, "type": "request", "name": "CutRequest", "validVersions": "0-2", "flexibleVersions": "2+",
+            "fields": [
+                { "name": "ClientId", "type": "string", "versions": "0+", "nullableVersions": "0+", "flexibleVersions": "none" }
+            ]
+        }"#;
+        let schema = Schema::parse(definition).unwrap();
+        let item = schema.root();
+        assert_eq!(read_expression(item, &item.fields[0]), "r.in_old_form(|r| r.nullable_string())?");
+        let written = write_expression(item, &item.fields[0]);
+        assert_eq!(written, "w.in_old_form(|w| w.nullable_string(self.client_id.as_deref()))?;");
+        assert_eq!(sizes::wire_bytes_min(&schema, item), 2);
+    }
+
+    #[test]
     fn the_fewest_bytes_are_those_of_the_tightest_version() {
         let definition = r#"{
             "apiKey": 7, "type": "request", "name": "CutRequest", "validVersions": "0-2", "flexibleVersions": "2+",

@@ -78,6 +78,8 @@ pub struct Field {
     pub tag: Option<u32>,
     pub ignorable: bool,
     pub is_topic_name: bool,
+    /// Set when its length keeps the old form in flexible versions too.
+    pub is_never_flexible: bool,
     pub default: Option<String>,
 }
 
@@ -288,6 +290,7 @@ impl Field {
             "versions",
             "nullableVersions",
             "taggedVersions",
+            "flexibleVersions",
             "tag",
             "ignorable",
             "default",
@@ -314,7 +317,13 @@ impl Field {
         if nullable.is_some() && tag.is_some() && matches!(kind, Kind::Struct(_)) {
             return Err("a nullable tagged struct is not known to the generator".to_owned());
         }
+        let is_never_flexible = match (object.find("flexibleVersions"), &kind) {
+            (None, _) => false,
+            (Some(Value::String(none)), Kind::String | Kind::Bytes) if none == "none" => true,
+            _ => return Err("flexible versions of this type or range are not known to the generator".to_owned()),
+        };
         Ok(Some(Field {
+            is_never_flexible,
             name: object.text("name")?.to_owned(),
             is_topic_name: object.find("entityType").is_some_and(|entity| entity == "topicName"),
             kind,
@@ -424,6 +433,17 @@ mod tests {
         let size = &schema.find("Piece").fields[0];
         assert_eq!((size.versions, size.ignorable), (Versions { min: 3, max: 5 }, true));
         assert!(schema.find("Piece").is_element);
+    }
+
+    #[test]
+    fn only_strings_and_bytes_may_keep_the_old_form() {
+        let old = DEFINITION.replace("\"type\": \"int64\"", "\"type\": \"string\", \"flexibleVersions\": \"none\"");
+        let schema = Schema::parse(&old.replace(", \"default\": \"-1\"", "")).unwrap();
+        assert!(schema.find("Piece").fields[0].is_never_flexible);
+        let number = DEFINITION.replace("\"ignorable\": true", "\"flexibleVersions\": \"none\"");
+        assert!(Schema::parse(&number).unwrap_err().contains("flexible versions"));
+        let later = old.replace("\"none\"", "\"5+\"");
+        assert!(Schema::parse(&later).unwrap_err().contains("flexible versions"));
     }
 
     #[test]

@@ -62,7 +62,11 @@ pub fn read_leaf(field: &Field, nullable: bool, question: &str, scope: &str) -> 
         Kind::Bytes | Kind::Records => "bytes()",
         plain => return format!("r.{}(){question}", kind_text(plain)),
     };
-    format!("r.{name}{question}")
+    // A source of random values does not care how they are written.
+    match field.is_never_flexible && !question.is_empty() {
+        true => format!("r.in_old_form(|r| r.{name}){question}"),
+        false => format!("r.{name}{question}"),
+    }
 }
 
 /// A plain value becomes `Some` where the field may be null in other versions.
@@ -90,16 +94,20 @@ pub fn write_leaf(item: &Struct, field: &Field, nullable: bool) -> String {
     } else {
         format!("self.{name}")
     };
-    match &field.kind {
-        Kind::Array(_) if nullable => format!("w.nullable_array({value}, version)?;"),
-        Kind::Array(_) => format!("w.array({value}, version)?;"),
-        Kind::Struct(_) if nullable => format!("w.nullable_struct({value}, version)?;"),
-        Kind::Struct(_) => format!("{value}.write(w, version)?;"),
-        Kind::String if nullable => format!("w.nullable_string({value})?;"),
-        Kind::String => format!("w.string({value})?;"),
-        Kind::Bytes | Kind::Records if nullable => format!("w.nullable_bytes({value})?;"),
-        Kind::Bytes | Kind::Records => format!("w.bytes({value})?;"),
-        plain => format!("w.{}({value});", kind_text(plain)),
+    let call = match &field.kind {
+        Kind::Array(_) if nullable => format!("w.nullable_array({value}, version)"),
+        Kind::Array(_) => format!("w.array({value}, version)"),
+        Kind::Struct(_) if nullable => format!("w.nullable_struct({value}, version)"),
+        Kind::Struct(_) => format!("{value}.write(w, version)"),
+        Kind::String if nullable => format!("w.nullable_string({value})"),
+        Kind::String => format!("w.string({value})"),
+        Kind::Bytes | Kind::Records if nullable => format!("w.nullable_bytes({value})"),
+        Kind::Bytes | Kind::Records => format!("w.bytes({value})"),
+        plain => return format!("w.{}({value});", kind_text(plain)),
+    };
+    match field.is_never_flexible {
+        true => format!("w.in_old_form(|w| {call})?;"),
+        false => format!("{call}?;"),
     }
 }
 

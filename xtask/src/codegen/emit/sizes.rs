@@ -115,7 +115,7 @@ fn struct_bytes(schema: &Schema, item: &Struct, version: i16, topic_name: usize)
 }
 
 fn field_bytes(schema: &Schema, field: &Field, version: i16, topic_name: usize) -> usize {
-    let flexible = version >= schema.flexible_from;
+    let flexible = version >= schema.flexible_from && !field.is_never_flexible;
     let nullable = field.is_nullable_in(version);
     match &field.kind {
         Kind::Bool | Kind::Int8 => 1,

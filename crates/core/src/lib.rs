@@ -8,6 +8,8 @@
 //! Left out: sockets, clocks, threads, logging. Those are the client's (`milena`) or the simulation's.
 
 pub mod backoff;
+#[doc(hidden)]
+pub mod blocking;
 pub mod connection;
 pub mod fault;
 pub mod ids;

@@ -2,6 +2,7 @@
 //!
 //! Left out: what they wait on; see `completion.rs`.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::task::{Context, Poll};
 use super::completion::{BatchCompletion, RecordState};
 use super::outcome::{Cause, Outcome, Settlement};
 use super::waiters::WaiterKey;
+use crate::blocking::block_on;
 
 /// The handle of one record: a future of its [`Outcome`], ready by the record's deadline, whatever brokers, network and
 /// other records do.
@@ -22,7 +24,6 @@ use super::waiters::WaiterKey;
 ///
 /// Cancel safe: dropping it, or a future that awaits it (`&mut delivery` in a `select!`), loses the news and nothing else;
 /// the record is delivered all the same. Only [`Self::cancel`] withdraws. Polled again once it was ready, it says the same.
-#[derive(Debug)]
 #[must_use = "a dropped Delivery delivers its record but nobody learns the outcome"]
 pub struct Delivery {
     batch: Arc<BatchCompletion>,
@@ -43,9 +44,23 @@ impl Delivery {
         self.batch.cancel(self.index);
     }
 
+    /// Waits for the outcome on this thread, at most until the record's deadline. Inside a runtime it holds up the thread
+    /// that calls it and no deadline: those have a thread of their own.
+    pub fn blocking_wait(self) -> Outcome {
+        block_on(self)
+    }
+
     /// The outcome, if there is one already.
     pub fn try_outcome(&self) -> Option<Outcome> {
         self.batch.outcome(self.index)
+    }
+}
+
+/// Where the record goes and what is known of it; a batch holds many records, so the rest is left out.
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let outcome = self.try_outcome();
+        f.debug_struct("Delivery").field("partition", &self.batch.partition().0).field("outcome", &outcome).finish()
     }
 }
 
@@ -74,7 +89,6 @@ impl Drop for Delivery {
 ///
 /// Cancel safe: a dropped fate is settled all the same. Clones wait for the same record. Polled again once it was ready, it
 /// says the same.
-#[derive(Debug)]
 pub struct Fate {
     batch: Arc<BatchCompletion>,
     index: u32,
@@ -89,6 +103,12 @@ impl Fate {
         Self { batch, index, waiter: WaiterKey::NONE }
     }
 
+    /// Waits for the settlement on this thread. Not to be called on a runtime that serves the producer: it would hold up
+    /// what settles the fate.
+    pub fn blocking_wait(self) -> Settlement {
+        block_on(self)
+    }
+
     /// The settlement, if there is one already.
     pub fn try_settlement(&self) -> Option<Settlement> {
         self.batch.settlement(self.index)
@@ -97,6 +117,13 @@ impl Fate {
     /// What was tried and what went wrong last: until the fate is settled as of now, then as of its end.
     pub fn cause(&self) -> Cause {
         self.batch.newest_cause(self.index)
+    }
+}
+
+impl fmt::Debug for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settlement = self.try_settlement();
+        f.debug_struct("Fate").field("partition", &self.batch.partition().0).field("settlement", &settlement).finish()
     }
 }
 

@@ -7,6 +7,9 @@ use milena_wire::ErrorCode;
 use super::completion::Fate;
 
 mod advice;
+mod result;
+
+pub use self::result::{DeliveryError, SettlementError};
 
 /// What is known about a record when its deadline ends, or earlier.
 #[derive(Debug)]

@@ -7,21 +7,42 @@ use milena_core::producer::front::{Due, RecordRef, Value};
 use milena_core::time::Moment;
 use milena_wire::records::RecordHeader;
 
-/// A record to be sent. Key, headers and value are borrowed; the producer copies them, or links a large [`Bytes`] value.
+mod conversions;
+
+/// A record to be sent. Key, headers and value are borrowed, or shared as [`Bytes`]; the producer copies them, or links a
+/// large shared value.
 ///
 /// ```
 /// use milena::Record;
 /// let record = Record::value("4 tea, 1 coffee").key("table 7").header("shop", Some(b"berlin"));
 /// # let _ = record;
 /// ```
+///
+/// Text, bytes, and pairs of key and value are records too, wherever one is asked for; what is given away lives as long as
+/// it must (`Record<'static>`):
+///
+/// ```
+/// # fn example(orders: &milena::Topic, line: String) -> Result<(), Box<dyn std::error::Error>> {
+/// orders.try_send("4 tea, 1 coffee").map_err(|error| error.to_string())?;
+/// orders.try_send(("table 7", "4 tea, 1 coffee")).map_err(|error| error.to_string())?;
+/// orders.try_send(line).map_err(|error| error.to_string())?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Record<'a> {
-    key: Option<&'a [u8]>,
+    key: Option<Key<'a>>,
     value: Payload<'a>,
     headers: Vec<RecordHeader<'a>>,
     timestamp: Option<i64>,
     deadline: Option<Duration>,
     tag: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Key<'a> {
+    Borrowed(&'a [u8]),
+    Shared(Bytes),
 }
 
 #[derive(Clone, Debug)]
@@ -54,7 +75,23 @@ impl<'a> Record<'a> {
     /// Records with the same key go to the same partition (murmur2, as the Java client chooses).
     #[must_use]
     pub fn key(mut self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
-        self.key = Some(key.as_ref());
+        self.key = Some(Key::Borrowed(key.as_ref()));
+        self
+    }
+
+    /// As [`Self::key`], of a key that the record keeps itself.
+    ///
+    /// ```
+    /// use milena::Record;
+    ///
+    /// fn order(table: u32) -> Record<'static> {
+    ///     Record::shared("4 tea, 1 coffee".into()).shared_key(format!("table {table}").into())
+    /// }
+    /// # order(7);
+    /// ```
+    #[must_use]
+    pub fn shared_key(mut self, key: Bytes) -> Self {
+        self.key = Some(Key::Shared(key));
         self
     }
 
@@ -89,6 +126,26 @@ impl<'a> Record<'a> {
         self
     }
 
+    /// What the record takes in a batch at most: key, value and headers, and what stands around them. For
+    /// [`crate::Topic::reserve`].
+    pub fn size(&self) -> usize {
+        let value = match &self.value {
+            Payload::Null => 0,
+            Payload::Borrowed(bytes) => bytes.len(),
+            Payload::Shared(bytes) => bytes.len(),
+        };
+        let header = |header: &RecordHeader<'_>| HEADER_AROUND + header.key.len() + header.value.map_or(0, <[u8]>::len);
+        let headers: usize = self.headers.iter().map(header).sum();
+        RECORD_AROUND + self.key_bytes().map_or(0, <[u8]>::len) + value + headers
+    }
+
+    pub(crate) fn key_bytes(&self) -> Option<&[u8]> {
+        self.key.as_ref().map(|key| match key {
+            Key::Borrowed(bytes) => *bytes,
+            Key::Shared(bytes) => bytes,
+        })
+    }
+
     pub(crate) fn tag_number(&self) -> u64 {
         self.tag
     }
@@ -101,7 +158,7 @@ impl<'a> Record<'a> {
     #[inline]
     pub(crate) fn at(&self, called: Moment) -> RecordRef<'_> {
         RecordRef {
-            key: self.key,
+            key: self.key_bytes(),
             value: match &self.value {
                 Payload::Null => Value::Null,
                 Payload::Borrowed(bytes) => Value::Borrowed(bytes),
@@ -113,3 +170,9 @@ impl<'a> Record<'a> {
         }
     }
 }
+
+/// Five lengths of at most 5 bytes, a timestamp of at most 10 and the attributes.
+const RECORD_AROUND: usize = 36;
+
+/// Two lengths.
+const HEADER_AROUND: usize = 10;

@@ -7,8 +7,10 @@ use std::time::Duration;
 use milena_core::backoff::Backoff;
 use milena_core::producer::verdict::Acks;
 use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc};
 
-use crate::report::DeliveryReport;
+use crate::deliveries::Deliveries;
+use crate::report::{DeliveryReport, ReportReader};
 
 mod check;
 mod properties;
@@ -20,8 +22,6 @@ pub(crate) use self::check::Settings;
 #[cfg(feature = "unstable")]
 pub(crate) use self::check::parse_address;
 pub use self::properties::{Properties, PropertiesError, PropertyFault, PropertyPlace, PropertyRefused};
-
-pub(crate) type Handler = Arc<dyn Fn(&DeliveryReport<'_>) + Send + Sync>;
 
 /// How a [`crate::Producer`] behaves. Every setter names its default, the reason for it and what raising it costs, and
 /// what Java's client and librdkafka call it.
@@ -59,7 +59,7 @@ pub struct ProducerConfig {
     producer_id_expiration: Duration,
     resend_stale: bool,
     runtime: Option<Handle>,
-    handler: Option<Handler>,
+    reports: Option<ReportReader>,
 }
 
 impl ProducerConfig {
@@ -90,7 +90,7 @@ impl ProducerConfig {
             producer_id_expiration: Duration::from_secs(24 * 3600),
             resend_stale: false,
             runtime: None,
-            handler: None,
+            reports: None,
         }
     }
 
@@ -321,8 +321,31 @@ impl ProducerConfig {
     /// this producer. A handler that panics loses its own report and no other.
     #[must_use]
     pub fn on_delivery(mut self, handler: impl Fn(&DeliveryReport<'_>) + Send + Sync + 'static) -> Self {
-        self.handler = Some(Arc::new(handler));
+        self.reports = Some(ReportReader::Handler(Arc::new(handler)));
         self
+    }
+
+    /// The outcomes of posted records as a stream, instead of a handler; the last of the two that is set holds. At most
+    /// `capacity` reports wait in the stream (at least one does); the batches of further ones hold their part of
+    /// `buffer_memory` until they are read, so a slow reader slows down who posts, and loses nothing. Raising it lets the reader
+    /// fall behind for longer and costs some 100 bytes each.
+    ///
+    /// ```
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use milena::{Producer, ProducerConfig, Record};
+    ///
+    /// let (config, mut deliveries) = ProducerConfig::new("localhost:9092").deliveries(10_000);
+    /// let producer = Producer::new(config)?;
+    /// producer.topic("orders")?.post_wait(Record::value("4 tea").tag(42)).await.map_err(|error| error.to_string())?;
+    /// let report = deliveries.next().await.ok_or("the producer has ended")?;
+    /// println!("{}: {:?}", report.tag(), report.outcome());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn deliveries(mut self, capacity: usize) -> (Self, Deliveries) {
+        let (sender, reports) = mpsc::channel(capacity.clamp(1, Semaphore::MAX_PERMITS));
+        self.reports = Some(ReportReader::Stream(sender));
+        (self, Deliveries::new(reports))
     }
 }
 
@@ -356,7 +379,7 @@ impl fmt::Debug for ProducerConfig {
             .field("producer_id_expiration", &self.producer_id_expiration)
             .field("resend_stale", &self.resend_stale)
             .field("has_runtime", &self.runtime.is_some())
-            .field("has_handler", &self.handler.is_some())
+            .field("has_reader_of_reports", &self.reports.is_some())
             .finish()
     }
 }

@@ -52,6 +52,13 @@ pub enum SendRefused {
         /// `max_request_size`.
         limit: usize,
     },
+    /// The record is larger than the room that was reserved for it ([`crate::Topic::reserve`]).
+    LargerThanReserved {
+        /// [`crate::Record::size`].
+        size: usize,
+        /// What was reserved.
+        reserved: usize,
+    },
     /// The producer was closed.
     Closed,
     /// The producer's driver has ended: its runtime was shut down, or it panicked, which is a bug; please report it.
@@ -63,6 +70,50 @@ impl SendRefused {
         if why == NotWritten::DriverLost { Self::DriverLost } else { Self::Closed }
     }
 
+    fn tell(&self, topic: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable { faults } => {
+                write!(f, "the partitions of topic {topic} are not known, because no broker has answered: ")?;
+                write_faults(f, faults)
+            }
+            Self::TopicMissing { creation_asked } => write_topic_missing(f, topic, *creation_asked),
+            Self::TopicNotAuthorized => write_topic_not_authorized(f, topic),
+            Self::TopicRefused(code) => write_topic_refused(f, topic, *code),
+            Self::MetadataPending => {
+                write!(f, "the partitions of topic {topic} are not known yet: give the first call more time")
+            }
+            Self::BufferFull => write!(
+                f,
+                "no room for a record of topic {topic}: buffer_memory is used up; send slower, wait for outcomes, or \
+                 raise it"
+            ),
+            Self::PartitionFull => write!(
+                f,
+                "no room for a record of topic {topic}: its partition holds its share of buffer_memory, \
+                 partition_memory_share; see why the partition is slow, or raise one of them"
+            ),
+            Self::RecordTooLarge { size, limit } => write!(
+                f,
+                "record of {size} bytes exceeds max_request_size {limit} for topic {topic}: send less in one record, or \
+                 raise max_request_size and the topic's max.message.bytes"
+            ),
+            Self::LargerThanReserved { size, reserved } => write!(
+                f,
+                "record of {size} bytes exceeds the {reserved} bytes reserved for it in topic {topic}: reserve as much as \
+                 Record::size says"
+            ),
+            Self::Closed => write!(f, "the producer is closed; topic {topic} takes no more records"),
+            Self::DriverLost => {
+                write!(f, "the producer's driver has ended; topic {topic} takes no more records")
+            }
+        }
+    }
+
+    /// Whether the same call may succeed later.
+    fn is_retriable(&self) -> bool {
+        self.is_about_metadata() || matches!(self, Self::BufferFull | Self::PartitionFull)
+    }
+
     /// Whether the topic's partitions were not known.
     pub(crate) fn is_about_metadata(&self) -> bool {
         match self {
@@ -71,9 +122,12 @@ impl SendRefused {
             | Self::TopicNotAuthorized
             | Self::TopicRefused(_)
             | Self::MetadataPending => true,
-            Self::BufferFull | Self::PartitionFull | Self::RecordTooLarge { .. } | Self::Closed | Self::DriverLost => {
-                false
-            }
+            Self::BufferFull
+            | Self::PartitionFull
+            | Self::RecordTooLarge { .. }
+            | Self::LargerThanReserved { .. }
+            | Self::Closed
+            | Self::DriverLost => false,
         }
     }
 }
@@ -90,7 +144,7 @@ impl<'a> SendError<'a> {
 
     /// Whether the same call may succeed later.
     pub fn is_retriable(&self) -> bool {
-        self.reason.is_about_metadata() || matches!(self.reason, SendRefused::BufferFull | SendRefused::PartitionFull)
+        self.reason.is_retriable()
     }
 
     /// The record, to be sent again.
@@ -101,42 +155,42 @@ impl<'a> SendError<'a> {
 
 impl fmt::Display for SendError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let topic = &self.topic;
-        match &self.reason {
-            SendRefused::Unreachable { faults } => {
-                write!(f, "the partitions of topic {topic} are not known, because no broker has answered: ")?;
-                write_faults(f, faults)
-            }
-            SendRefused::TopicMissing { creation_asked } => write_topic_missing(f, topic, *creation_asked),
-            SendRefused::TopicNotAuthorized => write_topic_not_authorized(f, topic),
-            SendRefused::TopicRefused(code) => write_topic_refused(f, topic, *code),
-            SendRefused::MetadataPending => {
-                write!(f, "the partitions of topic {topic} are not known yet: give the first call more time")
-            }
-            SendRefused::BufferFull => write!(
-                f,
-                "no room for a record of topic {topic}: buffer_memory is used up; send slower, wait for outcomes, or \
-                 raise it"
-            ),
-            SendRefused::PartitionFull => write!(
-                f,
-                "no room for a record of topic {topic}: its partition holds its share of buffer_memory, \
-                 partition_memory_share; see why the partition is slow, or raise one of them"
-            ),
-            SendRefused::RecordTooLarge { size, limit } => write!(
-                f,
-                "record of {size} bytes exceeds max_request_size {limit} for topic {topic}: send less in one record, or \
-                 raise max_request_size and the topic's max.message.bytes"
-            ),
-            SendRefused::Closed => write!(f, "the producer is closed; topic {topic} takes no more records"),
-            SendRefused::DriverLost => {
-                write!(f, "the producer's driver has ended; topic {topic} takes no more records")
-            }
-        }
+        self.reason.tell(&self.topic, f)
     }
 }
 
 impl std::error::Error for SendError<'_> {}
+
+/// Why no room could be reserved; from [`crate::Topic::reserve`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReserveError {
+    topic: Arc<str>,
+    reason: SendRefused,
+}
+
+impl ReserveError {
+    pub(crate) fn new(topic: &Arc<str>, reason: SendRefused) -> Self {
+        Self { topic: Arc::clone(topic), reason }
+    }
+
+    /// Why.
+    pub fn reason(&self) -> &SendRefused {
+        &self.reason
+    }
+
+    /// Whether the same call may succeed later.
+    pub fn is_retriable(&self) -> bool {
+        self.reason.is_retriable()
+    }
+}
+
+impl fmt::Display for ReserveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.tell(&self.topic, f)
+    }
+}
+
+impl std::error::Error for ReserveError {}
 
 /// Why a record could not be sent at the moment, from [`crate::Producer::ready`] and [`crate::Topic::ready`].
 #[derive(Clone, Debug, PartialEq, Eq)]

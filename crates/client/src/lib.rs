@@ -60,8 +60,10 @@
 //! The futures of this crate run on any executor; the producer has a thread of its own, or uses a tokio runtime that is given
 //! to it ([`ProducerConfig::runtime`]).
 
+mod blocking;
 mod clock;
 mod config;
+mod deliveries;
 mod driver;
 mod error;
 mod gate;
@@ -82,18 +84,20 @@ mod waiting;
 pub use config::{
     ConfigError, ProducerConfig, Properties, PropertiesError, PropertyFault, PropertyPlace, PropertyRefused,
 };
-pub use error::{AddressFault, InvalidTopic, ReadyError, SendError, SendRefused};
+pub use deliveries::Deliveries;
+pub use error::{AddressFault, InvalidTopic, ReadyError, ReserveError, SendError, SendRefused};
 pub use milena_core::fault::{ConnectionError, DialError, FailedDial};
 pub use milena_core::producer::completion::{Delivery, Fate};
 pub use milena_core::producer::outcome::{
-    AttemptError, Because, Cause, KafkaError, NotWritten, Outcome, Settlement, Tally, Undetermined, Written,
+    AttemptError, Because, Cause, DeliveryError, KafkaError, NotWritten, Outcome, Settlement, SettlementError, Tally,
+    Undetermined, Written,
 };
 pub use milena_core::producer::verdict::Acks;
 pub use producer::Producer;
 pub use record::Record;
 pub use report::DeliveryReport;
 pub use shared::ProducerStats;
-pub use topic::Topic;
+pub use topic::{Permit, SendBatchError, Topic};
 
 #[cfg(feature = "unstable")]
 #[doc(hidden)]

@@ -51,6 +51,38 @@ impl ChunkPool {
         self.wake_next();
     }
 
+    /// What a chunk of at least so many bytes is charged with.
+    pub(crate) fn class_of(bytes: usize) -> usize {
+        let class = CLASSES.into_iter().find(|size| *size >= bytes);
+        class.expect("nobody asks for more than the largest chunk")
+    }
+
+    /// A chunk that was charged before.
+    pub(crate) fn charged_chunk(&self, class: usize) -> Vec<u8> {
+        let list = CLASSES.iter().position(|size| *size == class).expect("it is a class");
+        let free = self.free[list].lock().pop();
+        free.unwrap_or_else(|| Vec::with_capacity(class))
+    }
+
+    /// What was charged and is not used.
+    pub(crate) fn release(&self, account: &Account, bytes: usize) {
+        if bytes > 0 {
+            account.subtract(bytes);
+            self.let_go(bytes);
+        }
+    }
+
+    /// What was charged to one partition is charged to another, if that one's share lets it.
+    pub(crate) fn move_charge(&self, from: &Account, to: &Account, bytes: usize) -> bool {
+        let others = self.held().saturating_sub(bytes);
+        if self.share.room(self.limit, others, to.held()) < bytes {
+            return false;
+        }
+        to.add(bytes);
+        from.subtract(bytes);
+        true
+    }
+
     fn wake_next(&self) {
         // Either the one who waits sees this refund in its next try, or this sees that it waits.
         fence(Ordering::SeqCst);
@@ -86,11 +118,9 @@ impl Gauge for ChunkPool {
 
 impl ChunkSource for ChunkPool {
     fn take(&self, account: &Account, bytes: usize) -> Result<Vec<u8>, Full> {
-        let class =
-            CLASSES.iter().position(|size| *size >= bytes).expect("nobody asks for more than the largest chunk");
-        self.charge(account, CLASSES[class])?;
-        let free = self.free[class].lock().pop();
-        Ok(free.unwrap_or_else(|| Vec::with_capacity(CLASSES[class])))
+        let class = Self::class_of(bytes);
+        self.charge(account, class)?;
+        Ok(self.charged_chunk(class))
     }
 
     fn charge(&self, account: &Account, bytes: usize) -> Result<(), Full> {

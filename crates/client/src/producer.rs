@@ -58,7 +58,7 @@ impl Producer {
         let pool = Arc::new(ChunkPool::new(settings.buffer_memory, settings.memory_share));
         let (commands, command_queue) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::new(&settings, Arc::clone(&pool), commands));
-        let (reporter, report_work) = Reporter::new(pool, settings.handler.clone());
+        let (reporter, report_work) = Reporter::new(pool, settings.reports.clone());
         if let Some(work) = report_work {
             spawn("milena-reports", move || work.run())?;
         }

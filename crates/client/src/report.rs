@@ -11,23 +11,33 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use milena_core::producer::batch::Body;
 use milena_core::producer::completion::{BatchCompletion, Posted};
 use milena_core::producer::outcome::Outcome;
+use tokio::sync::mpsc;
 
-use crate::config::Handler;
 use crate::pool::ChunkPool;
 use crate::slot::PartitionSlot;
 
 /// What became of a posted record.
 #[derive(Debug)]
 pub struct DeliveryReport<'a> {
-    topic: &'a str,
+    topic: TopicName<'a>,
     tag: u64,
     outcome: Outcome,
+}
+
+/// Borrowed for a handler, kept in a stream.
+#[derive(Debug)]
+enum TopicName<'a> {
+    Borrowed(&'a str),
+    Shared(Arc<str>),
 }
 
 impl DeliveryReport<'_> {
     /// The record's topic.
     pub fn topic(&self) -> &str {
-        self.topic
+        match &self.topic {
+            TopicName::Borrowed(name) => name,
+            TopicName::Shared(name) => name,
+        }
     }
 
     /// The number the caller gave with [`crate::Record::tag`].
@@ -39,6 +49,22 @@ impl DeliveryReport<'_> {
     pub fn outcome(&self) -> &Outcome {
         &self.outcome
     }
+
+    /// Its outcome, to be kept.
+    pub fn into_outcome(self) -> Outcome {
+        self.outcome
+    }
+}
+
+pub(crate) type Handler = Arc<dyn Fn(&DeliveryReport<'_>) + Send + Sync>;
+
+/// Who gets the reports.
+#[derive(Clone)]
+pub(crate) enum ReportReader {
+    /// Called for each.
+    Handler(Handler),
+    /// Reads them when it likes.
+    Stream(mpsc::Sender<DeliveryReport<'static>>),
 }
 
 /// Some posted records of one batch.
@@ -68,7 +94,7 @@ impl ReportSlice {
     }
 }
 
-/// The driver's end: hands slices to the reporting thread, or, without a handler, only gives memory back.
+/// The driver's end: hands slices to the reporting thread, or, without a reader, only gives memory back.
 #[derive(Clone, Debug)]
 pub(crate) struct Reporter {
     pool: Arc<ChunkPool>,
@@ -76,11 +102,11 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    /// The reporter, and the work for its thread if there is a handler.
-    pub(crate) fn new(pool: Arc<ChunkPool>, handler: Option<Handler>) -> (Self, Option<ReportWork>) {
-        let Some(handler) = handler else { return (Self { pool, slices: None }, None) };
+    /// The reporter, and the work for its thread if somebody reads.
+    pub(crate) fn new(pool: Arc<ChunkPool>, reader: Option<ReportReader>) -> (Self, Option<ReportWork>) {
+        let Some(reader) = reader else { return (Self { pool, slices: None }, None) };
         let (slices, receiver) = channel();
-        let work = ReportWork { pool: Arc::clone(&pool), handler, slices: receiver };
+        let work = ReportWork { pool: Arc::clone(&pool), reader, slices: receiver };
         (Self { pool, slices: Some(slices) }, Some(work))
     }
 
@@ -107,7 +133,7 @@ impl Reporter {
 /// What the reporting thread does.
 pub(crate) struct ReportWork {
     pool: Arc<ChunkPool>,
-    handler: Handler,
+    reader: ReportReader,
     slices: Receiver<ReportSlice>,
 }
 
@@ -122,11 +148,22 @@ impl ReportWork {
         }
     }
 
-    /// A handler that panics loses its own report and no other; the panic hook has told of it.
+    /// A handler that panics loses its own report and no other; the panic hook has told of it. A full stream is waited for,
+    /// and one that was dropped wants no reports.
     fn report(&self, slice: &ReportSlice, posted: Posted) {
         let outcome = slice.completion.outcome(posted.index).expect("only released or ended records are reported");
-        let report = DeliveryReport { topic: slice.slot.topic_name(), tag: posted.tag, outcome };
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (self.handler)(&report)));
+        let tag = posted.tag;
+        match &self.reader {
+            ReportReader::Handler(handler) => {
+                let topic = TopicName::Borrowed(slice.slot.topic_name());
+                let report = DeliveryReport { topic, tag, outcome };
+                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handler(&report)));
+            }
+            ReportReader::Stream(stream) => {
+                let topic = TopicName::Shared(Arc::clone(slice.slot.topic_name()));
+                let _ = stream.blocking_send(DeliveryReport { topic, tag, outcome });
+            }
+        }
     }
 }
 

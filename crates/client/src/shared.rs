@@ -13,6 +13,7 @@ use milena_core::producer::front::{FrontConfig, PartitionFront};
 use milena_core::producer::outcome::{NotWritten, Tally};
 use milena_core::sync::Mutex;
 use milena_core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
@@ -60,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) commands: mpsc::UnboundedSender<Command>,
     pub(crate) counters: Counters,
     pub(crate) reports_posted: bool,
+    /// Of the application, if it serves the producer.
+    pub(crate) runtime: Option<Handle>,
     /// Whether a topic that is missing was asked for in a way that may create it.
     pub(crate) asks_for_creation: bool,
     slots: Mutex<Vec<Arc<PartitionSlot>>>,
@@ -101,7 +104,8 @@ impl Shared {
             watch: Arc::new(Gate::new()),
             commands,
             counters: Counters { batches: zero(), records: zero(), batch_bytes: zero(), attempts: zero() },
-            reports_posted: settings.handler.is_some(),
+            reports_posted: settings.reports.is_some(),
+            runtime: settings.runtime.clone(),
             asks_for_creation: settings.control.allow_auto_create_topics,
             slots: Mutex::new(Vec::new()),
             topics: Mutex::new(BTreeMap::new()),

@@ -5,14 +5,13 @@ use std::task::Waker;
 
 use milena_core::ids::PartitionId;
 use milena_core::producer::account::Account;
-use milena_core::producer::batch::SealReason;
+use milena_core::producer::batch::{ChunkSource, SealReason};
 use milena_core::producer::completion::BatchCompletion;
 use milena_core::producer::front::{AppendError, Appended, Notice, PartitionFront, RecordRef, Reply, WhenFull};
 use milena_core::sync::Mutex;
 use milena_core::time::Now;
 
 use crate::gate::Gate;
-use crate::pool::ChunkPool;
 
 /// Own cache lines: two threads on two partitions must not share one.
 #[derive(Debug)]
@@ -77,7 +76,7 @@ impl PartitionSlot {
         is_sealed
     }
 
-    pub(crate) fn topic_name(&self) -> &str {
+    pub(crate) fn topic_name(&self) -> &Arc<str> {
         &self.topic
     }
 
@@ -86,14 +85,14 @@ impl PartitionSlot {
     pub(crate) fn append<T>(
         self: &Arc<Self>,
         now: Now,
-        pool: &ChunkPool,
+        chunks: &impl ChunkSource,
         record: RecordRef<'_>,
         reply: Reply,
         when_full: WhenFull,
         take: impl FnOnce(&Appended<'_>) -> T,
     ) -> Result<T, AppendError> {
         let mut front = self.front.lock();
-        match front.append(now, pool, record, reply, when_full) {
+        match front.append(now, chunks, record, reply, when_full) {
             Ok(appended) => {
                 let taken = take(&appended);
                 if appended.notice != Notice::Nothing || appended.must_watch {
@@ -115,6 +114,22 @@ impl PartitionSlot {
                 Err(refused)
             }
         }
+    }
+
+    /// Accepts several records under one lock; the driver is told once, after it.
+    pub(crate) fn append_run<T>(self: &Arc<Self>, work: impl FnOnce(&mut Run<'_>) -> T) -> T {
+        let mut watched = Vec::new();
+        let mut front = self.front.lock();
+        let mut run = Run { front: &mut front, watched: &mut watched, notice: Notice::Nothing };
+        let done = work(&mut run);
+        let notice = run.notice;
+        drop(front);
+        let last = watched.pop();
+        watched.into_iter().for_each(|completion| self.tell(Notice::Nothing, Some(completion)));
+        if notice != Notice::Nothing || last.is_some() {
+            self.tell(notice, last);
+        }
+        done
     }
 
     #[cold]
@@ -162,5 +177,57 @@ impl PartitionSlot {
     /// For the driver, and for cold paths of callers.
     pub(crate) fn with_front<T>(&self, work: impl FnOnce(&mut PartitionFront) -> T) -> T {
         work(&mut self.front.lock())
+    }
+}
+
+/// A front while several records are appended to it.
+pub(crate) struct Run<'a> {
+    front: &'a mut PartitionFront,
+    watched: &'a mut Vec<Arc<BatchCompletion>>,
+    notice: Notice,
+}
+
+impl Run<'_> {
+    /// As [`PartitionSlot::append`]; a refused record left no trace and may be tried elsewhere.
+    pub(crate) fn append<T>(
+        &mut self,
+        now: Now,
+        chunks: &impl ChunkSource,
+        record: RecordRef<'_>,
+        when_full: WhenFull,
+        take: impl FnOnce(&Appended<'_>) -> T,
+    ) -> Result<T, AppendError> {
+        let notice = &mut self.notice;
+        match self.front.append(now, chunks, record, Reply::Handle, when_full) {
+            Ok(appended) => {
+                note(notice, appended.notice);
+                if appended.must_watch {
+                    self.watched.push(Arc::clone(appended.completion));
+                }
+                Ok(take(&appended))
+            }
+            Err(refused) => {
+                if let AppendError::BatchFull(new) | AppendError::BufferFull(new) | AppendError::ShareFull(new, _) =
+                    refused
+                {
+                    note(notice, new);
+                }
+                Err(refused)
+            }
+        }
+    }
+
+    /// Whether a batch sealed, so that its lane should hear of it.
+    pub(crate) fn has_sealed(&self) -> bool {
+        self.notice == Notice::Sealed
+    }
+}
+
+/// A sealed batch makes its lane look, and it then sees the one that fills; of two that started to fill the first is early enough.
+fn note(noted: &mut Notice, new: Notice) {
+    match (*noted, new) {
+        (Notice::Sealed, _) | (_, Notice::Nothing) => {}
+        (Notice::LingerStarts(_), Notice::LingerStarts(_)) => {}
+        _ => *noted = new,
     }
 }

@@ -19,6 +19,12 @@ use crate::shared::{Relief, Shared, TopicShared};
 use crate::slot::PartitionSlot;
 use crate::waiting::{Refused, Turn};
 
+mod batch;
+mod permit;
+
+pub use self::batch::SendBatchError;
+pub use self::permit::Permit;
+
 /// Sends records to one topic; from [`crate::Producer::topic`].
 ///
 /// Records with a key go to the partition that the Java client chooses (murmur2). Others stick to one partition until
@@ -77,7 +83,8 @@ impl Topic {
         clippy::result_large_err,
         reason = "the error gives the record back; a box would cost an allocation each time"
     )]
-    pub fn try_send<'a>(&self, record: Record<'a>) -> Result<Delivery, SendError<'a>> {
+    pub fn try_send<'a>(&self, record: impl Into<Record<'a>>) -> Result<Delivery, SendError<'a>> {
+        let record = record.into();
         let now = self.shared().clock.now();
         self.accept(now, record.at(now.moment), Reply::Handle, Rights::None, |appended| appended.delivery())
             .map_err(|refused| SendError::new(&self.shared.name, self.explain(refused, now.moment), record))
@@ -87,7 +94,8 @@ impl Topic {
     ///
     /// Dropping this future before it resolves sends nothing; once it has resolved, dropping the `Delivery` cancels
     /// nothing. While it waits it has a place in a queue, and those behind it wait until it is polled: drop it or poll it.
-    pub async fn send<'a>(&self, record: Record<'a>) -> Result<Delivery, SendError<'a>> {
+    pub async fn send<'a>(&self, record: impl Into<Record<'a>>) -> Result<Delivery, SendError<'a>> {
+        let record = record.into();
         let accepted = self.accept_in_turn(&record, Reply::Handle, |appended| appended.delivery()).await;
         accepted.map_err(|reason| SendError::new(&self.shared.name, reason, record))
     }
@@ -98,7 +106,8 @@ impl Topic {
         clippy::result_large_err,
         reason = "the error gives the record back; a box would cost an allocation each time"
     )]
-    pub fn post<'a>(&self, record: Record<'a>) -> Result<(), SendError<'a>> {
+    pub fn post<'a>(&self, record: impl Into<Record<'a>>) -> Result<(), SendError<'a>> {
+        let record = record.into();
         let now = self.shared().clock.now();
         let reply = self.reply_for(&record);
         self.accept(now, record.at(now.moment), reply, Rights::None, |_| ())
@@ -107,7 +116,8 @@ impl Topic {
 
     /// As [`Self::post`], waiting for room and for the topic's partitions if need be, at most until the record's deadline.
     /// Dropping this future before it resolves sends nothing.
-    pub async fn post_wait<'a>(&self, record: Record<'a>) -> Result<(), SendError<'a>> {
+    pub async fn post_wait<'a>(&self, record: impl Into<Record<'a>>) -> Result<(), SendError<'a>> {
+        let record = record.into();
         let reply = self.reply_for(&record);
         let accepted = self.accept_in_turn(&record, reply, |_| ()).await;
         accepted.map_err(|reason| SendError::new(&self.shared.name, reason, record))
@@ -117,7 +127,7 @@ impl Topic {
         if self.shared().reports_posted { Reply::Report(record.tag_number()) } else { Reply::Handle }
     }
 
-    fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Shared {
         self.handle.shared()
     }
 
@@ -127,52 +137,56 @@ impl Topic {
         reply: Reply,
         take: impl Fn(&Appended<'_>) -> T,
     ) -> Result<T, SendRefused> {
+        let now = self.shared().clock.now();
+        let call = Call::new(now.moment, self.shared().front.deadline).until(record.own_deadline());
+        let record = call.record(record);
+        self.in_turn(call, record.key, |now, rights| self.accept(now, record, reply, rights, &take)).await
+    }
+
+    /// Tries at once, then whenever it is this caller's turn, until an attempt does not have to wait or the call is due.
+    async fn in_turn<T>(
+        &self,
+        call: Call,
+        key: Option<&[u8]>,
+        attempt: impl Fn(Now, Rights) -> Result<T, Refused>,
+    ) -> Result<T, SendRefused> {
         let shared = self.shared();
-        let now = shared.clock.now();
-        // A deadline counts from this call, not from the end of the wait.
-        let called = now.moment;
-        let due = called + record.own_deadline().unwrap_or(shared.front.deadline);
-        let waited = if record.own_deadline().is_some() { Due::Own(due) } else { Due::Waited(due) };
-        let record = RecordRef { due: waited, ..record.at(called) };
-        let mut decided = self.accept(now, record, reply, Rights::None, &take);
+        let mut decided = attempt(shared.clock.now(), Rights::None);
         // Partitions come first: who waits for a topic must not hold up those who wait for room.
         // Those who have waited for it stand before whoever comes when it is just known.
         let stands_behind = is_full(&decided) && self.shared.arrivals.has_waiters();
         let arrival = if is_pending(&decided) || stands_behind {
-            let mut arrival = Turn::for_arrival(shared, &self.shared.arrivals, due);
-            let attempt = |now| self.accept(now, record, reply, Rights::Arrival, &take);
+            let mut arrival = Turn::for_arrival(shared, &self.shared.arrivals, call.due);
+            let attempt = |now| attempt(now, Rights::Arrival);
             decided = arrival.wait(attempt, is_pending, || self.why_behind()).await;
             Some(arrival)
         } else {
             None
         };
         if !is_full(&decided) {
-            return decided.map_err(|refused| self.explain(refused, called));
+            return decided.map_err(|refused| self.explain(refused, call.called));
         }
         // The place for room is taken before the other is left, so that nobody gets in between.
-        let mut room = Turn::for_room(shared, self.target(record.key), due);
+        let mut room = Turn::for_room(shared, self.target(key), call.due);
         drop(arrival);
         let relief = Relief::new();
-        let attempt = |now| self.accept_with_room(now, record, reply, &relief, &take);
+        let attempt = |now| self.attempt_with_room(now, key, &relief, &attempt);
         let decided = room.wait(attempt, is_full, || SendRefused::BufferFull).await;
-        decided.map_err(|refused| self.explain(refused, called))
+        decided.map_err(|refused| self.explain(refused, call.called))
     }
 
-    fn accept_with_room<T>(
+    fn attempt_with_room<T>(
         &self,
         now: Now,
-        record: RecordRef<'_>,
-        reply: Reply,
+        key: Option<&[u8]>,
         relief: &Relief,
-        take: impl Fn(&Appended<'_>) -> T,
+        attempt: &impl Fn(Now, Rights) -> Result<T, Refused>,
     ) -> Result<T, Refused> {
-        let decided = self.accept(now, record, reply, Rights::Room, &take);
+        let decided = attempt(now, Rights::Room);
         let Err(refused) = &decided else { return decided };
-        match (&refused.why, self.keyed(record.key)) {
+        match (&refused.why, self.keyed(key)) {
             // The next batch begins with a smaller chunk.
-            (SendRefused::PartitionFull, Some(slot)) if slot.relieve_pressure() => {
-                self.accept(now, record, reply, Rights::Room, take)
-            }
+            (SendRefused::PartitionFull, Some(slot)) if slot.relieve_pressure() => attempt(now, Rights::Room),
             (SendRefused::PartitionFull, Some(_)) => decided,
             (SendRefused::PartitionFull | SendRefused::BufferFull, _) => {
                 self.shared().relieve_pressure(relief);
@@ -188,6 +202,27 @@ impl Topic {
         let partitions = self.shared.partitions();
         let count = NonZeroU32::new(partitions.len() as u32)?;
         Some(&partitions[murmur2::partition_for_key(key?, count) as usize])
+    }
+
+    /// Where records without a key go now, of so many partitions.
+    fn sticky_place(&self, count: usize) -> usize {
+        self.sticky.load(Ordering::Relaxed) as usize % count
+    }
+
+    /// Where a record with this key, or without one, would be tried first, and what to do there when it does not fit. Nowhere
+    /// before partitions are known.
+    fn run_of(&self, key: Option<&[u8]>) -> Option<(&Arc<PartitionSlot>, WhenFull)> {
+        match (self.keyed(key), self.shared.partitions()) {
+            (Some(slot), _) => Some((slot, WhenFull::OpenNext)),
+            (None, []) => None,
+            (None, [slot]) => Some((slot, WhenFull::OpenNext)),
+            // Beside others that are open it must not open a thin batch; the way for single records moves on.
+            (None, partitions) => Some((&partitions[self.sticky_place(partitions.len())], WhenFull::OnlyOpen)),
+        }
+    }
+
+    fn somebody_waits(&self) -> bool {
+        self.shared.arrivals.has_waiters() || self.shared().pool.room.has_waiters()
     }
 
     fn target(&self, key: Option<&[u8]>) -> Target {
@@ -230,6 +265,17 @@ impl Topic {
         }
         let keyed = self.keyed(record.key);
         let pool = &self.shared().pool;
+        self.check_rights(rights, keyed)?;
+        Ok(match keyed {
+            Some(slot) => slot.append(now, &**pool, record, reply, WhenFull::OpenNext, once),
+            None => self.append_sticky(now, partitions, record, reply, rights, once),
+        })
+    }
+
+    /// Whether nobody is overtaken.
+    #[inline]
+    fn check_rights(&self, rights: Rights, keyed: Option<&Arc<PartitionSlot>>) -> Result<(), Refused> {
+        let pool = &self.shared().pool;
         if rights == Rights::None && self.shared.arrivals.has_waiters() {
             return Err(self.refused_behind(Ahead::Room));
         }
@@ -238,10 +284,7 @@ impl Topic {
         {
             return Err(self.refused_behind(ahead));
         }
-        Ok(match keyed {
-            Some(slot) => slot.append(now, pool, record, reply, WhenFull::OpenNext, once),
-            None => self.append_sticky(now, partitions, record, reply, rights, once),
-        })
+        Ok(())
     }
 
     #[cold]
@@ -291,7 +334,7 @@ impl Topic {
             if pool.room.waits_for(slot.id()) {
                 continue;
             }
-            match slot.append(now, pool, record, reply, when_full, &mut *once) {
+            match slot.append(now, &**pool, record, reply, when_full, &mut *once) {
                 Err(AppendError::BatchFull(_)) => {}
                 Err(AppendError::ShareFull(_, found)) => tight = tight.looser(found),
                 Err(error) => return Err(error),
@@ -334,6 +377,33 @@ impl Topic {
 /// Partitions that a record without a key tries, for a caller who does not wait; one who waits tries all.
 const TRIES_MAX: u32 = 64;
 
+/// A call that may wait: when it was made, and until when.
+#[derive(Clone, Copy)]
+struct Call {
+    called: Moment,
+    due: Moment,
+}
+
+impl Call {
+    fn new(called: Moment, deadline: Duration) -> Self {
+        Self { called, due: called + deadline }
+    }
+
+    /// The same call, with this deadline if there is one.
+    fn until(self, deadline: Option<Duration>) -> Self {
+        deadline.map_or(self, |deadline| Self::new(self.called, deadline))
+    }
+
+    /// A record whose deadline counts from the call, not from the end of its wait.
+    fn record<'r>(self, record: &'r Record<'_>) -> RecordRef<'r> {
+        let due = match record.own_deadline() {
+            Some(deadline) => Due::Own(self.called + deadline),
+            None => Due::Waited(self.due),
+        };
+        RecordRef { due, ..record.at(self.called) }
+    }
+}
+
 /// Whom a record may overtake.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rights {
@@ -346,11 +416,11 @@ enum Rights {
 }
 
 fn is_pending<T>(decided: &Result<T, Refused>) -> bool {
-    matches!(decided, Err(refused) if refused.why == SendRefused::MetadataPending)
+    decided.as_ref().is_err_and(Refused::is_pending)
 }
 
 fn is_full<T>(decided: &Result<T, Refused>) -> bool {
-    matches!(decided, Err(refused) if matches!(refused.why, SendRefused::BufferFull | SendRefused::PartitionFull))
+    decided.as_ref().is_err_and(Refused::is_full)
 }
 
 #[cfg(all(test, not(milena_model)))]
@@ -361,6 +431,7 @@ mod tests {
     use std::thread;
     use std::time::{Duration, Instant};
 
+    use milena_core::blocking::block_on;
     use milena_core::ids::{PartitionId, PartitionIndex};
     use milena_core::producer::front::PartitionFront;
     use milena_core::producer::trouble::Trouble;
@@ -400,6 +471,29 @@ mod tests {
             assert_eq!(send.join().expect("no panic"), None);
         });
         assert!(slots[0].with_front(|front| front.has_open()));
+    }
+
+    #[test]
+    fn a_permit_whose_partition_is_gone_takes_its_room_to_another() {
+        let config = ProducerConfig::new("127.0.0.1:1").linger(Duration::from_secs(3600));
+        let producer = Producer::new(config).expect("is built");
+        let orders = producer.topic("orders").expect("a name");
+        let slots = [slot(&orders, 0), slot(&orders, 1)];
+        orders.shared.add_partitions(slots.clone());
+        let two = NonZeroU32::new(2).expect("two");
+        let is_of_second = |key: &String| murmur2::partition_for_key(key.as_bytes(), two) == 1;
+        let key = (0..).map(|number| number.to_string()).find(is_of_second).expect("keys are spread");
+        for record in [Record::value("v").key(&key), Record::value("v")] {
+            let permit = block_on(orders.reserve_for(&key, record.size(), Duration::ZERO)).expect("there is room");
+            assert!(slots[1].account().held() > 0);
+            orders.shared.keep_partitions(1);
+            slots[1].with_front(|front| front.close());
+            permit.send(record).expect("has its room");
+            assert_eq!(slots[1].account().held(), 0);
+            assert!(slots[0].with_front(|front| front.has_open()));
+            slots[1].with_front(PartitionFront::open_again);
+            orders.shared.add_partitions([Arc::clone(&slots[1])]);
+        }
     }
 
     /// A topic that grew had no partitions for a moment, and records were refused.

@@ -23,6 +23,18 @@ pub(crate) struct Refused {
     pub(crate) tight: Option<(Target, Tight)>,
 }
 
+impl Refused {
+    /// The topic's partitions are not known.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.why == SendRefused::MetadataPending
+    }
+
+    /// There is no room.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self.why, SendRefused::BufferFull | SendRefused::PartitionFull)
+    }
+}
+
 impl From<SendRefused> for Refused {
     fn from(why: SendRefused) -> Self {
         Self { why, tight: None }

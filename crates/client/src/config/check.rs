@@ -15,7 +15,8 @@ use milena_core::producer::lane::LaneConfig;
 use milena_core::producer::verdict::Acks;
 use tokio::runtime::Handle;
 
-use super::{Handler, ProducerConfig};
+use super::ProducerConfig;
+use crate::report::ReportReader;
 
 impl ProducerConfig {
     pub(crate) fn check(self) -> Result<Settings, ConfigError> {
@@ -58,7 +59,7 @@ impl ProducerConfig {
             memory_share: Share::new(self.partition_memory_share).expect("it was just checked"),
             connect_timeout: self.connect_timeout,
             runtime: self.runtime,
-            handler: self.handler,
+            reports: self.reports,
         })
     }
 
@@ -151,7 +152,7 @@ pub(crate) struct Settings {
     pub(crate) connect_timeout: Duration,
     /// Of the application, to serve connections.
     pub(crate) runtime: Option<Handle>,
-    pub(crate) handler: Option<Handler>,
+    pub(crate) reports: Option<ReportReader>,
 }
 
 /// Of a partition; brokers remember five batches, and a lane has five requests under way.

@@ -115,7 +115,7 @@ mod tests {
             PartitionBack::new(&new, topic, BackConfig::new(settings.front.deadline, settings.control.retry));
         let (now, record) = (shared.clock.now(), Record::value("v"));
         let delivery = slot
-            .append(now, &pool, record.at(now.moment), Reply::Handle, WhenFull::OpenNext, |new| new.delivery())
+            .append(now, &*pool, record.at(now.moment), Reply::Handle, WhenFull::OpenNext, |new| new.delivery())
             .expect("there is room");
         slot.with_front(|front| {
             front.seal(SealReason::Flush);

@@ -488,7 +488,7 @@ mod tests {
             assert!(slots[1].account().held() > 0);
             orders.shared.keep_partitions(1);
             slots[1].with_front(|front| front.close());
-            permit.send(record).expect("has its room");
+            drop(permit.send(record).expect("has its room"));
             assert_eq!(slots[1].account().held(), 0);
             assert!(slots[0].with_front(|front| front.has_open()));
             slots[1].with_front(PartitionFront::open_again);

@@ -1,0 +1,122 @@
+//! The examples do what they say, on an embedded broker; and what becomes of them when the cluster does not answer.
+
+use std::time::{Duration, Instant};
+
+use milena::{Producer, ProducerConfig};
+use milena_broker::{Broker, BrokerOptions, NodeId};
+use steered::Steered;
+
+#[path = "../examples/fire_and_forget.rs"]
+#[allow(dead_code, reason = "its main is not called")]
+mod fire_and_forget;
+#[path = "../examples/ordered_pipeline.rs"]
+#[allow(dead_code, reason = "its main is not called")]
+mod ordered_pipeline;
+#[allow(dead_code, reason = "shared with other tests")]
+mod steered;
+#[path = "../examples/web_service.rs"]
+#[allow(dead_code, reason = "its main is not called")]
+mod web_service;
+#[path = "../examples/without_runtime.rs"]
+#[allow(dead_code, reason = "its main is not called")]
+mod without_runtime;
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+fn broker() -> Broker {
+    Broker::start(BrokerOptions { auto_create_topics: true, ..BrokerOptions::default() }).expect("starts")
+}
+
+fn producer(broker: &Broker) -> Producer {
+    Producer::new(ProducerConfig::new(broker.bootstrap()).allow_auto_create_topics(true)).expect("is built")
+}
+
+#[test]
+fn the_web_service_answers_with_the_status_of_the_outcome() {
+    let broker = broker();
+    runtime().block_on(async {
+        let orders = producer(&broker).topic("orders").expect("a name");
+        orders.ready(SOON).await.expect("is there");
+        assert_eq!(web_service::demonstrate(orders).await.expect("answers"), [201, 201, 201, 404]);
+    });
+}
+
+/// Frozen brokers, memory that is used up: the budget is kept, and what was sent is not called a failure.
+#[test]
+fn the_web_service_keeps_its_budget_when_brokers_do_not_answer() {
+    let broker = Steered::start(1, 1);
+    let config = ProducerConfig::new(&broker.bootstrap)
+        .deadline(Duration::from_millis(300))
+        .max_request_size(10_000)
+        .buffer_memory(200_000);
+    let producer = Producer::new(config).expect("is built");
+    runtime().block_on(async {
+        let orders = producer.topic("orders").expect("a name");
+        orders.ready(SOON).await.expect("is there");
+        broker.steer(|cluster, now| cluster.freeze(now, NodeId(1)));
+        let (status, _) = web_service::place(&orders, b"sent").await;
+        assert_eq!(status, "202 Accepted");
+        let begun = Instant::now();
+        let large = [7; 9_000];
+        let answers: Vec<_> = (0..30)
+            .map(|_| orders.clone())
+            .map(|orders| tokio::spawn(async move { web_service::place(&orders, &large).await.0 }))
+            .collect();
+        let mut statuses = Vec::new();
+        for answer in answers {
+            statuses.push(answer.await.expect("no panic"));
+        }
+        assert!(
+            statuses.iter().all(|status| *status == "503 Service Unavailable" || *status == "202 Accepted"),
+            "{statuses:?}"
+        );
+        assert!(statuses.contains(&"503 Service Unavailable"));
+        assert!(begun.elapsed() < SOON, "the budget of each is 300 ms");
+        assert_eq!(web_service::place(&orders, &[7; 20_000]).await.0, "413 Content Too Large");
+    });
+}
+
+#[test]
+fn the_pipeline_copies_all_in_order() {
+    let broker = broker();
+    runtime().block_on(async {
+        let events = producer(&broker).topic("events").expect("a name");
+        let source: Vec<String> = (0..2_000).map(|number| number.to_string()).collect();
+        assert_eq!(ordered_pipeline::copy(&source, 0, &events).await.expect("goes through"), 2_000);
+        assert_eq!(ordered_pipeline::copy(&source, 1_990, &events).await.expect("goes on"), 2_000);
+    });
+}
+
+#[test]
+fn the_pipeline_stops_where_something_is_not_accepted() {
+    let broker = broker();
+    let runtime = runtime();
+    let producer = producer(&broker);
+    let events = producer.topic("events").expect("a name");
+    runtime.block_on(async {
+        let source = vec!["event".to_owned(); 10];
+        ordered_pipeline::copy(&source, 0, &events).await.expect("goes through");
+        broker.stop();
+        producer.close(Duration::ZERO).await;
+        let stopped = ordered_pipeline::copy(&source, 3, &events).await.expect_err("nobody takes it");
+        assert!(stopped.to_string().starts_with("stopped at event 3: the producer is closed"), "{stopped}");
+    });
+}
+
+#[test]
+fn every_posted_measurement_is_counted() {
+    let cluster = fire_and_forget::cluster::Cluster::at(None).expect("starts");
+    let (tally, lost) = fire_and_forget::send(&cluster, 20_000).expect("goes through");
+    assert_eq!((tally.written, tally.not_written, tally.unknown, lost.len()), (20_000, 0, 0, 0));
+}
+
+#[test]
+fn threads_without_a_runtime_have_all_their_outcomes() {
+    let cluster = without_runtime::cluster::Cluster::at(None).expect("starts");
+    let tally = without_runtime::send(&cluster, 4, 500).expect("goes through");
+    assert_eq!((tally.written, tally.records()), (2_000, 2_000));
+}

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use cluster::Cluster;
-use milena::{Outcome, Producer, Tally};
+use milena::{Outcome, Producer, Tally, Topic};
 
 pub(crate) mod cluster;
 
@@ -28,26 +28,30 @@ pub fn send(cluster: &Cluster, threads: u32, lines: u32) -> Result<Tally, Box<dy
     let senders: Vec<_> = (0..threads)
         .map(|number| {
             let topic = topic.clone();
-            thread::spawn(move || {
-                let deliveries: Vec<_> = (0..lines)
-                    .map(|line| topic.blocking_send(format!("line {line} of thread {number}")))
-                    .collect::<Result<_, _>>()?;
-                let mut tally = Tally::default();
-                for delivery in deliveries {
-                    match delivery.blocking_wait() {
-                        Outcome::Written(_) => tally.written += 1,
-                        Outcome::NotWritten(_) => tally.not_written += 1,
-                        Outcome::Unknown(_) => tally.unknown += 1,
-                    }
-                }
-                Ok::<_, milena::SendError<'static>>(tally)
-            })
+            thread::spawn(move || send_lines(&topic, number, lines))
         })
         .collect();
     let mut tally = Tally::default();
     for sender in senders {
-        tally += sender.join().map_err(|_| "a thread has panicked")?.map_err(|error| error.to_string())?;
+        tally += sender.join().map_err(|_| "a thread has panicked")??;
     }
     producer.blocking_close(Duration::from_secs(5));
+    Ok(tally)
+}
+
+fn send_lines(topic: &Topic, thread: u32, lines: u32) -> Result<Tally, String> {
+    let mut deliveries = Vec::new();
+    for line in 0..lines {
+        let sent = topic.blocking_send(format!("line {line} of thread {thread}"));
+        deliveries.push(sent.map_err(|refused| refused.to_string())?);
+    }
+    let mut tally = Tally::default();
+    for delivery in deliveries {
+        match delivery.blocking_wait() {
+            Outcome::Written(_) => tally.written += 1,
+            Outcome::NotWritten(_) => tally.not_written += 1,
+            Outcome::Unknown(_) => tally.unknown += 1,
+        }
+    }
     Ok(tally)
 }

@@ -1,5 +1,7 @@
 //! The examples do what they say, on an embedded broker; and what becomes of them when the cluster does not answer.
 
+#![allow(clippy::duplicate_mod, reason = "each example has its own copy of what they share")]
+
 use std::time::{Duration, Instant};
 
 use milena::{Producer, ProducerConfig};

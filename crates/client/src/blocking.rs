@@ -28,6 +28,15 @@ impl Shared {
 impl Topic {
     /// As [`Self::ready`], on this thread.
     ///
+    /// ```
+    /// # fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// println!("{} partitions", orders.blocking_ready(Duration::from_secs(5))?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Panics
     ///
     /// In a task, if the producer is served by a runtime ([`crate::ProducerConfig::runtime`]).
@@ -36,6 +45,14 @@ impl Topic {
     }
 
     /// As [`Self::send`], on this thread.
+    ///
+    /// ```
+    /// # fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// let delivery = orders.blocking_send("4 tea").map_err(|refused| refused.to_string())?;
+    /// println!("{:?}", delivery.blocking_wait());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Panics
     ///
@@ -50,6 +67,16 @@ impl Topic {
 
     /// As [`Self::send_batch`], on this thread.
     ///
+    /// ```
+    /// # fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// let deliveries = orders.blocking_send_batch(["4 tea", "1 coffee"]).map_err(|stopped| stopped.to_string())?;
+    /// for delivery in deliveries {
+    ///     println!("{:?}", delivery.blocking_wait());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Panics
     ///
     /// In a task, if the producer is served by a runtime ([`crate::ProducerConfig::runtime`]).
@@ -61,6 +88,15 @@ impl Topic {
     }
 
     /// As [`Self::post_wait`], on this thread.
+    ///
+    /// ```
+    /// # fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// use milena::Record;
+    ///
+    /// orders.blocking_post(Record::value("4 tea").tag(42)).map_err(|refused| refused.to_string())?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Panics
     ///
@@ -75,6 +111,16 @@ impl Topic {
 
     /// As [`Self::reserve`], on this thread.
     ///
+    /// ```
+    /// # fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let permit = orders.blocking_reserve(1000, Duration::from_secs(5))?;
+    /// permit.post("4 tea").map_err(|refused| refused.to_string())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Panics
     ///
     /// In a task, if the producer is served by a runtime ([`crate::ProducerConfig::runtime`]).
@@ -86,6 +132,15 @@ impl Topic {
 impl Producer {
     /// As [`Self::ready`], on this thread.
     ///
+    /// ```
+    /// # fn example(producer: milena::Producer) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// producer.blocking_ready(Duration::from_secs(5))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Panics
     ///
     /// In a task, if the producer is served by a runtime ([`crate::ProducerConfig::runtime`]).
@@ -95,6 +150,15 @@ impl Producer {
 
     /// As [`Self::flush`], on this thread.
     ///
+    /// ```
+    /// # fn example(producer: milena::Producer) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// println!("{:?}", producer.blocking_flush(Duration::from_secs(5)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Panics
     ///
     /// In a task, if the producer is served by a runtime ([`crate::ProducerConfig::runtime`]).
@@ -103,6 +167,15 @@ impl Producer {
     }
 
     /// As [`Self::close`], on this thread.
+    ///
+    /// ```
+    /// # fn example(producer: milena::Producer) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// println!("{:?}", producer.blocking_close(Duration::from_secs(5)));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Panics
     ///

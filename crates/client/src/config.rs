@@ -65,6 +65,12 @@ pub struct ProducerConfig {
 impl ProducerConfig {
     /// Brokers to ask first, as `host:port`, separated by commas. Any broker of the cluster will do; name two or three so
     /// that one may be down. `bootstrap.servers`; librdkafka also `metadata.broker.list`.
+    ///
+    /// ```
+    /// # use milena::ProducerConfig;
+    /// let config = ProducerConfig::new("kafka-1:9092, kafka-2:9092, [::1]:9092");
+    /// # let _ = config;
+    /// ```
     pub fn new(bootstrap_servers: impl AsRef<str>) -> Self {
         Self {
             bootstrap_servers: split_servers(bootstrap_servers.as_ref()),
@@ -96,6 +102,15 @@ impl ProducerConfig {
 
     /// Other brokers to ask first than those that [`Self::new`] was given, in the same form: for a configuration that was
     /// read from a file.
+    ///
+    /// ```
+    /// # use milena::{ProducerConfig, Properties};
+    /// // What is shared is in a file, and where to is said by who starts the program.
+    /// let shared = Properties::parse("bootstrap.servers = localhost:9092\nlinger.ms = 20")?;
+    /// let config = ProducerConfig::from_properties(shared)?.bootstrap_servers("kafka-1:9092");
+    /// # let _ = config;
+    /// # Ok::<(), milena::PropertiesError>(())
+    /// ```
     #[must_use]
     pub fn bootstrap_servers(mut self, servers: impl AsRef<str>) -> Self {
         self.bootstrap_servers = split_servers(servers.as_ref());
@@ -103,6 +118,13 @@ impl ProducerConfig {
     }
 
     /// The name in the broker's logs, metrics and quotas. Default `milena`. `client.id`.
+    ///
+    /// ```
+    /// # use milena::ProducerConfig;
+    /// // Quotas and broker logs then tell the services apart.
+    /// let config = ProducerConfig::new("localhost:9092").client_id("checkout");
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
         self.client_id = client_id.into();
@@ -113,6 +135,14 @@ impl ProducerConfig {
     /// partition are in flight its batch fills on at no cost. Default 5 ms: at 10,000 records a second per partition, 50
     /// records share one batch. Raising it adds latency to every record of a quiet partition. `linger.ms`; librdkafka also
     /// `queue.buffering.max.ms`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use milena::ProducerConfig;
+    /// // Nobody waits for these, so batches may take their time to fill.
+    /// let config = ProducerConfig::new("localhost:9092").linger(Duration::from_millis(100));
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
@@ -121,6 +151,13 @@ impl ProducerConfig {
 
     /// The bytes at which a batch is full. Default 1 MB, just below what brokers accept (`max.message.bytes`). Chunks are
     /// taken as a batch grows, so a high value costs memory only where it is used. `batch.size`.
+    ///
+    /// ```
+    /// # use milena::ProducerConfig;
+    /// // The topic takes no batch above 512 KiB (`max.message.bytes`).
+    /// let config = ProducerConfig::new("localhost:9092").batch_size(500_000);
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn batch_size(mut self, bytes: usize) -> Self {
         self.batch_size = bytes;
@@ -130,6 +167,13 @@ impl ProducerConfig {
     /// Bytes that records may hold from acceptance to the end of their batch. Default 32 MiB. When it is used up,
     /// `try_send` refuses and `send` waits. Raising it costs that memory while brokers are slow or away. `buffer.memory`; librdkafka's
     /// `queue.buffering.max.kbytes`.
+    ///
+    /// ```
+    /// # use milena::ProducerConfig;
+    /// // A gigabyte a minute, and brokers that may be away for a few seconds.
+    /// let config = ProducerConfig::new("localhost:9092").buffer_memory(256 * 1024 * 1024);
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn buffer_memory(mut self, bytes: usize) -> Self {
         self.buffer_memory = bytes;
@@ -142,6 +186,13 @@ impl ProducerConfig {
     /// [`crate::SendRefused::PartitionFull`]; those of others are not held up. Raising it gives a single busy partition more
     /// of the memory and leaves less to the others when it stops; 1 lets one take all. An empty partition always has room
     /// for its first record, as long as there is any.
+    ///
+    /// ```
+    /// # use milena::ProducerConfig;
+    /// // All records go to one partition: it may have nearly all of the memory.
+    /// let config = ProducerConfig::new("localhost:9092").partition_memory_share(0.9);
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn partition_memory_share(mut self, share: f64) -> Self {
         self.partition_memory_share = share;
@@ -150,6 +201,13 @@ impl ProducerConfig {
 
     /// A record that is larger alone in its batch is refused at once. Default 1 MiB, as brokers do (`max.message.bytes`).
     /// `max.request.size`; librdkafka's `message.max.bytes`.
+    ///
+    /// ```
+    /// # use milena::ProducerConfig;
+    /// // The topic takes 8 MiB (`max.message.bytes`), and single records may need it.
+    /// let config = ProducerConfig::new("localhost:9092").max_request_size(8 * 1024 * 1024);
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn max_request_size(mut self, bytes: usize) -> Self {
         self.max_request_size = bytes;
@@ -161,6 +219,14 @@ impl ProducerConfig {
     /// the leader": lost with it if it fails before they copy. With [`Acks::None`] nobody ever tells: every outcome is
     /// `Unknown`, and its fate `Undetermined`. Both need `idempotence(false)`. `acks`; librdkafka also
     /// `request.required.acks`.
+    ///
+    /// ```
+    /// # use milena::Acks;
+    /// # use milena::ProducerConfig;
+    /// // Metrics, of which some may be lost with a broker.
+    /// let config = ProducerConfig::new("localhost:9092").acks(Acks::Leader).idempotence(false);
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn acks(mut self, acks: Acks) -> Self {
         self.acks = acks;
@@ -170,6 +236,13 @@ impl ProducerConfig {
     /// Whether brokers recognise what is sent again, so that a record is written once and in order. Default true; costs a
     /// round trip at the start. Without it a batch that went unanswered cannot be asked about: a resend may write it twice,
     /// and with more than one batch in flight change the order. `enable.idempotence`.
+    ///
+    /// ```
+    /// # use milena::ProducerConfig;
+    /// // The topic is deduplicated downstream anyway.
+    /// let config = ProducerConfig::new("localhost:9092").idempotence(false);
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn idempotence(mut self, idempotence: bool) -> Self {
         self.idempotence = idempotence;
@@ -179,6 +252,13 @@ impl ProducerConfig {
     /// Batches of a partition that are sent and not settled; 1 to 5. Default 5 with idempotence, as many as brokers
     /// remember of a producer: over a long way they keep the connection full. Default 1 without, because a batch that is
     /// sent again would come behind its followers. `max.in.flight.requests.per.connection`, which counts requests.
+    ///
+    /// ```
+    /// # use milena::ProducerConfig;
+    /// // As other clients without pipelining: for a comparison.
+    /// let config = ProducerConfig::new("localhost:9092").max_in_flight(1);
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn max_in_flight(mut self, batches: u32) -> Self {
         self.max_in_flight = Some(batches);
@@ -189,6 +269,14 @@ impl ProducerConfig {
     /// 10 ms, from nothing to days. Default 30 s. [`crate::Record::deadline`] sets it for one record. Raising it makes
     /// callers wait longer in an outage; lowering it makes more outcomes `Unknown`. Of Java's `delivery.timeout.ms` and
     /// librdkafka's `message.timeout.ms` the part that callers see; it also covers what Java bounds by `max.block.ms`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use milena::ProducerConfig;
+    /// // A web request has a second; Kafka gets most of it.
+    /// let config = ProducerConfig::new("localhost:9092").deadline(Duration::from_millis(900));
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -199,6 +287,14 @@ impl ProducerConfig {
     /// Default 120 s. A batch somebody still waits for is never given up, so with a longer `deadline` that counts. Raising
     /// it settles more fates after long outages and holds their memory longer. `delivery.timeout.ms`; librdkafka also
     /// `message.timeout.ms`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use milena::ProducerConfig;
+    /// // Callers leave after a second; what was sent by then is pursued for ten minutes.
+    /// let config = ProducerConfig::new("localhost:9092").deadline(Duration::from_secs(1)).delivery_timeout(Duration::from_secs(600));
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
         self.delivery_timeout = timeout;
@@ -208,6 +304,14 @@ impl ProducerConfig {
     /// How long the oldest unanswered request of a connection may wait before the connection is given up. Default 10 s.
     /// Lowering it finds frozen brokers sooner and gives slow ones less time. `request.timeout.ms`; librdkafka's
     /// `socket.timeout.ms`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use milena::ProducerConfig;
+    /// // Brokers nearby answer in milliseconds, so one that is silent for three seconds is given up.
+    /// let config = ProducerConfig::new("localhost:9092").request_timeout(Duration::from_secs(3));
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
@@ -218,6 +322,14 @@ impl ProducerConfig {
     /// carries many partitions, and a frozen follower of one holds up the others for so long. Raising it makes that worse;
     /// lowering it below what replication takes makes batches go twice, which costs traffic and is not written twice. A field
     /// of the request; Java sends its `request.timeout.ms`, librdkafka's `request.timeout.ms` is this.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use milena::ProducerConfig;
+    /// // Followers far away take longer.
+    /// let config = ProducerConfig::new("localhost:9092").produce_timeout(Duration::from_secs(5));
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn produce_timeout(mut self, timeout: Duration) -> Self {
         self.produce_timeout = timeout;
@@ -228,6 +340,14 @@ impl ProducerConfig {
     /// twice as long after each further one, at most `max`, all of it a fifth longer or shorter by chance (KIP-580).
     /// Default 100 ms to 1 s. Raising it spares a cluster in trouble and makes everything later once it is well.
     /// `retry.backoff.ms` and `retry.backoff.max.ms`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use milena::ProducerConfig;
+    /// // A cluster in trouble is asked less often.
+    /// let config = ProducerConfig::new("localhost:9092").retry_backoff(Duration::from_millis(500), Duration::from_secs(5));
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn retry_backoff(mut self, initial: Duration, max: Duration) -> Self {
         self.retry_backoff = Backoff { initial, max };
@@ -237,6 +357,14 @@ impl ProducerConfig {
     /// How long to wait before a broker that could not be reached is dialed again, as in [`Self::retry_backoff`]. Default
     /// 50 ms to 1 s: brokers restart in seconds, and longer waits would eat the deadlines of their records. Raising it
     /// spares brokers that thousands of clients come back to. `reconnect.backoff.ms` and `reconnect.backoff.max.ms`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use milena::ProducerConfig;
+    /// // Thousands of these come back to a broker that restarts.
+    /// let config = ProducerConfig::new("localhost:9092").reconnect_backoff(Duration::from_millis(200), Duration::from_secs(10));
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn reconnect_backoff(mut self, initial: Duration, max: Duration) -> Self {
         self.reconnect_backoff = Backoff { initial, max };
@@ -247,6 +375,14 @@ impl ProducerConfig {
     /// `socket.connection.setup.timeout.ms`. Of a name with several addresses the next one is tried after a quarter of a
     /// second, so a dead one delays nothing for longer. Lowering it finds dead addresses sooner; much below a second a
     /// single lost packet counts as one.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use milena::ProducerConfig;
+    /// // In one data centre a connection is there at once or not at all.
+    /// let config = ProducerConfig::new("localhost:9092").connect_timeout(Duration::from_secs(2));
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
@@ -256,6 +392,14 @@ impl ProducerConfig {
     /// After how long brokers, topics and leaders are asked for again though nothing went wrong. Default 300 s: only new
     /// partitions are found by it, everything else is found when it fails. Lowering it finds them sooner and costs a request
     /// per producer each time. `metadata.max.age.ms`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use milena::ProducerConfig;
+    /// // New partitions are to be used within a minute.
+    /// let config = ProducerConfig::new("localhost:9092").metadata_max_age(Duration::from_secs(60));
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn metadata_max_age(mut self, age: Duration) -> Self {
         self.metadata_max_age = age;
@@ -266,6 +410,14 @@ impl ProducerConfig {
     /// bootstrap servers are asked again, their names looked up anew (KIP-1102). Default 300 s, longer than a broker takes
     /// to restart. Where none of the known brokers can be reached that happens at once (KIP-899). Lowering it leaves
     /// brokers sooner that take connections and do not answer. `metadata.recovery.rebootstrap.trigger.ms`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use milena::ProducerConfig;
+    /// // Whole clusters are exchanged behind the same names.
+    /// let config = ProducerConfig::new("localhost:9092").rebootstrap_after(Duration::from_secs(60));
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn rebootstrap_after(mut self, time: Duration) -> Self {
         self.rebootstrap_after = time;
@@ -275,6 +427,13 @@ impl ProducerConfig {
     /// Whether a topic that is not there may be created by asking for it, with the brokers' defaults, where they allow that
     /// (`auto.create.topics.enable`). Default false: a name that is misspelled is an error, and no new topic. Kafka's Java
     /// producer always asks for it; its consumer's setting `allow.auto.create.topics` has this name.
+    ///
+    /// ```
+    /// # use milena::ProducerConfig;
+    /// // A test against a broker that makes topics as they are named.
+    /// let config = ProducerConfig::new("localhost:9092").allow_auto_create_topics(true);
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn allow_auto_create_topics(mut self, allow: bool) -> Self {
         self.allow_auto_create_topics = allow;
@@ -285,6 +444,14 @@ impl ProducerConfig {
     /// here. Default 24 h, as theirs. For half of that time they are trusted to recognise what is sent again; later, and for
     /// records with older timestamps, a resend proves nothing and is not made. A value above the brokers' makes records
     /// possible that are written twice. Clients of other make have no such setting.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use milena::ProducerConfig;
+    /// // The brokers were told `producer.id.expiration.ms=604800000`.
+    /// let config = ProducerConfig::new("localhost:9092").producer_id_expiration(Duration::from_secs(7 * 24 * 3600));
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn producer_id_expiration(mut self, expiration: Duration) -> Self {
         self.producer_id_expiration = expiration;
@@ -295,6 +462,13 @@ impl ProducerConfig {
     /// attempt that went unanswered. Default false: brokers count a producer's age by record timestamps, so they may have
     /// forgotten such a batch at once and write it twice. With true fewer fates end `Undetermined(StaleTimestamps)`, and some
     /// such records are in the log twice. Concerns topics with `message.timestamp.type=CreateTime`.
+    ///
+    /// ```
+    /// # use milena::ProducerConfig;
+    /// // Old events are loaded again, and twice is better than not at all.
+    /// let config = ProducerConfig::new("localhost:9092").resend_stale(true);
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn resend_stale(mut self, resend: bool) -> Self {
         self.resend_stale = resend;
@@ -309,6 +483,17 @@ impl ProducerConfig {
     /// A current-thread runtime serves them only while somebody runs it. When the runtime is shut down, the producer ends as
     /// if its driver had died: what was not sent is `NotWritten(DriverLost)`, what was sent and not answered is `Unknown`,
     /// and its fate `Undetermined(DriverLost)`; close the producer before.
+    ///
+    /// ```
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use milena::{Producer, ProducerConfig};
+    ///
+    /// let here = tokio::runtime::Handle::current();
+    /// let producer = Producer::new(ProducerConfig::new("localhost:9092").runtime(here))?;
+    /// # let _ = producer;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
@@ -319,6 +504,17 @@ impl ProducerConfig {
     /// on a thread of its own, so a slow one delays no deadline; but memory is given back only after the reports of its
     /// batch, so it slows down who posts. It must not wait for room in
     /// this producer. A handler that panics loses its own report and no other.
+    ///
+    /// ```
+    /// use milena::{Outcome, ProducerConfig};
+    ///
+    /// let config = ProducerConfig::new("localhost:9092").on_delivery(|report| match report.outcome() {
+    ///     Outcome::Written(_) => {}
+    ///     Outcome::NotWritten(why) => eprintln!("record {}: {why}", report.tag()),
+    ///     Outcome::Unknown(_) => eprintln!("record {} is in doubt", report.tag()),
+    /// });
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn on_delivery(mut self, handler: impl Fn(&DeliveryReport<'_>) + Send + Sync + 'static) -> Self {
         self.reports = Some(ReportReader::Handler(Arc::new(handler)));

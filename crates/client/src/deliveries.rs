@@ -18,6 +18,22 @@ use crate::report::DeliveryReport;
 /// What is not read is bounded: so many reports as its capacity says wait here, and the batches of the others hold their
 /// memory until they are read, so a slow reader slows down who posts, at `buffer_memory`, and no deadline. Dropped, it lets
 /// the reports go; records are delivered all the same.
+///
+/// ```
+/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use milena::{Producer, ProducerConfig};
+///
+/// let (config, mut deliveries) = ProducerConfig::new("localhost:9092").deliveries(10_000);
+/// let producer = Producer::new(config)?;
+/// let reader = std::thread::spawn(move || {
+///     while let Some(report) = deliveries.blocking_next() {
+///         println!("{}: {:?}", report.tag(), report.outcome());
+///     }
+/// });
+/// # let _ = (producer, reader);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Deliveries {
     reports: Receiver<DeliveryReport<'static>>,
@@ -29,16 +45,40 @@ impl Deliveries {
     }
 
     /// The next report; none when the stream has ended. Dropping this future before it resolves loses no report.
+    ///
+    /// ```
+    /// # async fn example(mut deliveries: milena::Deliveries) {
+    /// while let Some(report) = deliveries.next().await {
+    ///     println!("{}: {:?}", report.tag(), report.outcome());
+    /// }
+    /// # }
+    /// ```
     pub async fn next(&mut self) -> Option<DeliveryReport<'static>> {
         self.reports.recv().await
     }
 
     /// A report that is here already; none if there is none now, or the stream has ended.
+    ///
+    /// ```
+    /// # fn example(mut deliveries: milena::Deliveries) {
+    /// while let Some(report) = deliveries.try_next() {
+    ///     println!("{}: {:?}", report.tag(), report.outcome());
+    /// }
+    /// # }
+    /// ```
     pub fn try_next(&mut self) -> Option<DeliveryReport<'static>> {
         self.reports.try_recv().ok()
     }
 
     /// As [`Self::next`], on this thread.
+    ///
+    /// ```
+    /// # fn example(mut deliveries: milena::Deliveries) {
+    /// while let Some(report) = deliveries.blocking_next() {
+    ///     println!("{}: {:?}", report.tag(), report.outcome());
+    /// }
+    /// # }
+    /// ```
     pub fn blocking_next(&mut self) -> Option<DeliveryReport<'static>> {
         block_on(self.next())
     }

@@ -12,6 +12,17 @@ use crate::clock::Clock;
 use crate::record::Record;
 
 /// Why a record was not accepted. Nothing of it was written, and the record is given back.
+///
+/// ```
+/// # fn example(orders: milena::Topic) {
+/// if let Err(refused) = orders.try_send("4 tea") {
+///     eprintln!("{refused}");
+///     let record = refused.into_record();
+///     // …
+/// #     let _ = record;
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct SendError<'a> {
     topic: Arc<str>,
@@ -20,6 +31,19 @@ pub struct SendError<'a> {
 }
 
 /// The reason of a [`SendError`].
+///
+/// ```
+/// # fn example(orders: milena::Topic) {
+/// use milena::SendRefused;
+///
+/// match orders.try_send("4 tea").map_err(|refused| refused.reason().clone()) {
+///     Ok(_delivery) => {}
+///     Err(SendRefused::BufferFull | SendRefused::PartitionFull) => println!("too fast, or brokers too slow"),
+///     Err(SendRefused::RecordTooLarge { size, limit }) => println!("{size} bytes are more than {limit}"),
+///     Err(other) => println!("{other:?}"),
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendRefused {
@@ -138,16 +162,42 @@ impl<'a> SendError<'a> {
     }
 
     /// Why.
+    ///
+    /// ```
+    /// # fn example(orders: milena::Topic) {
+    /// if let Err(refused) = orders.try_send("4 tea") {
+    ///     println!("{:?}", refused.reason());
+    /// }
+    /// # }
+    /// ```
     pub fn reason(&self) -> &SendRefused {
         &self.reason
     }
 
     /// Whether the same call may succeed later.
+    ///
+    /// ```
+    /// # fn example(orders: milena::Topic) {
+    /// if let Err(refused) = orders.try_send("4 tea") {
+    ///     println!("another try makes sense: {}", refused.is_retriable());
+    /// }
+    /// # }
+    /// ```
     pub fn is_retriable(&self) -> bool {
         self.reason.is_retriable()
     }
 
     /// The record, to be sent again.
+    ///
+    /// ```
+    /// # async fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// if let Err(refused) = orders.try_send("4 tea") {
+    ///     // No room now: wait for it.
+    ///     orders.send(refused.into_record()).await.map_err(|refused| refused.to_string())?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn into_record(self) -> Record<'a> {
         self.record
     }
@@ -162,6 +212,16 @@ impl fmt::Display for SendError<'_> {
 impl std::error::Error for SendError<'_> {}
 
 /// Why no room could be reserved; from [`crate::Topic::reserve`].
+///
+/// ```
+/// # async fn example(orders: milena::Topic) {
+/// use std::time::Duration;
+///
+/// if let Err(why) = orders.reserve(1000, Duration::from_secs(1)).await {
+///     println!("{why}");
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReserveError {
     topic: Arc<str>,
@@ -174,11 +234,31 @@ impl ReserveError {
     }
 
     /// Why.
+    ///
+    /// ```
+    /// # async fn example(orders: milena::Topic) {
+    /// use std::time::Duration;
+    ///
+    /// if let Err(why) = orders.reserve(1000, Duration::from_secs(1)).await {
+    ///     println!("{:?}", why.reason());
+    /// }
+    /// # }
+    /// ```
     pub fn reason(&self) -> &SendRefused {
         &self.reason
     }
 
     /// Whether the same call may succeed later.
+    ///
+    /// ```
+    /// # async fn example(orders: milena::Topic) {
+    /// use std::time::Duration;
+    ///
+    /// if let Err(why) = orders.reserve(1000, Duration::from_secs(1)).await {
+    ///     println!("another try makes sense: {}", why.is_retriable());
+    /// }
+    /// # }
+    /// ```
     pub fn is_retriable(&self) -> bool {
         self.reason.is_retriable()
     }
@@ -193,6 +273,19 @@ impl fmt::Display for ReserveError {
 impl std::error::Error for ReserveError {}
 
 /// Why a record could not be sent at the moment, from [`crate::Producer::ready`] and [`crate::Topic::ready`].
+///
+/// ```
+/// # async fn example(producer: milena::Producer) {
+/// use std::time::Duration;
+/// use milena::ReadyError;
+///
+/// if let Err(ReadyError::Unreachable { faults, .. }) = producer.ready(Duration::from_secs(5)).await {
+///     for fault in faults {
+///         println!("{}: {}", fault.address, fault.error);
+///     }
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadyError {
@@ -323,6 +416,14 @@ fn write_topic_not_authorized(f: &mut fmt::Formatter<'_>, topic: &str) -> fmt::R
 }
 
 /// An address that could not be asked.
+///
+/// ```
+/// # fn example(faults: Vec<milena::AddressFault>) {
+/// for fault in faults {
+///     println!("{} failed {} times, last {:?} ago: {}", fault.address, fault.attempts, fault.failed_at.elapsed(), fault.error);
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AddressFault {
@@ -371,6 +472,15 @@ fn write_faults(f: &mut fmt::Formatter<'_>, faults: &[AddressFault]) -> fmt::Res
 }
 
 /// Not a name of a topic: 1 to 249 characters out of `a-z A-Z 0-9 . _ -`, and neither `.` nor `..`.
+///
+/// ```
+/// use milena::{Producer, ProducerConfig};
+///
+/// let producer = Producer::new(ProducerConfig::new("localhost:9092"))?;
+/// let error = producer.topic("orders/eu").unwrap_err();
+/// assert!(error.to_string().starts_with("\"orders/eu\" is no topic name"));
+/// # Ok::<(), milena::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidTopic(pub(crate) String);
 

@@ -86,13 +86,273 @@ pub use config::{
 };
 pub use deliveries::Deliveries;
 pub use error::{AddressFault, InvalidTopic, ReadyError, ReserveError, SendError, SendRefused};
-pub use milena_core::fault::{ConnectionError, DialError, FailedDial};
-pub use milena_core::producer::completion::{Delivery, Fate};
-pub use milena_core::producer::outcome::{
-    AttemptError, Because, Cause, DeliveryError, KafkaError, NotWritten, Outcome, Settlement, SettlementError, Tally,
-    Undetermined, Written,
-};
+/// Why a broker cannot be asked: in an [`AddressFault`].
+///
+/// ```
+/// # fn example(fault: milena::AddressFault) {
+/// use milena::ConnectionError;
+///
+/// match fault.error {
+///     ConnectionError::SpeaksTls => println!("{} is a TLS port", fault.address),
+///     other => println!("{}: {other}", fault.address),
+/// }
+/// # }
+/// ```
+#[doc(inline)]
+pub use milena_core::fault::ConnectionError;
+
+/// Why no connection came about: in a [`FailedDial`].
+///
+/// ```
+/// # fn example(fault: milena::AddressFault) {
+/// use milena::{ConnectionError, DialError};
+///
+/// if let ConnectionError::NotConnected { tried, .. } = &fault.error
+///     && tried.iter().all(|dial| dial.why == DialError::Refused)
+/// {
+///     println!("nothing listens at {}", fault.address);
+/// }
+/// # }
+/// ```
+#[doc(inline)]
+pub use milena_core::fault::DialError;
+
+/// One address of a name that was tried: in a [`ConnectionError`].
+///
+/// ```
+/// # fn example(error: milena::ConnectionError) {
+/// if let milena::ConnectionError::NotConnected { tried, .. } = error {
+///     for dial in tried.iter() {
+///         println!("{}: {}", dial.to, dial.why);
+///     }
+/// }
+/// # }
+/// ```
+#[doc(inline)]
+pub use milena_core::fault::FailedDial;
+
+/// What a record is waited for, or withdrawn, by.
+///
+/// ```
+/// # async fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// let delivery = orders.try_send("4 tea").map_err(|refused| refused.to_string())?;
+/// if delivery.try_outcome().is_none() {
+///     println!("it is on its way");
+/// }
+/// // On any executor, or on a thread: `delivery.blocking_wait()`. Awaited by reference, it is still here afterwards.
+/// let mut delivery = delivery;
+/// match tokio::time::timeout(Duration::from_millis(100), &mut delivery).await {
+///     Ok(outcome) => println!("{outcome:?}"),
+///     Err(_) => delivery.cancel(),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[doc(inline)]
+pub use milena_core::producer::completion::Delivery;
+
+/// What becomes of a record that was sent and not answered in time.
+///
+/// ```
+/// # async fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+/// use milena::Outcome;
+///
+/// let delivery = orders.try_send("4 tea").map_err(|refused| refused.to_string())?;
+/// if let Outcome::Unknown(fate) = delivery.await {
+///     println!("{} attempts so far: {:?}", fate.cause().attempts, fate.try_settlement());
+///     // On any executor, or on a thread: `fate.blocking_wait()`.
+///     println!("in the end: {:?}", fate.await);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[doc(inline)]
+pub use milena_core::producer::completion::Fate;
+
+/// What went wrong last: in a [`Cause`].
+///
+/// ```
+/// # fn example(cause: milena::Cause) {
+/// use milena::AttemptError;
+///
+/// if cause.last_error == Some(AttemptError::NoLeader) {
+///     println!("the partition has no leader: wait for an election");
+/// }
+/// # }
+/// ```
+#[doc(inline)]
+pub use milena_core::producer::outcome::AttemptError;
+
+/// Why a record ended as it did, and what was tried for it.
+///
+/// ```
+/// use milena::{AttemptError, Because, Cause, NotWritten};
+///
+/// let cause = Cause { attempts: 0, node: Some(3), last_error: Some(AttemptError::NotConnected) };
+/// let why = Because { reason: NotWritten::DeadlinePassed, cause };
+/// assert_eq!(
+///     why.to_string(),
+///     "not written: its deadline ended before it could be appended \
+///      (no attempt was made; no connection to node 3 could be opened)",
+/// );
+/// ```
+#[doc(inline)]
+pub use milena_core::producer::outcome::Because;
+
+/// What was tried: in a [`Because`], and of a [`Fate`] until now.
+///
+/// ```
+/// use milena::{AttemptError, Cause};
+///
+/// let cause = Cause { attempts: 2, node: Some(1), last_error: Some(AttemptError::RequestTimedOut) };
+/// assert_eq!(cause.to_string(), "2 attempts; node 1 did not answer within request_timeout");
+/// ```
+#[doc(inline)]
+pub use milena_core::producer::outcome::Cause;
+
+/// An outcome other than `Written`, for the `?` operator: from [`Outcome::into_result`].
+///
+/// ```
+/// # async fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+/// use milena::DeliveryError;
+///
+/// let delivery = orders.send("4 tea").await.map_err(|refused| refused.to_string())?;
+/// match delivery.await.into_result() {
+///     Ok(at) => println!("offset {:?}", at.offset),
+///     Err(error) if error.is_safe_to_resend() => println!("{error}: once more"),
+///     Err(error) => {
+///         if let Some(fate) = error.into_fate() {
+///             println!("{:?}", fate.await);
+///         }
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[doc(inline)]
+pub use milena_core::producer::outcome::DeliveryError;
+
+/// What a broker said instead of yes: in [`NotWritten`], [`Undetermined`] and the errors.
+///
+/// ```
+/// # fn example(code: milena::KafkaError) {
+/// println!("{} ({}): {}", code.name().unwrap_or("unknown"), code.code(), code.advice().unwrap_or("wait"));
+/// # }
+/// ```
+#[doc(inline)]
+pub use milena_core::producer::outcome::KafkaError;
+
+/// Why a record is certainly not in the log: in an [`Outcome`] or a [`Settlement`].
+///
+/// ```
+/// # fn example(why: milena::Because<milena::NotWritten>) {
+/// use milena::NotWritten;
+///
+/// match why.reason {
+///     NotWritten::DeadlinePassed => println!("too slow: {}", why.cause),
+///     NotWritten::Refused(code) => println!("refused: {code}"),
+///     other => println!("{other}"),
+/// }
+/// # }
+/// ```
+#[doc(inline)]
+pub use milena_core::producer::outcome::NotWritten;
+
+/// What is known of a record at its deadline: awaited from a [`Delivery`].
+///
+/// ```
+/// # async fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+/// use milena::Outcome;
+///
+/// let delivery = orders.send("4 tea").await.map_err(|refused| refused.to_string())?;
+/// match delivery.await {
+///     Outcome::Written(at) => println!("partition {}, offset {:?}", at.partition, at.offset),
+///     Outcome::NotWritten(why) => println!("{why}; safe to send again"),
+///     Outcome::Unknown(fate) => println!("in doubt; later: {:?}", fate.await),
+/// }
+/// // Or, where only success counts:
+/// let delivery = orders.send("1 coffee").await.map_err(|refused| refused.to_string())?;
+/// let at = delivery.await.into_result()?;
+/// # let _ = at;
+/// # Ok(())
+/// # }
+/// ```
+#[doc(inline)]
+pub use milena_core::producer::outcome::Outcome;
+
+/// How a doubt ended: awaited from a [`Fate`].
+///
+/// ```
+/// # async fn example(fate: milena::Fate) -> Result<(), milena::SettlementError> {
+/// let at = fate.await.into_result()?;
+/// println!("it was written at offset {:?}", at.offset);
+/// # Ok(())
+/// # }
+/// ```
+#[doc(inline)]
+pub use milena_core::producer::outcome::Settlement;
+
+/// A settlement other than `Written`, for the `?` operator: from [`Settlement::into_result`].
+///
+/// ```
+/// # async fn example(fate: milena::Fate) {
+/// match fate.await.into_result() {
+///     Ok(_) => println!("it is there"),
+///     Err(error) if error.is_safe_to_resend() => println!("it is not there"),
+///     Err(error) => println!("look into the partition: {error}"),
+/// }
+/// # }
+/// ```
+#[doc(inline)]
+pub use milena_core::producer::outcome::SettlementError;
+
+/// Counts of outcomes: from [`Producer::flush`] and [`Producer::close`].
+///
+/// ```
+/// use milena::Tally;
+///
+/// let tally = Tally { written: 7, not_written: 2, unknown: 1 };
+/// assert_eq!(tally.records(), 10);
+/// ```
+#[doc(inline)]
+pub use milena_core::producer::outcome::Tally;
+
+/// Why a doubt stays one: in a [`Settlement`].
+///
+/// ```
+/// # fn example(why: milena::Because<milena::Undetermined>) {
+/// use milena::Undetermined;
+///
+/// if why.reason == Undetermined::NoFence {
+///     println!("raise delivery_timeout to outlast such outages: {}", why.cause);
+/// }
+/// # }
+/// ```
+#[doc(inline)]
+pub use milena_core::producer::outcome::Undetermined;
+
+/// The place of a record in the log: in an [`Outcome`] or a [`Settlement`].
+///
+/// ```
+/// let at = milena::Written { partition: 3, offset: Some(4711), timestamp: None };
+/// println!("{}:{}", at.partition, at.offset.map_or("?".to_owned(), |offset| offset.to_string()));
+/// ```
+#[doc(inline)]
+pub use milena_core::producer::outcome::Written;
+
+/// Who must have a record before it counts as written: for [`ProducerConfig::acks`].
+///
+/// ```
+/// use milena::{Acks, ProducerConfig};
+///
+/// let config = ProducerConfig::new("localhost:9092").acks(Acks::Leader).idempotence(false);
+/// # let _ = config;
+/// ```
+#[doc(inline)]
 pub use milena_core::producer::verdict::Acks;
+
 pub use producer::Producer;
 pub use record::Record;
 pub use report::DeliveryReport;

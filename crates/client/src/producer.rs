@@ -21,6 +21,19 @@ use crate::topic::Topic;
 /// application delays no record and no outcome.
 /// When the last handle is dropped ([`Topic`]s are handles too), what was accepted is still delivered until each
 /// deadline; use [`Producer::close`] to wait for it.
+///
+/// ```
+/// use milena::{Producer, ProducerConfig};
+///
+/// let producer = Producer::new(ProducerConfig::new("localhost:9092"))?;
+/// let orders = producer.topic("orders")?;
+/// let sent_elsewhere = std::thread::spawn({
+///     let producer = producer.clone();
+///     move || producer.topic("payments").map(|payments| payments.name().to_owned())
+/// });
+/// # let _ = (orders, sent_elsewhere);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Producer {
     pub(crate) handle: Arc<Handle>,
@@ -53,6 +66,15 @@ impl Drop for Handle {
 
 impl Producer {
     /// Checks the configuration and starts the driver, which connects by itself. Does not wait; see [`Self::ready`].
+    ///
+    /// ```
+    /// use milena::{Producer, ProducerConfig};
+    ///
+    /// // No broker has to be there yet: it is looked for until there is one.
+    /// let producer = Producer::new(ProducerConfig::new("localhost:9092"))?;
+    /// # let _ = producer;
+    /// # Ok::<(), milena::ConfigError>(())
+    /// ```
     pub fn new(config: ProducerConfig) -> Result<Self, ConfigError> {
         let settings = config.check()?;
         let pool = Arc::new(ChunkPool::new(settings.buffer_memory, settings.memory_share));
@@ -79,12 +101,32 @@ impl Producer {
     /// nothing has waited for long counts too. The error comes at most 10 ms after `deadline`, and a record that is refused
     /// then is told the same. Optional: sending needs no call of this. Dropping this future before it resolves changes
     /// nothing.
+    ///
+    /// ```
+    /// # async fn example(producer: milena::Producer) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// if let Err(why) = producer.ready(Duration::from_secs(5)).await {
+    ///     eprintln!("not yet: {why}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn ready(&self, deadline: Duration) -> Result<(), ReadyError> {
         self.handle.shared().ready(None, deadline).await
     }
 
     /// A handle to send to this topic. Asking again for the same topic gives a handle to the same partitions. A topic that is
     /// not there is not created, unless [`ProducerConfig::allow_auto_create_topics`] says so.
+    ///
+    /// ```
+    /// # fn example(producer: milena::Producer) -> Result<(), milena::InvalidTopic> {
+    /// let orders = producer.topic("orders")?;
+    /// assert!(producer.topic("no such name").is_err());
+    /// # let _ = orders;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn topic(&self, name: &str) -> Result<Topic, InvalidTopic> {
         check_topic_name(name)?;
         let topic = self.handle.shared().topic(name);
@@ -94,6 +136,16 @@ impl Producer {
     /// Sends what is accepted without waiting for linger, and waits until every record accepted so far has its outcome,
     /// at most `deadline`. Gives how many records of the batches that were open then have which outcome; records that
     /// have none at the deadline are not counted. Dropping this future before it resolves changes nothing.
+    ///
+    /// ```
+    /// # async fn example(producer: milena::Producer) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let tally = producer.flush(Duration::from_secs(5)).await;
+    /// println!("{} written, {} not, {} in doubt", tally.written, tally.not_written, tally.unknown);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn flush(&self, deadline: Duration) -> Tally {
         self.ask(|reply| Command::Flush { deadline, reply }).await
     }
@@ -102,11 +154,30 @@ impl Producer {
     /// has its outcome then: what was not sent is `NotWritten(Closed)`, what was sent and not answered is `Unknown`, and
     /// its fate `Undetermined(ClosedBeforeProof)`. Gives the counts of the records whose batches had not ended when it
     /// was called. Dropping this future before it resolves lets the close go on.
+    ///
+    /// ```
+    /// # async fn example(producer: milena::Producer) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let tally = producer.close(Duration::from_secs(5)).await;
+    /// if tally.unknown > 0 {
+    ///     eprintln!("{} records are in doubt", tally.unknown);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn close(&self, deadline: Duration) -> Tally {
         self.ask(|reply| Command::Close { deadline, reply }).await
     }
 
     /// What the producer has done so far.
+    ///
+    /// ```
+    /// # fn example(producer: milena::Producer) {
+    /// let stats = producer.stats();
+    /// println!("{} records in {} batches", stats.records, stats.batches);
+    /// # }
+    /// ```
     pub fn stats(&self) -> ProducerStats {
         self.handle.shared().counters.read()
     }

@@ -54,16 +54,40 @@ enum Payload<'a> {
 
 impl<'a> Record<'a> {
     /// A record with this value, without key or headers.
+    ///
+    /// ```
+    /// use milena::Record;
+    ///
+    /// let text = Record::value("4 tea");
+    /// let bytes = Record::value(&[0u8, 1, 2]);
+    /// # let _ = (text, bytes);
+    /// ```
     pub fn value(value: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         Self::with(Payload::Borrowed(value.as_ref()))
     }
 
     /// A record whose value is linked instead of copied, from 8 KiB on.
+    ///
+    /// ```
+    /// use milena::Record;
+    ///
+    /// // Read once, sent to two topics, copied to none.
+    /// let picture = bytes::Bytes::from(vec![0; 500_000]);
+    /// let (first, second) = (Record::shared(picture.clone()), Record::shared(picture));
+    /// # let _ = (first, second);
+    /// ```
     pub fn shared(value: Bytes) -> Self {
         Self::with(Payload::Shared(value))
     }
 
     /// A record without a value: on a compacted topic it deletes its key.
+    ///
+    /// ```
+    /// use milena::Record;
+    ///
+    /// let gone = Record::tombstone().key("table 7");
+    /// # let _ = gone;
+    /// ```
     pub fn tombstone() -> Self {
         Self::with(Payload::Null)
     }
@@ -73,6 +97,15 @@ impl<'a> Record<'a> {
     }
 
     /// Records with the same key go to the same partition (murmur2, as the Java client chooses).
+    ///
+    /// ```
+    /// use milena::Record;
+    ///
+    /// let record = Record::value("4 tea").key("table 7");
+    /// let number = 7u32.to_be_bytes();
+    /// let other = Record::value("1 coffee").key(&number);
+    /// # let _ = (record, other);
+    /// ```
     #[must_use]
     pub fn key(mut self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         self.key = Some(Key::Borrowed(key.as_ref()));
@@ -96,6 +129,13 @@ impl<'a> Record<'a> {
     }
 
     /// Adds a header; keys may repeat and their order is kept.
+    ///
+    /// ```
+    /// use milena::Record;
+    ///
+    /// let record = Record::value("4 tea").header("trace", Some(b"4711")).header("urgent", None);
+    /// # let _ = record;
+    /// ```
     #[must_use]
     pub fn header(mut self, key: &'a str, value: Option<&'a [u8]>) -> Self {
         self.headers.push(RecordHeader { key, value });
@@ -103,6 +143,13 @@ impl<'a> Record<'a> {
     }
 
     /// The record's own time in milliseconds since the Unix epoch. Default: the clock when it is accepted.
+    ///
+    /// ```
+    /// use milena::Record;
+    ///
+    /// let record = Record::value("4 tea").timestamp(1_767_225_600_000);
+    /// # let _ = record;
+    /// ```
     #[must_use]
     pub fn timestamp(mut self, millis: i64) -> Self {
         self.timestamp = Some(millis);
@@ -113,6 +160,15 @@ impl<'a> Record<'a> {
     /// from nothing to days. Zero waits for nothing: the record is not written unless it is claimed within 10 ms.
     /// Records of one batch may have different deadlines. Costs some 50 bytes beside `buffer_memory` until the batch
     /// ends; a batch with a far deadline is sent again until then, so it holds its memory longer.
+    ///
+    /// ```
+    /// use milena::Record;
+    ///
+    /// use std::time::Duration;
+    ///
+    /// let record = Record::value("4 tea").deadline(Duration::from_millis(250));
+    /// # let _ = record;
+    /// ```
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
@@ -120,6 +176,13 @@ impl<'a> Record<'a> {
     }
 
     /// A number of the caller's that comes back in the record's [`crate::DeliveryReport`]. Default 0.
+    ///
+    /// ```
+    /// use milena::Record;
+    ///
+    /// let record = Record::value("4 tea").tag(42);
+    /// # let _ = record;
+    /// ```
     #[must_use]
     pub fn tag(mut self, tag: u64) -> Self {
         self.tag = tag;
@@ -128,6 +191,13 @@ impl<'a> Record<'a> {
 
     /// What the record takes in a batch at most: key, value and headers, and what stands around them. For
     /// [`crate::Topic::reserve`].
+    ///
+    /// ```
+    /// use milena::Record;
+    ///
+    /// let record = Record::value("4 tea").key("table 7");
+    /// assert!((12..100).contains(&record.size()));
+    /// ```
     pub fn size(&self) -> usize {
         let value = match &self.value {
             Payload::Null => 0,

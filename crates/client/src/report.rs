@@ -17,6 +17,14 @@ use crate::pool::ChunkPool;
 use crate::slot::PartitionSlot;
 
 /// What became of a posted record.
+///
+/// ```
+/// # async fn example(mut deliveries: milena::Deliveries) {
+/// while let Some(report) = deliveries.next().await {
+///     println!("{} {}: {:?}", report.topic(), report.tag(), report.outcome());
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct DeliveryReport<'a> {
     topic: TopicName<'a>,
@@ -33,6 +41,14 @@ enum TopicName<'a> {
 
 impl DeliveryReport<'_> {
     /// The record's topic.
+    ///
+    /// ```
+    /// # async fn example(mut deliveries: milena::Deliveries) {
+    /// if let Some(report) = deliveries.next().await {
+    ///     println!("a record of {}", report.topic());
+    /// }
+    /// # }
+    /// ```
     pub fn topic(&self) -> &str {
         match &self.topic {
             TopicName::Borrowed(name) => name,
@@ -41,16 +57,44 @@ impl DeliveryReport<'_> {
     }
 
     /// The number the caller gave with [`crate::Record::tag`].
+    ///
+    /// ```
+    /// # async fn example(mut deliveries: milena::Deliveries) {
+    /// if let Some(report) = deliveries.next().await {
+    ///     println!("record {}", report.tag());
+    /// }
+    /// # }
+    /// ```
     pub fn tag(&self) -> u64 {
         self.tag
     }
 
     /// Its outcome; an `Unknown` one holds the fate, which may be cloned and awaited elsewhere.
+    ///
+    /// ```
+    /// # async fn example(mut deliveries: milena::Deliveries) {
+    /// if let Some(report) = deliveries.next().await {
+    ///     println!("{:?}", report.outcome());
+    /// }
+    /// # }
+    /// ```
     pub fn outcome(&self) -> &Outcome {
         &self.outcome
     }
 
     /// Its outcome, to be kept.
+    ///
+    /// ```
+    /// # async fn example(mut deliveries: milena::Deliveries) {
+    /// use milena::Outcome;
+    ///
+    /// if let Some(report) = deliveries.next().await
+    ///     && let Outcome::Unknown(fate) = report.into_outcome()
+    /// {
+    ///     println!("{:?}", fate.await);
+    /// }
+    /// # }
+    /// ```
     pub fn into_outcome(self) -> Outcome {
         self.outcome
     }

@@ -81,6 +81,13 @@ pub(crate) struct Counters {
 }
 
 /// What a producer has done so far. A batch counts when it ends, if it was sent.
+///
+/// ```
+/// # fn example(producer: milena::Producer) {
+/// let stats = producer.stats();
+/// println!("{} batches went twice", stats.attempts - stats.batches);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProducerStats {

@@ -33,6 +33,16 @@ pub use self::permit::Permit;
 ///
 /// Order: records of one partition are written in the order in which they were accepted. Calls that wait for room are
 /// served first come, first served, and calls that do not wait do not overtake them.
+///
+/// ```
+/// # async fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+/// use milena::Record;
+///
+/// let delivery = orders.send(Record::value("4 tea").key("table 7")).await.map_err(|refused| refused.to_string())?;
+/// println!("{:?}", delivery.await);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Topic {
     handle: Arc<Handle>,
@@ -56,11 +66,25 @@ impl Topic {
     }
 
     /// The topic's name.
+    ///
+    /// ```
+    /// # fn example(orders: milena::Topic) {
+    /// assert_eq!(orders.name(), "orders");
+    /// # }
+    /// ```
     pub fn name(&self) -> &str {
         &self.shared.name
     }
 
     /// How many partitions are known; 0 before the first metadata.
+    ///
+    /// ```
+    /// # async fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// orders.ready(std::time::Duration::from_secs(5)).await?;
+    /// assert!(orders.partition_count() > 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn partition_count(&self) -> usize {
         self.shared.partitions().len()
     }
@@ -69,6 +93,14 @@ impl Topic {
     /// are known, a broker that leads one of them is connected, and a producer id is there. Gives the number of
     /// partitions; the error says what is missing and why. It is about now, see [`crate::Producer::ready`]. Optional: a
     /// record waits for all of it too. Dropping this future before it resolves changes nothing.
+    ///
+    /// ```
+    /// # async fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// let partitions = orders.ready(std::time::Duration::from_secs(5)).await?;
+    /// println!("{partitions} partitions");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn ready(&self, deadline: Duration) -> Result<usize, ReadyError> {
         self.shared().ready(Some(&self.shared), deadline).await?;
         Ok(self.partition_count())
@@ -79,6 +111,19 @@ impl Topic {
     /// Refuses with `BufferFull` when memory is used up or others wait for it, and with `MetadataPending` before the
     /// topic's partitions are known; the error gives the record back. The outcome comes through the [`Delivery`], at most
     /// the configured deadline after this call.
+    ///
+    /// ```
+    /// # async fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// use milena::SendRefused;
+    ///
+    /// match orders.try_send("4 tea") {
+    ///     Ok(delivery) => println!("{:?}", delivery.await),
+    ///     Err(refused) if *refused.reason() == SendRefused::BufferFull => println!("too fast"),
+    ///     Err(refused) => println!("{refused}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[allow(
         clippy::result_large_err,
         reason = "the error gives the record back; a box would cost an allocation each time"
@@ -94,6 +139,20 @@ impl Topic {
     ///
     /// Dropping this future before it resolves sends nothing; once it has resolved, dropping the `Delivery` cancels
     /// nothing. While it waits it has a place in a queue, and those behind it wait until it is polled: drop it or poll it.
+    ///
+    /// ```
+    /// # async fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use milena::Record;
+    ///
+    /// let record = Record::value("4 tea").deadline(Duration::from_secs(1));
+    /// let delivery = orders.send(record).await.map_err(|refused| refused.to_string())?;
+    /// // It is on its way; the outcome comes within what is left of the second.
+    /// let at = delivery.await.into_result()?;
+    /// println!("partition {}, offset {:?}", at.partition, at.offset);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn send<'a>(&self, record: impl Into<Record<'a>>) -> Result<Delivery, SendError<'a>> {
         let record = record.into();
         let accepted = self.accept_in_turn(&record, Reply::Handle, |appended| appended.delivery()).await;
@@ -102,6 +161,16 @@ impl Topic {
 
     /// As [`Self::try_send`], without a handle: the outcome is reported with the record's tag to the handler that was set
     /// with [`crate::ProducerConfig::on_delivery`]; without a handler nobody learns it.
+    ///
+    /// ```
+    /// # fn example(orders: milena::Topic) {
+    /// use milena::Record;
+    ///
+    /// if let Err(refused) = orders.post(Record::value("4 tea").tag(42)) {
+    ///     eprintln!("{refused}");
+    /// }
+    /// # }
+    /// ```
     #[allow(
         clippy::result_large_err,
         reason = "the error gives the record back; a box would cost an allocation each time"
@@ -116,6 +185,15 @@ impl Topic {
 
     /// As [`Self::post`], waiting for room and for the topic's partitions if need be, at most until the record's deadline.
     /// Dropping this future before it resolves sends nothing.
+    ///
+    /// ```
+    /// # async fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// use milena::Record;
+    ///
+    /// orders.post_wait(Record::value("4 tea").tag(42)).await.map_err(|refused| refused.to_string())?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn post_wait<'a>(&self, record: impl Into<Record<'a>>) -> Result<(), SendError<'a>> {
         let record = record.into();
         let reply = self.reply_for(&record);

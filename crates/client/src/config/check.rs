@@ -171,6 +171,16 @@ const BATCH_SIZE_MAX: usize = 1 << 30;
 const BUFFER_SPARE: usize = 128 * 1024;
 
 /// Why a producer cannot be built.
+///
+/// ```
+/// use std::time::Duration;
+/// use milena::{ConfigError, Producer, ProducerConfig};
+///
+/// let config = ProducerConfig::new("localhost:9092").request_timeout(Duration::from_secs(1));
+/// let error = Producer::new(config).unwrap_err();
+/// assert!(matches!(error, ConfigError::Relation(_)));
+/// assert!(error.to_string().ends_with("lower produce_timeout or raise request_timeout"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {

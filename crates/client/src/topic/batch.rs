@@ -23,6 +23,22 @@ impl Topic {
     ///
     /// Dropping this future before it resolves leaves what was accepted until then accepted; it is delivered, and its
     /// handles are lost. The others are not sent.
+    ///
+    /// ```
+    /// # async fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// let deliveries = match orders.send_batch(["4 tea", "1 coffee"]).await {
+    ///     Ok(deliveries) => deliveries,
+    ///     Err(error) => {
+    ///         eprintln!("{error}");
+    ///         error.into_parts().0
+    ///     }
+    /// };
+    /// for delivery in deliveries {
+    ///     println!("{:?}", delivery.await);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn send_batch<'a, R: Into<Record<'a>>>(
         &self,
         records: impl IntoIterator<Item = R>,
@@ -45,6 +61,15 @@ impl Topic {
 
     /// As [`Self::send_batch`], and never waits: where there is no room, or the topic's partitions are not known yet, the call
     /// ends.
+    ///
+    /// ```
+    /// # fn example(orders: milena::Topic) {
+    /// match orders.try_send_batch([("table 7", "4 tea"), ("table 8", "1 coffee")]) {
+    ///     Ok(deliveries) => println!("{} are on their way", deliveries.len()),
+    ///     Err(error) => println!("{error}"),
+    /// }
+    /// # }
+    /// ```
     pub fn try_send_batch<'a, R: Into<Record<'a>>>(
         &self,
         records: impl IntoIterator<Item = R>,
@@ -135,6 +160,15 @@ const EXPECTED_MAX: usize = 16 * 1024;
 
 /// Why [`Topic::send_batch`] stopped, and what became of every record: those before it were accepted, and it and those
 /// behind it were not.
+///
+/// ```
+/// # fn example(orders: milena::Topic) {
+/// if let Err(stopped) = orders.try_send_batch(["4 tea", "1 coffee"]) {
+///     let (accepted, refused, rest) = stopped.into_parts();
+///     println!("{refused}: {} are sent, {} are left", accepted.len(), rest.len() + 1);
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct SendBatchError<'a> {
     accepted: Vec<Delivery>,
@@ -144,16 +178,44 @@ pub struct SendBatchError<'a> {
 
 impl<'a> SendBatchError<'a> {
     /// Why the first record that was refused was.
+    ///
+    /// ```
+    /// # fn example(orders: milena::Topic) {
+    /// if let Err(stopped) = orders.try_send_batch(["4 tea", "1 coffee"]) {
+    ///     println!("may be tried again: {}", stopped.error().is_retriable());
+    /// }
+    /// # }
+    /// ```
     pub fn error(&self) -> &SendError<'a> {
         &self.error
     }
 
     /// How many were accepted before it.
+    ///
+    /// ```
+    /// # fn example(orders: milena::Topic) {
+    /// if let Err(stopped) = orders.try_send_batch(["4 tea", "1 coffee"]) {
+    ///     println!("{} are on their way", stopped.accepted_count());
+    /// }
+    /// # }
+    /// ```
     pub fn accepted_count(&self) -> usize {
         self.accepted.len()
     }
 
     /// The handles of those that were accepted, the error with the record that was refused, and the records behind it.
+    ///
+    /// ```
+    /// # async fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// if let Err(stopped) = orders.try_send_batch(["4 tea", "1 coffee"]) {
+    ///     let (accepted, refused, rest) = stopped.into_parts();
+    ///     let again = std::iter::once(refused.into_record()).chain(rest);
+    ///     let later = orders.send_batch(again).await.map_err(|stopped| stopped.to_string())?;
+    ///     println!("{} at once, {} later", accepted.len(), later.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn into_parts(self) -> (Vec<Delivery>, SendError<'a>, Vec<Record<'a>>) {
         (self.accepted, *self.error, self.rest)
     }

@@ -23,6 +23,19 @@ use crate::waiting::Refused;
 /// Room for one record, from [`Topic::reserve`]. Dropping it gives the room back.
 ///
 /// It holds its part of `buffer_memory` until then, so take one when the record is about to come, not long before.
+///
+/// ```
+/// # async fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// let permit = orders.reserve(1000, Duration::from_secs(5)).await?;
+/// let order = read_order();
+/// let delivery = permit.send(&order).map_err(|refused| refused.to_string())?;
+/// # fn read_order() -> String { "4 tea".to_owned() }
+/// # let _ = delivery;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a dropped permit gives its room back"]
 pub struct Permit<'t> {
@@ -44,11 +57,36 @@ impl Topic {
     ///
     /// Dropping this future before it resolves reserves nothing. While it waits it has a place in a queue, and those behind it
     /// wait until it is polled: drop it or poll it.
+    ///
+    /// ```
+    /// # async fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// // Only what can be sent on is taken from the socket.
+    /// let permit = orders.reserve(16 * 1024, Duration::from_secs(5)).await?;
+    /// let order = read_at_most(16 * 1000);
+    /// permit.post(&order).map_err(|refused| refused.to_string())?;
+    /// # fn read_at_most(_: usize) -> Vec<u8> { Vec::new() }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn reserve(&self, size: usize, deadline: Duration) -> Result<Permit<'_>, ReserveError> {
         self.reserve_in_turn(None, size, deadline).await
     }
 
     /// As [`Self::reserve`], for a record with this key.
+    ///
+    /// ```
+    /// # async fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use milena::Record;
+    ///
+    /// let permit = orders.reserve_for("table 7", 1000, Duration::from_secs(5)).await?;
+    /// let delivery = permit.send(("table 7", "4 tea")).map_err(|refused| refused.to_string())?;
+    /// # let _ = (delivery, Record::value(""));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn reserve_for(
         &self,
         key: &(impl AsRef<[u8]> + ?Sized),
@@ -119,6 +157,17 @@ impl Topic {
 impl Permit<'_> {
     /// Accepts the record now. It is refused only if it is larger than what was reserved, if its key leads to a partition that
     /// holds its share of the memory (not after [`Topic::reserve_for`] with that key), or if the producer was closed.
+    ///
+    /// ```
+    /// # async fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let permit = orders.reserve(1000, Duration::from_secs(5)).await?;
+    /// let delivery = permit.send("4 tea").map_err(|refused| refused.to_string())?;
+    /// println!("{:?}", delivery.await);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[allow(
         clippy::result_large_err,
         reason = "the error gives the record back; a box would cost an allocation each time"
@@ -130,6 +179,17 @@ impl Permit<'_> {
     }
 
     /// As [`Self::send`], without a handle: the outcome is reported with the record's tag, see [`Topic::post`].
+    ///
+    /// ```
+    /// # async fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use milena::Record;
+    ///
+    /// let permit = orders.reserve(1000, Duration::from_secs(5)).await?;
+    /// permit.post(Record::value("4 tea").tag(42)).map_err(|refused| refused.to_string())?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[allow(
         clippy::result_large_err,
         reason = "the error gives the record back; a box would cost an allocation each time"

@@ -3,7 +3,7 @@
 //! All checks run, whatever the ones before said; each prints one line, and what it has to say when it fails.
 
 use crate::judge::Skips;
-use crate::{TaskError, TaskResult, codegen, workspace};
+use crate::{TaskError, TaskResult, codegen, examples, workspace};
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -49,6 +49,7 @@ const CHECKS: &[Check] = &[
     Check { name: "features", run: features },
     Check { name: "pure", run: pure },
     Check { name: "rustdoc", run: rustdoc },
+    Check { name: "examples", run: examples },
     Check { name: "generated", run: generated },
     Check { name: "crates", run: crates },
 ];
@@ -115,6 +116,15 @@ fn needs_c(line: &str) -> bool {
 fn rustdoc() -> End {
     let mut call = workspace::cargo(&["doc", "--workspace", "--all-features", "--no-deps"]);
     quiet(call.env("RUSTDOCFLAGS", "--deny warnings"))
+}
+
+/// Documentation of the library: an example for every public item.
+fn examples() -> End {
+    match examples::missing() {
+        Ok(missing) if missing.is_empty() => End::Good(String::new()),
+        Ok(missing) => End::Bad(format!("items without an example:\n{}", missing.join("\n"))),
+        Err(error) => End::Bad(format!("the sources of the library cannot be read: {error}")),
+    }
 }
 
 /// The checked-in messages against what the generator makes of Kafka's definitions.

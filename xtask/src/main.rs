@@ -7,6 +7,7 @@ mod check;
 mod codegen;
 #[cfg(test)]
 mod coverage;
+mod examples;
 mod fuzz;
 mod groups;
 mod judge;

@@ -25,6 +25,7 @@ use milena_core::producer::front::PartitionFront;
 use milena_core::producer::lane::{Lane, LaneOrder};
 use milena_core::producer::outcome::NotWritten;
 use milena_core::time::Moment;
+use milena_wire::records::Packer;
 
 use crate::coverage::Taken;
 use crate::dice::Dice;
@@ -46,6 +47,7 @@ pub(crate) struct Client {
     topics: Vec<TopicSeat>,
     expiry: Expiry<PartitionId>,
     memory: Memory,
+    packer: Packer,
     /// When the newest mail arrives: from control, and to it. Mail never overtakes mail.
     mail_from_control: Moment,
     mail_to_control: Moment,
@@ -100,6 +102,7 @@ impl Client {
             topics: scenario.topics.iter().map(|_| TopicSeat::default()).collect(),
             expiry: Expiry::new(),
             memory: Memory::new(scenario.buffer_memory),
+            packer: Packer::new(),
             mail_from_control: Moment::START,
             mail_to_control: Moment::START,
             wake: 0,

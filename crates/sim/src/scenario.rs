@@ -8,6 +8,7 @@ mod aim;
 mod cluster;
 mod faults;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,9 @@ use milena_core::producer::back::{Acks, BackConfig, UNSETTLED_STAMPS_MAX};
 use milena_core::producer::control::ControlConfig;
 use milena_core::producer::front::FrontConfig;
 use milena_core::producer::lane::LaneConfig;
+use milena_core::producer::packing::Encodings;
 use milena_core::time::Moment;
+use milena_wire::records::{Codec, Encoding};
 
 use crate::dice::Dice;
 use crate::faults::{Fault, FaultRates, Plan};
@@ -52,6 +55,10 @@ pub(crate) struct Scenario {
     pub(crate) latency: (Duration, Duration),
     /// How long a broker works on a request, least and most.
     pub(crate) service: (Duration, Duration),
+    /// How batches are written.
+    pub(crate) encodings: Encodings,
+    /// How long work on the bytes of a batch takes at most.
+    pub(crate) pack_max: Duration,
     /// The longest way between the client's tasks.
     pub(crate) mail_max: Duration,
     pub(crate) records: u64,
@@ -113,6 +120,8 @@ impl Scenario {
             buffer_memory: if is_small { dice.between(300, 800) as usize * 1024 } else { 32 * 1024 * 1024 },
             latency: (latency / 4, latency),
             service: (service / 4, service),
+            encodings: Encodings::NONE,
+            pack_max: Duration::ZERO,
             mail_max: dice.pick(&[Duration::ZERO, Duration::ZERO, millis(1), millis(5)]),
             records: dice.between(220, 600),
             workload,
@@ -123,6 +132,7 @@ impl Scenario {
             close_at: None,
         };
         scenario.draw_promise(dice, target.as_ref());
+        scenario.draw_compression();
         if rates.of(Fault::Closed) > 0.0 {
             scenario.close_at = Some(Moment::START + workload.mul_f64(0.3 + 0.8 * dice.fraction()));
         }
@@ -153,6 +163,16 @@ impl Scenario {
         }
         if self.acks == Acks::Leader && dice.chance(0.5) {
             self.in_flight_max = 1;
+        }
+    }
+
+    /// With chance of its own: what else a seed draws does not depend on it.
+    fn draw_compression(&mut self) {
+        let mut dice = Dice::new(self.seed, 9);
+        if dice.chance(0.2) {
+            let codec = dice.pick(&[Codec::Gzip, Codec::Snappy, Codec::Lz4]);
+            self.encodings = Encodings::new([Encoding::new(codec)]).expect("one is not there twice");
+            self.pack_max = dice.pick(&[Duration::ZERO, millis(2), millis(20), millis(100)]);
         }
     }
 
@@ -198,6 +218,7 @@ impl Scenario {
     pub(crate) fn control(&self) -> ControlConfig {
         let mut back = BackConfig::new(self.delivery_timeout, self.retry);
         back.plant = self.plant;
+        back.encodings = self.encodings;
         back.acks = self.acks;
         back.is_idempotent = self.is_idempotent;
         back.in_flight_max = self.in_flight_max;
@@ -207,6 +228,7 @@ impl Scenario {
             bootstrap: self.cluster.bootstrap.clone(),
             connection: self.connection(),
             back,
+            encodings_of: BTreeMap::new(),
             retry: self.retry,
             metadata_max_age: self.metadata_max_age,
             rebootstrap_after: Duration::from_secs(300),

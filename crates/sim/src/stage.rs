@@ -10,6 +10,7 @@ use bytes::Bytes;
 use milena_core::ids::{LaneId, NodeId, PartitionId};
 use milena_core::metadata::Address;
 use milena_core::producer::lane::{LaneOrder, LaneReport};
+use milena_core::producer::packing::PackDone;
 use milena_core::time::{Moment, Now};
 use milena_wire::{ErrorCode, Uuid};
 
@@ -40,6 +41,8 @@ pub(crate) enum Event {
     Collect(PartitionId),
     /// From control to a lane, or back.
     Mail(Mail),
+    /// Somebody has compressed a batch for a lane.
+    Packed(LaneId, Box<PackDone>),
     Dialed(LinkId),
     Writable(LinkId),
     Arrive(LinkId, Way, Bytes),

@@ -24,6 +24,8 @@ pub(crate) struct Workload {
     pause: Duration,
     pub(crate) waiting: VecDeque<RecordId>,
     topics: u64,
+    /// Values are such that a codec makes them smaller.
+    shrinks: bool,
     wall_start: i64,
     keys: u64,
     /// Of records that are larger than a chunk, or nearly.
@@ -65,6 +67,7 @@ impl Workload {
         let pause = scenario.workload.mul_f64(group as f64 / scenario.records as f64);
         Self {
             left: scenario.records,
+            shrinks: !scenario.encodings.is_none(),
             pace,
             pause,
             waiting: VecDeque::new(),
@@ -196,7 +199,8 @@ impl Workload {
 
     fn filler(&mut self, most: u64) -> Bytes {
         let len = self.dice.below(most + 1);
-        (0..len).map(|_| self.dice.below(256) as u8).collect()
+        let noise = (0..len).map(|_| self.dice.below(256) as u8);
+        if self.shrinks { noise.map(|_| b'x').collect() } else { noise.collect() }
     }
 }
 

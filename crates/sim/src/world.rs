@@ -113,6 +113,10 @@ impl World {
                 client.receive(stage, mail);
                 return true;
             }
+            Event::Packed(lane, done) => {
+                client.take_packed(lane, *done);
+                return true;
+            }
             Event::Dialed(link) => {
                 let dialed = net.dialed(stage, link, |node| brokers.accept(node));
                 (link, dialed)

@@ -21,10 +21,11 @@
 //! - a sent batch is given up together with everything sent after it, or not at all (rule 18).
 //!
 //! What an answer does is in `back/answers.rs`, new stamps are in `back/renewal.rs`, ends by time or by order in
-//! `back/ending.rs`. Left out: which request an attempt travels in (`lane.rs`), what an answer means (`verdict.rs`).
+//! `back/ending.rs`, the work on their bytes in `back/packing.rs`. Left out: which request an attempt travels in (`lane.rs`), what an answer means (`verdict.rs`).
 
 mod answers;
 mod ending;
+mod packing;
 mod renewal;
 
 use std::collections::VecDeque;
@@ -32,13 +33,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use milena_wire::Uuid;
+use milena_wire::records::Encoding;
 
 use super::anchor::Anchor;
-use super::batch::{ChunkSource, Flight, SealedBatch, Stamp, StampedBatch, Surgery};
+use super::batch::{ChunkSource, Flight, Packing, SealedBatch, Stamp, StampedBatch, Surgery};
 use super::completion::BatchEnd;
 use super::control::NewPartition;
 pub use super::ended::Ended;
 use super::outcome::NotWritten;
+use super::packing::Encodings;
 use super::trouble::Trouble;
 pub use super::verdict::Acks;
 use crate::backoff::Backoff;
@@ -69,6 +72,8 @@ pub struct BackConfig {
     pub delivery_timeout: Duration,
     /// Between attempts.
     pub retry: Backoff,
+    /// How records are written.
+    pub encodings: Encodings,
     /// How many replicas must have a batch before it counts as written.
     pub acks: Acks,
     /// Whether batches carry stamps; only with acks=all.
@@ -92,6 +97,7 @@ impl BackConfig {
         Self {
             delivery_timeout,
             retry,
+            encodings: Encodings::NONE,
             acks: Acks::All,
             is_idempotent: true,
             in_flight_max: UNSETTLED_STAMPS_MAX,
@@ -117,6 +123,9 @@ pub struct PartitionBack {
     abandoned: Option<ProducerId>,
     next_sequence: Sequence,
     next_ordinal: u64,
+    next_ticket: u64,
+    /// What the broker takes of what is preferred.
+    encoding: Option<Encoding>,
     /// The last acknowledged batch of this identity.
     anchor: Option<Anchor>,
     /// Whether the broker stamps records with its own clock; seen in the answer to a first attempt, not known before.
@@ -180,6 +189,8 @@ impl PartitionBack {
             abandoned: None,
             next_sequence: Sequence::FIRST,
             next_ordinal: 0,
+            next_ticket: 0,
+            encoding: config.encodings.first_for(i16::MAX),
             anchor: None,
             is_log_append_time: None,
             pending: VecDeque::new(),
@@ -262,9 +273,11 @@ impl PartitionBack {
         self.pending.push_back(batch);
     }
 
-    /// Does the work of the next claim ahead of it, off the write path.
+    /// Sums the next batch ahead of its claim, off the write path. One that is compressed is summed by whoever does that.
     pub fn pack_next(&mut self) {
-        if let Some(batch) = self.pending.front_mut() {
+        if self.pending.front().is_some_and(|batch| self.is_packed(batch))
+            && let Some(batch) = self.pending.front_mut()
+        {
             batch.pack();
         }
     }
@@ -286,10 +299,15 @@ impl PartitionBack {
                 Next::Nothing
             }
             Mode::Recovering { not_before } if now < not_before => Next::Nothing,
-            Mode::Recovering { .. } => Next::Resend(0),
-            Mode::Probing { after, .. } => self.probe_after(after).map_or(Next::Nothing, Next::Resend),
+            Mode::Recovering { .. } => self.resend(0),
+            Mode::Probing { after, .. } => self.probe_after(after).map_or(Next::Nothing, |place| self.resend(place)),
             Mode::Streaming => self.next_in_stream(now),
         }
+    }
+
+    /// The batch at this place, if its bytes are ready.
+    fn resend(&self, place: usize) -> Next {
+        if self.unsettled[place].awaits_cut() { Next::Nothing } else { Next::Resend(place) }
     }
 
     fn next_in_stream(&self, now: Moment) -> Next {
@@ -297,12 +315,12 @@ impl PartitionBack {
             // A planted bug numbers a head anew; otherwise ordinals ascend.
             let ahead = self.unsettled[place].stamp.ordinal.saturating_sub(self.unsettled[0].stamp.ordinal);
             let may_fly = place == 0 || ahead < self.window() && self.may_accompany(&self.unsettled[0], now);
-            return if may_fly { Next::Resend(place) } else { Next::Nothing };
+            return if may_fly { self.resend(place) } else { Next::Nothing };
         }
         let (next, is_stale) = match (self.renewed.front(), self.pending.front()) {
-            (Some(batch), _) => (Next::Restamp, self.has_become_stale(batch, now)),
-            (None, Some(batch)) => (Next::Claim, self.is_stale(batch, now)),
-            (None, None) => return Next::Nothing,
+            (Some(batch), _) if !batch.awaits_cut() => (Next::Restamp, self.has_become_stale(batch, now)),
+            (None, Some(batch)) if self.is_packed(batch) => (Next::Claim, self.is_stale(batch, now)),
+            _ => return Next::Nothing,
         };
         let may_fly = self.window_is_open(now) && (self.unsettled.is_empty() || !is_stale);
         if may_fly { next } else { Next::Nothing }
@@ -382,18 +400,23 @@ impl PartitionBack {
         Some(batch)
     }
 
-    /// False if nothing was left of the oldest pending batch.
+    /// False if nothing was left of the oldest pending batch, or it must be packed once more.
     fn claim(&mut self, now: Moment, chunks: &(impl ChunkSource + ?Sized), ended: &mut Vec<Ended>) -> bool {
         let mut batch = self.pending.pop_front().expect("a claim follows a look at the pending batches");
+        if batch.must_be_repacked() {
+            (batch.packing, batch.is_repacked) = (Packing::Open, true);
+            self.pending.push_front(batch);
+            return false;
+        }
         let dropped = batch.completion.claim();
         #[cfg(feature = "plants")]
         let dropped =
             if self.config.plant == crate::plant::Plant::WithdrawnAreSent { Default::default() } else { dropped };
-        if dropped.len() >= batch.count {
+        if dropped.len() >= batch.appended {
             ended.push(Ended::Sealed(batch, BatchEnd::NotWritten(NotWritten::DeadlinePassed)));
             return false;
         }
-        if !dropped.is_empty() {
+        if dropped.len() > batch.removed.len() {
             batch.drop_records(&dropped, chunks);
         }
         let is_stale = self.is_stale(&batch, now);
@@ -419,12 +442,18 @@ impl PartitionBack {
             Surgery::Drop(places) => self.unsettled[place].drop_refused(&places, chunks),
             Surgery::Split => {
                 let second = self.unsettled[place].split(chunks);
-                self.unsettled.insert(place + 1, second);
-                for batch in self.unsettled.range_mut(place..) {
-                    batch.renumber(self.next_ordinal);
-                    self.next_ordinal += 1;
-                }
+                self.insert_second(place, second);
             }
+        }
+    }
+
+    fn insert_second(&mut self, place: usize, second: StampedBatch) {
+        let mut behind = self.unsettled.range(place..);
+        assert!(behind.all(|batch| batch.flight != Flight::OnWire), "an answer on its way would not find its batch");
+        self.unsettled.insert(place + 1, second);
+        for batch in self.unsettled.range_mut(place..) {
+            batch.renumber(self.next_ordinal);
+            self.next_ordinal += 1;
         }
     }
 

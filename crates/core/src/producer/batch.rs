@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use milena_wire::crc32c;
-use milena_wire::records::{self, BatchHeader, RewrittenBody};
+use milena_wire::records::{self, Attributes, BatchHeader, Compression, Encoding};
 
 use super::account::{Account, Full};
 use super::completion::{BatchCompletion, Dropped};
+use super::packing::{Cut, PackDone, PackJob, PackOrder, PackTicket, Packed, PackedBody, give_back, retained};
 use crate::ids::{Identity, Sequence};
 use crate::time::{Moment, Tick};
 
@@ -111,7 +112,7 @@ impl Body {
         source.give_all(&self.account, self.chunks);
     }
 
-    fn checksum(&self) -> u32 {
+    pub(super) fn checksum(&self) -> u32 {
         self.slices().fold(0, crc32c::append)
     }
 }
@@ -136,9 +137,18 @@ pub enum SealReason {
 pub struct SealedBatch {
     /// Shared with the callers.
     pub completion: Arc<BatchCompletion>,
-    pub(super) body: Body,
+    pub(super) body: Arc<Body>,
+    /// What the body is compressed with.
+    pub(super) codec: Compression,
+    /// Bytes of its records.
+    pub(super) raw_len: usize,
     /// Absent until a lane has packed the batch.
     pub(super) body_crc: Option<u32>,
+    pub(super) packing: Packing,
+    /// It lost records after it was packed, and was packed once more.
+    pub(super) is_repacked: bool,
+    /// Records that had withdrawn when it was packed; they are not in the body.
+    pub(super) removed: Dropped,
     pub(super) count: u32,
     /// Records that it was sealed with.
     pub(super) appended: u32,
@@ -151,6 +161,21 @@ pub struct SealedBatch {
     pub(super) last_due: Tick,
     /// Why it stopped filling.
     pub reason: SealReason,
+}
+
+/// How far a batch is on its way to the bytes that are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Packing {
+    /// Nothing was done, or it must be done again.
+    Open,
+    /// Somebody works on it.
+    InWork {
+        ticket: PackTicket,
+        /// These will not be in it.
+        withdrawn: Dropped,
+    },
+    /// It is as it will be sent.
+    Done,
 }
 
 impl SealedBatch {
@@ -182,16 +207,63 @@ impl SealedBatch {
         is_older(now, (self.opened_at, self.opened_wall), self.max_timestamp, horizon)
     }
 
-    /// Takes withdrawn records out in one rewrite.
+    /// Whether work on it can begin. As long as nobody wants it compressed, and it is not, there is none.
+    pub(super) fn may_be_packed(&self, encoding: Option<Encoding>) -> bool {
+        let is_work = encoding.is_some() || self.codec != Compression::None;
+        is_work && self.packing == Packing::Open
+    }
+
+    /// Those that have withdrawn by now are left out.
+    pub(super) fn pack_job(&mut self, order: PackOrder) -> PackJob {
+        let withdrawn = self.completion.withdrawn();
+        let in_body = (0..self.appended).filter(|index| !self.removed.contains(*index)).zip(0..);
+        let gone: Vec<u32> = in_body.filter(|(index, _)| withdrawn.contains(*index)).map(|(_, place)| place).collect();
+        let cut = if gone.is_empty() { Cut::Nothing } else { Cut::Drop(gone) };
+        self.packing = Packing::InWork { ticket: order.ticket, withdrawn };
+        PackJob { order, body: Arc::clone(&self.body), codec: self.codec, raw_len: self.raw_len, cut }
+    }
+
+    /// What came of that work.
+    pub(super) fn take_packed(&mut self, done: PackDone, chunks: &(impl ChunkSource + ?Sized)) {
+        let Packing::InWork { withdrawn, .. } = std::mem::replace(&mut self.packing, Packing::Done) else {
+            unreachable!("whoever is given work waits for it")
+        };
+        // The body itself is still held here.
+        drop(done.source);
+        match done.packed {
+            Packed::Same { crc } => self.body_crc = Some(crc),
+            Packed::One(packed) => self.replace_body(packed, withdrawn, chunks),
+            Packed::Two(..) => unreachable!("what was never sent is not split"),
+        }
+    }
+
+    /// Whether it was packed and lost records since: then it is packed once more, off the write path. The second time it is
+    /// not worth the wait.
+    pub(super) fn must_be_repacked(&self) -> bool {
+        let withdrawn = || self.completion.withdrawn().len();
+        let is_worth_it = self.codec != Compression::None && !self.is_repacked;
+        is_worth_it && (self.removed.len() + 1..self.appended).contains(&withdrawn())
+    }
+
+    /// Takes withdrawn records out in one rewrite; what is left is not compressed.
     pub(super) fn drop_records(&mut self, dropped: &Dropped, chunks: &(impl ChunkSource + ?Sized)) {
-        let rewritten = retained(&self.body, |index| !dropped.contains(index));
-        self.count = rewritten.record_count;
-        // Wraps as the deltas do: a caller may set the largest and the smallest timestamp in one batch.
-        self.max_timestamp = self.base_timestamp.wrapping_add(rewritten.max_timestamp_delta);
-        self.body_crc = None;
-        let rewritten = self.body.replaced_by(rewritten.bytes, chunks);
-        std::mem::replace(&mut self.body, rewritten).give_back(chunks);
-        self.pack();
+        let mut in_body = (0..self.appended).filter(|index| !self.removed.contains(*index));
+        let mut is_left = |_| !dropped.contains(in_body.next().expect("the body has no more records than are left"));
+        let left = PackedBody::raw(retained(&self.body, self.codec, self.raw_len, &mut is_left));
+        drop(in_body);
+        self.replace_body(left, dropped.clone(), chunks);
+    }
+
+    fn replace_body(&mut self, packed: PackedBody, removed: Dropped, chunks: &(impl ChunkSource + ?Sized)) {
+        if let Some(cut) = packed.cut {
+            self.count = cut.record_count;
+            // Wraps as the deltas do: a caller may set the largest and the smallest timestamp in one batch.
+            self.max_timestamp = self.base_timestamp.wrapping_add(cut.max_timestamp_delta);
+        }
+        (self.codec, self.raw_len, self.body_crc) = (packed.codec, packed.raw_len, Some(packed.crc));
+        (self.packing, self.removed) = (Packing::Done, removed);
+        let body = self.body.replaced_by(packed.bytes, chunks);
+        give_back(std::mem::replace(&mut self.body, Arc::new(body)), chunks);
     }
 
     /// The claim: from here on the batch goes under one stamp.
@@ -201,13 +273,15 @@ impl SealedBatch {
             count: self.count,
             base_timestamp: self.base_timestamp,
             max_timestamp: self.max_timestamp,
+            codec: self.codec,
+            raw_len: self.raw_len,
             body_crc: self.body_crc.expect("it was just packed"),
         };
         StampedBatch {
             header: facts.header(stamp, self.body.len()),
             stamp,
             facts,
-            body: Arc::new(self.body),
+            body: self.body,
             completion: self.completion,
             records: 0..self.appended,
             opened_at: self.opened_at,
@@ -221,7 +295,14 @@ impl SealedBatch {
             left: Vec::new(),
             flight: Flight::Waiting,
             surgery: Surgery::None,
+            cutting: None,
         }
+    }
+}
+
+impl Packing {
+    pub(super) fn is_in_work(&self, ticket: PackTicket) -> bool {
+        matches!(self, Self::InWork { ticket: given, .. } if *given == ticket)
     }
 }
 
@@ -231,16 +312,15 @@ fn is_older(now: Moment, (opened_at, opened_wall): (Moment, i64), max_timestamp:
     age > i64::try_from(horizon.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn retained(body: &Body, keep: impl FnMut(u32) -> bool) -> RewrittenBody {
-    records::retain(body.slices(), keep).expect("the body was encoded by this client")
-}
-
 /// What the header of a batch needs to know of its body.
 #[derive(Clone, Copy, Debug)]
 struct Facts {
     count: u32,
     base_timestamp: i64,
     max_timestamp: i64,
+    codec: Compression,
+    /// Bytes of its records.
+    raw_len: usize,
     body_crc: u32,
 }
 
@@ -252,6 +332,7 @@ impl Facts {
             None => (-1, -1, -1),
         };
         let header = BatchHeader {
+            attributes: Attributes::default().with_compression(self.codec),
             last_offset_delta: self.count as i32 - 1,
             base_timestamp: self.base_timestamp,
             max_timestamp: self.max_timestamp,
@@ -305,6 +386,8 @@ pub struct StampedBatch {
     pub(super) left: Vec<u32>,
     pub(super) flight: Flight,
     pub(super) surgery: Surgery,
+    /// Somebody works on the surgery; cleared with it.
+    pub(super) cutting: Option<PackTicket>,
 }
 
 /// What must be done to a batch before it is sent again.
@@ -377,40 +460,106 @@ impl StampedBatch {
         self.stamp.ordinal = ordinal;
     }
 
-    /// Takes the refused records out. Their numbers go to those behind them, so it needs a new stamp.
-    pub(super) fn drop_refused(&mut self, places: &[u32], chunks: &(impl ChunkSource + ?Sized)) {
-        let kept = retained(&self.body, |place| places.binary_search(&place).is_err());
-        self.replace_body(kept, chunks);
+    /// Bytes of its records, before they were compressed.
+    pub fn raw_len(&self) -> usize {
+        self.facts.raw_len
     }
 
-    fn replace_body(&mut self, rewritten: RewrittenBody, chunks: &(impl ChunkSource + ?Sized)) {
-        self.facts.count = rewritten.record_count;
-        self.facts.max_timestamp = self.facts.base_timestamp.wrapping_add(rewritten.max_timestamp_delta);
-        let body = self.body.replaced_by(rewritten.bytes, chunks);
-        self.facts.body_crc = body.checksum();
+    /// Whether it must go through surgery that is done off the write path, because it is compressed.
+    pub(super) fn awaits_cut(&self) -> bool {
+        self.facts.codec != Compression::None && self.surgery != Surgery::None
+    }
+
+    /// Whether that can begin.
+    pub(super) fn may_be_cut(&self) -> bool {
+        self.awaits_cut() && self.cutting.is_none()
+    }
+
+    /// Whether it is too large shows once it is sent under its next stamp.
+    pub(super) fn forget_split(&mut self) {
+        if self.surgery == Surgery::Split {
+            (self.surgery, self.cutting) = (Surgery::None, None);
+        }
+    }
+
+    /// The surgery, to be done.
+    pub(super) fn cut_job(&mut self, order: PackOrder) -> PackJob {
+        let cut = match &self.surgery {
+            Surgery::None => Cut::Nothing,
+            Surgery::Split => Cut::Split(self.half()),
+            Surgery::Drop(places) => Cut::Drop(places.clone()),
+        };
+        self.cutting = Some(order.ticket);
+        let Facts { codec, raw_len, .. } = self.facts;
+        PackJob { order, body: Arc::clone(&self.body), codec, raw_len, cut }
+    }
+
+    /// What came of it; gives the second half of a batch that was split, as [`Self::split`] does.
+    pub(super) fn take_cut(&mut self, done: PackDone, chunks: &(impl ChunkSource + ?Sized)) -> Option<StampedBatch> {
+        (self.surgery, self.cutting) = (Surgery::None, None);
+        // The body itself is still held here.
+        drop(done.source);
+        match done.packed {
+            Packed::Same { .. } => unreachable!("no cut leaves a body as it is"),
+            Packed::One(left) => {
+                self.replace_body(left, chunks);
+                None
+            }
+            Packed::Two(first, second) => Some(self.split_into(first, second, chunks)),
+        }
+    }
+
+    /// Takes the refused records out. Their numbers go to those behind them, so it needs a new stamp.
+    pub(super) fn drop_refused(&mut self, places: &[u32], chunks: &(impl ChunkSource + ?Sized)) {
+        let left = self.retained(|place| places.binary_search(&place).is_err());
+        self.replace_body(left, chunks);
+    }
+
+    fn retained(&self, keep: impl FnMut(u32) -> bool) -> PackedBody {
+        PackedBody::raw(retained(&self.body, self.facts.codec, self.facts.raw_len, keep))
+    }
+
+    fn replace_body(&mut self, packed: PackedBody, chunks: &(impl ChunkSource + ?Sized)) {
+        if let Some(cut) = packed.cut {
+            self.facts.count = cut.record_count;
+            self.facts.max_timestamp = self.facts.base_timestamp.wrapping_add(cut.max_timestamp_delta);
+        }
+        self.facts = Facts { codec: packed.codec, raw_len: packed.raw_len, body_crc: packed.crc, ..self.facts };
+        let body = self.body.replaced_by(packed.bytes, chunks);
         self.header = self.facts.header(self.stamp, body.len());
         // A request that is still being written gives the old body's memory back itself.
-        if let Some(old) = Arc::into_inner(std::mem::replace(&mut self.body, Arc::new(body))) {
-            old.give_back(chunks);
-        }
+        give_back(std::mem::replace(&mut self.body, Arc::new(body)), chunks);
+    }
+
+    fn half(&self) -> u32 {
+        self.count() / 2
     }
 
     /// Cuts it in two (rule 15): the first half stays here, the second is returned. Together they have the sequences that
     /// the whole had, so what was sent behind it keeps its stamps; both are numbered anew by the caller.
     pub(super) fn split(&mut self, chunks: &(impl ChunkSource + ?Sized)) -> StampedBatch {
-        let half = self.count() / 2;
+        let half = self.half();
+        let (first, second) = (self.retained(|place| place < half), self.retained(|place| place >= half));
+        self.split_into(first, second, chunks)
+    }
+
+    fn split_into(
+        &mut self,
+        first: PackedBody,
+        second: PackedBody,
+        chunks: &(impl ChunkSource + ?Sized),
+    ) -> StampedBatch {
+        let half = self.half();
         let middle = self.completion.nth_sent(self.records.start, half);
-        let whole = Arc::clone(&self.body);
-        let first_part = retained(&whole, |place| place < half);
-        let second_part = retained(&whole, |place| place >= half);
-        let mut second = StampedBatch {
+        let mut rest = StampedBatch {
             header: self.header,
             stamp: Stamp { sequence: self.stamp.sequence.next(half), ..self.stamp },
             facts: self.facts,
-            body: Arc::new(Body::new(Vec::new(), Arc::clone(&whole.account))),
+            body: Arc::new(Body::new(Vec::new(), Arc::clone(&self.body.account))),
             completion: Arc::clone(&self.completion),
             records: middle..self.records.end,
             surgery: Surgery::None,
+            cutting: None,
             left: Vec::new(),
             attempts_of_stamp: 0,
             first_sent_at: None,
@@ -418,11 +567,10 @@ impl StampedBatch {
         };
         self.attempts_of_stamp = 0;
         self.first_sent_at = None;
-        drop(whole);
-        second.replace_body(second_part, chunks);
+        rest.replace_body(second, chunks);
         self.records.end = middle;
-        self.replace_body(first_part, chunks);
-        second
+        self.replace_body(first, chunks);
+        rest
     }
 }
 

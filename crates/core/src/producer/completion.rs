@@ -225,6 +225,11 @@ impl BatchCompletion {
         self.withdrawn_below.store(below, Ordering::Release);
     }
 
+    /// The records that have withdrawn by now. More may follow until the claim.
+    pub(super) fn withdrawn(&self) -> Dropped {
+        self.inner.lock().roster.dropped()
+    }
+
     /// A connection is about to send the batch. From here on nobody can withdraw: who leaves now leaves in doubt.
     /// Gives the records that must not be sent.
     pub fn claim(&self) -> Dropped {

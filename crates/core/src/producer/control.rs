@@ -25,6 +25,7 @@ use milena_wire::ErrorCode;
 use super::back::{BackConfig, Ended, PartitionBack};
 use super::lane::{LaneOrder, LaneReport, Recall};
 use super::outcome::{AttemptError, NotWritten, Undetermined};
+use super::packing::Encodings;
 use super::trouble::Trouble;
 use crate::backoff::{Backoff, Chance};
 use crate::connection::ConnectionConfig;
@@ -45,6 +46,8 @@ pub struct ControlConfig {
     pub connection: ConnectionConfig,
     /// For every partition.
     pub back: BackConfig,
+    /// How records of these topics are written, if otherwise than those of others.
+    pub encodings_of: BTreeMap<Arc<str>, Encodings>,
     /// Between attempts to connect or to ask.
     pub retry: Backoff,
     /// Metadata older than this is asked for again.
@@ -69,6 +72,8 @@ pub struct NewPartition {
 
 /// What the surroundings must do or may want to know.
 #[derive(Debug)]
+// An event is taken at once; a box would be an allocation for every batch.
+#[allow(clippy::large_enum_variant)]
 pub enum ControlEvent {
     /// Open a socket to this address for the control connection.
     Dial(Address),

@@ -25,7 +25,7 @@ pub struct Concluded {
     pub completion: Arc<BatchCompletion>,
     /// Its posted records that are to be reported now.
     pub posted: Vec<Posted>,
-    /// Its memory, unless a request that is still being written holds it; to be given back.
+    /// Its memory, unless a request that is still being written holds it, or somebody who works on it; to be given back.
     pub memory: Option<Body>,
 }
 
@@ -34,8 +34,10 @@ pub struct Concluded {
 pub struct EndedSize {
     /// Its records, those withdrawn not counted if it was sent.
     pub records: u32,
-    /// Bytes of its body.
+    /// Bytes of its body, as it was sent.
     pub bytes: usize,
+    /// Bytes of its records before they were compressed.
+    pub raw_bytes: usize,
     /// Attempts that were made; 0 if it was never claimed.
     pub attempts: u32,
 }
@@ -44,11 +46,16 @@ impl Ended {
     /// To be counted before the end is published.
     pub fn size(&self) -> EndedSize {
         match self {
-            Self::Sealed(batch, _) => EndedSize { records: batch.count(), bytes: batch.body_len(), attempts: 0 },
-            Self::Stamped(batch, _) => {
-                EndedSize { records: batch.count(), bytes: batch.body.len(), attempts: batch.attempts }
+            Self::Sealed(batch, _) => {
+                EndedSize { records: batch.count(), bytes: batch.body_len(), raw_bytes: batch.raw_len, attempts: 0 }
             }
-            Self::Records(..) => EndedSize { records: 0, bytes: 0, attempts: 0 },
+            Self::Stamped(batch, _) => EndedSize {
+                records: batch.count(),
+                bytes: batch.body.len(),
+                raw_bytes: batch.raw_len(),
+                attempts: batch.attempts,
+            },
+            Self::Records(..) => EndedSize { records: 0, bytes: 0, raw_bytes: 0, attempts: 0 },
         }
     }
 
@@ -57,7 +64,7 @@ impl Ended {
         match self {
             Self::Sealed(batch, end) => {
                 let posted = batch.completion.settle(end);
-                Concluded { completion: batch.completion, posted, memory: Some(batch.body) }
+                Concluded { completion: batch.completion, posted, memory: Arc::into_inner(batch.body) }
             }
             Self::Stamped(batch, end) => {
                 let posted = batch.completion.settle_part(batch.records, end);

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use milena_wire::records::{BATCH_HEADER_BYTES, RecordHeader, RecordLayout};
+use milena_wire::records::{BATCH_HEADER_BYTES, Compression, RecordHeader, RecordLayout};
 
 use super::account::{Account, Full, Tight};
-use super::batch::{Body, CHUNK_BYTES_MAX, Chunk, ChunkSource, SealReason, SealedBatch};
-use super::completion::{BatchCompletion, Delivery, Posted};
+use super::batch::{Body, CHUNK_BYTES_MAX, Chunk, ChunkSource, Packing, SealReason, SealedBatch};
+use super::completion::{BatchCompletion, Delivery, Dropped, Posted};
 use super::trouble::Trouble;
 use crate::ids::PartitionIndex;
 use crate::time::{Moment, Now, Tick};
@@ -499,10 +499,16 @@ impl OpenBatch {
     fn seal(mut self, reason: SealReason, account: Arc<Account>) -> SealedBatch {
         self.start_chunk(Vec::new());
         self.completion.seal(self.count, self.posted);
+        let body = Body::new(self.chunks, account);
         SealedBatch {
             completion: self.completion,
-            body: Body::new(self.chunks, account),
+            codec: Compression::None,
+            raw_len: body.len(),
+            body: Arc::new(body),
             body_crc: None,
+            packing: Packing::Open,
+            is_repacked: false,
+            removed: Dropped::default(),
             count: self.count,
             appended: self.count,
             base_timestamp: self.base_timestamp,

@@ -18,11 +18,12 @@
 //! time, so one frozen follower would hold up every partition of the connection.
 //!
 //! Making requests is in `lane/requests.rs`, taking answers in `lane/answers.rs`, telling slow partitions from the others in
-//! `lane/pace.rs`. Left out: what leads where
+//! `lane/pace.rs`, work on bytes that others do in `lane/packing.rs`. Left out: what leads where
 //! (`control.rs`), stamps and retries (`back.rs`), the socket.
 
 mod answers;
 mod pace;
+mod packing;
 mod requests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -46,6 +47,7 @@ pub use super::produce_request::LeaderHint;
 pub use answers::Covered;
 pub use answers::StrayAnswer;
 use pace::Pace;
+use packing::Work;
 
 /// What a lane needs to know of the configuration.
 #[derive(Clone, Debug)]
@@ -195,6 +197,7 @@ pub struct Lane {
     pace: Pace,
     /// When the broker reads again.
     throttle_ends: Option<Moment>,
+    work: Work,
     #[cfg(feature = "plants")]
     covered: Vec<Covered>,
 }
@@ -220,6 +223,7 @@ impl Lane {
             suspects_at: None,
             pace: Pace::default(),
             throttle_ends: None,
+            work: Work::default(),
             #[cfg(feature = "plants")]
             covered: Vec::new(),
         }
@@ -258,8 +262,9 @@ impl Lane {
         }
     }
 
-    fn adopt(&mut self, back: PartitionBack) {
+    fn adopt(&mut self, mut back: PartitionBack) {
         let id = back.id();
+        back.meet_broker(self.work.produce_version);
         back.trouble().led_by(self.id.node);
         let held = LanePartition {
             back,
@@ -300,7 +305,9 @@ impl Lane {
         if held.is_recalled && !held.back.is_on_wire() {
             self.arm(id, None, None);
             self.ready.remove(&id);
-            let held = self.partitions.remove(&id).expect("the partition was just looked up");
+            let mut held = self.partitions.remove(&id).expect("the partition was just looked up");
+            held.back.forget_work();
+            self.work.forget(id);
             self.report(LaneReport::Released(Box::new(held.back)));
         }
     }
@@ -340,7 +347,7 @@ impl Lane {
         self.touch(partition);
     }
 
-    /// Does the work of the partition's next claim ahead of it; to be called after [`Self::collect`], without the front's lock.
+    /// Sums the partition's next batch ahead of its claim; to be called after [`Self::collect`], without the front's lock.
     pub fn pack(&mut self, partition: PartitionId) {
         if let Some(held) = self.partitions.get_mut(&partition) {
             held.back.pack_next();
@@ -368,7 +375,7 @@ impl Lane {
     /// The lane may have to look at this partition again.
     fn touch(&mut self, partition: PartitionId) {
         let Some(held) = self.partitions.get_mut(&partition) else { return };
-        let (linger, timer) = (held.linger, held.back.poll_timeout());
+        let (linger, timer, is_packing) = (held.linger, held.back.poll_timeout(), held.back.is_packing());
         if held.back.needs_identity() && !std::mem::replace(&mut held.wants_identity, true) {
             // What went wrong before tells more, and it may still have to be told to records that end now.
             if held.back.trouble().last().1.is_none() {
@@ -378,6 +385,9 @@ impl Lane {
             self.report(LaneReport::NeedsIdentity(partition, abandoned));
         }
         self.ready.insert(partition);
+        if is_packing {
+            self.work.open.insert(partition);
+        }
         if let Some(due) = linger {
             self.lingers.insert((due, partition));
         }

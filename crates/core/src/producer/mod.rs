@@ -17,6 +17,7 @@ pub mod expiry;
 pub mod front;
 pub mod lane;
 pub mod outcome;
+pub mod packing;
 pub mod produce_request;
 mod roster;
 #[cfg(all(test, not(milena_model)))]

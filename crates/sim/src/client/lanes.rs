@@ -1,9 +1,12 @@
 //! A lane's turn: what it asks for is carried out, or travels to control.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use milena_core::fault::ConnectionError;
 use milena_core::ids::{LaneId, NodeId};
 use milena_core::producer::lane::{LaneEvent, LaneReport};
+use milena_core::producer::packing::PackDone;
 use milena_core::producer::produce_request::Transmit;
 
 use super::{Client, conclude};
@@ -31,7 +34,27 @@ impl Client {
             }
         }
         moved |= self.write_lane(stage, net, id);
-        moved | self.obey_lane_events(stage, net, id)
+        moved |= self.obey_lane_events(stage, net, id);
+        // Last, because claims find work too.
+        self.pack_for_lane(stage, id);
+        moved
+    }
+
+    /// Work on bytes takes its time, and a later piece may be done before an earlier one.
+    fn pack_for_lane(&mut self, stage: &mut Stage, id: LaneId) {
+        while let Some(job) = self.lanes.get_mut(&id).and_then(|seat| seat.lane.poll_pack()) {
+            let done = job.run(&mut self.packer);
+            let delay = self.dice.duration(Duration::ZERO, stage.scenario.pack_max);
+            stage.after(delay, Event::Packed(id, Box::new(done)));
+        }
+    }
+
+    /// What came of it. A lane that is gone wants it no more.
+    pub(crate) fn take_packed(&mut self, id: LaneId, done: PackDone) {
+        match self.lanes.get_mut(&id) {
+            Some(seat) => seat.lane.handle_packed(done, &self.memory),
+            None => done.give_back(&self.memory),
+        }
     }
 
     fn obey_lane_events(&mut self, stage: &mut Stage, net: &mut Network, id: LaneId) -> bool {

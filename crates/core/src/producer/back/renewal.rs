@@ -65,10 +65,11 @@ impl PartitionBack {
             _ => renewal,
         };
         let mut kept = std::collections::VecDeque::new();
-        for batch in self.unsettled.drain(..) {
+        for mut batch in self.unsettled.drain(..) {
             if batch.is_doubtful() && !renewal.has_proof {
                 ended.push(Ended::Stamped(batch, BatchEnd::Undetermined(renewal.doubt)));
             } else {
+                batch.forget_split();
                 kept.push_back(batch);
             }
         }

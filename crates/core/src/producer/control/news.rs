@@ -11,7 +11,7 @@ use super::{Control, ControlEvent, ControlPartition, NewPartition, Place};
 use crate::connection::ConnectionError;
 use crate::ids::{LaneId, LeaderEpoch, PartitionId, PartitionIndex, TopicIndex};
 use crate::metadata::{Changes, TopicChange, Useless};
-use crate::producer::back::{PartitionBack, TopicRef};
+use crate::producer::back::{BackConfig, PartitionBack, TopicRef};
 use crate::producer::lane::{LaneOrder, LeaderHint};
 use crate::producer::trouble::Trouble;
 use crate::time::Moment;
@@ -188,6 +188,8 @@ impl Control {
         let trouble = Trouble::new();
         let new = NewPartition { id, index, trouble: Arc::clone(&trouble) };
         let name = Arc::clone(self.metadata.name(number));
+        let encodings = self.config.encodings_of.get(&name).copied().unwrap_or(self.config.back.encodings);
+        let config = BackConfig { encodings, ..self.config.back };
         let topic_ref = TopicRef { name, id: self.metadata.topic(number).id() };
         let topic = &mut self.topics[number.0 as usize];
         topic.partitions.push(id);
@@ -196,7 +198,7 @@ impl Control {
             index,
             trouble,
             noted: None,
-            place: Place::Here(Box::new(PartitionBack::new(&new, topic_ref, self.config.back))),
+            place: Place::Here(Box::new(PartitionBack::new(&new, topic_ref, config))),
             epoch: LeaderEpoch(-1),
             generation: topic.generation,
             is_slow: false,

@@ -67,12 +67,15 @@ impl Lane {
     fn take_answers(&mut self, now: Moment) {
         while let Link::Up(connection) = &mut self.link {
             if connection.is_ready() && !self.is_connected {
-                if let Err(error) = connection.version_of::<ProduceRequest>() {
-                    return self.handle_disconnected(now, error);
-                }
+                let version = match connection.version_of::<ProduceRequest>() {
+                    Ok(version) => version,
+                    Err(error) => return self.handle_disconnected(now, error),
+                };
                 self.is_connected = true;
                 self.failures = 0;
                 self.events.push_back(LaneEvent::Report(LaneReport::Connected));
+                self.meet_broker(version);
+                continue;
             }
             // Not before all that was read is taken: what is left behind counts as unanswered.
             let Some(answer) = connection.poll_answer() else { return self.leave_what_is_asked_for_slow_ones(now) };

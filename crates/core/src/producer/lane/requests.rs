@@ -71,6 +71,11 @@ impl Lane {
                 let key = AttemptKey { ordinal: batch.stamp.ordinal, number: batch.attempts };
                 attempts.push(Attempt { partition: id, topic: topic.clone(), index, key });
                 entries.push(Entry { topic, index, header: batch.header, body: Arc::clone(&batch.body) });
+            } else if ended.is_empty() {
+                // It must be packed once more; nothing else has changed.
+                self.ready.remove(&id);
+                self.work.open.insert(id);
+                continue;
             }
             held.back.pack_next();
             self.last_served = id;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use milena_wire::messages::produce::request::ProduceRequest;
 use milena_wire::messages::produce::response::ProduceResponse;
+use milena_wire::records::Packer;
 use milena_wire::{ApiKey, ErrorCode};
 
 use super::*;
@@ -15,6 +16,7 @@ use crate::producer::completion::{BatchEnd, Delivery};
 use crate::producer::control::NewPartition;
 use crate::producer::expiry::Expiry;
 use crate::producer::front::{FrontConfig, RecordRef, Reply, WhenFull};
+use crate::producer::packing::{Encodings, PackJob};
 use crate::producer::produce_request::Transmit;
 use crate::producer::testbed::{Asked, CountedMemory, FRONT, Peer};
 use crate::producer::trouble::Trouble;
@@ -53,6 +55,10 @@ pub(super) struct Rig {
     pub(super) metadata_wanted: u32,
     /// The newest version of Produce that the peer speaks.
     pub(super) produce_version: i16,
+    packer: Packer,
+    /// Nobody has time for the work on bytes: it piles up.
+    pub(super) packs_later: bool,
+    pub(super) packs: VecDeque<PackJob>,
 }
 
 fn lane_config() -> LaneConfig {
@@ -92,6 +98,9 @@ impl Rig {
             needs_identity: Vec::new(),
             metadata_wanted: 0,
             produce_version: 13,
+            packer: Packer::new(),
+            packs_later: false,
+            packs: VecDeque::new(),
             reports: Vec::new(),
         }
     }
@@ -124,6 +133,17 @@ impl Rig {
         let mut rig = Self::new();
         rig.begin(1, BackConfig { acks, is_idempotent: false, ..back_config() });
         rig
+    }
+
+    /// A connected lane with so many partitions whose records are written by the first of these that the peer takes.
+    pub(super) fn compressing(partitions: u32, encodings: Encodings) -> Self {
+        let mut rig = Self::new();
+        rig.begin_compressing(partitions, encodings);
+        rig
+    }
+
+    pub(super) fn begin_compressing(&mut self, partitions: u32, encodings: Encodings) {
+        self.begin(partitions, BackConfig { encodings, ..back_config() });
     }
 
     /// Another partition that is not idempotent.
@@ -272,11 +292,38 @@ impl Rig {
             progressed = true;
         }
         progressed |= self.write();
+        // A claim may find that a batch must be packed once more.
+        progressed |= self.pack();
         while let Some(event) = self.lane.poll_event() {
             self.take_event(event);
             progressed = true;
         }
         progressed
+    }
+
+    fn pack(&mut self) -> bool {
+        let before = self.packs.len();
+        self.packs.extend(std::iter::from_fn(|| self.lane.poll_pack()));
+        if self.packs_later {
+            return self.packs.len() > before;
+        }
+        let packs = std::mem::take(&mut self.packs);
+        let worked = !packs.is_empty();
+        packs.into_iter().for_each(|job| self.do_work(job));
+        worked
+    }
+
+    fn do_work(&mut self, job: PackJob) {
+        let done = job.run(&mut self.packer);
+        self.lane.handle_packed(done, &self.memory);
+    }
+
+    /// The work that piled up is done, the newest first.
+    pub(super) fn pack_all(&mut self) {
+        for job in std::mem::take(&mut self.packs).into_iter().rev() {
+            self.do_work(job);
+        }
+        self.turn();
     }
 
     fn expire(&mut self) {

@@ -2,6 +2,7 @@
 
 mod moves;
 mod pace;
+mod packing;
 
 use std::sync::Arc;
 

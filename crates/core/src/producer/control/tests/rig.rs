@@ -50,6 +50,7 @@ impl Rig {
             bootstrap: bootstrap.iter().map(|name| address(name)).collect(),
             connection: ConnectionConfig::new(Arc::from("me"), TIMEOUT),
             back: BackConfig::new(Duration::from_secs(5), RETRY),
+            encodings_of: BTreeMap::new(),
             retry: RETRY,
             metadata_max_age: MAX_AGE,
             rebootstrap_after: Duration::from_secs(300),

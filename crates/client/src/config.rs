@@ -13,6 +13,7 @@ use crate::deliveries::Deliveries;
 use crate::report::{DeliveryReport, ReportReader};
 
 mod check;
+mod compression;
 mod properties;
 #[cfg(feature = "serde")]
 mod serialized;
@@ -21,6 +22,8 @@ pub use self::check::ConfigError;
 pub(crate) use self::check::Settings;
 #[cfg(feature = "unstable")]
 pub(crate) use self::check::parse_address;
+pub use self::compression::Compression;
+use self::compression::CompressionConfig;
 pub use self::properties::{Properties, PropertiesError, PropertyFault, PropertyPlace, PropertyRefused};
 
 /// How a [`crate::Producer`] behaves. Every setter names its default, the reason for it and what raising it costs, and
@@ -43,6 +46,7 @@ pub struct ProducerConfig {
     buffer_memory: usize,
     partition_memory_share: f64,
     max_request_size: usize,
+    compression: CompressionConfig,
     acks: Acks,
     idempotence: bool,
     max_in_flight: Option<u32>,
@@ -80,6 +84,7 @@ impl ProducerConfig {
             buffer_memory: 32 * 1024 * 1024,
             partition_memory_share: 0.5,
             max_request_size: 1024 * 1024,
+            compression: CompressionConfig::default(),
             acks: Acks::All,
             idempotence: true,
             max_in_flight: None,
@@ -559,6 +564,7 @@ impl fmt::Debug for ProducerConfig {
             .field("buffer_memory", &self.buffer_memory)
             .field("partition_memory_share", &self.partition_memory_share)
             .field("max_request_size", &self.max_request_size)
+            .field("compression", &self.compression)
             .field("acks", &self.acks)
             .field("idempotence", &self.idempotence)
             .field("max_in_flight", &self.max_in_flight)

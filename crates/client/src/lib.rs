@@ -82,7 +82,8 @@ mod turns;
 mod waiting;
 
 pub use config::{
-    ConfigError, ProducerConfig, Properties, PropertiesError, PropertyFault, PropertyPlace, PropertyRefused,
+    Compression, ConfigError, ProducerConfig, Properties, PropertiesError, PropertyFault, PropertyPlace,
+    PropertyRefused,
 };
 pub use deliveries::Deliveries;
 pub use error::{AddressFault, InvalidTopic, ReadyError, ReserveError, SendError, SendRefused};

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{ConfigError, ProducerConfig};
 use crate::driver::Driver;
+use crate::driver::packers::Packers;
 use crate::error::{InvalidTopic, ReadyError};
 use crate::pool::ChunkPool;
 use crate::report::Reporter;
@@ -85,7 +86,8 @@ impl Producer {
             spawn("milena-reports", move || work.run())?;
         }
         let runtime = settings.runtime.clone();
-        let (driver, deadlines) = Driver::new(Arc::clone(&shared), settings, reporter, command_queue);
+        let packers = if settings.compresses { Packers::start()? } else { Packers::none() };
+        let (driver, deadlines) = Driver::new(Arc::clone(&shared), settings, reporter, packers, command_queue);
         spawn("milena-deadlines", move || deadlines.run())?;
         match runtime {
             // It ends by itself, or with its runtime.
@@ -196,7 +198,7 @@ impl Producer {
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), ConfigError> {
+pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), ConfigError> {
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(work);
     spawned.map(drop).map_err(|error| ConfigError::NoThread(error.to_string()))
 }

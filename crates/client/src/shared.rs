@@ -77,6 +77,7 @@ pub(crate) struct Counters {
     batches: AtomicU64,
     records: AtomicU64,
     batch_bytes: AtomicU64,
+    raw_bytes: AtomicU64,
     attempts: AtomicU64,
 }
 
@@ -97,6 +98,8 @@ pub struct ProducerStats {
     pub records: u64,
     /// Bytes of those records as they went over the wire, batch headers not counted.
     pub batch_bytes: u64,
+    /// Bytes of those records before they were compressed; as many as `batch_bytes` without compression.
+    pub raw_bytes: u64,
     /// Attempts; more than `batches` where some were sent again.
     pub attempts: u64,
 }
@@ -110,7 +113,13 @@ impl Shared {
             front: settings.front,
             watch: Arc::new(Gate::new()),
             commands,
-            counters: Counters { batches: zero(), records: zero(), batch_bytes: zero(), attempts: zero() },
+            counters: Counters {
+                batches: zero(),
+                records: zero(),
+                batch_bytes: zero(),
+                raw_bytes: zero(),
+                attempts: zero(),
+            },
             reports_posted: settings.reports.is_some(),
             runtime: settings.runtime.clone(),
             asks_for_creation: settings.control.allow_auto_create_topics,
@@ -256,6 +265,7 @@ impl Counters {
             self.batches.fetch_add(1, Ordering::Relaxed);
             self.records.fetch_add(u64::from(size.records), Ordering::Relaxed);
             self.batch_bytes.fetch_add(size.bytes as u64, Ordering::Relaxed);
+            self.raw_bytes.fetch_add(size.raw_bytes as u64, Ordering::Relaxed);
             self.attempts.fetch_add(u64::from(size.attempts), Ordering::Relaxed);
         }
     }
@@ -265,6 +275,7 @@ impl Counters {
             batches: self.batches.load(Ordering::Relaxed),
             records: self.records.load(Ordering::Relaxed),
             batch_bytes: self.batch_bytes.load(Ordering::Relaxed),
+            raw_bytes: self.raw_bytes.load(Ordering::Relaxed),
             attempts: self.attempts.load(Ordering::Relaxed),
         }
     }

@@ -29,8 +29,10 @@ impl ProducerConfig {
         self.check_sizes()?;
         self.check_acks()?;
         self.check_times()?;
+        let compression = self.compression.check()?;
         let connection = ConnectionConfig::new(Arc::from(self.client_id.as_str()), self.request_timeout);
         let back = BackConfig {
+            encodings: compression.encodings,
             acks: self.acks,
             is_idempotent: self.idempotence,
             in_flight_max: self.in_flight_max().into(),
@@ -43,6 +45,7 @@ impl ProducerConfig {
                 bootstrap,
                 connection: connection.clone(),
                 back,
+                encodings_of: compression.of_topics.clone(),
                 retry: self.retry_backoff,
                 metadata_max_age: self.metadata_max_age,
                 rebootstrap_after: self.rebootstrap_after,
@@ -58,6 +61,7 @@ impl ProducerConfig {
             buffer_memory: self.buffer_memory,
             memory_share: Share::new(self.partition_memory_share).expect("it was just checked"),
             connect_timeout: self.connect_timeout,
+            compresses: !compression.is_none(),
             runtime: self.runtime,
             reports: self.reports,
         })
@@ -137,7 +141,7 @@ impl ProducerConfig {
     }
 }
 
-fn relation(holds: bool, what: &'static str) -> Result<(), ConfigError> {
+pub(super) fn relation(holds: bool, what: &'static str) -> Result<(), ConfigError> {
     if holds { Ok(()) } else { Err(ConfigError::Relation(what)) }
 }
 
@@ -150,6 +154,8 @@ pub(crate) struct Settings {
     pub(crate) buffer_memory: usize,
     pub(crate) memory_share: Share,
     pub(crate) connect_timeout: Duration,
+    /// Whether batches of any topic are compressed.
+    pub(crate) compresses: bool,
     /// Of the application, to serve connections.
     pub(crate) runtime: Option<Handle>,
     pub(crate) reports: Option<ReportReader>,

@@ -85,6 +85,7 @@ mod tests {
     use tokio::sync::{mpsc, watch};
 
     use super::super::lane_task::ToLane;
+    use super::super::packers::Packers;
     use super::*;
     use crate::gate::Gate;
     use crate::pool::ChunkPool;
@@ -102,6 +103,7 @@ mod tests {
         let surroundings = Surroundings {
             shared: Arc::clone(&shared),
             reporter,
+            packers: Packers::none(),
             connect_timeout: settings.connect_timeout,
             stop: stopped,
         };

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use tokio::sync::mpsc;
 use super::Surroundings;
 use super::dial::lost;
 use super::drain::{Carrier, Parcel, doubt_for};
+use super::packers::Packed;
 use super::socket::{Outgoing, Socket};
 use super::timer::Timer;
 use crate::gate::Gate;
@@ -75,6 +77,9 @@ pub(crate) struct LaneTask {
     /// Partitions whose fronts must be looked at; what one turn leaves, the next one takes.
     notified: Vec<PartitionId>,
     timer: Timer,
+    /// Work on bytes that came back, and the way back.
+    packed: mpsc::UnboundedReceiver<Packed>,
+    to_packed: mpsc::UnboundedSender<Packed>,
     /// It was told to end, and waits for answers.
     is_ending: bool,
 }
@@ -88,6 +93,7 @@ impl LaneTask {
         orders: mpsc::UnboundedReceiver<Parcel<ToLane>>,
         control: mpsc::UnboundedSender<Parcel<FromLane>>,
     ) -> Self {
+        let (to_packed, packed) = mpsc::unbounded_channel();
         Self {
             surroundings,
             lane,
@@ -100,6 +106,8 @@ impl LaneTask {
             outgoing: Outgoing::default(),
             notified: Vec::new(),
             timer: Timer::new(),
+            packed,
+            to_packed,
             is_ending: false,
         }
     }
@@ -140,11 +148,17 @@ impl LaneTask {
                     break;
                 }
             }
+            if self.take_packed(cx).is_break() {
+                return Poll::Ready(());
+            }
             self.collect_notified(yield_at);
             // Time before the socket: what is due now may be sent now.
             self.pass_time();
             let moved = self.poll_socket(cx);
-            if self.drain_events() || moved || !self.notified.is_empty() {
+            let drained = self.drain_events();
+            // Last, because claims find work too.
+            self.hand_out_work();
+            if drained || moved || !self.notified.is_empty() {
                 if self.now() < yield_at {
                     continue;
                 }
@@ -188,6 +202,24 @@ impl LaneTask {
             ToLane::End => self.is_ending = true,
             #[cfg(test)]
             ToLane::Panic => panic!("this panic is part of a test"),
+        }
+    }
+
+    /// Takes work that was done; broken off if some never will be.
+    fn take_packed(&mut self, cx: &mut Context<'_>) -> ControlFlow<()> {
+        while let Poll::Ready(Some(packed)) = self.packed.poll_recv(cx) {
+            match packed {
+                Packed::Done(done) => self.lane.handle_packed(done.open(), &*self.surroundings.shared.pool),
+                Packed::Lost => return ControlFlow::Break(()),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn hand_out_work(&mut self) {
+        let Surroundings { packers, shared, .. } = &self.surroundings;
+        while let Some(job) = self.lane.poll_pack() {
+            packers.push(job, &self.to_packed, &shared.pool);
         }
     }
 

@@ -5,7 +5,7 @@
 //!  callers ──gates──▶ lane task ──socket──▶ broker        thread of the deadlines ──▶ callers
 //!     │                  │ ▲                                 │ dead batches
 //!     │                  │ │                              sweep task
-//!  commands           events, partitions
+//!  commands           events, partitions                   threads that compress, for every lane
 //!     ▼                  ▼ │
 //!  control task ──socket──▶ any broker
 //! ```
@@ -21,6 +21,7 @@ mod deadlines;
 pub(crate) mod dial;
 mod drain;
 mod lane_task;
+pub(crate) mod packers;
 mod socket;
 mod sweep_task;
 mod timer;
@@ -32,6 +33,7 @@ use milena_core::producer::outcome::NotWritten;
 use tokio::sync::{mpsc, watch};
 
 use self::deadlines::{DeadPartitions, Deadlines, DeadlinesHandle};
+use self::packers::Packers;
 use crate::config::Settings;
 use crate::report::Reporter;
 use crate::shared::{Command, Shared};
@@ -41,6 +43,7 @@ use crate::shared::{Command, Shared};
 pub(crate) struct Surroundings {
     pub(crate) shared: Arc<Shared>,
     pub(crate) reporter: Reporter,
+    pub(crate) packers: Packers,
     /// How long one address may take to open a connection.
     pub(crate) connect_timeout: Duration,
     /// Set once: every task ends what it holds, for this reason, and stops.
@@ -73,12 +76,13 @@ impl Driver {
         shared: Arc<Shared>,
         settings: Settings,
         reporter: Reporter,
+        packers: Packers,
         commands: mpsc::UnboundedReceiver<Command>,
     ) -> (Self, Deadlines) {
         let (stop, stopped) = watch::channel(None);
         let connect_timeout = settings.connect_timeout;
         let (work, deadlines, dead) = Deadlines::new(Arc::clone(&shared), reporter.clone());
-        let surroundings = Surroundings { shared, reporter, connect_timeout, stop: stopped };
+        let surroundings = Surroundings { shared, reporter, packers, connect_timeout, stop: stopped };
         (Self { surroundings, settings, commands, stop, deadlines, dead }, work)
     }
 

@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use super::super::packers::Packers;
 use super::*;
 use crate::ProducerConfig;
 use crate::pool::ChunkPool;
@@ -43,7 +44,8 @@ impl Rig {
         let slot = PartitionSlot::new(new.id, "orders".into(), front, Arc::new(Gate::new()), watch);
         shared.add_slot(Arc::new(slot));
         let (stop, stopped) = watch::channel(None);
-        let surroundings = Surroundings { shared, reporter, connect_timeout: SOON, stop: stopped };
+        let surroundings =
+            Surroundings { shared, reporter, packers: Packers::none(), connect_timeout: SOON, stop: stopped };
         let lane = Lane::new(LaneId::fast(NodeId(1)), settings.lane, 1);
         let (orders, order_queue) = mpsc::unbounded_channel();
         let (to_control, told) = mpsc::unbounded_channel();

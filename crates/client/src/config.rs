@@ -1,5 +1,6 @@
 //! The configuration of a producer, checked once when the producer is built.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,6 @@ pub(crate) use self::check::Settings;
 #[cfg(feature = "unstable")]
 pub(crate) use self::check::parse_address;
 pub use self::compression::Compression;
-use self::compression::CompressionConfig;
 pub use self::properties::{Properties, PropertiesError, PropertyFault, PropertyPlace, PropertyRefused};
 
 /// How a [`crate::Producer`] behaves. Every setter names its default, the reason for it and what raising it costs, and
@@ -46,7 +46,9 @@ pub struct ProducerConfig {
     buffer_memory: usize,
     partition_memory_share: f64,
     max_request_size: usize,
-    compression: CompressionConfig,
+    compression: Vec<Compression>,
+    compression_level: BTreeMap<Compression, i32>,
+    topic_compression: BTreeMap<String, Vec<Compression>>,
     acks: Acks,
     idempotence: bool,
     max_in_flight: Option<u32>,
@@ -84,7 +86,9 @@ impl ProducerConfig {
             buffer_memory: 32 * 1024 * 1024,
             partition_memory_share: 0.5,
             max_request_size: 1024 * 1024,
-            compression: CompressionConfig::default(),
+            compression: Vec::new(),
+            compression_level: BTreeMap::new(),
+            topic_compression: BTreeMap::new(),
             acks: Acks::All,
             idempotence: true,
             max_in_flight: None,
@@ -565,6 +569,8 @@ impl fmt::Debug for ProducerConfig {
             .field("partition_memory_share", &self.partition_memory_share)
             .field("max_request_size", &self.max_request_size)
             .field("compression", &self.compression)
+            .field("compression_level", &self.compression_level)
+            .field("topic_compression", &self.topic_compression)
             .field("acks", &self.acks)
             .field("idempotence", &self.idempotence)
             .field("max_in_flight", &self.max_in_flight)

@@ -29,7 +29,7 @@ impl ProducerConfig {
         self.check_sizes()?;
         self.check_acks()?;
         self.check_times()?;
-        let compression = self.compression.check()?;
+        let compression = self.check_compression()?;
         let connection = ConnectionConfig::new(Arc::from(self.client_id.as_str()), self.request_timeout);
         let back = BackConfig {
             encodings: compression.encodings,

@@ -19,6 +19,7 @@ use super::check::{ConfigError, relation};
 /// let config = ProducerConfig::new("localhost:9092").compression(Compression::Lz4);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum Compression {
     /// Records go as they are.
@@ -56,14 +57,6 @@ impl IntoIterator for Compression {
     }
 }
 
-/// As it was set; looked at when the producer is built.
-#[derive(Clone, Debug, Default)]
-pub(super) struct CompressionConfig {
-    preferred: Vec<Compression>,
-    levels: BTreeMap<Compression, i32>,
-    topics: BTreeMap<Arc<str>, Vec<Compression>>,
-}
-
 impl ProducerConfig {
     /// How batches are compressed: by the first of these codecs that the broker takes; by none where it takes none of them,
     /// and where a batch would not get smaller. Default none.
@@ -82,7 +75,7 @@ impl ProducerConfig {
     /// ```
     #[must_use]
     pub fn compression(mut self, preferred: impl IntoIterator<Item = Compression>) -> Self {
-        self.compression.preferred = preferred.into_iter().collect();
+        self.compression = preferred.into_iter().collect();
         self
     }
 
@@ -91,7 +84,7 @@ impl ProducerConfig {
     /// `compression.zstd.level`; librdkafka's `compression.level` is that of the codec it uses.
     #[must_use]
     pub fn compression_level(mut self, codec: Compression, level: i32) -> Self {
-        self.compression.levels.insert(codec, level);
+        self.compression_level.insert(codec, level);
         self
     }
 
@@ -110,7 +103,7 @@ impl ProducerConfig {
         topic: impl Into<String>,
         preferred: impl IntoIterator<Item = Compression>,
     ) -> Self {
-        self.compression.topics.insert(Arc::from(topic.into()), preferred.into_iter().collect());
+        self.topic_compression.insert(topic.into(), preferred.into_iter().collect());
         self
     }
 }
@@ -122,21 +115,21 @@ pub(super) struct CheckedCompression {
     pub(super) of_topics: BTreeMap<Arc<str>, Encodings>,
 }
 
-impl CompressionConfig {
-    pub(super) fn check(&self) -> Result<CheckedCompression, ConfigError> {
-        for (codec, level) in &self.levels {
-            self.encoding(*codec, Some(*level))?;
+impl ProducerConfig {
+    pub(super) fn check_compression(&self) -> Result<CheckedCompression, ConfigError> {
+        for (codec, level) in &self.compression_level {
+            encoding(*codec, Some(*level))?;
         }
-        let of_topics = self.topics.iter().map(|(topic, preferred)| {
+        let of_topics = self.topic_compression.iter().map(|(topic, preferred)| {
             relation(
                 crate::producer::check_topic_name(topic).is_ok(),
                 "topic_compression names a topic that brokers do not accept: 1 to 249 letters, digits, dots, hyphens and \
                  underscores",
             )?;
-            Ok((Arc::clone(topic), self.encodings(preferred)?))
+            Ok((Arc::from(topic.as_str()), self.encodings(preferred)?))
         });
         Ok(CheckedCompression {
-            encodings: self.encodings(&self.preferred)?,
+            encodings: self.encodings(&self.compression)?,
             of_topics: of_topics.collect::<Result<_, _>>()?,
         })
     }
@@ -147,30 +140,31 @@ impl CompressionConfig {
             preferred.len() <= end + 1,
             "compression has something behind Compression::None that is never used: put None last or leave it out",
         )?;
-        let encodings = preferred[..end].iter().map(|codec| self.encoding(*codec, self.levels.get(codec).copied()));
+        let encodings =
+            preferred[..end].iter().map(|codec| encoding(*codec, self.compression_level.get(codec).copied()));
         let encodings: Vec<Option<Encoding>> = encodings.collect::<Result<_, _>>()?;
         let encodings = Encodings::new(encodings.into_iter().flatten());
         encodings
             .ok_or(ConfigError::Relation("compression names a codec twice: name each once, the preferred one first"))
     }
+}
 
-    fn encoding(&self, codec: Compression, level: Option<i32>) -> Result<Option<Encoding>, ConfigError> {
-        let Some(codec) = codec.codec() else {
-            relation(level.is_none(), "compression_level is that of a codec: Compression::None has none")?;
-            return Ok(None);
-        };
-        let Some(level) = level else { return Ok(Some(Encoding::new(codec))) };
-        let encoding = Encoding::with_level(codec, level);
-        encoding.map(Some).ok_or(ConfigError::Relation(match codec {
-            Codec::Gzip => "compression_level of gzip must be 1 to 9",
-            Codec::Zstd if codec.levels().is_none() => {
-                "compression_level of zstd needs the feature zstd of this crate: enable it, or leave the level out"
-            }
-            Codec::Zstd => "compression_level of zstd must be 1 to 22",
-            Codec::Snappy => "snappy has no levels: leave compression_level out, or use gzip or zstd",
-            Codec::Lz4 => "lz4 is written at one level here: leave compression_level out, or use gzip or zstd",
-        }))
-    }
+fn encoding(codec: Compression, level: Option<i32>) -> Result<Option<Encoding>, ConfigError> {
+    let Some(codec) = codec.codec() else {
+        relation(level.is_none(), "compression_level is that of a codec: Compression::None has none")?;
+        return Ok(None);
+    };
+    let Some(level) = level else { return Ok(Some(Encoding::new(codec))) };
+    let encoding = Encoding::with_level(codec, level);
+    encoding.map(Some).ok_or(ConfigError::Relation(match codec {
+        Codec::Gzip => "compression_level of gzip must be 1 to 9",
+        Codec::Zstd if codec.levels().is_none() => {
+            "compression_level of zstd needs the feature zstd of this crate: enable it, or leave the level out"
+        }
+        Codec::Zstd => "compression_level of zstd must be 1 to 22",
+        Codec::Snappy => "snappy has no levels: leave compression_level out, or use gzip or zstd",
+        Codec::Lz4 => "lz4 is written at one level here: leave compression_level out, or use gzip or zstd",
+    }))
 }
 
 impl CheckedCompression {

@@ -4,6 +4,7 @@
 //!
 //! Left out: the runtime and the handler of reports, which no file can hold.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use milena_core::producer::verdict::Acks;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ProducerConfig, split_servers};
+use super::{Compression, ProducerConfig, split_servers};
 
 /// Fields have the names of the setters. Times are strings with a unit (`us`, `ms`, `s`, `m`, `h`, `d`), sizes are bytes.
 impl<'de> Deserialize<'de> for ProducerConfig {
@@ -68,6 +69,9 @@ form! {
     buffer_memory: usize,
     partition_memory_share: f64,
     max_request_size: usize,
+    compression: Codecs,
+    compression_level: BTreeMap<Compression, i32>,
+    topic_compression: TopicCodecs,
     acks: AcksForm,
     idempotence: bool,
     deadline: Time,
@@ -98,6 +102,45 @@ impl Servers {
             Self::Line(line) => split_servers(&line),
             Self::List(list) => list.iter().flat_map(|server| split_servers(server)).collect(),
         }
+    }
+}
+
+/// `"lz4"` or `["zstd", "lz4"]`.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "none, gzip, snappy, lz4 or zstd, or a list of these")]
+enum Codecs {
+    One(Compression),
+    Preferred(Vec<Compression>),
+}
+
+impl From<Vec<Compression>> for Codecs {
+    fn from(preferred: Vec<Compression>) -> Self {
+        Self::Preferred(preferred)
+    }
+}
+
+impl From<Codecs> for Vec<Compression> {
+    fn from(form: Codecs) -> Self {
+        match form {
+            Codecs::One(codec) => vec![codec],
+            Codecs::Preferred(preferred) => preferred,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct TopicCodecs(BTreeMap<String, Codecs>);
+
+impl From<BTreeMap<String, Vec<Compression>>> for TopicCodecs {
+    fn from(of_topics: BTreeMap<String, Vec<Compression>>) -> Self {
+        Self(of_topics.into_iter().map(|(topic, preferred)| (topic, preferred.into())).collect())
+    }
+}
+
+impl From<TopicCodecs> for BTreeMap<String, Vec<Compression>> {
+    fn from(form: TopicCodecs) -> Self {
+        form.0.into_iter().map(|(topic, preferred)| (topic, preferred.into())).collect()
     }
 }
 
@@ -233,6 +276,8 @@ mod tests {
         assert_eq!(shown(&config), shown(&ProducerConfig::new("a:1,b:2")));
         let listed = read(json!({ "bootstrap_servers": ["a:1", "b:2"] })).expect("is read");
         assert_eq!(shown(&listed), shown(&config));
+        let one = read(json!({ "bootstrap_servers": "a:1", "compression": "lz4" })).expect("is read");
+        assert_eq!(shown(&one), shown(&ProducerConfig::new("a:1").compression(Compression::Lz4)));
     }
 
     #[test]
@@ -245,6 +290,9 @@ mod tests {
             .buffer_memory(3)
             .partition_memory_share(0.25)
             .max_request_size(4)
+            .compression([Compression::Zstd, Compression::Lz4])
+            .compression_level(Compression::Zstd, 7)
+            .topic_compression("photos", Compression::None)
             .acks(Acks::Leader)
             .idempotence(false)
             .max_in_flight(5)
@@ -266,6 +314,11 @@ mod tests {
         assert_eq!(written["retry_backoff"], json!({ "initial": "9ms", "max": "10ms" }));
         assert_eq!((&written["rebootstrap_after"], &written["producer_id_expiration"]), (&json!("2h"), &json!("2d")));
         assert_eq!(written["metadata_max_age"], "2m");
+        assert_eq!(
+            (&written["compression"], &written["compression_level"]),
+            (&json!(["zstd", "lz4"]), &json!({ "zstd": 7 }))
+        );
+        assert_eq!(written["topic_compression"], json!({ "photos": ["none"] }));
         let fields = written.as_object().expect("an object").len();
         // Of all that Debug shows, only the runtime and the handler are in no file.
         let shown_fields = shown(&config)
@@ -289,6 +342,7 @@ mod tests {
         assert!(with("linger", json!("99999999999999999999d")).contains(unit));
         assert!(with("lingr", json!("5ms")).starts_with("unknown field `lingr`, expected one of"));
         assert!(with("acks", json!("2")).starts_with("unknown variant `2`, expected"));
+        assert!(with("compression", json!("lzma")).contains("none, gzip, snappy, lz4 or zstd, or a list of these"));
         assert!(with("bootstrap_servers", json!(5)).contains("brokers as host:port"));
         assert!(read(json!({})).expect_err("is refused").contains("missing field `bootstrap_servers`"));
     }

@@ -55,7 +55,7 @@ const SERIALIZER: &str = "records carry bytes, and text as UTF-8; serialize befo
 const RETRIES: &[&str] = &["2147483647"];
 const BY_TIME: &str = "a record is tried until its time is over, not for a count: use delivery.timeout.ms";
 const PLAINTEXT: &str = "TLS and SASL are not there yet; use a PLAINTEXT listener of the brokers";
-const COMPRESSION: &str = "compression is not there yet";
+const COMPRESSION: &str = "lz4 is written at one level, Java's default; use zstd for what is to be smaller";
 const PARTITIONER: &str =
     "records with a key go where Java sends them (murmur2), others stick to a partition for a batch";
 const RESET: &str = "the operating system's default is used";
@@ -79,12 +79,7 @@ pub(super) const OTHERS: &[Other] = &[
         "a deadline counts from the call and covers the wait for room and metadata: use \
                                    delivery.timeout.ms or milena.deadline.ms",
     ),
-    only("compression.type", Both, &["none"], COMPRESSION),
-    only("compression.codec", Librdkafka, &["none"], COMPRESSION),
-    refused("compression.level", Librdkafka, COMPRESSION),
-    refused("compression.gzip.level", Java, COMPRESSION),
-    refused("compression.lz4.level", Java, COMPRESSION),
-    refused("compression.zstd.level", Java, COMPRESSION),
+    only("compression.lz4.level", Java, &["9"], COMPRESSION),
     refused("partitioner.class", Java, PARTITIONER),
     refused("partitioner.ignore.keys", Java, PARTITIONER),
     refused("partitioner.adaptive.partitioning.enable", Java, PARTITIONER),

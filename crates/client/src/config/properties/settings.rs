@@ -11,7 +11,7 @@ use milena_core::producer::verdict::Acks;
 use super::Client;
 use super::value::{self, Parsed};
 use crate::config::check::parse_address;
-use crate::config::{ProducerConfig, split_servers};
+use crate::config::{Compression, ProducerConfig, split_servers};
 
 /// A row of the table.
 #[allow(dead_code, reason = "the table in the documentation is made of all of it, by a test")]
@@ -59,17 +59,32 @@ pub(super) struct Draft {
     config: ProducerConfig,
     deadline: Option<Duration>,
     delivery_timeout: Option<Duration>,
+    /// Of whichever codec is used.
+    level_of_all: Option<i32>,
     set: BTreeSet<&'static str>,
 }
 
 impl Draft {
     pub(super) fn new() -> Self {
-        Self { config: ProducerConfig::new(""), deadline: None, delivery_timeout: None, set: BTreeSet::new() }
+        Self {
+            config: ProducerConfig::new(""),
+            deadline: None,
+            delivery_timeout: None,
+            level_of_all: None,
+            set: BTreeSet::new(),
+        }
     }
 
     /// A value of this setting was read.
     pub(super) fn note(&mut self, setting: &Setting) {
         self.set.insert(setting.ours);
+    }
+
+    fn level(&mut self, codec: Compression, value: &str) -> Parsed<()> {
+        if let Some(level) = value::level(value)? {
+            self.config.compression_level.insert(codec, level);
+        }
+        Ok(())
     }
 
     pub(super) fn lacks_servers(&self) -> bool {
@@ -78,7 +93,11 @@ impl Draft {
 
     /// What follows from what was set, where other clients let it follow.
     pub(super) fn finish(self) -> ProducerConfig {
-        let Self { mut config, deadline, delivery_timeout, set } = self;
+        let Self { mut config, deadline, delivery_timeout, level_of_all, set } = self;
+        if let Some(level) = level_of_all {
+            let codec = config.compression.first().copied().unwrap_or(Compression::None);
+            config.compression_level.insert(codec, level);
+        }
         let is_set = |ours: &str| set.contains(ours);
         config.deadline = deadline.unwrap_or(config.deadline);
         config.delivery_timeout = delivery_timeout.unwrap_or(config.delivery_timeout);
@@ -112,6 +131,13 @@ fn servers(draft: &mut Draft, value: &str) -> Parsed<()> {
         return Err("brokers as host:port, separated by commas, as in localhost:9092 or [::1]:9092");
     }
     draft.config.bootstrap_servers = servers;
+    Ok(())
+}
+
+/// What is not compressed is so by no codec at all.
+fn compression(draft: &mut Draft, value: &str) -> Parsed<()> {
+    let codec = value::compression(value)?;
+    draft.config.compression = if codec == Compression::None { Vec::new() } else { vec![codec] };
     Ok(())
 }
 
@@ -210,6 +236,40 @@ pub(super) const SETTINGS: &[Setting] = &[
         java: "1048576",
         librdkafka: "1000000",
         why: "it bounds one record alone in its batch, as max.message.bytes of the brokers does; requests carry more",
+    },
+    Setting {
+        ours: "compression",
+        spellings: &[both("compression.type", compression), librdkafka("compression.codec", compression)],
+        default: Some("none"),
+        java: "none",
+        librdkafka: "none",
+        why: "",
+    },
+    Setting {
+        ours: "compression_level of gzip",
+        spellings: &[java("compression.gzip.level", |draft, value| draft.level(Compression::Gzip, value))],
+        default: None,
+        java: "-1 (6)",
+        librdkafka: "",
+        why: "",
+    },
+    Setting {
+        ours: "compression_level of zstd",
+        spellings: &[java("compression.zstd.level", |draft, value| draft.level(Compression::Zstd, value))],
+        default: None,
+        java: "3",
+        librdkafka: "",
+        why: "negative ones, faster than 1 and larger, are not offered: lz4 is for that",
+    },
+    Setting {
+        ours: "compression_level",
+        spellings: &[librdkafka("compression.level", |draft, value| {
+            value::level(value).map(|level| draft.level_of_all = level)
+        })],
+        default: Some("-1"),
+        java: "",
+        librdkafka: "-1",
+        why: "it is that of the codec of compression.type; lz4 and snappy have one level here",
     },
     Setting {
         ours: "acks",

@@ -6,6 +6,7 @@ use std::time::Duration;
 use milena_core::producer::verdict::Acks;
 
 use super::*;
+use crate::Compression;
 
 const SERVERS_PAIR: (&str, &str) = ("bootstrap.servers", "a:1");
 
@@ -98,6 +99,11 @@ fn every_spelling_reaches_its_setting() {
         ("milena.partition.memory.share", "0.25", plain().partition_memory_share(0.25)),
         ("max.request.size", "20", plain().max_request_size(20)),
         ("message.max.bytes", "21", plain().max_request_size(21)),
+        ("compression.type", "LZ4", plain().compression(Compression::Lz4)),
+        ("compression.codec", "snappy", plain().compression(Compression::Snappy)),
+        ("compression.gzip.level", "9", plain().compression_level(Compression::Gzip, 9)),
+        ("compression.zstd.level", "5", plain().compression_level(Compression::Zstd, 5)),
+        ("compression.level", "-1", plain()),
         ("acks", "1", plain().acks(Acks::Leader).idempotence(false)),
         ("request.required.acks", "0", plain().acks(Acks::None).idempotence(false)),
         ("enable.idempotence", "False", plain().idempotence(false)),
@@ -164,6 +170,18 @@ fn what_follows_elsewhere_follows_here() {
             (millis(expected.0), millis(expected.1)),
             "ours is the more precise"
         );
+    }
+}
+
+#[test]
+fn librdkafkas_level_is_that_of_the_codec_that_is_used() {
+    let zstd = config(&[("compression.level", "7"), ("compression.codec", "zstd")]);
+    let expected = plain().compression(Compression::Zstd).compression_level(Compression::Zstd, 7);
+    assert_eq!(shown(&zstd), shown(&expected));
+    for (codec, fix) in [("lz4", "lz4 is written at one level"), ("none", "Compression::None has none")] {
+        let refused = config(&[("compression.codec", codec), ("compression.level", "7")]).check().err();
+        let text = refused.expect("is refused").to_string();
+        assert!(text.contains(fix), "{codec}: {text}");
     }
 }
 

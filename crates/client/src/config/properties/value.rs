@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use milena_core::producer::verdict::Acks;
 
+use crate::config::Compression;
+
 pub(super) type Parsed<T> = Result<T, &'static str>;
 
 pub(super) fn millis(value: &str) -> Parsed<Duration> {
@@ -32,6 +34,24 @@ pub(super) fn kibibytes(value: &str) -> Parsed<usize> {
 
 pub(super) fn count(value: &str) -> Parsed<u32> {
     value.parse().map_err(|_| "a whole number, as in 5")
+}
+
+pub(super) fn compression(value: &str) -> Parsed<Compression> {
+    match value.to_ascii_lowercase().as_str() {
+        "none" => Ok(Compression::None),
+        "gzip" => Ok(Compression::Gzip),
+        "snappy" => Ok(Compression::Snappy),
+        "lz4" => Ok(Compression::Lz4),
+        "zstd" => Ok(Compression::Zstd),
+        _ => Err("none, gzip, snappy, lz4 or zstd"),
+    }
+}
+
+/// None for -1, which is the codec's own default.
+pub(super) fn level(value: &str) -> Parsed<Option<i32>> {
+    let level: i32 =
+        value.parse().map_err(|_| "a whole number: 1 to 9 for gzip, 1 to 22 for zstd, or -1 for the default")?;
+    Ok(Some(level).filter(|level| *level != -1))
 }
 
 pub(super) fn share(value: &str) -> Parsed<f64> {

@@ -10,6 +10,7 @@ mod content;
 mod figures;
 mod ledger;
 mod load;
+mod properties;
 #[path = "../punctual/mod.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod punctual;

@@ -227,7 +227,6 @@ pub(super) const ELSEWHERE: &[Elsewhere] = &[
     },
     Elsewhere {
         names: &[
-            "allow.auto.create",
             "auto.commit.enable",
             "auto.commit.interval.ms",
             "auto.offset.reset",

@@ -28,8 +28,9 @@ fn shown(config: &ProducerConfig) -> String {
     format!("{config:#?}")
 }
 
+/// The first word of each line; Java's default stands behind it.
 fn names_of(list: &str) -> BTreeSet<&str> {
-    list.lines().collect()
+    list.lines().filter_map(|line| line.split(' ').next()).collect()
 }
 
 /// All spellings of all rows.
@@ -75,6 +76,28 @@ fn the_defaults_of_the_table_are_the_defaults() {
         let Some(default) = setting.default else { continue };
         let read = config(&[(setting.spellings[0].name, default)]);
         assert_eq!(shown(&read), shown(&plain()), "{}", setting.ours);
+        checked += 1;
+    }
+    assert!(checked > 15, "{checked}");
+}
+
+/// What the documentation says of Java's defaults is what its jar says; a test with the jar compares the list.
+#[test]
+fn java_s_defaults_of_the_table_are_java_s() {
+    let mut checked = 0;
+    for setting in SETTINGS {
+        let Some(spelling) = setting.spellings.iter().find(|spelling| names_of(JAVA).contains(spelling.name)) else {
+            continue;
+        };
+        let line = JAVA.lines().find(|line| line.split(' ').next() == Some(spelling.name)).expect("it is in the list");
+        let default = line.split_once(' ').map_or("", |(_, default)| default);
+        if spelling.name == "client.id" {
+            // Empty, and then numbered by the client.
+            assert_eq!(default, "");
+            continue;
+        }
+        // What it stands for may follow in brackets.
+        assert_eq!(setting.java.split(" (").next(), Some(default), "{}", spelling.name);
         checked += 1;
     }
     assert!(checked > 15, "{checked}");

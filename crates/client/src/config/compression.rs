@@ -82,6 +82,16 @@ impl ProducerConfig {
     /// The level of a codec, wherever it is used: 1 to 9 for gzip, 1 to 22 for zstd. Default 6 and 3. Raising it makes batches
     /// somewhat smaller and takes far more time: zstd at 19 a hundred times that of 3. `compression.gzip.level` and
     /// `compression.zstd.level`; librdkafka's `compression.level` is that of the codec it uses.
+    ///
+    /// ```
+    /// use milena::{Compression, ProducerConfig};
+    ///
+    /// // Kept for years, and written at leisure.
+    /// let config = ProducerConfig::new("localhost:9092")
+    ///     .compression(Compression::Zstd)
+    ///     .compression_level(Compression::Zstd, 12);
+    /// # let _ = config;
+    /// ```
     #[must_use]
     pub fn compression_level(mut self, codec: Compression, level: i32) -> Self {
         self.compression_level.insert(codec, level);

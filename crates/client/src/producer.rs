@@ -1,5 +1,6 @@
 //! The handle of a producer, and the life of its driver thread.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -35,16 +36,22 @@ use crate::topic::Topic;
 /// # let _ = (orders, sent_elsewhere);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Producer {
     pub(crate) handle: Arc<Handle>,
 }
 
 /// Shared by all handles of a producer.
-#[derive(Debug)]
 pub(crate) struct Handle {
     shared: Arc<Shared>,
     sticky_starts: AtomicU32,
+}
+
+/// What it has done, and not what all of its partitions hold.
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").field("stats", &self.stats()).finish_non_exhaustive()
+    }
 }
 
 impl Handle {

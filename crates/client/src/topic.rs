@@ -1,5 +1,6 @@
 //! The handle through which records of one topic are sent, and which partition each goes to.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -43,7 +44,6 @@ pub use self::permit::Permit;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Topic {
     handle: Arc<Handle>,
     shared: Arc<TopicShared>,
@@ -51,6 +51,13 @@ pub struct Topic {
     sticky: AtomicU32,
     /// Whether a record went there since the last move.
     sticky_used: AtomicBool,
+}
+
+/// Its name and how many partitions are known; not what all of them hold.
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Topic").field("name", &self.name()).field("partitions", &self.partition_count()).finish()
+    }
 }
 
 impl Clone for Topic {

@@ -55,3 +55,13 @@ fn futures_may_be_spawned() {
     let (_, mut deliveries) = ProducerConfig::new("localhost:1").deliveries(1);
     is_send(deliveries.next());
 }
+
+/// A handle in a log line is a line, whatever its producer holds.
+#[test]
+fn handles_are_shown_in_a_line() {
+    let producer = Producer::new(ProducerConfig::new("localhost:1").linger(Duration::from_secs(60))).expect("is built");
+    let orders = producer.topic("orders").expect("a name");
+    assert_eq!(format!("{orders:?}"), "Topic { name: \"orders\", partitions: 0 }");
+    let expected = format!("Producer {{ stats: {:?}, .. }}", producer.stats());
+    assert_eq!(format!("{producer:?}"), expected);
+}

@@ -4,6 +4,7 @@
 //! never refused for want of memory.
 
 use std::cell::Cell;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +37,6 @@ use crate::waiting::Refused;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 #[must_use = "a dropped permit gives its room back"]
 pub struct Permit<'t> {
     topic: &'t Topic,
@@ -265,6 +265,12 @@ impl Permit<'_> {
             }
             _ => record,
         }
+    }
+}
+
+impl fmt::Debug for Permit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("topic", &self.topic.name()).field("size", &self.size).finish()
     }
 }
 

@@ -51,11 +51,13 @@ fn thaw(broker: &Steered) {
 #[test]
 fn a_record_that_waits_is_not_sent_and_holds_up_nobody() {
     let broker = Steered::start(1, 1);
+    freeze(&broker);
     let (producer, orders) = small(&broker);
     for polls in 0..3 {
         assert!(!resolves_within(polls, orders.send("dropped")), "no partitions are known yet");
         assert!(!resolves_within(polls, orders.post_wait("dropped")), "no partitions are known yet");
     }
+    thaw(&broker);
     run(orders.ready(SOON)).expect("is there");
     freeze(&broker);
     let mut accepted = 0;

@@ -281,6 +281,20 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_documentation_is_read() {
+        let page = include_str!("../../../../docs/configuration.md");
+        let (_, rest) = page.split_once("```json\n").expect("there is an example");
+        let (example, _) = rest.split_once("```").expect("it ends");
+        let config: ProducerConfig = serde_json::from_str(example).expect("is read");
+        let expected = ProducerConfig::new("kafka-1:9092,kafka-2:9092")
+            .linger(Duration::from_millis(20))
+            .deadline(Duration::from_secs(1))
+            .retry_backoff(Duration::from_millis(100), Duration::from_secs(2));
+        assert_eq!(shown(&config), shown(&expected));
+        assert!(config.check().is_ok());
+    }
+
+    #[test]
     fn what_is_written_is_read_back() {
         let millis = Duration::from_millis;
         let config = ProducerConfig::new("a:1,b:2")

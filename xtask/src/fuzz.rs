@@ -91,20 +91,20 @@ impl Harness {
         }
         let options = format!(
             "{} -artifact_prefix={}/{}- -max_total_time={seconds} -max_len={INPUT_BYTES_MAX} \
-             -timeout={SECONDS_PER_INPUT_MAX} -print_final_stats=1",
+             -timeout={SECONDS_PER_INPUT_MAX} -len_control=0 -print_final_stats=1",
             corpus.display(),
             findings.display(),
             self.name
         );
-        let output = Command::new("nice")
-            .args(["-n", "19"])
+        let output = Command::new("sh")
+            .args(["-c", TIMED])
             .arg(&self.program)
             .args([self.name.as_str(), "--exact", "--nocapture", "--quiet", "--test-threads", "1"])
             .env("BOLERO_LIBFUZZER_ARGS", options)
             .stdin(Stdio::null())
             .output()
             .map_err(|error| failed(&self.program, &error))?;
-        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        let said = String::from_utf8_lossy(&[output.stderr, output.stdout].concat()).into_owned();
         let figures = Figures::of(&said);
         // Without executed units libFuzzer has not run at all, whatever the exit status says.
         let is_clean = output.status.success() && figures.inputs > 0;
@@ -119,11 +119,16 @@ impl Harness {
 
 const LINES_SHOWN_MAX: usize = 60;
 
+/// At the lowest priority; at the end the shell tells what processor time it took, because on a busy machine the clock says
+/// little about how much was done.
+const TIMED: &str = "nice -n 19 \"$0\" \"$@\"; status=$?; times; exit $status";
+
 /// What libFuzzer counts.
 #[derive(Debug, Default, PartialEq)]
 struct Figures {
     inputs: u64,
-    inputs_per_second: u64,
+    /// Of processor time.
+    seconds: u64,
     /// Edges of the program that were reached.
     edges: u64,
     /// Inputs that reached something new, those of earlier runs included.
@@ -146,7 +151,7 @@ impl Figures {
         let number = |word: Option<&str>| word.and_then(|word| word.parse().ok()).unwrap_or(0);
         Self {
             inputs: statistic("number_of_executed_units"),
-            inputs_per_second: statistic("average_exec_per_sec"),
+            seconds: processor_seconds(said),
             edges: number(edges),
             corpus: number(corpus),
             memory: statistic("peak_rss_mb"),
@@ -156,9 +161,19 @@ impl Figures {
 
 impl std::fmt::Display for Figures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { inputs, inputs_per_second, edges, corpus, memory } = self;
-        write!(f, "{inputs} inputs, {inputs_per_second}/s, {edges} edges, corpus {corpus}, {memory} MB")
+        let Self { inputs, seconds, edges, corpus, memory } = self;
+        write!(f, "{inputs} inputs in {seconds} s of processor time, {edges} edges, corpus {corpus}, {memory} MB")
     }
+}
+
+/// User and system time of the shell's children: the last line of `times`, `1m2.34s 0m5.67s`.
+fn processor_seconds(said: &str) -> u64 {
+    let time = |text: &str| -> Option<f64> {
+        let (minutes, seconds) = text.strip_suffix('s')?.split_once('m')?;
+        Some(minutes.parse::<f64>().ok()? * 60.0 + seconds.parse::<f64>().ok()?)
+    };
+    let sum = |line: &str| line.split_once(' ').and_then(|(user, system)| Some(time(user)? + time(system)?));
+    said.lines().filter_map(sum).last().map_or(0, |seconds| seconds as u64)
 }
 
 /// Builds a test target with what libFuzzer needs, and gives its program.
@@ -216,9 +231,9 @@ mod tests {
     fn libfuzzers_figures_are_read() {
         let said = "INFO: Seed: 1\n#2\tINITED cov: 3 ft: 4 corp: 1/1b exec/s: 0 rss: 40Mb\n\
             #4096\tpulse  cov: 512 ft: 800 corp: 70/4000b lim: 40 exec/s: 2048 rss: 60Mb\n\
-            Done 5000 runs in 2 second(s)\nstat::number_of_executed_units: 5000\nstat::average_exec_per_sec:     2500\n\
-            stat::peak_rss_mb:              61\n";
-        let expected = Figures { inputs: 5_000, inputs_per_second: 2_500, edges: 512, corpus: 70, memory: 61 };
+            Done 5000 runs in 2 second(s)\nstat::number_of_executed_units: 5000\nstat::peak_rss_mb:              61\n\
+            0m0.00s 0m0.01s\n1m2.70s 0m1.60s\n";
+        let expected = Figures { inputs: 5_000, seconds: 64, edges: 512, corpus: 70, memory: 61 };
         assert_eq!(Figures::of(said), expected);
         assert_eq!(Figures::of("test x ... ok"), Figures::default());
     }

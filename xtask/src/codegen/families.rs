@@ -129,7 +129,7 @@ pub enum Reason {
     /// Only controllers listen to it, so what sends it is a broker or another controller.
     Controllers,
     /// Brokers listen to it, and only other brokers send it: who sends it must say who.
-    Brokers(#[allow(dead_code, reason = "for who reads the table")] &'static str),
+    Brokers(&'static str),
 }
 
 pub const LEFT_OUT: &[LeftOut] = &[
@@ -156,8 +156,35 @@ pub const LEFT_OUT: &[LeftOut] = &[
     LeftOut { api: "ReadShareGroupStateSummary", reason: Reason::Brokers(SHARE_PERSISTER) },
 ];
 
-/// KIP-932: asks for CLUSTER_ACTION; no class of the Java clients builds it.
-const SHARE_PERSISTER: &str = "brokers and group coordinators keep the state of share groups with share coordinators";
+/// KIP-932: asks for CLUSTER_ACTION; neither the consumers nor the admin client of Java send it.
+const SHARE_PERSISTER: &str = "group coordinators and partition leaders keep the state of share groups by them";
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Reason::Removed => "no version is valid any more",
+            Reason::Controllers => "only controllers listen to them",
+            Reason::Brokers(who) => who,
+        })
+    }
+}
+
+/// Both tables for the reader of the documentation.
+pub fn documentation() -> String {
+    let mut out = "//! | feature | APIs |\n//! |---|---|\n".to_owned();
+    for family in FAMILIES {
+        let feature = family.feature.map_or_else(|| "always there".to_owned(), |feature| format!("`{feature}`"));
+        out += &format!("//! | {feature} | {} |\n", family.apis.join(", "));
+    }
+    out += "//!\n//! Without messages, because no client sends them:\n//!\n";
+    let mut reasons: Vec<Reason> = LEFT_OUT.iter().map(|row| row.reason).collect();
+    reasons.dedup();
+    for reason in reasons {
+        let apis: Vec<&str> = LEFT_OUT.iter().filter(|row| row.reason == reason).map(|row| row.api).collect();
+        out += &format!("//! - {}: {reason}.\n", apis.join(", "));
+    }
+    out
+}
 
 /// Compares both tables with all request definitions of the release.
 pub fn check(definitions: &[Summary]) -> Result<(), String> {

@@ -116,10 +116,10 @@ fn mutated_messages_are_refused_or_read_by_every_message_decoder() {
     let outcomes = Mutex::new(BTreeMap::new());
     bolero::check!().with_iterations(150_000).with_max_len(512).for_each(|bytes: &[u8]| {
         let Some((_, target, rest)) = chosen(&targets, bytes) else { return };
-        let mut random = Random::steered(rest, target.flexible);
-        let mut message = (target.encode)(&mut random, target.version);
-        for _ in 0..random.below(4) {
-            mutate(&mut random, &mut message);
+        let (mut damage, mut content) = Random::damage_and_content(rest, target.flexible);
+        let mut message = (target.encode)(&mut content, target.version);
+        for _ in 0..damage.below(4) {
+            mutate(&mut damage, &mut message);
         }
         let read = (target.decode)(message.into(), target.version);
         let mut outcomes = outcomes.lock().unwrap();
@@ -137,13 +137,14 @@ fn mutated_messages_are_refused_or_read_by_every_message_decoder() {
 fn hostile_frames_are_refused_or_read_with_their_headers() {
     let seen = Mutex::new([0u64; 3]);
     bolero::check!().with_iterations(20_000).with_max_len(512).for_each(|bytes: &[u8]| {
-        let mut random = Random::steered(bytes, false);
-        let mut frame = match random.bool() {
+        let (mut damage, mut content) = Random::damage_and_content(bytes, false);
+        let mut answer_content = content.clone();
+        let mut frame = match damage.bool() {
             true => bytes.to_vec(),
-            false => valid_request(&mut random),
+            false => valid_request(&mut content),
         };
-        if random.below(8) > 0 {
-            mutate(&mut random, &mut frame);
+        if damage.below(8) > 0 {
+            mutate(&mut damage, &mut frame);
         }
         let frame = Bytes::from(frame);
         let [headers, requests, responses] = &mut *seen.lock().unwrap();
@@ -153,7 +154,7 @@ fn hostile_frames_are_refused_or_read_with_their_headers() {
             *headers += 1;
             *requests += u64::from(read_request(header.api_key, r, header.api_version));
         });
-        *responses += u64::from(read_response(&mut random, frame));
+        *responses += u64::from(read_response(&mut damage, &mut answer_content, frame));
     });
     let [headers, requests, responses] = seen.into_inner().unwrap();
     assert!(headers > 1_000 && requests > 500 && responses > 500, "{headers} {requests} {responses}");
@@ -191,29 +192,29 @@ fn read_request(key: ApiKey, r: Reader, version: i16) -> bool {
 }
 
 /// Offers the frame, or a damaged answer, as the answer to a random request.
-fn read_response(random: &mut Random, frame: Bytes) -> bool {
+fn read_response(damage: &mut Random, content: &mut Random, frame: Bytes) -> bool {
     macro_rules! one_of {
         ($(($module:ident, $request:ident, $response:ident),)*) => {
             [$(read_response_to::<messages::$module::request::$request>),*]
         };
     }
-    let readers: [fn(&mut Random, Bytes) -> bool; API_COUNT] = each_api!(one_of);
-    readers[random.below(readers.len())](random, frame)
+    let readers: [fn(&mut Random, &mut Random, Bytes) -> bool; API_COUNT] = each_api!(one_of);
+    readers[content.below(readers.len())](damage, content, frame)
 }
 
-fn read_response_to<R: Request>(random: &mut Random, frame: Bytes) -> bool
+fn read_response_to<R: Request>(damage: &mut Random, content: &mut Random, frame: Bytes) -> bool
 where
     R::Response: Draw,
 {
     let versions: Vec<i16> = R::VERSIONS.collect();
-    let version = versions[random.below(versions.len())];
-    let frame = match random.bool() {
-        true => frame,
-        false => {
-            random.flexible = version >= R::FLEXIBLE_FROM;
-            let answer = R::Response::draw(random, version);
+    let version = versions[content.below(versions.len())];
+    let frame = match damage.below(4) {
+        0 => frame,
+        _ => {
+            content.flexible = version >= R::FLEXIBLE_FROM;
+            let answer = R::Response::draw(content, version);
             let mut damaged = milena_wire::frame::encode_response(1, version, &answer).unwrap().split_off(4);
-            mutate(random, &mut damaged);
+            mutate(damage, &mut damaged);
             damaged.into()
         }
     };

@@ -30,13 +30,13 @@ const UNPACKED_BYTES_MAX: usize = 64 * 1024;
 fn hostile_record_batches_are_refused_or_read() {
     let read = Mutex::new([0u64; 3]);
     bolero::check!().with_iterations(10_000).with_max_len(512).for_each(|bytes: &[u8]| {
-        let mut random = Random::steered(bytes, false);
-        let mut input = match random.below(4) {
+        let (mut damage, mut content) = Random::damage_and_content(bytes, false);
+        let mut input = match damage.below(4) {
             0 => bytes.to_vec(),
-            _ => record_batch(&mut random),
+            _ => record_batch(&mut content),
         };
-        for _ in 0..random.below(4) {
-            mutate(&mut random, &mut input);
+        for _ in 0..damage.below(4) {
+            mutate(&mut damage, &mut input);
         }
         let input = Bytes::from(input);
         let [whole_batches, unpacked, records] = &mut *read.lock().unwrap();

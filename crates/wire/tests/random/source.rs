@@ -12,7 +12,7 @@ pub trait Draw {
 }
 
 /// Small and fixed, so that a failing seed is the whole story.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Random {
     state: u64,
     /// Whether the version drawn for has tagged fields.
@@ -20,23 +20,30 @@ pub struct Random {
     /// Set when only one field in so many is drawn and the others keep their defaults, so that a single field decides
     /// whether a message fits a version.
     one_in: Option<usize>,
-    /// What decides instead of chance while it lasts.
-    steering: std::collections::VecDeque<u8>,
+    /// What decides instead of chance.
+    steering: Option<std::collections::VecDeque<u8>>,
 }
 
 impl Random {
     pub fn new(seed: u64, flexible: bool) -> Self {
-        Self { state: seed, flexible, one_in: None, steering: Default::default() }
+        Self { state: seed, flexible, one_in: None, steering: None }
     }
 
     pub fn sparse(seed: u64, flexible: bool) -> Self {
         Self { one_in: Some([2, 4, 8][seed as usize % 3]), ..Self::new(seed, flexible) }
     }
 
-    /// Two bytes decide one thing each time, so that a fuzzer which changes a byte changes one decision.
+    /// Two bytes decide one thing each time, so that a fuzzer which changes a byte changes one decision. After the last one
+    /// everything is the least it can be: what is not worth its bytes is not there.
     pub fn steered(bytes: &[u8], flexible: bool) -> Self {
-        let seed = bytes.iter().take(16).fold(0, |seed: u64, byte| seed.rotate_left(7) ^ u64::from(*byte));
-        Self { steering: bytes.iter().copied().collect(), ..Self::new(seed, flexible) }
+        Self { steering: Some(bytes.iter().copied().collect()), ..Self::new(0, flexible) }
+    }
+
+    /// What decides about damage, and what about the content that is to be damaged: neither takes the other's bytes.
+    pub fn damage_and_content(bytes: &[u8], flexible: bool) -> (Self, Self) {
+        const DAMAGE_BYTES: usize = 24;
+        let (damage, content) = bytes.split_at(bytes.len().min(DAMAGE_BYTES));
+        (Self::steered(damage, flexible), Self::steered(content, flexible))
     }
 
     /// Whether a field is drawn.
@@ -46,8 +53,10 @@ impl Random {
 
     /// splitmix64.
     pub fn roll(&mut self) -> u64 {
-        let from = match self.steering.pop_front() {
-            Some(high) => u64::from(high) << 8 | u64::from(self.steering.pop_front().unwrap_or(0)),
+        let from = match &mut self.steering {
+            Some(bytes) => [bytes.pop_front(), bytes.pop_front()]
+                .into_iter()
+                .fold(0, |number, byte| number << 8 | u64::from(byte.unwrap_or(0))),
             None => {
                 self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
                 self.state

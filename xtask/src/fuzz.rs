@@ -3,7 +3,7 @@
 //! Every test of the targets below is a harness: with `cargo test` it runs on some thousands of random inputs, here on what
 //! libFuzzer finds out by coverage. They share the time and run one after the other, on one core at the lowest priority.
 //! What was found interesting stays below `target/fuzz` and is where the next run begins; an input that fails is kept in
-//! `target/fuzz/findings`, and the run goes on with the next harness and ends as failed.
+//! `target/fuzz/findings` and tried first by every later run, and the run goes on with the next harness and ends as failed.
 
 use crate::{TaskError, TaskResult, workspace};
 use std::fs;
@@ -85,22 +85,23 @@ impl Harness {
     /// Runs it and prints a line; whether nothing was found.
     fn fuzz(&self, folder: &Path, seconds: u64) -> Result<bool, TaskError> {
         let corpus = folder.join("corpus").join(&self.name);
-        let findings = folder.join("findings");
+        let findings = folder.join("findings").join(&self.name);
         for folder in [&corpus, &findings] {
             fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
         }
         let options = format!(
-            "{} -artifact_prefix={}/{}- -max_total_time={seconds} -max_len={INPUT_BYTES_MAX} \
+            "{0} {1} -artifact_prefix={1}/ -max_total_time={seconds} -max_len={INPUT_BYTES_MAX} \
              -timeout={SECONDS_PER_INPUT_MAX} -len_control=0 -print_final_stats=1",
             corpus.display(),
-            findings.display(),
-            self.name
+            findings.display()
         );
         let output = Command::new("sh")
             .args(["-c", TIMED])
             .arg(&self.program)
             .args([self.name.as_str(), "--exact", "--nocapture", "--quiet", "--test-threads", "1"])
             .env("BOLERO_LIBFUZZER_ARGS", options)
+            // The input and the failed assertion shall be among the last lines.
+            .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())
             .output()
             .map_err(|error| failed(&self.program, &error))?;
@@ -173,7 +174,7 @@ fn processor_seconds(said: &str) -> u64 {
         Some(minutes.parse::<f64>().ok()? * 60.0 + seconds.parse::<f64>().ok()?)
     };
     let sum = |line: &str| line.split_once(' ').and_then(|(user, system)| Some(time(user)? + time(system)?));
-    said.lines().filter_map(sum).last().map_or(0, |seconds| seconds as u64)
+    said.lines().filter_map(sum).next_back().map_or(0, |seconds| seconds as u64)
 }
 
 /// Builds a test target with what libFuzzer needs, and gives its program.

@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::deliveries::Deliveries;
+use crate::partitioner::Partitioner;
 use crate::report::{DeliveryReport, ReportReader};
 
 mod check;
@@ -46,6 +47,7 @@ pub struct ProducerConfig {
     buffer_memory: usize,
     partition_memory_share: f64,
     max_request_size: usize,
+    partitioner: Partitioner,
     compression: Vec<Compression>,
     compression_level: BTreeMap<Compression, i32>,
     topic_compression: BTreeMap<String, Vec<Compression>>,
@@ -86,6 +88,7 @@ impl ProducerConfig {
             buffer_memory: 32 * 1024 * 1024,
             partition_memory_share: 0.5,
             max_request_size: 1024 * 1024,
+            partitioner: Partitioner::default(),
             compression: Vec::new(),
             compression_level: BTreeMap::new(),
             topic_compression: BTreeMap::new(),
@@ -220,6 +223,21 @@ impl ProducerConfig {
     #[must_use]
     pub fn max_request_size(mut self, bytes: usize) -> Self {
         self.max_request_size = bytes;
+        self
+    }
+
+    /// How the partition of a record is chosen that names none itself. Default [`Partitioner::Murmur2Random`], as the Java
+    /// client: records with a key by murmur2, others where there is least to do. Programs on librdkafka that write keyed
+    /// records to the same topics use [`Partitioner::ConsistentRandom`] unless they are told otherwise, and equal keys must
+    /// meet. `partitioner`; Java's `partitioner.class`.
+    ///
+    /// ```
+    /// use milena::{Partitioner, ProducerConfig};
+    /// let config = ProducerConfig::new("localhost:9092").partitioner(Partitioner::ConsistentRandom);
+    /// ```
+    #[must_use]
+    pub fn partitioner(mut self, partitioner: Partitioner) -> Self {
+        self.partitioner = partitioner;
         self
     }
 
@@ -568,6 +586,7 @@ impl fmt::Debug for ProducerConfig {
             .field("buffer_memory", &self.buffer_memory)
             .field("partition_memory_share", &self.partition_memory_share)
             .field("max_request_size", &self.max_request_size)
+            .field("partitioner", &self.partitioner)
             .field("compression", &self.compression)
             .field("compression_level", &self.compression_level)
             .field("topic_compression", &self.topic_compression)

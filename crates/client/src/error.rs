@@ -69,6 +69,13 @@ pub enum SendRefused {
     /// The record's partition holds its share of `buffer_memory` (`partition_memory_share`), or others wait for that; of a
     /// record without a key: every partition. From `send`: until the deadline ended. Other partitions have room.
     PartitionFull,
+    /// The record names a partition that the topic does not have ([`crate::Record::partition`]), or the partitioner chose it.
+    NoSuchPartition {
+        /// The partition.
+        partition: i32,
+        /// How many the topic has as far as is known; those that are added are known after `metadata_max_age` at the latest.
+        count: usize,
+    },
     /// The record alone is larger than `max_request_size`.
     RecordTooLarge {
         /// Bytes of a batch with this record alone.
@@ -116,6 +123,11 @@ impl SendRefused {
                 "no room for a record of topic {topic}: its partition holds its share of buffer_memory, \
                  partition_memory_share; see why the partition is slow, or raise one of them"
             ),
+            Self::NoSuchPartition { partition, count } => write!(
+                f,
+                "topic {topic} has no partition {partition}, it has {count}, numbered from 0; one that was just added is \
+                 known after metadata_max_age"
+            ),
             Self::RecordTooLarge { size, limit } => write!(
                 f,
                 "record of {size} bytes exceeds max_request_size {limit} for topic {topic}: send less in one record, or \
@@ -148,6 +160,7 @@ impl SendRefused {
             | Self::MetadataPending => true,
             Self::BufferFull
             | Self::PartitionFull
+            | Self::NoSuchPartition { .. }
             | Self::RecordTooLarge { .. }
             | Self::LargerThanReserved { .. }
             | Self::Closed

@@ -70,6 +70,7 @@ mod gate;
 #[cfg(all(test, milena_model))]
 mod loom_models;
 mod outlook;
+mod partitioner;
 mod pool;
 mod producer;
 mod record;
@@ -354,6 +355,7 @@ pub use milena_core::producer::outcome::Written;
 #[doc(inline)]
 pub use milena_core::producer::verdict::Acks;
 
+pub use partitioner::{CustomPartitioner, Partitioner, Partitioning};
 pub use producer::Producer;
 pub use record::Record;
 pub use report::DeliveryReport;

@@ -1,6 +1,7 @@
 //! The handle of a producer, and the life of its driver thread.
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -59,7 +60,7 @@ impl Handle {
         &self.shared
     }
 
-    /// Each topic handle starts at another partition.
+    /// Each topic handle starts at another partition, and each producer somewhere else.
     pub(crate) fn next_sticky(&self) -> u32 {
         self.sticky_starts.fetch_add(1, Ordering::Relaxed)
     }
@@ -101,7 +102,7 @@ impl Producer {
             Some(runtime) => drop(runtime.spawn(driver.run())),
             None => spawn("milena-driver", move || driver.run_here())?,
         }
-        Ok(Self { handle: Arc::new(Handle { shared, sticky_starts: AtomicU32::new(0) }) })
+        Ok(Self { handle: Arc::new(Handle { shared, sticky_starts: AtomicU32::new(by_chance()) }) })
     }
 
     /// Waits until the cluster answers, at most `deadline`; the error says which addresses were tried and why each
@@ -203,6 +204,11 @@ impl Producer {
     fn command(&self, command: Command) -> Result<(), mpsc::error::SendError<Command>> {
         self.handle.shared().commands.send(command)
     }
+}
+
+/// What the standard library seeds its maps with.
+fn by_chance() -> u32 {
+    RandomState::new().hash_one(()) as u32
 }
 
 pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), ConfigError> {

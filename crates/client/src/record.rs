@@ -31,6 +31,7 @@ mod conversions;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Record<'a> {
+    partition: Option<i32>,
     key: Option<Key<'a>>,
     value: Payload<'a>,
     headers: Vec<RecordHeader<'a>>,
@@ -93,10 +94,26 @@ impl<'a> Record<'a> {
     }
 
     fn with(value: Payload<'a>) -> Self {
-        Self { key: None, value, headers: Vec::new(), timestamp: None, deadline: None, tag: 0 }
+        Self { partition: None, key: None, value, headers: Vec::new(), timestamp: None, deadline: None, tag: 0 }
     }
 
-    /// Records with the same key go to the same partition (murmur2, as the Java client chooses).
+    /// The partition it goes to, from 0 on, instead of the one that the partitioner chooses. One that the topic does not have
+    /// is refused with [`crate::SendRefused::NoSuchPartition`].
+    ///
+    /// ```
+    /// use milena::Record;
+    ///
+    /// let record = Record::value("4 tea").partition(3);
+    /// # let _ = record;
+    /// ```
+    #[must_use]
+    pub fn partition(mut self, partition: i32) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+
+    /// Records with the same key go to the same partition: by default that which the Java client chooses (murmur2), see
+    /// [`crate::Partitioner`].
     ///
     /// ```
     /// use milena::Record;
@@ -199,11 +216,7 @@ impl<'a> Record<'a> {
     /// assert!((12..100).contains(&record.size()));
     /// ```
     pub fn size(&self) -> usize {
-        let value = match &self.value {
-            Payload::Null => 0,
-            Payload::Borrowed(bytes) => bytes.len(),
-            Payload::Shared(bytes) => bytes.len(),
-        };
+        let value = self.value_bytes().map_or(0, <[u8]>::len);
         let header = |header: &RecordHeader<'_>| HEADER_AROUND + header.key.len() + header.value.map_or(0, <[u8]>::len);
         let headers: usize = self.headers.iter().map(header).sum();
         RECORD_AROUND + self.key_bytes().map_or(0, <[u8]>::len) + value + headers
@@ -214,6 +227,18 @@ impl<'a> Record<'a> {
             Key::Borrowed(bytes) => *bytes,
             Key::Shared(bytes) => bytes,
         })
+    }
+
+    pub(crate) fn own_partition(&self) -> Option<i32> {
+        self.partition
+    }
+
+    pub(crate) fn value_bytes(&self) -> Option<&[u8]> {
+        match &self.value {
+            Payload::Null => None,
+            Payload::Borrowed(bytes) => Some(bytes),
+            Payload::Shared(bytes) => Some(bytes),
+        }
     }
 
     pub(crate) fn tag_number(&self) -> u64 {

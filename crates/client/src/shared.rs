@@ -12,7 +12,7 @@ use milena_core::producer::ended::EndedSize;
 use milena_core::producer::front::{FrontConfig, PartitionFront};
 use milena_core::producer::outcome::{NotWritten, Tally};
 use milena_core::sync::Mutex;
-use milena_core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use milena_core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::gate::Gate;
 use crate::outlook::Outlook;
+use crate::partitioner::Partitioner;
 use crate::pool::ChunkPool;
 use crate::report::{Holds, ReportSlice, Reporter};
 use crate::slot::{PartitionSlot, Watch};
@@ -57,6 +58,9 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) pool: Arc<ChunkPool>,
     pub(crate) front: FrontConfig,
+    pub(crate) partitioner: Partitioner,
+    /// Of round robin.
+    pub(crate) turns: AtomicU32,
     pub(crate) watch: Arc<Gate<Watch>>,
     pub(crate) commands: mpsc::UnboundedSender<Command>,
     pub(crate) counters: Counters,
@@ -111,6 +115,8 @@ impl Shared {
             clock: Clock::new(),
             pool,
             front: settings.front,
+            partitioner: settings.partitioner.clone(),
+            turns: AtomicU32::new(0),
             watch: Arc::new(Gate::new()),
             commands,
             counters: Counters {

@@ -3,16 +3,16 @@
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use milena_core::producer::account::Tight;
 use milena_core::producer::completion::Delivery;
 use milena_core::producer::front::{AppendError, Appended, Due, Notice, RecordRef, Reply, WhenFull};
 use milena_core::time::{Moment, Now};
-use milena_wire::murmur2;
 
 use crate::error::{ReadyError, SendError, SendRefused};
+use crate::partitioner::{Aim, CustomPartitioner, Partitioner, Partitioning};
 use crate::producer::Handle;
 use crate::record::Record;
 use crate::room::{Ahead, Gauge, Target};
@@ -22,15 +22,18 @@ use crate::waiting::{Refused, Turn};
 
 mod batch;
 mod permit;
+mod sticky;
 
 pub use self::batch::SendBatchError;
 pub use self::permit::Permit;
+use self::sticky::Sticky;
 
 /// Sends records to one topic; from [`crate::Producer::topic`].
 ///
-/// Records with a key go to the partition that the Java client chooses (murmur2). Others stick to one partition until
-/// its batch is full or was sent, then move to the next (KIP-480): few, full batches. Each clone of a handle starts at
-/// another partition, so give every thread its own.
+/// Records with a key go to the partition that the Java client chooses (murmur2). Others stick to one partition for a batch
+/// or the time of a linger, then move to another by chance, seldom to one that is behind (KIP-794): few, full batches, and
+/// no slow partition gets more than others. Each clone of a handle starts at another partition, so give every thread its
+/// own. [`crate::Partitioner`] has the alternatives, and [`Record::partition`] names one.
 ///
 /// Order: records of one partition are written in the order in which they were accepted. Calls that wait for room are
 /// served first come, first served, and calls that do not wait do not overtake them.
@@ -47,10 +50,8 @@ pub use self::permit::Permit;
 pub struct Topic {
     handle: Arc<Handle>,
     shared: Arc<TopicShared>,
-    /// Where records without a key go now.
-    sticky: AtomicU32,
-    /// Whether a record went there since the last move.
-    sticky_used: AtomicBool,
+    /// Where records go that may go anywhere.
+    sticky: Sticky,
 }
 
 /// Its name and how many partitions are known; not what all of them hold.
@@ -68,8 +69,8 @@ impl Clone for Topic {
 
 impl Topic {
     pub(crate) fn new(handle: Arc<Handle>, shared: Arc<TopicShared>) -> Self {
-        let sticky = AtomicU32::new(handle.next_sticky());
-        Self { handle, shared, sticky, sticky_used: AtomicBool::new(false) }
+        let sticky = Sticky::new(handle.next_sticky());
+        Self { handle, shared, sticky }
     }
 
     /// The topic's name.
@@ -138,7 +139,7 @@ impl Topic {
     pub fn try_send<'a>(&self, record: impl Into<Record<'a>>) -> Result<Delivery, SendError<'a>> {
         let record = record.into();
         let now = self.shared().clock.now();
-        self.accept(now, record.at(now.moment), Reply::Handle, Rights::None, |appended| appended.delivery())
+        self.accept(now, self.offer(&record, record.at(now.moment)), Reply::Handle, Rights::None, |new| new.delivery())
             .map_err(|refused| SendError::new(&self.shared.name, self.explain(refused, now.moment), record))
     }
 
@@ -186,7 +187,7 @@ impl Topic {
         let record = record.into();
         let now = self.shared().clock.now();
         let reply = self.reply_for(&record);
-        self.accept(now, record.at(now.moment), reply, Rights::None, |_| ())
+        self.accept(now, self.offer(&record, record.at(now.moment)), reply, Rights::None, |_| ())
             .map_err(|refused| SendError::new(&self.shared.name, self.explain(refused, now.moment), record))
     }
 
@@ -224,15 +225,15 @@ impl Topic {
     ) -> Result<T, SendRefused> {
         let now = self.shared().clock.now();
         let call = Call::new(now.moment, self.shared().front.deadline).until(record.own_deadline());
-        let record = call.record(record);
-        self.in_turn(call, record.key, |now, rights| self.accept(now, record, reply, rights, &take)).await
+        let offer = self.offer(record, call.record(record));
+        self.in_turn(call, offer.aim, |now, rights| self.accept(now, offer, reply, rights, &take)).await
     }
 
     /// Tries at once, then whenever it is this caller's turn, until an attempt does not have to wait or the call is due.
     async fn in_turn<T>(
         &self,
         call: Call,
-        key: Option<&[u8]>,
+        aim: Aim<'_>,
         attempt: impl Fn(Now, Rights) -> Result<T, Refused>,
     ) -> Result<T, SendRefused> {
         let shared = self.shared();
@@ -252,10 +253,10 @@ impl Topic {
             return decided.map_err(|refused| self.explain(refused, call.called));
         }
         // The place for room is taken before the other is left, so that nobody gets in between.
-        let mut room = Turn::for_room(shared, self.target(key), call.due);
+        let mut room = Turn::for_room(shared, self.target(aim), call.due);
         drop(arrival);
         let relief = Relief::new();
-        let attempt = |now| self.attempt_with_room(now, key, &relief, &attempt);
+        let attempt = |now| self.attempt_with_room(now, aim, &relief, &attempt);
         let decided = room.wait(attempt, is_full, || SendRefused::BufferFull).await;
         decided.map_err(|refused| self.explain(refused, call.called))
     }
@@ -263,13 +264,13 @@ impl Topic {
     fn attempt_with_room<T>(
         &self,
         now: Now,
-        key: Option<&[u8]>,
+        aim: Aim<'_>,
         relief: &Relief,
         attempt: &impl Fn(Now, Rights) -> Result<T, Refused>,
     ) -> Result<T, Refused> {
         let decided = attempt(now, Rights::Room);
         let Err(refused) = &decided else { return decided };
-        match (&refused.why, self.keyed(key)) {
+        match (&refused.why, self.aimed_at(aim).ok().flatten()) {
             // The next batch begins with a smaller chunk.
             (SendRefused::PartitionFull, Some(slot)) if slot.relieve_pressure() => attempt(now, Rights::Room),
             (SendRefused::PartitionFull, Some(_)) => decided,
@@ -281,28 +282,72 @@ impl Topic {
         }
     }
 
-    /// The partition of a record with a key.
+    /// What is decided about a record's partition is decided once for each call, however long it waits.
     #[inline]
-    fn keyed(&self, key: Option<&[u8]>) -> Option<&Arc<PartitionSlot>> {
+    fn offer<'r>(&self, record: &'r Record<'_>, taken: RecordRef<'r>) -> Offer<'r> {
+        Offer { record: taken, aim: self.aim(record.own_partition(), taken.key, record.value_bytes()) }
+    }
+
+    #[inline]
+    fn aim<'r>(&self, own: Option<i32>, key: Option<&'r [u8]>, value: Option<&'r [u8]>) -> Aim<'r> {
+        let shared = self.shared();
+        if let Some(partition) = own {
+            return Aim::Place(partition);
+        }
+        if let Some((hash, key)) = shared.partitioner.hashed(key) {
+            return Aim::Key(hash, key);
+        }
+        match &shared.partitioner {
+            Partitioner::RoundRobin => Aim::Turn(shared.turns.fetch_add(1, Ordering::Relaxed)),
+            Partitioner::Custom(custom) => self.ask(custom, key, value),
+            _ => Aim::Anywhere,
+        }
+    }
+
+    #[cold]
+    fn ask<'r>(&self, custom: &CustomPartitioner, key: Option<&'r [u8]>, value: Option<&'r [u8]>) -> Aim<'r> {
+        match self.shared.partitions().len() as i32 {
+            0 => Aim::Undecided { key, value },
+            partitions => {
+                let record = Partitioning { topic: self.name(), key, value, partitions };
+                custom.choose(&record).map_or(Aim::Anywhere, Aim::Place)
+            }
+        }
+    }
+
+    /// The partition of a record that cannot go anywhere.
+    #[inline]
+    fn aimed_at(&self, aim: Aim<'_>) -> Result<Option<&Arc<PartitionSlot>>, SendRefused> {
         let partitions = self.shared.partitions();
-        let count = NonZeroU32::new(partitions.len() as u32)?;
-        Some(&partitions[murmur2::partition_for_key(key?, count) as usize])
+        let Some(count) = NonZeroU32::new(partitions.len() as u32) else { return Ok(None) };
+        let aim = match (aim, &self.shared().partitioner) {
+            (Aim::Undecided { key, value }, Partitioner::Custom(custom)) => self.ask(custom, key, value),
+            _ => aim,
+        };
+        let Some(partition) = aim.place(count) else { return Ok(None) };
+        let slot = usize::try_from(partition).ok().and_then(|place| partitions.get(place));
+        slot.map(Some).ok_or(SendRefused::NoSuchPartition { partition, count: partitions.len() })
     }
 
-    /// Where records without a key go now, of so many partitions.
+    /// Where records go now that may go anywhere, of so many partitions.
     fn sticky_place(&self, count: usize) -> usize {
-        self.sticky.load(Ordering::Relaxed) as usize % count
+        self.sticky.place(count)
     }
 
-    /// Where a record with this key, or without one, would be tried first, and what to do there when it does not fit. Nowhere
-    /// before partitions are known.
-    fn run_of(&self, key: Option<&[u8]>) -> Option<(&Arc<PartitionSlot>, WhenFull)> {
-        match (self.keyed(key), self.shared.partitions()) {
+    /// Where this record would be tried first, and what to do there when it does not fit. Nowhere before partitions are
+    /// known, and where that is asked anew for each record.
+    fn run_of(&self, now: Now, record: &Record<'_>) -> Option<(&Arc<PartitionSlot>, WhenFull)> {
+        if matches!(self.shared().partitioner, Partitioner::RoundRobin | Partitioner::Custom(_)) {
+            return None;
+        }
+        let aim = self.aim(record.own_partition(), record.key_bytes(), None);
+        match (self.aimed_at(aim).ok()?, self.shared.partitions()) {
             (Some(slot), _) => Some((slot, WhenFull::OpenNext)),
             (None, []) => None,
             (None, [slot]) => Some((slot, WhenFull::OpenNext)),
-            // Beside others that are open it must not open a thin batch; the way for single records moves on.
-            (None, partitions) => Some((&partitions[self.sticky_place(partitions.len())], WhenFull::OnlyOpen)),
+            // The way for single records begins a visit, and ends it.
+            (None, _) if !self.sticky.is_on() || self.sticky.is_over(now.moment) => None,
+            (None, partitions) => Some((&partitions[self.sticky_place(partitions.len())], WhenFull::Refuse)),
         }
     }
 
@@ -310,15 +355,15 @@ impl Topic {
         self.shared.arrivals.has_waiters() || self.shared().pool.room.has_waiters()
     }
 
-    fn target(&self, key: Option<&[u8]>) -> Target {
-        self.keyed(key).map(|slot| (slot.id(), Arc::clone(slot.account())))
+    fn target(&self, aim: Aim<'_>) -> Target {
+        self.aimed_at(aim).ok().flatten().map(|slot| (slot.id(), Arc::clone(slot.account())))
     }
 
     #[inline]
     fn accept<T>(
         &self,
         now: Now,
-        record: RecordRef<'_>,
+        offer: Offer<'_>,
         reply: Reply,
         rights: Rights,
         take: impl FnOnce(&Appended<'_>) -> T,
@@ -326,11 +371,11 @@ impl Topic {
         let mut take = Some(take);
         let mut once = |appended: &Appended<'_>| (take.take().expect("a record is accepted once"))(appended);
         loop {
-            match self.accept_now(now, record, reply, rights, &mut once)? {
+            match self.accept_now(now, offer, reply, rights, &mut once)? {
                 Ok(taken) => return Ok(taken),
                 // Its partition is gone, and the topic's others were known before its front was closed.
                 Err(AppendError::Closed) if self.shared().closed().is_none() => {}
-                Err(error) => return Err(self.refusal(error, record.key)),
+                Err(error) => return Err(self.refusal(error, offer.aim)),
             }
         }
     }
@@ -339,7 +384,7 @@ impl Topic {
     fn accept_now<T>(
         &self,
         now: Now,
-        record: RecordRef<'_>,
+        Offer { record, aim }: Offer<'_>,
         reply: Reply,
         rights: Rights,
         once: &mut impl FnMut(&Appended<'_>) -> T,
@@ -348,10 +393,10 @@ impl Topic {
         if partitions.is_empty() {
             return Err(SendRefused::MetadataPending.into());
         }
-        let keyed = self.keyed(record.key);
+        let aimed_at = self.aimed_at(aim)?;
         let pool = &self.shared().pool;
-        self.check_rights(rights, keyed)?;
-        Ok(match keyed {
+        self.check_rights(rights, aimed_at)?;
+        Ok(match aimed_at {
             Some(slot) => slot.append(now, &**pool, record, reply, WhenFull::OpenNext, once),
             None => self.append_sticky(now, partitions, record, reply, rights, once),
         })
@@ -387,8 +432,8 @@ impl Topic {
         if self.shared.partitions().is_empty() { SendRefused::MetadataPending } else { SendRefused::BufferFull }
     }
 
-    /// A batch that is full or was sent lets the next record move to the next partition, instead of leaving a thin
-    /// batch behind on this one. So does a partition that holds its share of the memory, or that somebody waits for.
+    /// The partition of this visit, or of the next one. A batch that is full ends a visit, instead of leaving a thin batch
+    /// behind on its partition. So does a partition that holds its share of the memory, or that somebody waits for.
     #[inline]
     fn append_sticky<T>(
         &self,
@@ -399,23 +444,25 @@ impl Topic {
         rights: Rights,
         once: &mut impl FnMut(&Appended<'_>) -> T,
     ) -> Result<T, AppendError> {
-        let pool = &self.shared().pool;
-        let count = partitions.len() as u32;
-        let place = self.sticky.load(Ordering::Relaxed) % count;
-        let mut when_full = match self.sticky_used.load(Ordering::Relaxed) {
-            _ if count == 1 => WhenFull::OpenNext,
-            true => WhenFull::OnlyOpen,
-            false => WhenFull::Refuse,
+        let (pool, front) = (&self.shared().pool, &self.shared().front);
+        let count = partitions.len();
+        let is_new = count > 1 && (!self.sticky.is_on() || self.sticky.is_over(now.moment));
+        let first = match is_new && self.sticky.is_on() {
+            true => self.sticky.next(partitions, front.batch_size),
+            false => self.sticky_place(count),
         };
+        let mut when_full = if count == 1 { WhenFull::OpenNext } else { WhenFull::Refuse };
         // If every partition has somebody who waits for it, only their leaving helps.
         let mut tight = Tight { wanted: usize::MAX, room: 0, free: pool.room(None) };
         let tries = if rights == Rights::Room { count } else { count.min(TRIES_MAX) };
+        let mut from = first;
         for step in 0..=tries {
-            let place = (place + step) % count;
-            let slot = &partitions[place as usize];
             if step == 1 {
                 when_full = WhenFull::OpenNext;
+                from = self.sticky.next(partitions, front.batch_size);
             }
+            let place = (from + step) % count;
+            let slot = &partitions[place];
             if pool.room.waits_for(slot.id()) {
                 continue;
             }
@@ -424,11 +471,10 @@ impl Topic {
                 Err(AppendError::ShareFull(_, found)) => tight = tight.looser(found),
                 Err(error) => return Err(error),
                 Ok(taken) => {
-                    if step > 0 {
-                        self.sticky.store(place, Ordering::Relaxed);
-                    } else if when_full == WhenFull::Refuse {
-                        self.sticky_used.store(true, Ordering::Relaxed);
+                    if is_new || step > 0 {
+                        self.sticky.begin(place, now.moment, front.linger, front.batch_size);
                     }
+                    self.sticky.count(size_of_record(&record));
                     return Ok(taken);
                 }
             }
@@ -446,13 +492,13 @@ impl Topic {
     }
 
     #[cold]
-    fn refusal(&self, error: AppendError, key: Option<&[u8]>) -> Refused {
+    fn refusal(&self, error: AppendError, aim: Aim<'_>) -> Refused {
         let why = match error {
             AppendError::TooLarge { size, limit } => SendRefused::RecordTooLarge { size, limit },
             AppendError::Closed => self.shared().closed().map_or(SendRefused::Closed, SendRefused::by_close),
             AppendError::BufferFull(_) | AppendError::BatchFull(_) => SendRefused::BufferFull,
             AppendError::ShareFull(_, tight) => {
-                return Refused { why: SendRefused::PartitionFull, tight: Some((self.target(key), tight)) };
+                return Refused { why: SendRefused::PartitionFull, tight: Some((self.target(aim), tight)) };
             }
         };
         why.into()
@@ -460,7 +506,23 @@ impl Topic {
 }
 
 /// Partitions that a record without a key tries, for a caller who does not wait; one who waits tries all.
-const TRIES_MAX: u32 = 64;
+const TRIES_MAX: usize = 64;
+
+/// A record, and what is decided of where it goes.
+#[derive(Clone, Copy)]
+struct Offer<'r> {
+    record: RecordRef<'r>,
+    aim: Aim<'r>,
+}
+
+/// About as many bytes as it takes in its batch.
+#[inline]
+fn size_of_record(record: &RecordRef<'_>) -> usize {
+    RECORD_AROUND + record.key.map_or(0, <[u8]>::len) + record.value.as_slice().map_or(0, <[u8]>::len)
+}
+
+/// Lengths, deltas and attributes of a small record.
+const RECORD_AROUND: usize = 8;
 
 /// A call that may wait: when it was made, and until when.
 #[derive(Clone, Copy)]

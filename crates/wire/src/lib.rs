@@ -18,6 +18,7 @@ pub mod crc32c;
 mod error;
 mod error_code;
 pub mod frame;
+pub mod key_hash;
 mod message;
 pub mod messages;
 pub mod murmur2;

@@ -16,6 +16,7 @@ use milena_core::producer::verdict::Acks;
 use tokio::runtime::Handle;
 
 use super::ProducerConfig;
+use crate::partitioner::Partitioner;
 use crate::report::ReportReader;
 
 impl ProducerConfig {
@@ -61,6 +62,7 @@ impl ProducerConfig {
             buffer_memory: self.buffer_memory,
             memory_share: Share::new(self.partition_memory_share).expect("it was just checked"),
             connect_timeout: self.connect_timeout,
+            partitioner: self.partitioner,
             compresses: !compression.is_none(),
             runtime: self.runtime,
             reports: self.reports,
@@ -154,6 +156,7 @@ pub(crate) struct Settings {
     pub(crate) buffer_memory: usize,
     pub(crate) memory_share: Share,
     pub(crate) connect_timeout: Duration,
+    pub(crate) partitioner: Partitioner,
     /// Whether batches of any topic are compressed.
     pub(crate) compresses: bool,
     /// Of the application, to serve connections.

@@ -2,7 +2,7 @@
 //!
 //! Always holds: what is written is read back as the same configuration; a field that is not known is an error.
 //!
-//! Left out: the runtime and the handler of reports, which no file can hold.
+//! Left out: the runtime, the handler of reports and a partitioner that is a function, which no file can hold.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +14,7 @@ use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Compression, ProducerConfig, split_servers};
+use crate::partitioner::{CustomPartitioner, Partitioner};
 
 /// Fields have the names of the setters. Times are strings with a unit (`us`, `ms`, `s`, `m`, `h`, `d`), sizes are bytes.
 impl<'de> Deserialize<'de> for ProducerConfig {
@@ -69,6 +70,7 @@ form! {
     buffer_memory: usize,
     partition_memory_share: f64,
     max_request_size: usize,
+    partitioner: PartitionerForm,
     compression: Codecs,
     compression_level: BTreeMap<Compression, i32>,
     topic_compression: TopicCodecs,
@@ -104,6 +106,46 @@ impl Servers {
         }
     }
 }
+
+/// By the names of librdkafka, where it has them. A function is in no file.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PartitionerForm {
+    Murmur2Random,
+    Murmur2,
+    ConsistentRandom,
+    Consistent,
+    Fnv1aRandom,
+    Fnv1a,
+    RoundRobin,
+    Sticky,
+    #[serde(skip)]
+    Custom(CustomPartitioner),
+}
+
+macro_rules! partitioners {
+    ($($name:ident,)*) => {
+        impl From<Partitioner> for PartitionerForm {
+            fn from(partitioner: Partitioner) -> Self {
+                match partitioner {
+                    $(Partitioner::$name => Self::$name,)*
+                    Partitioner::Custom(custom) => Self::Custom(custom),
+                }
+            }
+        }
+
+        impl From<PartitionerForm> for Partitioner {
+            fn from(form: PartitionerForm) -> Self {
+                match form {
+                    $(PartitionerForm::$name => Self::$name,)*
+                    PartitionerForm::Custom(custom) => Self::Custom(custom),
+                }
+            }
+        }
+    };
+}
+
+partitioners!(Murmur2Random, Murmur2, ConsistentRandom, Consistent, Fnv1aRandom, Fnv1a, RoundRobin, Sticky,);
 
 /// `"lz4"` or `["zstd", "lz4"]`.
 #[derive(Serialize, Deserialize)]
@@ -304,6 +346,7 @@ mod tests {
             .buffer_memory(3)
             .partition_memory_share(0.25)
             .max_request_size(4)
+            .partitioner(Partitioner::Fnv1aRandom)
             .compression([Compression::Zstd, Compression::Lz4])
             .compression_level(Compression::Zstd, 7)
             .topic_compression("photos", Compression::None)
@@ -332,6 +375,9 @@ mod tests {
             (&written["compression"], &written["compression_level"]),
             (&json!(["zstd", "lz4"]), &json!({ "zstd": 7 }))
         );
+        assert_eq!(written["partitioner"], "fnv1a_random");
+        let custom = ProducerConfig::new("a:1").partitioner(Partitioner::custom(|_| None));
+        assert!(serde_json::to_value(&custom).is_err(), "a function is in no file");
         assert_eq!(written["topic_compression"], json!({ "photos": ["none"] }));
         let fields = written.as_object().expect("an object").len();
         // Of all that Debug shows, only the runtime and the handler are in no file.

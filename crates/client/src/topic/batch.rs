@@ -6,10 +6,10 @@
 use std::fmt;
 
 use milena_core::producer::completion::Delivery;
-use milena_core::producer::front::Reply;
+use milena_core::producer::front::{Reply, WhenFull};
 use milena_core::time::Now;
 
-use super::{Call, Rights, Topic};
+use super::{Call, Rights, Topic, size_of_record};
 use crate::error::SendError;
 use crate::record::Record;
 use crate::waiting::Refused;
@@ -49,9 +49,9 @@ impl Topic {
                 return Err(batch.end(record, refused));
             }
             let call = batch.call.until(record.own_deadline());
-            let taken = call.record(&record);
-            let attempt = |now, rights| self.accept(now, taken, Reply::Handle, rights, |appended| appended.delivery());
-            match self.in_turn(call, taken.key, attempt).await {
+            let offer = self.offer(&record, call.record(&record));
+            let attempt = |now, rights| self.accept(now, offer, Reply::Handle, rights, |appended| appended.delivery());
+            match self.in_turn(call, offer.aim, attempt).await {
                 Ok(delivery) => batch.resume(delivery),
                 Err(why) => return Err(batch.end(record, why.into())),
             }
@@ -103,8 +103,8 @@ impl<'t, 'a, I: Iterator<Item = Record<'a>>> Batch<'t, I> {
     fn accept(&mut self) -> Option<(Record<'a>, Refused)> {
         let mut next = self.records.next();
         while let Some(record) = next {
-            let take = self.call.record(&record);
-            let accepted = self.topic.accept(self.now, take, Reply::Handle, Rights::None, |new| new.delivery());
+            let offer = self.topic.offer(&record, self.call.record(&record));
+            let accepted = self.topic.accept(self.now, offer, Reply::Handle, Rights::None, |new| new.delivery());
             match accepted {
                 Ok(delivery) => self.accepted.push(delivery),
                 Err(refused) => return Some((record, refused)),
@@ -117,19 +117,25 @@ impl<'t, 'a, I: Iterator<Item = Record<'a>>> Batch<'t, I> {
     /// Those that go where the next one goes, under one lock. Gives the first one that may go elsewhere, or be refused.
     fn accept_run(&mut self) -> Option<Record<'a>> {
         let first = self.records.next()?;
-        let Some((slot, when_full)) = self.topic.run_of(first.key_bytes()) else { return Some(first) };
+        let Some((slot, when_full)) = self.topic.run_of(self.now, &first) else { return Some(first) };
         let pool = &self.topic.shared().pool;
         slot.append_run(|run| {
             let mut next = first;
             for _ in 0..RUN_MAX {
                 // Who waits must not be overtaken; the way for single records looks whom it would be.
-                let is_here = self.topic.run_of(next.key_bytes()).is_some_and(|(same, _)| same.id() == slot.id());
+                let is_here = self.topic.run_of(self.now, &next).is_some_and(|(same, _)| same.id() == slot.id());
                 if !is_here || self.topic.somebody_waits() || run.has_sealed() {
                     return Some(next);
                 }
-                let taken = run.append(self.now, &**pool, self.call.record(&next), when_full, |new| new.delivery());
+                let record = self.call.record(&next);
+                let taken = run.append(self.now, &**pool, record, when_full, |new| new.delivery());
                 match taken {
-                    Ok(delivery) => self.accepted.push(delivery),
+                    Ok(delivery) => {
+                        if when_full == WhenFull::Refuse {
+                            self.topic.sticky.count(size_of_record(&record));
+                        }
+                        self.accepted.push(delivery);
+                    }
                     // It left no trace, and is refused again or accepted elsewhere.
                     Err(_) => return Some(next),
                 }

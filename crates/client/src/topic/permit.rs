@@ -13,8 +13,9 @@ use milena_core::producer::batch::{CHUNK_BYTES_MAX, Chunk, ChunkSource};
 use milena_core::producer::completion::Delivery;
 use milena_core::producer::front::{AppendError, Appended, LINK_BYTES_MIN, Notice, RecordRef, Reply, Value, WhenFull};
 
-use super::{Call, Rights, TRIES_MAX, Topic};
+use super::{Call, Offer, Rights, TRIES_MAX, Topic};
 use crate::error::{ReserveError, SendError, SendRefused};
+use crate::partitioner::Aim;
 use crate::pool::ChunkPool;
 use crate::record::Record;
 use crate::room::Gauge;
@@ -71,7 +72,7 @@ impl Topic {
     /// # }
     /// ```
     pub async fn reserve(&self, size: usize, deadline: Duration) -> Result<Permit<'_>, ReserveError> {
-        self.reserve_in_turn(None, size, deadline).await
+        self.reserve_in_turn(Aim::Anywhere, size, deadline).await
     }
 
     /// As [`Self::reserve`], for a record with this key.
@@ -93,43 +94,41 @@ impl Topic {
         size: usize,
         deadline: Duration,
     ) -> Result<Permit<'_>, ReserveError> {
-        self.reserve_in_turn(Some(key.as_ref()), size, deadline).await
+        // What is decided for each record anew is not known yet.
+        let hashed = self.shared().partitioner.hashed(Some(key.as_ref()));
+        let aim = hashed.map_or(Aim::Anywhere, |(hash, key)| Aim::Key(hash, key));
+        self.reserve_in_turn(aim, size, deadline).await
     }
 
-    async fn reserve_in_turn(
-        &self,
-        key: Option<&[u8]>,
-        size: usize,
-        deadline: Duration,
-    ) -> Result<Permit<'_>, ReserveError> {
+    async fn reserve_in_turn(&self, aim: Aim<'_>, size: usize, deadline: Duration) -> Result<Permit<'_>, ReserveError> {
         let limit = self.shared().front.max_request_size;
         let reserved = if size > limit {
             Err(SendRefused::RecordTooLarge { size, limit })
         } else {
             let call = Call::new(self.shared().clock.moment(), deadline);
-            self.in_turn(call, key, |_, rights| self.try_reserve(key, size, rights)).await
+            self.in_turn(call, aim, |_, rights| self.try_reserve(aim, size, rights)).await
         };
         reserved.map_err(|reason| ReserveError::new(&self.shared.name, reason))
     }
 
-    fn try_reserve(&self, key: Option<&[u8]>, size: usize, rights: Rights) -> Result<Permit<'_>, Refused> {
+    fn try_reserve(&self, aim: Aim<'_>, size: usize, rights: Rights) -> Result<Permit<'_>, Refused> {
         if self.shared.partitions().is_empty() {
             return Err(SendRefused::MetadataPending.into());
         }
-        let keyed = self.keyed(key);
-        self.check_rights(rights, keyed)?;
+        let aimed_at = self.aimed_at(aim)?;
+        self.check_rights(rights, aimed_at)?;
         if let Some(why) = self.shared().closed() {
             return Err(SendRefused::by_close(why).into());
         }
         let needs = needs(size);
-        let charged = match keyed {
+        let charged = match aimed_at {
             Some(slot) => self.shared().pool.charge(slot.account(), needs).map(|()| slot),
             None => self.charge_any(needs, rights),
         };
         match charged {
             Ok(slot) => Ok(Permit { topic: self, slot: Arc::clone(slot), size, charged: Cell::new(needs) }),
             Err(Full::Buffer) => Err(SendRefused::BufferFull.into()),
-            Err(Full::Share(tight)) => Err(self.refusal(AppendError::ShareFull(Notice::Nothing, tight), key)),
+            Err(Full::Share(tight)) => Err(self.refusal(AppendError::ShareFull(Notice::Nothing, tight), aim)),
         }
     }
 
@@ -137,7 +136,7 @@ impl Topic {
     fn charge_any(&self, needs: usize, rights: Rights) -> Result<&Arc<PartitionSlot>, Full> {
         let (pool, partitions) = (&self.shared().pool, self.shared.partitions());
         let count = partitions.len();
-        let tries = if rights == Rights::Room { count } else { count.min(TRIES_MAX as usize) };
+        let tries = if rights == Rights::Room { count } else { count.min(TRIES_MAX) };
         let mut tight = Tight { wanted: usize::MAX, room: 0, free: pool.room(None) };
         for step in 0..tries {
             let slot = &partitions[(self.sticky_place(count) + step) % count];
@@ -212,11 +211,12 @@ impl Permit<'_> {
         }
         let topic = self.topic;
         let now = topic.shared().clock.now();
-        let record = self.fitting(record.at(now.moment), size);
+        let Offer { record, aim } = topic.offer(record, record.at(now.moment));
+        let record = self.fitting(record, size);
         let mut take = Some(take);
         let mut once = |appended: &Appended<'_>| (take.take().expect("a record is accepted once"))(appended);
-        if let Some(keyed) = topic.keyed(record.key) {
-            self.move_to(keyed)?;
+        if let Some(slot) = topic.aimed_at(aim)? {
+            self.move_to(slot)?;
         }
         loop {
             let slot = Arc::clone(&self.slot);
@@ -230,8 +230,9 @@ impl Permit<'_> {
                 (AppendError::Closed, Some(why)) => return Err(SendRefused::by_close(why)),
                 // Its partition is gone, and the topic's others were known before its front was closed.
                 (AppendError::Closed, None) => {
-                    let (slot, _) = topic.run_of(record.key).expect("a topic that is known has partitions");
-                    self.move_to(slot)?;
+                    let partitions = topic.shared.partitions();
+                    let anywhere = || &partitions[topic.sticky_place(partitions.len())];
+                    self.move_to(topic.aimed_at(aim)?.unwrap_or_else(anywhere))?;
                 }
                 (AppendError::BufferFull(_) | AppendError::BatchFull(_) | AppendError::ShareFull(..), _) => {
                     unreachable!("what a permit reserves is enough for its record")

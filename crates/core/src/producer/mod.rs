@@ -18,6 +18,7 @@ pub mod front;
 pub mod lane;
 pub mod outcome;
 pub mod packing;
+pub mod partitioning;
 pub mod produce_request;
 mod roster;
 #[cfg(all(test, not(milena_model)))]

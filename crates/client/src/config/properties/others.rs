@@ -56,8 +56,7 @@ const RETRIES: &[&str] = &["2147483647"];
 const BY_TIME: &str = "a record is tried until its time is over, not for a count: use delivery.timeout.ms";
 const PLAINTEXT: &str = "TLS and SASL are not there yet; use a PLAINTEXT listener of the brokers";
 const COMPRESSION: &str = "lz4 is written at one level, Java's default; use zstd for what is to be smaller";
-const PARTITIONER: &str =
-    "records with a key go where Java sends them (murmur2), others stick to a partition for a batch";
+const ADAPTIVE: &str = "partitions with more waiting batches are chosen less often, and none is left out";
 const RESET: &str = "the operating system's default is used";
 const STATS: &str = "metrics are pulled: use Producer::stats, and remove it";
 const NO_LOG: &str = "the library writes no log; errors and outcomes say what went wrong";
@@ -80,13 +79,14 @@ pub(super) const OTHERS: &[Other] = &[
                                    delivery.timeout.ms or milena.deadline.ms",
     ),
     only("compression.lz4.level", Java, &["9"], COMPRESSION),
-    refused("partitioner.class", Java, PARTITIONER),
-    refused("partitioner.ignore.keys", Java, PARTITIONER),
-    refused("partitioner.adaptive.partitioning.enable", Java, PARTITIONER),
-    refused("partitioner.availability.timeout.ms", Java, PARTITIONER),
-    only("partitioner", Librdkafka, &["murmur2_random"], PARTITIONER),
-    refused("partitioner_cb", Librdkafka, PARTITIONER),
-    refused("sticky.partitioning.linger.ms", Librdkafka, PARTITIONER),
+    only("partitioner.adaptive.partitioning.enable", Java, &["true"], ADAPTIVE),
+    only("partitioner.availability.timeout.ms", Java, &["0"], ADAPTIVE),
+    refused("partitioner_cb", Librdkafka, "use Partitioner::custom"),
+    refused(
+        "sticky.partitioning.linger.ms",
+        Librdkafka,
+        "records without a key stay at a partition for linger.ms, 5 ms at least",
+    ),
     only("security.protocol", Both, &["PLAINTEXT"], PLAINTEXT),
     refused("security.providers", Java, PLAINTEXT),
     only(

@@ -12,6 +12,7 @@ use super::Client;
 use super::value::{self, Parsed};
 use crate::config::check::parse_address;
 use crate::config::{Compression, ProducerConfig, split_servers};
+use crate::partitioner::Partitioner;
 
 /// A row of the table.
 #[allow(dead_code, reason = "the table in the documentation is made of all of it, by a test")]
@@ -236,6 +237,40 @@ pub(super) const SETTINGS: &[Setting] = &[
         java: "1048576",
         librdkafka: "1000000",
         why: "it bounds one record alone in its batch, as max.message.bytes of the brokers does; requests carry more",
+    },
+    Setting {
+        ours: "partitioner",
+        spellings: &[librdkafka("partitioner", |draft, value| {
+            value::partitioner(value).map(|partitioner| draft.config.partitioner = partitioner)
+        })],
+        default: Some("murmur2_random"),
+        java: "",
+        librdkafka: "consistent_random",
+        why: "equal keys must be in equal partitions whoever writes them, and most clients follow Java",
+    },
+    Setting {
+        ours: "partitioner by its class",
+        spellings: &[java("partitioner.class", |draft, value| {
+            value::partitioner_class(value).map(|partitioner| draft.config.partitioner = partitioner)
+        })],
+        default: None,
+        java: "",
+        librdkafka: "",
+        why: "",
+    },
+    Setting {
+        ours: "partitioner without keys",
+        spellings: &[java("partitioner.ignore.keys", |draft, value| {
+            value::boolean(value).map(|ignores| {
+                if ignores {
+                    draft.config.partitioner = Partitioner::Sticky;
+                }
+            })
+        })],
+        default: Some("false"),
+        java: "false",
+        librdkafka: "",
+        why: "",
     },
     Setting {
         ours: "compression",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use milena_core::producer::verdict::Acks;
 
 use super::*;
-use crate::Compression;
+use crate::{Compression, Partitioner};
 
 const SERVERS_PAIR: (&str, &str) = ("bootstrap.servers", "a:1");
 
@@ -122,6 +122,13 @@ fn every_spelling_reaches_its_setting() {
         ("milena.partition.memory.share", "0.25", plain().partition_memory_share(0.25)),
         ("max.request.size", "20", plain().max_request_size(20)),
         ("message.max.bytes", "21", plain().max_request_size(21)),
+        ("partitioner", "fnv1a", plain().partitioner(Partitioner::Fnv1a)),
+        (
+            "partitioner.class",
+            "org.apache.kafka.clients.producer.RoundRobinPartitioner",
+            plain().partitioner(Partitioner::RoundRobin),
+        ),
+        ("partitioner.ignore.keys", "true", plain().partitioner(Partitioner::Sticky)),
         ("compression.type", "LZ4", plain().compression(Compression::Lz4)),
         ("compression.codec", "snappy", plain().compression(Compression::Snappy)),
         ("compression.gzip.level", "9", plain().compression_level(Compression::Gzip, 9)),

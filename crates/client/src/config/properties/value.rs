@@ -5,6 +5,7 @@ use std::time::Duration;
 use milena_core::producer::verdict::Acks;
 
 use crate::config::Compression;
+use crate::partitioner::Partitioner;
 
 pub(super) type Parsed<T> = Result<T, &'static str>;
 
@@ -34,6 +35,29 @@ pub(super) fn kibibytes(value: &str) -> Parsed<usize> {
 
 pub(super) fn count(value: &str) -> Parsed<u32> {
     value.parse().map_err(|_| "a whole number, as in 5")
+}
+
+pub(super) fn partitioner(value: &str) -> Parsed<Partitioner> {
+    match value.to_ascii_lowercase().as_str() {
+        "murmur2_random" => Ok(Partitioner::Murmur2Random),
+        "murmur2" => Ok(Partitioner::Murmur2),
+        "consistent_random" => Ok(Partitioner::ConsistentRandom),
+        "consistent" => Ok(Partitioner::Consistent),
+        "fnv1a_random" => Ok(Partitioner::Fnv1aRandom),
+        "fnv1a" => Ok(Partitioner::Fnv1a),
+        "random" => Ok(Partitioner::Sticky),
+        _ => Err("murmur2_random, murmur2, consistent_random, consistent, fnv1a_random, fnv1a or random"),
+    }
+}
+
+/// Java's own; others are Java.
+pub(super) fn partitioner_class(value: &str) -> Parsed<Partitioner> {
+    match value {
+        "" | "null" => Ok(Partitioner::Murmur2Random),
+        "org.apache.kafka.clients.producer.RoundRobinPartitioner" => Ok(Partitioner::RoundRobin),
+        _ => Err("org.apache.kafka.clients.producer.RoundRobinPartitioner or nothing; for one of your own use \
+                  Partitioner::custom"),
+    }
 }
 
 pub(super) fn compression(value: &str) -> Parsed<Compression> {

@@ -22,6 +22,7 @@ pub struct Group {
 pub enum Need {
     Nothing,
     Java,
+    JavaAndLibrdkafka,
 }
 
 /// One call of cargo.
@@ -119,9 +120,16 @@ pub const GROUPS: &[Group] = &[
             Step::Target { package: "kafka-harness", target: "real_kafka" },
             Step::Target { package: "milena-wire", target: "java_oracle" },
             Step::Target { package: "milena-cli", target: "real_kafka" },
+            Step::Target { package: "milena", target: "real_codecs" },
             Step::Target { package: "milena", target: "real_kafka" },
         ],
         needs: Need::Java,
+    },
+    Group {
+        name: "librdkafka",
+        what: "every codec both ways between milena and librdkafka, on a real Apache Kafka",
+        steps: &[Step::Target { package: "milena", target: "real_librdkafka" }],
+        needs: Need::JavaAndLibrdkafka,
     },
 ];
 

@@ -110,6 +110,9 @@ fn missing(need: Need) -> Option<String> {
     match need {
         Need::Nothing => None,
         Need::Java => kafka_harness::java_available().err(),
+        Need::JavaAndLibrdkafka => {
+            kafka_harness::java_available().err().or_else(|| kafka_harness::librdkafka_available().err())
+        }
     }
 }
 

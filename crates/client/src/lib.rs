@@ -58,7 +58,7 @@
 //! # Threads
 //!
 //! The futures of this crate run on any executor; the producer has a thread of its own, or uses a tokio runtime that is given
-//! to it ([`ProducerConfig::runtime`]).
+//! to it ([`ProducerConfig::runtime`]). Deadlines, reports and compression, where there is any, have threads beside it.
 
 mod blocking;
 mod clock;

@@ -297,6 +297,11 @@ impl ProducerConfig {
     /// callers wait longer in an outage; lowering it makes more outcomes `Unknown`. Of Java's `delivery.timeout.ms` and
     /// librdkafka's `message.timeout.ms` the part that callers see; it also covers what Java bounds by `max.block.ms`.
     ///
+    /// It stands in no fixed relation to the other times. Shorter than `request_timeout`, it ends before a broker that says
+    /// nothing is left for another one, and what was sent is `Unknown` then; its batch goes on until `delivery_timeout`.
+    /// Longer than `delivery_timeout`, its batch goes on until it ends. What was sent and is unanswered after half of
+    /// `producer_id_expiration` ends in doubt, whatever the deadline.
+    ///
     /// ```
     /// # use std::time::Duration;
     /// # use milena::ProducerConfig;
@@ -509,7 +514,9 @@ impl ProducerConfig {
     ///
     /// A current-thread runtime serves them only while somebody runs it. When the runtime is shut down, the producer ends as
     /// if its driver had died: what was not sent is `NotWritten(DriverLost)`, what was sent and not answered is `Unknown`,
-    /// and its fate `Undetermined(DriverLost)`; close the producer before.
+    /// and its fate `Undetermined(DriverLost)`; close the producer before. One without I/O or time is refused when the
+    /// producer is built, with [`ConfigError::RuntimeLacks`]; tokio tells what is missing by a panic only, so the
+    /// application's panic hook hears of it too.
     ///
     /// ```
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {

@@ -10,8 +10,8 @@ use milena_core::producer::outcome::Tally;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{ConfigError, ProducerConfig};
-use crate::driver::Driver;
 use crate::driver::packers::Packers;
+use crate::driver::{Driver, check_runtime};
 use crate::error::{InvalidTopic, ReadyError};
 use crate::pool::ChunkPool;
 use crate::report::Reporter;
@@ -86,6 +86,7 @@ impl Producer {
     /// ```
     pub fn new(config: ProducerConfig) -> Result<Self, ConfigError> {
         let settings = config.check()?;
+        settings.runtime.as_ref().map_or(Ok(()), check_runtime)?;
         let pool = Arc::new(ChunkPool::new(settings.buffer_memory, settings.memory_share));
         let (commands, command_queue) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::new(&settings, Arc::clone(&pool), commands));

@@ -126,6 +126,26 @@ fn a_runtime_that_is_shut_down_at_any_moment_leaves_no_record_without_an_outcome
     assert!(written > 0 && lost > 0, "{written} were written, {lost} were not");
 }
 
+/// Its workers panicked, and the producer was lost with its first connection.
+#[test]
+fn a_runtime_that_cannot_serve_connections_is_refused() {
+    let refused = |build: &dyn Fn(&mut Builder)| {
+        [Builder::new_current_thread(), Builder::new_multi_thread()].map(|mut builder| {
+            build(&mut builder);
+            let runtime = builder.build().expect("a runtime");
+            let config = ProducerConfig::new("127.0.0.1:1").runtime(runtime.handle().clone());
+            Producer::new(config).map(drop).map_err(|error| error.to_string())
+        })
+    };
+    let told = |fix: &str| [(); 2].map(|()| Err(fix.to_owned()));
+    let no_timers = told("the runtime has no timers: build it with enable_time() or enable_all()");
+    assert_eq!(refused(&|_| ()), no_timers);
+    assert_eq!(refused(&|builder| _ = builder.enable_io()), no_timers);
+    let no_io = told("the runtime has no I/O: build it with enable_io() or enable_all()");
+    assert_eq!(refused(&|builder| _ = builder.enable_time()), no_io);
+    assert_eq!(refused(&|builder| _ = builder.enable_all()), [Ok(()), Ok(())]);
+}
+
 #[test]
 fn a_runtime_that_was_shut_down_before_serves_nobody_and_says_so() {
     let broker = TightLipped::start();

@@ -199,6 +199,8 @@ pub enum ConfigError {
     InvalidAddress(String),
     /// Two settings do not fit together; the text says how to fix it.
     Relation(&'static str),
+    /// The runtime that was given lacks what connections need; the text says how to build one that has it.
+    RuntimeLacks(&'static str),
     /// The operating system gave no thread for the driver.
     NoThread(String),
 }
@@ -214,6 +216,7 @@ impl fmt::Display for ConfigError {
                 )
             }
             Self::Relation(fix) => f.write_str(fix),
+            Self::RuntimeLacks(fix) => f.write_str(fix),
             Self::NoThread(why) => write!(f, "the producer's thread could not be started: {why}"),
         }
     }

@@ -22,6 +22,7 @@ pub(crate) mod dial;
 mod drain;
 mod lane_task;
 pub(crate) mod packers;
+mod runtime;
 mod socket;
 mod sweep_task;
 mod timer;
@@ -37,6 +38,7 @@ use self::packers::Packers;
 use crate::config::Settings;
 use crate::report::Reporter;
 use crate::shared::{Command, Shared};
+pub(crate) use runtime::check_runtime;
 
 /// What every task needs.
 #[derive(Clone, Debug)]

@@ -66,10 +66,10 @@ impl<M: Carrier + fmt::Debug> fmt::Debug for Parcel<M> {
 
 /// Ends a partition that nobody will lead.
 pub(super) fn end_back(mut back: PartitionBack, unclaimed: NotWritten, shared: &Arc<Shared>, reporter: &Reporter) {
-    let slot = shared.slot(back.id());
     let mut ended = Vec::new();
     back.end_all(unclaimed, doubt_for(unclaimed), &mut ended);
-    ended.into_iter().for_each(|ended| shared.conclude(&slot, ended, reporter));
+    // One that callers were not told of yet has no batches, and no slot.
+    ended.into_iter().for_each(|ended| shared.conclude(&shared.slot(back.id()), ended, reporter));
 }
 
 #[cfg(all(test, not(milena_model)))]
@@ -87,34 +87,47 @@ mod tests {
     use super::super::lane_task::ToLane;
     use super::super::packers::Packers;
     use super::*;
+    use crate::config::Settings;
     use crate::gate::Gate;
     use crate::pool::ChunkPool;
     use crate::slot::PartitionSlot;
     use crate::{Outcome, ProducerConfig, Record};
 
-    /// A lane was dropped between the look at its mail and the end of its channel, and what came meanwhile waited for ever.
-    #[test]
-    fn a_partition_whose_message_nobody_opens_ends() {
+    fn surroundings() -> (Surroundings, Settings, Arc<ChunkPool>) {
         let settings = ProducerConfig::new("a:1").check().expect("fits");
         let pool = Arc::new(ChunkPool::new(settings.buffer_memory, settings.memory_share));
         let shared = Arc::new(Shared::new(&settings, Arc::clone(&pool), mpsc::unbounded_channel().0));
         let (reporter, _) = Reporter::new(Arc::clone(&pool), None);
-        let (_stop, stopped) = watch::channel(None);
-        let surroundings = Surroundings {
-            shared: Arc::clone(&shared),
-            reporter,
-            packers: Packers::none(),
-            connect_timeout: settings.connect_timeout,
-            stop: stopped,
-        };
+        let (_, stop) = watch::channel(None);
+        let (packers, connect_timeout) = (Packers::none(), settings.connect_timeout);
+        (Surroundings { shared, reporter, packers, connect_timeout, stop }, settings, pool)
+    }
+
+    fn new_back(new: &NewPartition, settings: &Settings) -> PartitionBack {
+        let topic = TopicRef { name: "orders".into(), id: Uuid::ZERO };
+        PartitionBack::new(new, topic, BackConfig::new(settings.front.deadline, settings.control.retry))
+    }
+
+    /// A producer that ended while partitions of a large topic appeared took the process with it: the driver panicked, and
+    /// again while it was cleaned up.
+    #[test]
+    fn a_partition_that_no_caller_was_told_of_ends() {
+        let (Surroundings { shared, reporter, .. }, settings, _) = surroundings();
+        let new = NewPartition { id: PartitionId(7), index: PartitionIndex(7), trouble: Trouble::new() };
+        end_back(new_back(&new, &settings), NotWritten::Closed, &shared, &reporter);
+    }
+
+    /// A lane was dropped between the look at its mail and the end of its channel, and what came meanwhile waited for ever.
+    #[test]
+    fn a_partition_whose_message_nobody_opens_ends() {
+        let (surroundings, settings, pool) = surroundings();
+        let shared = Arc::clone(&surroundings.shared);
         let new = NewPartition { id: PartitionId(0), index: PartitionIndex(0), trouble: Trouble::new() };
         let front = PartitionFront::new(new.index, Arc::clone(&new.trouble), settings.front);
         let watch = Arc::clone(&shared.watch);
         let slot = Arc::new(PartitionSlot::new(new.id, "orders".into(), front, Arc::new(Gate::new()), watch));
         shared.add_slot(Arc::clone(&slot));
-        let topic = TopicRef { name: "orders".into(), id: Uuid::ZERO };
-        let mut back =
-            PartitionBack::new(&new, topic, BackConfig::new(settings.front.deadline, settings.control.retry));
+        let mut back = new_back(&new, &settings);
         let (now, record) = (shared.clock.now(), Record::value("v"));
         let delivery = slot
             .append(now, &*pool, record.at(now.moment), Reply::Handle, WhenFull::OpenNext, |new| new.delivery())

@@ -7,13 +7,17 @@
 use std::sync::{PoisonError, TryLockError};
 
 #[cfg(milena_model)]
-pub use loom::sync::atomic;
+use loom::sync::Mutex as RawMutex;
 #[cfg(milena_model)]
-use loom::sync::{Mutex as RawMutex, MutexGuard};
+pub use loom::sync::MutexGuard;
+#[cfg(milena_model)]
+pub use loom::sync::atomic;
+#[cfg(not(milena_model))]
+use std::sync::Mutex as RawMutex;
+#[cfg(not(milena_model))]
+pub use std::sync::MutexGuard;
 #[cfg(not(milena_model))]
 pub use std::sync::atomic;
-#[cfg(not(milena_model))]
-use std::sync::{Mutex as RawMutex, MutexGuard};
 
 /// A lock without poisoning.
 #[derive(Debug)]

@@ -74,9 +74,9 @@ struct ControlTask {
 
 /// Runs the producer until it is closed, its last handle is gone and all is delivered, or a task was lost.
 pub(super) async fn run(driver: Driver) {
-    let Driver { surroundings, settings, commands, stop, deadlines, dead } = driver;
+    let Driver { surroundings, settings, commands, stop, deadlines, leavings } = driver;
     let (to_control, from_lanes) = mpsc::unbounded_channel();
-    let mut sweep = tokio::spawn(sweep_task::run(surroundings.clone(), dead));
+    let mut sweep = tokio::spawn(sweep_task::run(surroundings.clone(), leavings));
     let mut task = ControlTask {
         control: Control::new(settings.control.clone(), seed()),
         surroundings: surroundings.clone(),

@@ -1,9 +1,11 @@
 //! The thread of the deadlines: releases records at theirs and wakes callers at theirs. It has no runtime, no socket and
 //! no machine, so that nothing the driver does stands between a deadline and its caller (rule 16).
 //!
-//! Always holds: releases of a turn come before everything else; no lock is waited for that is held while bytes are
-//! copied or freed; what a release leaves to do with memory is done by the driver.
+//! Always holds: who is due is released before anything else is done, and before more of it: new batches and what releases
+//! leave to do are taken a few at a time; no lock is waited for that is held while bytes are copied or freed; what a
+//! release leaves to do with memory is done by the driver.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::thread::{self, Thread};
@@ -11,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use milena_core::producer::batch::SealReason;
 use milena_core::producer::completion::BatchCompletion;
-use milena_core::producer::expiry::{Expired, Expiry};
+use milena_core::producer::expiry::{Expired, Expiry, Watched};
 use milena_core::time::Moment;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
@@ -25,8 +27,18 @@ use crate::slot::{PartitionSlot, Watch};
 /// A question of the control task: which batches have not ended?
 type AskLive = oneshot::Sender<Vec<Arc<BatchCompletion>>>;
 
-/// Partitions with batches that nobody wants, one after the other.
-pub(crate) type DeadPartitions = mpsc::UnboundedReceiver<Arc<PartitionSlot>>;
+/// What releases leave to do with memory, one after the other.
+pub(crate) type Leavings = mpsc::UnboundedReceiver<Leaving>;
+
+/// Memory that the thread of the deadlines does not give back itself.
+#[derive(Debug)]
+pub(crate) enum Leaving {
+    /// A partition with batches that nobody wants.
+    Dead(Arc<PartitionSlot>),
+    /// Batches that have ended. An allocator's lock may be held by a thread that is not let run; of those of other threads,
+    /// the driver waits for them.
+    Ended(Vec<Watched<Arc<PartitionSlot>>>),
+}
 
 /// Between two looks at the wall clock, while anything is going on.
 const WALL_CLOCK_EVERY: Duration = Duration::from_secs(1);
@@ -34,16 +46,21 @@ const WALL_CLOCK_EVERY: Duration = Duration::from_secs(1);
 /// A front's lock that is taken is tried again after this time: its holder copies a record, or has been preempted.
 const SEAL_AGAIN: Duration = Duration::from_millis(1);
 
+/// Between two looks at who is due; each of them takes about a microsecond.
+const AT_ONCE: usize = 64;
+
 /// What the thread does.
 pub(crate) struct Deadlines {
     shared: Arc<Shared>,
     reporter: Reporter,
     questions: mpsc::UnboundedReceiver<AskLive>,
-    /// Partitions with batches that nobody wants, for the driver.
-    dead: mpsc::UnboundedSender<Arc<PartitionSlot>>,
+    /// For the driver.
+    leavings: mpsc::UnboundedSender<Leaving>,
     expiry: Expiry<Arc<PartitionSlot>>,
     callers: Callers,
     arrivals: Vec<Watch>,
+    /// Released, with something left to do.
+    released: VecDeque<Expired<Arc<PartitionSlot>>>,
     /// Released, but their front's lock was taken.
     unsealed: Vec<Expired<Arc<PartitionSlot>>>,
     wall_clock_due: Moment,
@@ -57,20 +74,20 @@ pub(crate) struct DeadlinesHandle {
 }
 
 impl Deadlines {
-    /// The thread's work, the driver's end, and the partitions with batches that nobody wants. Those end when the thread
-    /// does, however it ends.
-    pub(crate) fn new(shared: Arc<Shared>, reporter: Reporter) -> (Self, DeadlinesHandle, DeadPartitions) {
+    /// The thread's work, the driver's end, and what it leaves to the driver. That ends when the thread does, however it ends.
+    pub(crate) fn new(shared: Arc<Shared>, reporter: Reporter) -> (Self, DeadlinesHandle, Leavings) {
         let (asker, questions) = mpsc::unbounded_channel();
-        let (dead, swept) = mpsc::unbounded_channel();
+        let (leavings, swept) = mpsc::unbounded_channel();
         let handle = DeadlinesHandle { questions: Some(asker), watch: Arc::clone(&shared.watch) };
         let deadlines = Self {
             shared,
             reporter,
             questions,
-            dead,
+            leavings,
             expiry: Expiry::new(),
             callers: Callers::new(),
             arrivals: Vec::new(),
+            released: VecDeque::new(),
             unsealed: Vec::new(),
             wall_clock_due: Moment::START,
         };
@@ -109,27 +126,58 @@ impl Deadlines {
     }
 
     fn turn(&mut self) {
-        self.shared.watch.begin_turn(&mut self.arrivals);
-        for arrival in self.arrivals.drain(..) {
-            match arrival {
-                Watch::Batch(slot, completion) => self.expiry.register(slot, completion),
-                Watch::Caller(due, waker) => self.callers.insert(due, waker),
-                Watch::Look => {}
-                #[cfg(test)]
-                Watch::Panic => panic!("this panic is part of a test"),
+        self.release_due();
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        self.shared.watch.begin_turn(&mut arrivals);
+        for (number, arrival) in arrivals.drain(..).enumerate() {
+            if number % AT_ONCE == 0 {
+                self.release_due();
+            }
+            self.take_arrival(arrival);
+        }
+        self.arrivals = arrivals;
+        let now = self.release_due();
+        // Everybody who is due has left. The rest is housekeeping, oldest first: reports come in this order.
+        for expired in std::mem::take(&mut self.unsealed) {
+            self.finish(expired);
+        }
+        let mut finished = 0;
+        while let Some(expired) = self.released.pop_front() {
+            self.finish(expired);
+            finished += 1;
+            if finished % AT_ONCE == 0 {
+                self.release_due();
             }
         }
-        let now = self.shared.clock.moment();
-        let expired = self.expiry.expire(now);
-        self.callers.wake_due(now);
-        // Everybody who is due has left. The rest is housekeeping.
-        for expired in std::mem::take(&mut self.unsealed).into_iter().chain(expired) {
-            self.finish(expired);
+        let ended = self.expiry.take_ended();
+        if !ended.is_empty() {
+            // Without a driver they are dropped here.
+            let _ = self.leavings.send(Leaving::Ended(ended));
         }
         if self.wall_clock_due <= now {
             self.shared.clock.follow_wall();
             self.wall_clock_due = now + WALL_CLOCK_EVERY;
         }
+    }
+
+    fn take_arrival(&mut self, arrival: Watch) {
+        match arrival {
+            Watch::Batch(slot, completion) => self.expiry.register(slot, completion),
+            Watch::Caller(due, waker) => self.callers.insert(due, waker),
+            Watch::Look => {}
+            #[cfg(test)]
+            Watch::Panic => panic!("this panic is part of a test"),
+        }
+    }
+
+    /// Whoever is due now leaves; what that leaves to do is kept.
+    fn release_due(&mut self) -> Moment {
+        let now = self.shared.clock.moment();
+        if self.expiry.poll_timeout().is_some_and(|due| due <= now) {
+            self.released.extend(self.expiry.expire(now));
+        }
+        self.callers.wake_due(now);
+        now
     }
 
     fn finish(&mut self, mut expired: Expired<Arc<PartitionSlot>>) {
@@ -147,7 +195,7 @@ impl Deadlines {
         let Expired { place: slot, completion, posted, is_dead, .. } = expired;
         if is_dead {
             // Without a driver everything has ended.
-            let _ = self.dead.send(Arc::clone(&slot));
+            let _ = self.leavings.send(Leaving::Dead(Arc::clone(&slot)));
         }
         if !posted.is_empty() {
             self.reporter.report(ReportSlice { slot, completion, posted, holds: Holds::Slice });

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  callers ──gates──▶ lane task ──socket──▶ broker        thread of the deadlines ──▶ callers
-//!     │                  │ ▲                                 │ dead batches
+//!     │                  │ ▲                                 │ dead batches, ended ones
 //!     │                  │ │                              sweep task
 //!  commands           events, partitions                   threads that compress, for every lane
 //!     ▼                  ▼ │
@@ -33,7 +33,7 @@ use std::time::Duration;
 use milena_core::producer::outcome::NotWritten;
 use tokio::sync::{mpsc, watch};
 
-use self::deadlines::{DeadPartitions, Deadlines, DeadlinesHandle};
+use self::deadlines::{Deadlines, DeadlinesHandle, Leavings};
 use self::packers::Packers;
 use crate::config::Settings;
 use crate::report::Reporter;
@@ -69,7 +69,7 @@ pub(crate) struct Driver {
     commands: mpsc::UnboundedReceiver<Command>,
     stop: watch::Sender<Option<NotWritten>>,
     deadlines: DeadlinesHandle,
-    dead: DeadPartitions,
+    leavings: Leavings,
 }
 
 impl Driver {
@@ -83,9 +83,9 @@ impl Driver {
     ) -> (Self, Deadlines) {
         let (stop, stopped) = watch::channel(None);
         let connect_timeout = settings.connect_timeout;
-        let (work, deadlines, dead) = Deadlines::new(Arc::clone(&shared), reporter.clone());
+        let (work, deadlines, leavings) = Deadlines::new(Arc::clone(&shared), reporter.clone());
         let surroundings = Surroundings { shared, reporter, packers, connect_timeout, stop: stopped };
-        (Self { surroundings, settings, commands, stop, deadlines, dead }, work)
+        (Self { surroundings, settings, commands, stop, deadlines, leavings }, work)
     }
 
     /// Runs until the producer is closed or its last handle is gone. Whenever it is dropped, everything ends.

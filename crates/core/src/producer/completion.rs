@@ -23,7 +23,7 @@ use super::trouble::Trouble;
 use super::waiters::{WaiterKey, Waiters};
 use crate::ids::PartitionIndex;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use crate::sync::{Mutex, Once};
+use crate::sync::{Mutex, MutexGuard, Once};
 use crate::time::{Moment, Tick};
 use parts::Parts;
 
@@ -256,9 +256,18 @@ impl BatchCompletion {
         posted
     }
 
+    /// As [`Self::release_due`], if the batch is watched in this tick and not in another.
+    pub(super) fn release_watched(&self, tick: Tick, now: Moment) -> Option<Release> {
+        let inner = self.inner.lock();
+        (inner.roster.watched() == Some(tick)).then(|| self.release_locked(inner, now))
+    }
+
     /// Releases every record whose deadline has ended: before the claim as not written, after it as unknown.
     pub fn release_due(&self, now: Moment) -> Release {
-        let mut inner = self.inner.lock();
+        self.release_locked(self.inner.lock(), now)
+    }
+
+    fn release_locked(&self, mut inner: MutexGuard<'_, Inner>, now: Moment) -> Release {
         if self.end.get().is_some() {
             return Release::default();
         }

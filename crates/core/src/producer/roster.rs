@@ -29,7 +29,10 @@ pub(super) struct Roster {
     is_open_ended: bool,
     /// How many have left, of those whose number is known.
     left: u32,
-    /// Why those below these indexes have left, ascending. A new entry only where the cause has changed.
+    /// Why those below this index have left first; those who follow left for another cause.
+    first_cause: Option<(u32, Cause)>,
+    /// Why those below these indexes have left, ascending. A new entry only where the cause has changed, and a first one only
+    /// then: who leaves shall not wait for memory.
     causes: Vec<(u32, Cause)>,
     /// Why those have left who stand apart.
     own_causes: BTreeMap<u32, Cause>,
@@ -127,9 +130,13 @@ impl Roster {
         let apart = self.apart.range(self.below..below).count() as u32;
         self.left += below - self.below - apart;
         self.below = below;
-        if let Some((last, _)) = self.causes.last_mut().filter(|(last, _)| *last == u32::MAX) {
+        if let Some((last, _)) = self.last_cause().filter(|(last, _)| *last == u32::MAX) {
             *last = below;
         }
+    }
+
+    fn last_cause(&mut self) -> Option<&mut (u32, Cause)> {
+        self.causes.last_mut().or(self.first_cause.as_mut())
     }
 
     /// No more records come. Gives where the prefix of those who left ends.
@@ -158,9 +165,11 @@ impl Roster {
         }
         self.runs.drain(..due);
         let below = self.runs.front().map(|run| run.first_index).or(self.count);
-        match self.causes.last_mut() {
-            Some((last, known)) if *known == cause => *last = below.unwrap_or(u32::MAX),
-            _ => self.causes.push((below.unwrap_or(u32::MAX), cause)),
+        let end = below.unwrap_or(u32::MAX);
+        match self.last_cause() {
+            Some((last, known)) if *known == cause => *last = end,
+            Some(_) => self.causes.push((end, cause)),
+            None => self.first_cause = Some((end, cause)),
         }
         match below {
             Some(below) => self.grow_prefix(below),
@@ -201,7 +210,8 @@ impl Roster {
             return self.own_causes.get(&index).copied();
         }
         let place = self.causes.partition_point(|(below, _)| *below <= index);
-        self.causes.get(place).map(|(_, cause)| *cause)
+        let first = self.first_cause.filter(|(below, _)| index < *below);
+        first.or_else(|| self.causes.get(place).copied()).map(|(_, cause)| cause)
     }
 
     /// These have ended before the batch: their own deadlines mean nothing any more.

@@ -1,7 +1,7 @@
 //! A broker that throws every record away and says that it was written: `sink PARTITIONS [MILLISECONDS|never]` prints its
-//! address and serves any topic with that many partitions until its standard input ends. With a number it says so this
-//! much later, one request after the other as brokers do; with `never` not at all. Topics whose name starts with `silent`
-//! have another leader, which never does.
+//! address and serves any topic with that many partitions, one whose name ends in `-N` with N, until its standard input
+//! ends. With a number it says so this much later, one request after the other as brokers do; with `never` not at all.
+//! Topics whose name starts with `silent` have another leader, which never does.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -126,10 +126,15 @@ impl Sink {
         };
         let topics = request.topics.into_iter().flatten().map(|topic| {
             let leader = if topic.name.as_ref().is_some_and(|name| name.starts_with("silent")) { 2 } else { 1 };
+            let name = topic.name.as_deref().unwrap_or_default();
+            let count = name.rsplit_once('-').and_then(|(_, count)| count.parse().ok()).unwrap_or(self.partitions);
+            // The same for the same name; only the first byte tells the leader.
+            let mut id = [leader as u8; 16];
+            id[1..].iter_mut().zip(name.bytes()).for_each(|(id, name)| *id ^= name);
             MetadataResponseTopic {
+                topic_id: Uuid(id),
+                partitions: (0..count).map(|index| partition(index, leader)).collect(),
                 name: topic.name,
-                topic_id: Uuid([leader as u8; 16]),
-                partitions: (0..self.partitions).map(|index| partition(index, leader)).collect(),
                 ..Default::default()
             }
         });

@@ -97,7 +97,9 @@ fn close_tells_everybody_whatever_their_records_wait_for() {
 #[test]
 fn a_record_that_was_refused_until_the_close_says_so() {
     let broker = Steered::start(1, 1);
-    let (producer, reports) = reporting(&broker, |config| config);
+    // After the first refusal nothing is on its way.
+    let minute = Duration::from_secs(60);
+    let (producer, reports) = reporting(&broker, |config| config.retry_backoff(minute, minute));
     let orders = producer.topic("orders").expect("a name");
     let code = ErrorCode::NOT_ENOUGH_REPLICAS;
     broker.steer(|cluster, _| {
@@ -106,7 +108,7 @@ fn a_record_that_was_refused_until_the_close_says_so() {
     run(async {
         orders.ready(SOON).await.expect("is there");
         let delivery = orders.try_send(Record::value("v")).expect("accepted");
-        let tally = producer.close(Duration::from_millis(300)).await;
+        let tally = producer.close(Duration::from_secs(1)).await;
         assert_eq!(tally, Tally { not_written: 1, ..Tally::default() });
         let Outcome::NotWritten(why) = delivery.await else { panic!("every attempt was refused") };
         assert_eq!(why.reason, NotWritten::Closed);
@@ -153,14 +155,18 @@ fn without_handles_every_record_is_told_by_its_deadline() {
     run(orders.ready(SOON)).expect("is there");
     broker.keep_back(ApiKey::PRODUCE);
     let deadlines = [300, 100].map(Duration::from_millis);
-    let called = Instant::now();
     orders.post(Record::value("sent").deadline(deadlines[0]).tag(1)).expect("accepted");
+    let due_of_sent = Instant::now() + deadlines[0];
     broker.wait_until_kept_back(1);
     orders.post(Record::value("waits").deadline(deadlines[1]).tag(2)).expect("accepted");
+    let due_of_waiting = Instant::now() + deadlines[1];
+    // The producer's threads end with its last record, and what they waited is told only while they live.
+    orders.post(Record::value("waits on").deadline(Duration::from_millis(600)).tag(3)).expect("accepted");
     drop((producer, orders));
     assert_eq!(reports.recv(), Ok((2, "DeadlinePassed".to_owned())));
-    watchdog.assert_on_time(called + deadlines[1], Instant::now());
+    watchdog.assert_on_time(due_of_waiting, Instant::now());
     assert_eq!(reports.recv(), Ok((1, "unknown".to_owned())));
-    watchdog.assert_on_time(called + deadlines[0], Instant::now());
+    watchdog.assert_on_time(due_of_sent, Instant::now());
+    assert_eq!(reports.recv(), Ok((3, "DeadlinePassed".to_owned())));
     assert!(reports.recv().is_err(), "the producer has ended");
 }

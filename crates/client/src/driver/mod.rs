@@ -143,7 +143,7 @@ mod tests {
     use std::task::{Context, Waker};
     use std::time::{Duration, Instant};
 
-    use super::punctual::Watchdog;
+    use super::punctual::{self, Watchdog};
     use super::tight_lipped::TightLipped;
     use crate::shared::{Command, Shared};
     use crate::slot::Watch;
@@ -235,11 +235,11 @@ mod tests {
             for within in [0, 7, 50, 200].map(Duration::from_millis) {
                 for topic in [false, true] {
                     let called = Instant::now();
-                    let answer = match topic {
-                        false => producer.ready(within).await,
-                        true => orders.ready(within).await.map(drop),
+                    let (answer, begun) = match topic {
+                        false => punctual::begun(producer.ready(within)).await,
+                        true => punctual::begun(async { orders.ready(within).await.map(drop) }).await,
                     };
-                    watchdog.assert_on_time(called + within, Instant::now());
+                    watchdog.assert_on_time(begun + within, Instant::now());
                     assert!(called.elapsed() >= within, "told early");
                     let Err(ReadyError::Unreachable { faults, .. }) = answer else { panic!("{answer:?}") };
                     assert_eq!(faults[0].address, address);
@@ -267,18 +267,18 @@ mod tests {
             let (unblock, until) = mpsc::channel();
             producer.handle.shared().commands.send(Command::Block(until)).expect("the driver runs");
             let unknown = producer.topic("unknown").expect("a name");
-            let called = Instant::now();
             let delivery = orders.try_send(Record::value("held")).expect("accepted");
             orders.post(Record::value("posted").tag(7)).expect("accepted");
-            let waiting = unknown.send(Record::value("waiting")).await.expect_err("nobody tells its partitions");
-            watchdog.assert_on_time(called + deadline, Instant::now());
+            let (answer, begun) = punctual::begun(unknown.send(Record::value("waiting"))).await;
+            watchdog.assert_on_time(begun + deadline, Instant::now());
+            let waiting = answer.expect_err("nobody tells its partitions");
             assert_eq!(waiting.reason(), &SendRefused::MetadataPending);
             let Outcome::NotWritten(why) = delivery.await else { panic!("it was not sent") };
             assert_eq!(why.reason, NotWritten::DeadlinePassed);
-            watchdog.assert_on_time(called + deadline, Instant::now());
+            watchdog.assert_on_time(begun + deadline, Instant::now());
             let (tag, reported) = reports.recv().expect("is reported");
             assert_eq!(tag, 7);
-            watchdog.assert_on_time(called + deadline, reported);
+            watchdog.assert_on_time(begun + deadline, reported);
             drop(unblock);
         });
     }

@@ -134,9 +134,9 @@ impl Helm<'_> {
         struck.push(self.stage.faults.strikes.open_beside(fault, scope, now));
     }
 
-    /// What was struck is as it was, and felt for a moment longer.
+    /// What was struck is as it was, and felt until the client has asked again.
     fn close(&mut self, struck: Struck) {
-        let felt = self.stage.now + self.stage.scenario.latency.1 * 4;
+        let felt = self.stage.now + self.stage.scenario.latency.1 * 4 + self.stage.scenario.retry.max.mul_f64(1.2);
         struck.into_iter().for_each(|strike| self.stage.faults.strikes.close(strike, felt));
     }
 

@@ -17,6 +17,16 @@ pub(super) struct Target {
 /// So many aims share a run: each is met some ten times, and the fault is felt all the time.
 const AIMS: usize = 7;
 
+/// Faults under which batches seldom stand where they are wanted; they get more runs.
+const SHY: [Fault; 6] = [
+    Fault::Cut,
+    Fault::AnswerLost,
+    Fault::RequestLate,
+    Fault::LeaderMoved,
+    Fault::ElectionMeanwhile,
+    Fault::TopicRecreated,
+];
+
 impl Target {
     /// Runs aim at the faults in turn, and of each fault at the cells in turn; every fifth run aims at nothing.
     pub(super) fn draw(seed: u64) -> Option<Self> {
@@ -24,8 +34,11 @@ impl Target {
             return None;
         }
         let number = (seed - seed / 5 - 1) as usize;
-        let faults: Vec<Fault> = Fault::ALL.into_iter().filter(|fault| *fault != Fault::Closed).collect();
-        let (turn, fault) = (number / faults.len(), faults[number % faults.len()]);
+        let faults: Vec<Fault> = Fault::ALL.into_iter().filter(|fault| *fault != Fault::Closed).chain(SHY).collect();
+        let fault = faults[number % faults.len()];
+        // Each run of a fault is a turn of its own.
+        let of_fault = |place: usize| faults[..place].iter().filter(|other| **other == fault).count();
+        let turn = number / faults.len() * of_fault(faults.len()) + of_fault(number % faults.len());
         let of_leader = |aim: &Aim| aim.row == Row::OnLeader;
         let (leader_only, aims): (Vec<Aim>, Vec<Aim>) = aims_of(fault).into_iter().partition(of_leader);
         // With acks=1 other rows come, so those aims have runs of their own.
@@ -43,6 +56,16 @@ impl Target {
         if self.aims.iter().any(|aim| aim.row == Row::OnLeader) { 5 } else { 99 }
     }
 
+    /// How often the fault strikes: always something of it is felt, and windows fill in between.
+    pub(super) fn rate(&self, dice: &mut Dice) -> f64 {
+        match self.fault {
+            Fault::Cut | Fault::AnswerLost | Fault::RequestLate => dice.pick(&[0.03, 0.06, 0.12]),
+            Fault::TopicRecreated => dice.pick(&[0.7, 1.5, 3.0]),
+            Fault::DialRefused => dice.pick(&[0.3, 0.6, 1.2]),
+            _ => self.fault.unit().often(dice),
+        }
+    }
+
     /// How many brokers the fault needs.
     pub(super) fn nodes(&self) -> Option<i32> {
         match self.fault {
@@ -55,7 +78,7 @@ impl Target {
     pub(super) fn shape(&self, scenario: &mut Scenario, dice: &mut Dice) {
         scenario.fill_windows(dice);
         scenario.front.batch_size = dice.pick(&[300, 500, 800]);
-        scenario.records = dice.between(500, 900);
+        scenario.records = dice.between(600, 1000);
         scenario.topics.iter_mut().for_each(|topic| topic.partitions = topic.partitions.max(2));
         if self.wants(BatchState::Alone) {
             // Each partition has its first batch.
@@ -81,6 +104,17 @@ fn aims_of(fault: Fault) -> Vec<Aim> {
     aims.filter(|aim| is_possible(Cell { fault, row: aim.row, state: aim.state })).collect()
 }
 
+/// Rows that are seldom taken where they are wanted; one of them joins every run.
+const SHY_ROWS: [(Row, BatchState); 7] = [
+    (Row::DuplicateTold, BatchState::Behind),
+    (Row::DuplicateTold, BatchState::Probe),
+    (Row::RefusedAfterAppend, BatchState::Behind),
+    (Row::TooLargeToSplit, BatchState::Resent),
+    (Row::RefusedInDoubt, BatchState::Head),
+    (Row::ForeignEpoch, BatchState::Probe),
+    (Row::BadRecords, BatchState::Head),
+];
+
 /// Neighbours in the list are of the same row; a stride takes different ones.
 fn some_of(aims: &[Aim], turn: usize) -> Vec<Aim> {
     const STRIDE: usize = 11;
@@ -88,5 +122,6 @@ fn some_of(aims: &[Aim], turn: usize) -> Vec<Aim> {
     let mut places: Vec<usize> = (first..first + AIMS).map(|number| number * STRIDE % aims.len()).collect();
     places.sort_unstable();
     places.dedup();
-    places.into_iter().map(|place| aims[place]).collect()
+    let (row, state) = SHY_ROWS[turn % SHY_ROWS.len()];
+    places.into_iter().map(|place| aims[place]).chain([Aim { row, state }]).collect()
 }

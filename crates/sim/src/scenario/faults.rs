@@ -13,7 +13,7 @@ pub(super) fn draw(dice: &mut Dice, target: Option<&Target>) -> FaultRates {
         None => FaultRates::draw(dice),
     };
     if let Some(target) = target {
-        rates.raise(target.fault, target.fault.unit().often(dice));
+        rates.raise(target.fault, target.rate(dice));
     }
     rates
 }

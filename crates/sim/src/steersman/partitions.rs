@@ -50,15 +50,25 @@ impl Helm<'_> {
         (!followers.is_empty()).then(|| self.stage.faults.dice().pick(&followers))
     }
 
+    /// One partition, or several as when leaders are balanced.
     pub(super) fn move_leader(&mut self) {
-        let Some(place) = self.place() else { return };
-        let Some(next) = self.follower(place) else { return };
-        if self.give_leadership(place, next) {
-            let struck = self.open(Fault::LeaderMoved, Scope::Place(place));
-            // Until the client has found it.
-            let round = self.stage.scenario.latency.1 * 4;
-            self.stage.bring(round, Aftermath::Over(struck));
+        let Some(first) = self.place() else { return };
+        let all = self.stage.faults.dice().chance(0.5);
+        let places = if all { self.places() } else { vec![first] };
+        let mut struck = Struck::new();
+        for place in places {
+            let Some(next) = self.follower(place) else { continue };
+            if !self.give_leadership(place, next) {
+                continue;
+            }
+            if struck.is_empty() {
+                struck = self.open(Fault::LeaderMoved, Scope::Place(place));
+            } else {
+                self.also(&mut struck, Fault::LeaderMoved, Scope::Place(place));
+            }
         }
+        // Until the client has found them.
+        self.stage.bring(self.stage.scenario.latency.1 * 4, Aftermath::Over(struck));
     }
 
     fn give_leadership(&mut self, place: Place, next: NodeId) -> bool {

@@ -314,7 +314,8 @@ impl PartitionBack {
         if let Some(place) = self.unsettled.iter().position(|batch| batch.flight == Flight::Waiting) {
             // A planted bug numbers a head anew; otherwise ordinals ascend.
             let ahead = self.unsettled[place].stamp.ordinal.saturating_sub(self.unsettled[0].stamp.ordinal);
-            let may_fly = place == 0 || ahead < self.window() && self.may_accompany(&self.unsettled[0], now);
+            let may_accompany = ahead < self.window() && self.may_accompany(&self.unsettled[0], now);
+            let may_fly = place == 0 || may_accompany && !self.is_now_stale(place, now);
             return if may_fly { self.resend(place) } else { Next::Nothing };
         }
         let (next, is_stale) = match (self.renewed.front(), self.pending.front()) {
@@ -324,6 +325,12 @@ impl PartitionBack {
         };
         let may_fly = self.window_is_open(now) && (self.unsettled.is_empty() || !is_stale);
         if may_fly { next } else { Next::Nothing }
+    }
+
+    /// What kept a batch young is in one of its pieces only: those that were not sent yet are looked at anew.
+    fn is_now_stale(&self, place: usize, now: Moment) -> bool {
+        let batch = &self.unsettled[place];
+        if batch.attempts_of_stamp == 0 { self.has_become_stale(batch, now) } else { batch.is_stale }
     }
 
     fn window_is_open(&self, now: Moment) -> bool {
@@ -372,6 +379,7 @@ impl PartitionBack {
                 Next::Nothing => return None,
                 Next::Resend(place) => {
                     self.cut(place, chunks);
+                    self.unsettled[place].is_stale = self.is_now_stale(place, now);
                     break place;
                 }
                 Next::Restamp => {

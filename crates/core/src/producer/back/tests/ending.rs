@@ -27,12 +27,17 @@ fn add_stale(partition: &mut Partition) {
 }
 
 fn add_stale_records(partition: &mut Partition, count: usize) {
+    add_with_ages(partition, &vec![120_000; count]);
+}
+
+/// One batch; the ages of its records in milliseconds.
+fn add_with_ages(partition: &mut Partition, ages: &[i64]) {
     use crate::producer::batch::SealReason;
     use crate::producer::testbed::{append, front};
     let mut front = front();
-    for _ in 0..count {
+    for age in ages {
         let mut record = value(b"old");
-        record.timestamp = Some(1_000_000 + partition.millis as i64 - 120_000);
+        record.timestamp = Some(1_000_000 + partition.millis as i64 - age);
         drop(append(&mut front, &partition.memory, partition.millis, record));
     }
     front.seal(SealReason::Flush);
@@ -217,6 +222,29 @@ fn pieces_of_a_stale_batch_fly_one_by_one() {
     let quarter = partition.send();
     partition.acknowledge(quarter.ordinal, 2);
     assert_eq!(partition.send_all().len(), 1);
+}
+
+/// What kept the whole young is in one of its pieces only.
+#[test]
+fn a_piece_may_be_stale_though_its_batch_was_not() {
+    for (ages, stale) in [([120_000, 120_000, 0, 0], 0), ([0, 0, 120_000, 120_000], 1)] {
+        let mut partition = anchored_with_horizon(false);
+        add_with_ages(&mut partition, &ages);
+        let whole = partition.send();
+        partition.refuse(whole.ordinal, TOO_LARGE);
+        let mut piece = partition.send();
+        for _ in 0..stale {
+            assert_eq!(partition.try_send(), None, "the stale piece flies alone");
+            partition.acknowledge(piece.ordinal, 2);
+            piece = partition.send();
+        }
+        partition.ended.clear();
+        partition.lose(piece.ordinal, true);
+        assert!(
+            partition.ends().contains(&BatchEnd::Undetermined(Undetermined::StaleTimestamps)),
+            "{ages:?}: one that brokers may have forgotten is not sent again"
+        );
+    }
 }
 
 /// The answer of the old leader may be on its way, and a resend is what must not be.

@@ -318,12 +318,15 @@ impl PartitionBack {
             let may_fly = place == 0 || may_accompany && !self.is_now_stale(place, now);
             return if may_fly { self.resend(place) } else { Next::Nothing };
         }
-        let (next, is_stale) = match (self.renewed.front(), self.pending.front()) {
-            (Some(batch), _) if !batch.awaits_cut() => (Next::Restamp, self.has_become_stale(batch, now)),
-            (None, Some(batch)) if self.is_packed(batch) => (Next::Claim, self.is_stale(batch, now)),
+        // What keeps a batch young may be a record that leaves it at the claim.
+        let horizon = self.config.horizon;
+        let (next, is_old) = match (self.renewed.front(), self.pending.front()) {
+            (Some(batch), _) if !batch.awaits_cut() => (Next::Restamp, batch.may_become_stale(now, horizon)),
+            (None, Some(batch)) if self.is_packed(batch) => (Next::Claim, batch.may_become_stale(now, horizon)),
             _ => return Next::Nothing,
         };
-        let may_fly = self.window_is_open(now) && (self.unsettled.is_empty() || !is_stale);
+        let flies_alone = is_old && self.is_by_create_time();
+        let may_fly = self.window_is_open(now) && (self.unsettled.is_empty() || !flies_alone);
         if may_fly { next } else { Next::Nothing }
     }
 

@@ -153,6 +153,8 @@ pub struct SealedBatch {
     /// Records that it was sealed with.
     pub(super) appended: u32,
     pub(super) base_timestamp: i64,
+    /// Of the records that it was sealed with.
+    pub(super) min_timestamp: i64,
     pub(super) max_timestamp: i64,
     pub(super) opened_at: Moment,
     /// The wall clock then, in milliseconds: how old its timestamps are when it is claimed.
@@ -205,6 +207,11 @@ impl SealedBatch {
     /// moved on by the monotonic one.
     pub(super) fn is_stale(&self, now: Moment, horizon: Duration) -> bool {
         is_older(now, (self.opened_at, self.opened_wall), self.max_timestamp, horizon)
+    }
+
+    /// Whether it could be stale once some of its records have left it.
+    pub(super) fn may_become_stale(&self, now: Moment, horizon: Duration) -> bool {
+        is_older(now, (self.opened_at, self.opened_wall), self.min_timestamp, horizon)
     }
 
     /// Whether work on it can begin. As long as nobody wants it compressed, and it is not, there is none.
@@ -272,6 +279,7 @@ impl SealedBatch {
         let facts = Facts {
             count: self.count,
             base_timestamp: self.base_timestamp,
+            min_timestamp: self.min_timestamp,
             max_timestamp: self.max_timestamp,
             codec: self.codec,
             raw_len: self.raw_len,
@@ -306,9 +314,9 @@ impl Packing {
     }
 }
 
-fn is_older(now: Moment, (opened_at, opened_wall): (Moment, i64), max_timestamp: i64, horizon: Duration) -> bool {
+fn is_older(now: Moment, (opened_at, opened_wall): (Moment, i64), timestamp: i64, horizon: Duration) -> bool {
     let open_for = i64::try_from(now.since(opened_at).as_millis()).unwrap_or(i64::MAX);
-    let age = opened_wall.saturating_add(open_for).saturating_sub(max_timestamp);
+    let age = opened_wall.saturating_add(open_for).saturating_sub(timestamp);
     age > i64::try_from(horizon.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -317,6 +325,8 @@ fn is_older(now: Moment, (opened_at, opened_wall): (Moment, i64), max_timestamp:
 struct Facts {
     count: u32,
     base_timestamp: i64,
+    /// Of the records that the batch was sealed with; some may have left it.
+    min_timestamp: i64,
     max_timestamp: i64,
     codec: Compression,
     /// Bytes of its records.
@@ -419,6 +429,11 @@ impl StampedBatch {
     /// As [`SealedBatch::is_stale`]; it may have become so since it was claimed.
     pub(super) fn is_stale_at(&self, now: Moment, horizon: Duration) -> bool {
         is_older(now, (self.opened_at, self.opened_wall), self.facts.max_timestamp, horizon)
+    }
+
+    /// As [`SealedBatch::may_become_stale`].
+    pub(super) fn may_become_stale(&self, now: Moment, horizon: Duration) -> bool {
+        is_older(now, (self.opened_at, self.opened_wall), self.facts.min_timestamp, horizon)
     }
 
     /// Records that it carries.

@@ -197,6 +197,7 @@ struct OpenBatch {
     bytes: usize,
     count: u32,
     base_timestamp: i64,
+    min_timestamp: i64,
     max_timestamp: i64,
     opened_at: Moment,
     opened_wall: i64,
@@ -405,6 +406,7 @@ impl OpenBatch {
             bytes: BATCH_HEADER_BYTES,
             count: 0,
             base_timestamp: timestamp,
+            min_timestamp: timestamp,
             max_timestamp: timestamp,
             opened_at: now.moment,
             opened_wall: now.wall_millis,
@@ -469,6 +471,7 @@ impl OpenBatch {
         let index = self.count;
         self.count += 1;
         self.bytes += total_len;
+        self.min_timestamp = self.min_timestamp.min(timestamp);
         self.max_timestamp = self.max_timestamp.max(timestamp);
         if let Reply::Report(tag) = reply {
             self.posted.push(Posted { index, tag });
@@ -512,6 +515,7 @@ impl OpenBatch {
             count: self.count,
             appended: self.count,
             base_timestamp: self.base_timestamp,
+            min_timestamp: self.min_timestamp,
             max_timestamp: self.max_timestamp,
             opened_at: self.opened_at,
             opened_wall: self.opened_wall,

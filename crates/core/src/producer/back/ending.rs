@@ -77,7 +77,8 @@ impl PartitionBack {
         self.is_by_create_time() && batch.is_stale_at(now, self.config.horizon)
     }
 
-    fn is_by_create_time(&self) -> bool {
+    /// Whether brokers measure a producer's age by the timestamps of its records, for all that is known.
+    pub(super) fn is_by_create_time(&self) -> bool {
         self.config.is_idempotent && self.is_log_append_time != Some(true)
     }
 

@@ -247,6 +247,24 @@ fn a_piece_may_be_stale_though_its_batch_was_not() {
     }
 }
 
+/// The youngest record may be withdrawn at the claim, and then it is too late to wait.
+#[test]
+fn a_batch_with_one_stale_record_waits_for_those_before_it() {
+    let mut partition = anchored_with_horizon(false);
+    partition.add(1);
+    add_with_ages(&mut partition, &[120_000, 0]);
+    let first = partition.send();
+    assert_eq!(partition.try_send(), None);
+    partition.back.pending[0].completion.cancel(1);
+    partition.acknowledge(first.ordinal, 2);
+    let stale = partition.send();
+    partition.add(1);
+    assert_eq!(partition.try_send(), None, "nothing goes along with it");
+    partition.ended.clear();
+    partition.lose(stale.ordinal, true);
+    assert_eq!(partition.ends(), [BatchEnd::Undetermined(Undetermined::StaleTimestamps)]);
+}
+
 /// The answer of the old leader may be on its way, and a resend is what must not be.
 #[test]
 fn a_stale_batch_waits_for_its_answer_when_the_leader_changes() {

@@ -62,6 +62,9 @@ pub struct MetadataConfig {
 /// millisecond to read.
 pub const PARTITIONS_PER_REQUEST_MAX: usize = 1_000;
 
+/// The part of [`MetadataConfig::doubt`] in which brokers that lag behind have caught up: 2.5 s of ten.
+const LAG_PER_DOUBT: u32 = 4;
+
 /// What an answer changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -295,7 +298,7 @@ impl Metadata {
         for topic in &response.topics {
             let number = topic.name.as_deref().and_then(|name| self.numbers.get(name));
             if let Some(number) = number.copied() {
-                let change = self.take_topic(number, topic);
+                let change = self.take_topic(now, number, topic);
                 told.insert(number);
                 self.reschedule(now, number, change.is_helpful(), chance);
                 if change != TopicChange::default() {
@@ -340,10 +343,11 @@ impl Metadata {
         is_change
     }
 
-    fn take_topic(&mut self, number: TopicIndex, told: &MetadataResponseTopic) -> TopicChange {
+    fn take_topic(&mut self, now: Moment, number: TopicIndex, told: &MetadataResponseTopic) -> TopicChange {
         let topic = &mut self.topics[number.0 as usize];
         let before = topic.weight();
-        let change = topic.told.take(told);
+        let patience = (now < topic.doubted_until).then_some(self.config.doubt / LAG_PER_DOUBT);
+        let change = topic.told.take(now, told, patience);
         self.weight = self.weight - before + topic.weight();
         change
     }

@@ -1,15 +1,18 @@
 //! One topic as the cluster tells it, answer by answer.
 //!
 //! Always holds: within one topic id a partition's leader epoch never goes back and no partition goes away; an id that was
-//! replaced never comes back. So an answer from a broker that lags behind changes nothing.
+//! replaced comes back only if the present one is in doubt and nobody names it any more. So an answer from a broker that lags
+//! behind changes nothing, and one that was believed by mistake is no trap.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use milena_wire::messages::metadata::response::{MetadataResponsePartition, MetadataResponseTopic};
 use milena_wire::{ErrorCode, Uuid};
 
 use super::Address;
 use crate::ids::{LeaderEpoch, NodeId, PartitionIndex};
+use crate::time::Moment;
 
 /// A topic as last told.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +20,8 @@ pub struct TopicMetadata {
     id: Uuid,
     /// Ids that it had before, oldest first.
     retired: VecDeque<Uuid>,
+    /// Since when answers have named a retired id only, while the present one was in doubt.
+    contradicted_since: Option<Moment>,
     partitions: Vec<PartitionMetadata>,
     missing: Option<ErrorCode>,
 }
@@ -94,8 +99,8 @@ impl TopicMetadata {
         self.missing.is_none() && !self.partitions.is_empty() && self.partitions.iter().all(is_led)
     }
 
-    /// Takes an answer over.
-    pub(super) fn take(&mut self, told: &MetadataResponseTopic) -> TopicChange {
+    /// Takes an answer over. `patience` is for the brokers that lag behind, while the topic is in doubt.
+    pub(super) fn take(&mut self, now: Moment, told: &MetadataResponseTopic, patience: Option<Duration>) -> TopicChange {
         let code = ErrorCode(told.error_code);
         if !code.is_none() {
             return self.take_error(code);
@@ -103,7 +108,7 @@ impl TopicMetadata {
         if told.partitions.len() > PARTITIONS_PER_TOPIC_MAX {
             return self.take_error(ErrorCode::INVALID_PARTITIONS);
         }
-        if told.topic_id != Uuid::ZERO && self.retired.contains(&told.topic_id) {
+        if self.is_of_the_past(now, told.topic_id, patience) {
             return TopicChange::default();
         }
         let mut change = TopicChange { is_found: self.missing.take().is_some(), ..TopicChange::default() };
@@ -124,6 +129,25 @@ impl TopicMetadata {
             }
         }
         change
+    }
+
+    /// A client that has skipped an id, because its topic was deleted and created twice in a row, takes the skipped one for
+    /// the newest when a broker that lags behind names it. What the others name is then among the replaced.
+    fn is_of_the_past(&mut self, now: Moment, id: Uuid, patience: Option<Duration>) -> bool {
+        if id == Uuid::ZERO || !self.retired.contains(&id) {
+            self.contradicted_since = None;
+            return false;
+        }
+        let Some(patience) = patience else {
+            self.contradicted_since = None;
+            return true;
+        };
+        let is_past = now.since(*self.contradicted_since.get_or_insert(now)) < patience;
+        if !is_past {
+            self.contradicted_since = None;
+            self.retired.retain(|retired| *retired != id);
+        }
+        is_past
     }
 
     fn take_error(&mut self, code: ErrorCode) -> TopicChange {

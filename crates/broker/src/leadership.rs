@@ -1,7 +1,7 @@
 //! Who leads a partition, under which epoch, and who is in sync; now, and at earlier times.
 //!
 //! The leader epoch rises by one whenever the leader changes, to nobody too, and never otherwise. The leader is always in the ISR,
-//! and the ISR is never empty: the last replica in it stays, because nobody else may be elected.
+//! and the ISR is never empty: the last replica in it stays, because nobody else is elected unless an unclean election is asked for.
 
 use std::collections::VecDeque;
 use std::time::Duration;

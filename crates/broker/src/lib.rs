@@ -35,7 +35,7 @@
 //! # Several nodes
 //!
 //! [`ClusterConfig::with_nodes`] makes a cluster of N. Partitions have replicas on them, leaders with epochs, an ISR and a high
-//! watermark; followers copy at once unless they are told otherwise, elections are clean. What happens to nodes is said by whoever owns
+//! watermark; followers copy at once unless they are told otherwise, elections are clean unless one is asked for that is not. What happens to nodes is said by whoever owns
 //! the cluster, and everything that follows from it happens by itself, at a time that `now` decides:
 //!
 //! | what | effect |
@@ -44,6 +44,7 @@
 //! | [`stop`](Cluster::stop), [`start`](Cluster::start) | SIGTERM, SIGKILL, a new process: connections close, logs stay, last batches are known |
 //! | [`lag`](Cluster::lag) | a follower copies late or never: acks=all waits, the ISR shrinks, `min.insync.replicas` counts |
 //! | [`move_leader`](Cluster::move_leader) | another replica in sync leads, under the next epoch |
+//! | [`elect_unclean`](Cluster::elect_unclean) | a replica out of sync leads: what it lacks is lost |
 //! | [`throttle`](Cluster::throttle) | answers carry a throttle time, and their connections are muted so long |
 //! | [`age_metadata`](Cluster::age_metadata) | a node answers Metadata as of some time ago |
 //! | [`plant`](Cluster::plant) | the next Produce attempts on a partition fail before or after the append |
@@ -52,8 +53,8 @@
 //! [`log`](Cluster::log) and [`log_on`](Cluster::log_on) tell the truth. The controller always works: it has no node of its own.
 //!
 //! Served: ApiVersions, Metadata, InitProducerId, Produce, Fetch, ListOffsets, CreateTopics, DeleteTopics, FindCoordinator, DescribeCluster,
-//! DescribeProducers, OffsetForLeaderEpoch. Left out: groups, transactions, compaction and retention, unclean elections, reading from
-//! followers, TLS and SASL.
+//! DescribeProducers, OffsetForLeaderEpoch. Left out: groups, transactions, compaction and retention, unclean elections by themselves, reading
+//! from followers, TLS and SASL.
 
 mod api;
 mod batch_check;

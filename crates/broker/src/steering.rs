@@ -13,7 +13,8 @@ use crate::connection::CloseReason;
 use crate::ids::{ConnectionId, NodeId, PartitionIndex};
 use crate::log::PartitionLog;
 use crate::moment::Moment;
-use crate::nodes::{Process, Stop};
+use crate::leadership::Leadership;
+use crate::nodes::{Nodes, Process, Stop};
 use crate::partition::{Partition, ProduceFault};
 use crate::replica::Recovery;
 use crate::storage::StorageError;
@@ -195,14 +196,34 @@ impl Cluster {
     /// Makes another node the leader, as an administrator's election does. Says whether it could be: it must be in sync and not fenced, and
     /// lead not already. A frozen node can be made leader; it does not hear of it before it is thawed.
     pub fn move_leader(&mut self, now: Moment, topic: &str, partition: PartitionIndex, node: NodeId) -> bool {
+        self.elect(now, (topic, partition), |found, nodes| {
+            let may_lead = found.isr().contains(&node) && nodes.is_eligible(node);
+            may_lead.then(|| found.leadership.led_by(Some(node)))
+        })
+    }
+
+    /// Makes a replica the leader that is not in sync, as `unclean.leader.election.enable` allows: what it lacks is lost, committed or not,
+    /// and the other logs are cut to its own (KIP-101, KIP-279). It alone is in sync then. Says whether it could be: it must be a replica out
+    /// of sync, and not fenced.
+    pub fn elect_unclean(&mut self, now: Moment, topic: &str, partition: PartitionIndex, node: NodeId) -> bool {
+        self.elect(now, (topic, partition), |found, nodes| {
+            let is_out = found.replica(node).is_some() && !found.isr().contains(&node);
+            let may_lead = is_out && nodes.is_eligible(node);
+            may_lead.then(|| Leadership { isr: vec![node], ..found.leadership.led_by(Some(node)) })
+        })
+    }
+
+    fn elect(
+        &mut self,
+        now: Moment,
+        (topic, partition): (&str, PartitionIndex),
+        choose: impl FnOnce(&Partition, &Nodes) -> Option<Leadership>,
+    ) -> bool {
         let Self { topics, nodes, .. } = self;
         let Some(topic) = topics.named_mut(topic) else { return false };
         let id = topic.id;
         let Some(found) = topic.partition_mut(partition) else { return false };
-        if !found.isr().contains(&node) || !nodes.is_eligible(node) {
-            return false;
-        }
-        let next = found.leadership.led_by(Some(node));
+        let Some(next) = choose(found, nodes) else { return false };
         if !found.decide(now.elapsed, next, nodes) {
             return false;
         }

@@ -82,6 +82,12 @@ impl Broker {
         self.steer(move |cluster, now| cluster.move_leader(now, &topic, partition, node))
     }
 
+    /// See [`Cluster::elect_unclean`].
+    pub fn elect_unclean(&self, topic: &str, partition: PartitionIndex, node: NodeId) -> bool {
+        let topic = topic.to_owned();
+        self.steer(move |cluster, now| cluster.elect_unclean(now, &topic, partition, node))
+    }
+
     /// See [`Cluster::throttle`]; `until` is counted from now on here.
     pub fn throttle(&self, rule: Throttle) {
         self.steer(move |cluster, now| {

@@ -10,6 +10,8 @@ use milena_wire::messages::produce::request::ProduceRequest;
 use crate::client::{Batch, Bench, P0, produce};
 
 const SESSION: Duration = Duration::from_secs(9);
+/// `ClusterConfig::replica_lag_time_max`, as it is by default.
+const LAG_MAX: Duration = Duration::from_secs(30);
 
 impl Bench {
     fn stop(&mut self, node: i32, how: Stop) {
@@ -165,6 +167,23 @@ fn uncommitted_tail_is_cut_and_its_stamps_are_free_again() {
     bench.cluster.move_leader(bench.now, "orders", P0, NodeId(1));
     assert_eq!(bench.produced_at(1, Batch::stamped(&["a", "b"], pid, 0, 5)), (ErrorCode::NONE, 5));
     assert_eq!(bench.produced_at(1, Batch::stamped(&["c"], pid, 0, 7)), (ErrorCode::NONE, 7));
+}
+
+/// A leader without state takes any sequence: a later batch is acknowledged, and nothing before it is there.
+#[test]
+fn unclean_election_loses_what_was_committed_and_who_wrote_it() {
+    let mut bench = Bench::of_three();
+    assert!(!bench.cluster.elect_unclean(bench.now, "orders", P0, NodeId(2)), "it is in sync");
+    bench.cluster.lag(bench.now, NodeId(2), Some(Duration::MAX));
+    bench.send_batch(1, Batch::of(&["waits for node 2"]));
+    bench.advance(LAG_MAX);
+    assert!(bench.event().is_some(), "it waits no more");
+    let pid = bench.five_batches();
+    assert_eq!((bench.ends(), bench.leadership().2), ([6, 0, 6], vec![1, 3]));
+    assert!(bench.cluster.elect_unclean(bench.now, "orders", P0, NodeId(2)));
+    assert_eq!(bench.leadership(), (Some(2), 1, vec![1, 2, 3]), "the others have cut their logs, and follow");
+    assert_eq!(bench.produced_at(2, Batch::stamped(&["late"], pid, 0, 7)), (ErrorCode::NONE, 0));
+    assert_eq!([1, 2, 3].map(|node| bench.values_on(node)), [["late"]; 3]);
 }
 
 #[test]

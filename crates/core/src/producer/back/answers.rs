@@ -64,6 +64,19 @@ impl BatchState {
     pub const ALL: [Self; 5] = [Self::Alone, Self::Head, Self::Behind, Self::Resent, Self::Probe];
 }
 
+/// Where an answer says that the batch was appended.
+fn acknowledgement(batch: &StampedBatch, now: Moment, answer: &Answer) -> Acknowledged {
+    Acknowledged {
+        ordinal: batch.stamp.ordinal,
+        // Brokers measure a producer's age by its timestamps, and those were at most a horizon old when the batch was first
+        // sent: what they remember lasts another horizon from there on, however late the answer comes.
+        at: batch.first_sent_at.unwrap_or(now),
+        base_offset: known(answer.base_offset),
+        records: batch.count(),
+        log_start_offset: known(answer.log_start_offset),
+    }
+}
+
 impl PartitionBack {
     /// An answer for an attempt.
     pub(in crate::producer) fn handle_answer(
@@ -79,6 +92,9 @@ impl PartitionBack {
             return Effects::default();
         };
         let state = self.state_of(place);
+        if !answer.error.is_none() && answer.base_offset >= 0 {
+            self.look_for_loss(&acknowledgement(&self.unsettled[place], now, answer));
+        }
         let (row, verdict) = classify(answer, self.context_of(place));
         let mut effects =
             Effects { is_slow: row == Row::NotCommitted, reached: Some((row, state)), ..Effects::default() };
@@ -189,23 +205,14 @@ impl PartitionBack {
     /// In the log: it ends, and with it those before it that it proves (rule 9).
     fn acknowledge(&mut self, now: Moment, place: usize, answer: &Answer, ended: &mut Vec<Ended>) {
         let batch = &self.unsettled[place];
-        let acknowledged = Acknowledged {
-            ordinal: batch.stamp.ordinal,
-            // Brokers measure a producer's age by its timestamps, and those were at most a horizon old when the batch was first
-            // sent: what they remember lasts another horizon from there on, however late the answer comes.
-            at: batch.first_sent_at.unwrap_or(now),
-            base_offset: known(answer.base_offset).filter(|_| answer.error == ErrorCode::NONE),
-            records: batch.count(),
-            log_start_offset: known(answer.log_start_offset),
-        };
+        let mut acknowledged = acknowledgement(batch, now, answer);
+        acknowledged.base_offset = acknowledged.base_offset.filter(|_| answer.error == ErrorCode::NONE);
         // An answer from the cache carries the original's timestamp on topics of either type.
         if batch.attempts_of_stamp == 1 && answer.error == ErrorCode::NONE {
             self.is_log_append_time = Some(answer.log_append_time >= 0);
         }
         let implied = self.implied_by(place, &acknowledged);
-        if self.anchor.is_some_and(|anchor| anchor.is_refuted_by(&acknowledged)) {
-            self.anchor = None;
-        }
+        self.look_for_loss(&acknowledged);
         let mut place = place;
         if let Some(first_offset) = implied {
             self.settle_implied(place, first_offset, ended);
@@ -219,23 +226,31 @@ impl PartitionBack {
         self.go_on_after(place);
     }
 
+    /// Where a batch was appended may show that what was acknowledged before it is gone.
+    fn look_for_loss(&mut self, appended: &Acknowledged) {
+        if self.anchor.is_some_and(|anchor| anchor.is_refuted_by(appended)) {
+            self.anchor = None;
+        }
+    }
+
     /// The head is settled: the window opens again. A batch behind an unsettled head says nothing more about that one if it
     /// did not settle it.
     fn go_on_after(&mut self, place: usize) {
         match self.mode {
             Mode::Recovering { .. } if place == 0 => self.mode = Mode::Streaming,
             Mode::Probing { .. } if place == 0 => self.mode = Mode::Streaming,
-            Mode::Probing { .. } => self.renew(Renewal::of_producer_id(Undetermined::StateLost)),
+            Mode::Probing { doubt, .. } => self.renew(Renewal::of_producer_id(doubt)),
             _ => {}
         }
     }
 
-    /// Whether an acknowledgement proves the batches before it, and where they start, if that can be told.
+    /// Whether an acknowledgement proves the batches before it, and where they start, if that can be told. One that tells no
+    /// offset does not: nothing would show that the broker has lost what was acknowledged before.
     fn implied_by(&self, place: usize, acknowledged: &Acknowledged) -> Option<Option<i64>> {
         let head = self.unsettled.front().filter(|_| place > 0 && self.config.is_idempotent)?;
         let between = self.unsettled.range(..place).map(|batch| u64::from(batch.count())).sum();
-        let anchor =
-            self.anchor.filter(|anchor| anchor.ordinal < head.stamp.ordinal && !anchor.is_refuted_by(acknowledged));
+        let is_before = |anchor: &Anchor| anchor.ordinal < head.stamp.ordinal && acknowledged.base_offset.is_some();
+        let anchor = self.anchor.filter(|anchor| is_before(anchor) && !anchor.is_refuted_by(acknowledged));
         #[cfg(feature = "plants")]
         if self.config.plant == crate::plant::Plant::ImpliedWithoutAnchor && anchor.is_none() {
             return Some(None);

@@ -45,6 +45,35 @@ fn nothing_is_implied_once_the_broker_shows_that_it_lost_its_memory() {
     }
 }
 
+/// Also where the sign comes beside an error: the batch was appended where another one had been acknowledged.
+#[test]
+fn an_offset_beside_an_error_shows_a_lost_memory_too() {
+    let mut partition = Partition::anchored();
+    partition.add(2);
+    partition.send_all();
+    partition.refuse(1, TIMED_OUT);
+    partition.answer(2, TIMED_OUT, 1);
+    partition.wait(RETRY_MAX);
+    assert_eq!(partition.send_all(), [1]);
+    partition.refuse(1, OUT_OF_ORDER);
+    assert_eq!(partition.ends(), [BatchEnd::Undetermined(Undetermined::StateLost); 2]);
+}
+
+/// Nothing would show that the broker lost what was before it.
+#[test]
+fn a_duplicate_without_its_offset_speaks_for_itself_alone() {
+    let mut partition = Partition::anchored();
+    partition.add(2);
+    partition.send_all();
+    partition.refuse(1, TIMED_OUT);
+    partition.refuse(2, ErrorCode::DUPLICATE_SEQUENCE_NUMBER);
+    assert_eq!(partition.ends(), [BatchEnd::Written { base_offset: None, log_append_time: None }]);
+    partition.wait(RETRY_MAX);
+    assert_eq!(partition.send_all(), [1]);
+    partition.acknowledge(1, 2);
+    assert_eq!(partition.ends(), [written(2)]);
+}
+
 #[test]
 fn without_an_implied_end_the_window_counts_from_the_oldest_unsettled_batch() {
     let mut partition = Partition::anchored();

@@ -20,7 +20,7 @@ use milena_wire::ErrorCode;
 use crate::faults::{Fault, Scope, Situation};
 use crate::history::{AttemptId, AttemptState};
 use crate::network::{LinkId, Network};
-use crate::request::{Asked, Retouched, retouch, verdicts_of};
+use crate::request::{Asked, Retouched, news_of, retouch};
 use crate::scenario::address_of;
 use crate::stage::{Event, Stage};
 
@@ -154,17 +154,18 @@ impl Brokers {
     }
 
     fn respond(&mut self, stage: &mut Stage, net: &mut Network, (link, asked): (LinkId, &Asked), frame: bytes::Bytes) {
-        let frame = self.liar.retell(stage, asked, frame);
+        let (frame, leaders) = self.liar.retell(stage, asked, frame);
         let frame = retouch(stage, &frame, asked);
-        let verdicts = verdicts_of(stage, &frame, asked);
-        for (attempt, code, base_offset) in &verdicts {
+        let mut news = news_of(stage, &frame, asked);
+        news.leaders.extend(leaders);
+        for (attempt, code, base_offset) in &news.verdicts {
             stage.note(format_args!("broker answers attempt {}: {code} at {base_offset}", attempt.0));
             // The client may be gone; then this stays the last that is known.
             if !matches!(stage.history.attempts.get(*attempt).state, AttemptState::CutShort) {
                 stage.history.attempts.answered(*attempt, *code, *base_offset);
             }
         }
-        net.respond(stage, link, &frame, verdicts);
+        net.respond(stage, link, &frame, news);
     }
 
     /// Plants what the faults want told of the batches of a request.

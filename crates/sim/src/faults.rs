@@ -88,6 +88,8 @@ faults! {
     FollowerFrozen = "follower frozen" per Second,
     /// A partition gets another leader while requests wait for followers.
     ElectionMeanwhile = "election meanwhile" per Second,
+    /// A replica out of sync leads: what it lacks is lost.
+    Unclean = "unclean election" per Second,
     /// The client is told of leaders that are not any more.
     StaleMetadata = "stale metadata" per Metadata,
     /// The client is told an error instead of a topic or a partition.
@@ -125,6 +127,7 @@ impl Fault {
                 | Self::Rolling
                 | Self::LeaderMoved
                 | Self::ElectionMeanwhile
+                | Self::Unclean
                 | Self::BrokersChanged
         )
     }
@@ -144,6 +147,8 @@ pub(crate) struct Faults {
     pub(crate) refused: BTreeSet<(Place, ErrorCode)>,
     /// Producer ids of the client that somebody else used.
     pub(crate) stolen: BTreeSet<i64>,
+    /// Where and when committed records were lost.
+    pub(crate) losses: Vec<(Place, Moment)>,
     planted: Plan,
     rates: FaultRates,
     end: Moment,
@@ -156,6 +161,7 @@ impl Faults {
             strikes: Strikes::default(),
             refused: BTreeSet::new(),
             stolen: BTreeSet::new(),
+            losses: Vec::new(),
             planted,
             rates,
             end,

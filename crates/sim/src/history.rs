@@ -16,6 +16,7 @@ use milena_core::producer::outcome::Outcome;
 use milena_core::time::Moment;
 
 use crate::coverage::Taken;
+use crate::request::Leading;
 
 pub(crate) use attempts::{Attempt, AttemptId, AttemptState, Attempts, Carried, Road, WireStamp};
 pub(crate) use records::{Acceptance, Content, Place, Record, RecordId, Told, Via};
@@ -49,6 +50,8 @@ pub(crate) struct History {
     /// Going on makes no sense.
     pub(crate) is_hopeless: bool,
     pub(crate) refused_by_buffer: u64,
+    /// Who leads what, as the client was told.
+    pub(crate) leaders_told: Vec<(Moment, Leading)>,
     /// Which row of the table each answer took.
     pub(crate) taken: Vec<Taken>,
     acceptances: u64,

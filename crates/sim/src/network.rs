@@ -21,7 +21,7 @@ use milena_core::time::Moment;
 
 use crate::history::AttemptId;
 use crate::memory::Memory;
-use crate::request::{Asked, Retouched, Verdicts};
+use crate::request::{Asked, News, Retouched};
 use crate::stage::{Event, Stage};
 use link::{Answered, ClientEnd, Link};
 
@@ -218,12 +218,12 @@ impl Network {
     }
 
     /// The broker's answer to the request that it served.
-    pub(crate) fn respond(&mut self, stage: &mut Stage, id: LinkId, frame: &Bytes, verdicts: Verdicts) {
+    pub(crate) fn respond(&mut self, stage: &mut Stage, id: LinkId, frame: &Bytes, news: News) {
         self.trip_answer(stage, id);
         let Some(link) = self.links.get_mut(&id) else { return };
         let end = link.down.sent + frame.len() as u64;
         if link.client == ClientEnd::Open {
-            link.answered.push_back(Answered { end, verdicts });
+            link.answered.push_back(Answered { end, news });
         }
         let latency = stage.latency();
         link.down.send(stage, (id, Way::ToClient), frame, latency);

@@ -2,6 +2,9 @@
 
 use bytes::Bytes;
 use milena_wire::frame::{RequestHeader, decode_request, decode_response, encode_response};
+use milena_wire::messages::metadata::response::{
+    MetadataResponse, MetadataResponsePartition, MetadataResponseTopic,
+};
 use milena_wire::messages::produce::request::ProduceRequest;
 use milena_wire::messages::produce::response::{BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse};
 use milena_wire::records::{self, BatchHeader};
@@ -24,8 +27,22 @@ pub(crate) struct Asked {
     pub(crate) retouched: Vec<Retouched>,
 }
 
-/// What the broker says about the batches of a request.
-pub(crate) type Verdicts = Vec<(AttemptId, ErrorCode, i64)>;
+/// What an answer says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct News {
+    /// Of the batches of a request.
+    pub(crate) verdicts: Vec<(AttemptId, ErrorCode, i64)>,
+    pub(crate) leaders: Vec<Leading>,
+}
+
+/// Who leads a partition, as an answer has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leading {
+    pub(crate) place: Place,
+    pub(crate) topic_id: Uuid,
+    pub(crate) epoch: i32,
+    pub(crate) node: NodeId,
+}
 
 /// How a partition's part of an answer is changed.
 #[derive(Clone, Copy, Debug)]
@@ -98,11 +115,18 @@ fn place_of(stage: &Stage, name: &str, id: Uuid) -> Option<usize> {
 
 /// The same answer with its errors as the faults want them. The frame has its length.
 pub(crate) fn retouch(stage: &Stage, frame: &Bytes, asked: &Asked) -> Bytes {
-    if asked.retouched.is_empty() {
+    let has_moved = asked.key == ApiKey::PRODUCE && stage.has_moved_brokers();
+    if asked.retouched.is_empty() && !has_moved {
         return frame.clone();
     }
     let (header, mut response) = decode_response::<ProduceRequest>(frame.slice(4..), asked.version)
         .expect("the broker answers in the version that it was asked in");
+    for endpoint in &mut response.node_endpoints {
+        if let Some(address) = stage.addresses.get(&NodeId(endpoint.node_id)) {
+            endpoint.host = (&*address.host).into();
+            endpoint.port = i32::from(address.port);
+        }
+    }
     for (place, partition) in partitions_mut(stage, &mut response) {
         let wanted = asked.retouched.iter().find(|wanted| wanted.place == place);
         if wanted.is_some_and(|wanted| wanted.is_duplicate) && partition.error_code == 0 {
@@ -133,19 +157,42 @@ fn partitions_mut<'a>(
     })
 }
 
-/// What a Produce answer says about each attempt. The frame has its length.
-pub(crate) fn verdicts_of(stage: &Stage, frame: &Bytes, asked: &Asked) -> Verdicts {
+/// What a Produce answer says. The frame has its length.
+pub(crate) fn news_of(stage: &Stage, frame: &Bytes, asked: &Asked) -> News {
     if asked.attempts.is_empty() {
-        return Vec::new();
+        return News::default();
     }
     let decoded = decode_response::<ProduceRequest>(frame.slice(4..), asked.version);
-    let Ok((_, mut response)) = decoded else { return Vec::new() };
-    let mut verdicts = Vec::new();
+    let Ok((_, mut response)) = decoded else { return News::default() };
+    let mut news = News::default();
     for (place, partition) in partitions_mut(stage, &mut response) {
         let of_place = |id: &&AttemptId| stage.history.attempts.get(**id).place == place;
         if let Some(attempt) = asked.attempts.iter().find(of_place) {
-            verdicts.push((*attempt, ErrorCode(partition.error_code), partition.base_offset));
+            news.verdicts.push((*attempt, ErrorCode(partition.error_code), partition.base_offset));
+        }
+        // KIP-951: a broker that does not lead says who does.
+        let hint = &partition.current_leader;
+        let topic_id = stage.topic_ids.iter().rev().find(|(_, number)| **number == place.0).map(|(id, _)| *id);
+        if let Some(topic_id) = topic_id.filter(|_| hint.leader_id >= 0) {
+            news.leaders.push(Leading { place, topic_id, epoch: hint.leader_epoch, node: NodeId(hint.leader_id) });
         }
     }
-    verdicts
+    news
+}
+
+/// What a Metadata answer says.
+pub(crate) fn leaders_of(stage: &Stage, response: &MetadataResponse) -> Vec<Leading> {
+    let topics = response.topics.iter().filter_map(|topic| {
+        let number = stage.scenario.topics.iter().position(|known| topic.name.as_deref() == Some(&*known.name))?;
+        Some((number, topic))
+    });
+    let partitions = topics.flat_map(|(number, topic)| topic.partitions.iter().map(move |told| (number, topic, told)));
+    let led = partitions.filter(|(.., told)| told.leader_id >= 0);
+    let leading = |(number, topic, told): (usize, &MetadataResponseTopic, &MetadataResponsePartition)| Leading {
+        place: (number, told.partition_index),
+        topic_id: topic.topic_id,
+        epoch: told.leader_epoch,
+        node: NodeId(told.leader_id),
+    };
+    led.map(leading).collect()
 }

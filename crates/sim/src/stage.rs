@@ -21,7 +21,7 @@ use crate::network::{LinkId, Way};
 use crate::scenario::{Scenario, address_of};
 use crate::steersman::Aftermath;
 use crate::trace::Trace;
-use crate::workload::WALL_START;
+use crate::workload::{WALL_START, wall_at};
 
 /// What happens at some time.
 #[derive(Debug)]
@@ -167,7 +167,12 @@ impl Stage {
 
     /// What the client's wall clock shows.
     pub(crate) fn wall(&self) -> i64 {
-        WALL_START + (self.now.as_micros() / 1000) as i64 + self.client_wall
+        wall_at(self.now) + self.client_wall
+    }
+
+    /// Whether some broker does not listen where the cluster believes.
+    pub(crate) fn has_moved_brokers(&self) -> bool {
+        self.addresses.iter().any(|(node, address)| *address != address_of(*node))
     }
 
     pub(crate) fn broker_clock(&self) -> milena_broker::Moment {

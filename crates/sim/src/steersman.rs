@@ -33,6 +33,8 @@ pub(crate) enum Aftermath {
     CatchUp(NodeId, Struck),
     /// The partition gets another leader, which lacks what its requests wait for.
     Elect(Place, NodeId, Struck),
+    /// The partition gets a leader that is not in sync.
+    ElectUnclean(Place, NodeId, Struck),
     /// What was struck is as it was.
     Over(Struck),
     /// The topic is there again, under a new id.
@@ -69,6 +71,7 @@ impl Helm<'_> {
             Fault::LeaderMoved => self.move_leader(),
             Fault::FollowerSlow | Fault::FollowerFrozen => self.lag(fault),
             Fault::ElectionMeanwhile => self.elect_meanwhile(),
+            Fault::Unclean => self.leave_behind(),
             Fault::IdentityStolen => self.steal_identity(),
             Fault::StateExpired => self.workload.grow_old(self.stage),
             Fault::TopicRecreated => self.delete_topic(),
@@ -98,6 +101,7 @@ impl Helm<'_> {
             Aftermath::RollOn(node, struck) => self.roll_on(node, struck),
             Aftermath::CatchUp(node, struck) => self.catch_up(node, struck),
             Aftermath::Elect(place, node, struck) => self.elect(place, node, struck),
+            Aftermath::ElectUnclean(place, next, struck) => self.elect_unclean(place, next, struck),
             Aftermath::Over(struck) => self.close(struck),
             Aftermath::TopicReturns(number, struck) => self.return_topic(number, struck),
             Aftermath::SettingsReturn(number, struck) => self.return_settings(number, struck),

@@ -207,6 +207,11 @@ impl Workload {
 /// The wall clock at the start of every run.
 pub(crate) const WALL_START: i64 = 1_700_000_000_000;
 
+/// What a wall clock that does not step shows then, in milliseconds.
+pub(crate) fn wall_at(when: Moment) -> i64 {
+    WALL_START + (when.as_micros() / 1000) as i64
+}
+
 const ID_HEADER: &str = "id";
 const MARK: &[u8; 4] = b"mil#";
 

@@ -13,7 +13,7 @@ use milena_wire::messages::metadata::response::MetadataResponse;
 use milena_wire::{ApiKey, ErrorCode};
 
 use crate::faults::{Fault, Scope, StrikeId};
-use crate::request::Asked;
+use crate::request::{Asked, Leading, leaders_of};
 use crate::stage::Stage;
 
 /// Remembers what was told before.
@@ -28,16 +28,16 @@ pub(super) struct Liar {
 const TOLD_MAX: usize = 12;
 
 impl Liar {
-    /// The same answer, or another one. The frame has its length.
-    pub(super) fn retell(&mut self, stage: &mut Stage, asked: &Asked, frame: Bytes) -> Bytes {
+    /// The same answer, or another one, with the leaders that it tells. The frame has its length.
+    pub(super) fn retell(&mut self, stage: &mut Stage, asked: &Asked, frame: Bytes) -> (Bytes, Vec<Leading>) {
         match asked.key {
             ApiKey::METADATA => self.metadata(stage, asked.version, &frame),
-            ApiKey::INIT_PRODUCER_ID => identity(stage, asked.version, &frame).unwrap_or(frame),
-            _ => frame,
+            ApiKey::INIT_PRODUCER_ID => (identity(stage, asked.version, &frame).unwrap_or(frame), Vec::new()),
+            _ => (frame, Vec::new()),
         }
     }
 
-    fn metadata(&mut self, stage: &mut Stage, version: i16, frame: &Bytes) -> Bytes {
+    fn metadata(&mut self, stage: &mut Stage, version: i16, frame: &Bytes) -> (Bytes, Vec<Leading>) {
         let decoded = decode_response::<MetadataRequest>(frame.slice(4..), version);
         let (header, mut truth) = decoded.expect("the broker answers in the version that it was asked in");
         readdress(&mut truth, &stage.addresses);
@@ -48,13 +48,13 @@ impl Liar {
         }
         let response = told.unwrap_or_else(|| truth.clone());
         note_errors(stage, &response);
+        let leaders = leaders_of(stage, &response);
         self.told.push_back(truth);
         if self.told.len() > TOLD_MAX {
             self.told.pop_front();
         }
-        Bytes::from(
-            encode_response(header.correlation_id, version, &response).expect("what was decoded can be encoded"),
-        )
+        let frame = encode_response(header.correlation_id, version, &response);
+        (Bytes::from(frame.expect("what was decoded can be encoded")), leaders)
     }
 
     fn lie(&mut self, stage: &mut Stage, version: i16, truth: &MetadataResponse) -> Option<MetadataResponse> {

@@ -34,13 +34,19 @@ impl Checker<'_> {
 
     /// An answer that says "written" reached the client: it is passed on at once.
     fn check_confirmed(&mut self, checked: &Checked<'_>, at: Moment, told: Told) {
-        let Some(confirmed) = self.attempts_of(checked).filter_map(confirmed_at).min() else { return };
-        // The answer may come in on a connection that the partition has left: then it travels on inside the client.
-        let passed_on = confirmed + self.stage.scenario.mail_max * 2;
+        let confirmed = checked.record.attempts.iter().filter_map(|id| {
+            let confirmed = confirmed_at(self.stage.history.attempts.get(*id))?;
+            Some((confirmed, *id))
+        });
+        let Some((confirmed, attempt)) = confirmed.min() else { return };
+        // One that took no row came in on a connection that the partition had left: it travels on inside the client, and the
+        // partition with it, perhaps to yet another connection.
+        let ways = if self.rows.contains(&attempt) { 0 } else { 4 };
+        let passed_on = confirmed + self.stage.scenario.mail_max * ways;
         let is_known = match (told, checked.record.settlement) {
             (Told::Written(_), _) => at <= passed_on,
             (Told::Unknown, Some((settled, Settlement::Written(_)))) => settled <= passed_on,
-            (Told::Unknown, Some((settled, _))) => settled < confirmed,
+            (Told::Unknown, Some((settled, _))) => settled < passed_on,
             (Told::Unknown, None) => false,
             (Told::NotWritten(_), _) => at < confirmed,
         };
@@ -92,13 +98,23 @@ impl Checker<'_> {
 
     /// Rule 9: a later batch of the same epoch was acknowledged.
     fn is_implied(&self, checked: &Checked<'_>, at: Moment) -> bool {
-        self.attempts_of(checked).any(|own| {
-            self.stage.history.attempts.all().iter().any(|other| {
-                other.is_same_epoch(own)
-                    && other.stamp.sequence > own.stamp.sequence
-                    && is_told_by(other, at)
-                    && confirmed_at(other).is_some()
-            })
+        self.attempts_of(checked).any(|own| self.implied_by(own, at).next().is_some())
+    }
+
+    /// What was acknowledged of the same epoch behind it.
+    fn implied_by(&self, own: &Attempt, at: Moment) -> impl Iterator<Item = &Attempt> {
+        let behind = self.stage.history.attempts.all().iter().filter(move |other| {
+            other.is_same_epoch(own) && other.stamp.sequence > own.stamp.sequence && is_told_by(other, at)
+        });
+        behind.filter(|other| confirmed_at(other).is_some())
+    }
+
+    /// The attempts whose answers say or imply until then that the record is written.
+    pub(super) fn proofs(&self, checked: &Checked<'_>, at: Moment) -> impl Iterator<Item = &Attempt> {
+        let own = checked.record.attempts.iter().map(|id| self.stage.history.attempts.get(*id));
+        own.flat_map(move |own| {
+            let says = is_told_by(own, at) && confirmed_at(own).is_some();
+            says.then_some(own).into_iter().chain(self.implied_by(own, at))
         })
     }
 }

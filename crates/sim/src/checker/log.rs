@@ -10,7 +10,7 @@ use milena_wire::records::Record as LogRecord;
 use super::{Checked, Checker, Final};
 use crate::brokers::Brokers;
 use crate::history::{Acceptance, AttemptState, Place, Record, RecordId};
-use crate::workload::{identify, is_foreign};
+use crate::workload::{identify, is_foreign, wall_at};
 
 /// Where each record is, and what each partition holds in order.
 #[derive(Debug, Default)]
@@ -38,7 +38,10 @@ impl Checker<'_> {
                 Ok(records) => {
                     let mut order = Vec::new();
                     for record in records {
-                        order.extend(self.take(place, &record, lying.committed));
+                        let before = std::mem::take(&mut order);
+                        let id = self.take(place, &record, lying.committed, &before);
+                        order = before;
+                        order.extend(id);
                     }
                     self.log.order.push((place, order));
                 }
@@ -47,7 +50,7 @@ impl Checker<'_> {
         }
     }
 
-    fn take(&mut self, place: Place, record: &LogRecord, committed: i64) -> Option<RecordId> {
+    fn take(&mut self, place: Place, record: &LogRecord, committed: i64, before: &[RecordId]) -> Option<RecordId> {
         if is_foreign(record) {
             return None;
         }
@@ -60,7 +63,7 @@ impl Checker<'_> {
         let copies = self.log.found.entry(id).or_default();
         copies.push(Copy { place, offset, timestamp, is_committed: offset < committed });
         let (count, first) = (copies.len(), copies[0].offset);
-        if count > 1 && !self.may_be_there_again(id, count) {
+        if count > 1 && !self.may_be_there_again(id, count) && !self.came_late_after_stale_ones(id, before) {
             self.wrong(format!("record {} is in the log of {place:?} {count} times, at {first} and {offset}", id.0));
         }
         let made = &stage.history.records[id.0 as usize];
@@ -79,6 +82,23 @@ impl Checker<'_> {
         let scenario = &self.stage.scenario;
         let is_promised = scenario.is_idempotent && !scenario.resends_stale;
         !is_promised && copies <= record.attempts.len()
+    }
+
+    /// Brokers forget a producer whose last batch has old timestamps, and then take a copy of any earlier batch that comes
+    /// late (rule 17). The client sends what is stale once everything before it is settled, and cannot call back what
+    /// still travels. Before the copy stand records that are stale, and were sent after the last copy was.
+    fn came_late_after_stale_ones(&self, id: RecordId, before: &[RecordId]) -> bool {
+        let attempts = &self.stage.history.attempts;
+        let records = &self.stage.history.records;
+        let Some(last) = records[id.0 as usize].attempts.last() else { return false };
+        let sent_last = attempts.get(*last).handed_at;
+        // Clocks may have stepped by two fifths of it.
+        let horizon = self.stage.scenario.horizon.as_millis() as i64 * 3 / 5;
+        before.iter().map(|other| &records[other.0 as usize]).any(|other| {
+            let (Some(acceptance), Some(first)) = (other.acceptance, other.attempts.first()) else { return false };
+            let sent = attempts.get(*first).handed_at;
+            sent > sent_last && acceptance.timestamp < wall_at(sent) - horizon
+        })
     }
 
     /// What was told against what is there.
@@ -102,7 +122,7 @@ impl Checker<'_> {
         let Some(copy) = copies.iter().find(is_told) else {
             // With acks=1 the leader's word is worth what the leader is.
             let is_lost = !self.stage.scenario.is_committed() && self.has_lost_leader(checked);
-            if !is_lost {
+            if !is_lost && !self.was_lost_after(checked) {
                 self.blame(checked, format!("told to be written at {at:?}, is there: {copies:?}"));
             }
             return;
@@ -114,6 +134,15 @@ impl Checker<'_> {
             self.blame(checked, format!("told to be written, and is not committed: {copy:?}"));
         }
         self.check_broker_time(checked, at.timestamp, copy.timestamp);
+    }
+
+    /// Committed records were lost after somebody knew that this one was written. A verdict that rests on what was sent later
+    /// must be right.
+    fn was_lost_after(&self, checked: &Checked<'_>) -> bool {
+        let Some((told, _)) = checked.last_word() else { return false };
+        let proof = self.proofs(checked, told).map(|attempt| attempt.handed_at).min();
+        let mut losses = self.stage.faults.losses.iter().filter(|(place, _)| *place == checked.acceptance.place);
+        losses.any(|(_, lost)| proof.is_some_and(|proof| proof < *lost))
     }
 
     /// Another broker came to lead the partition after the record was handed over.

@@ -12,7 +12,7 @@ use super::pipe::Pipe;
 use super::{Outgoing, Owner};
 use crate::history::{AttemptId, AttemptState};
 use crate::memory::Memory;
-use crate::request::{Asked, Verdicts};
+use crate::request::{Asked, News};
 use crate::stage::Stage;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(super) struct Link {
 #[derive(Debug)]
 pub(super) struct Answered {
     pub(super) end: u64,
-    pub(super) verdicts: Verdicts,
+    pub(super) news: News,
 }
 
 impl Link {
@@ -87,8 +87,9 @@ impl Link {
         let arrived = self.down.limit.map_or(self.down.arrived, |limit| limit.min(self.down.arrived));
         while self.answered.front().is_some_and(|answer| answer.end <= arrived) {
             let answer = self.answered.pop_front().expect("the answer was just seen");
-            for (attempt, code, base_offset) in answer.verdicts {
-                let at = stage.now;
+            let at = stage.now;
+            stage.history.leaders_told.extend(answer.news.leaders.into_iter().map(|leading| (at, leading)));
+            for (attempt, code, base_offset) in answer.news.verdicts {
                 told.push(attempt);
                 stage.history.attempts.off_wire(at, attempt, Some(AttemptState::Told { code, base_offset, at }));
             }
@@ -107,7 +108,7 @@ impl Link {
             asked.attempts.iter().for_each(|attempt| stage.history.attempts.off_wire(now, *attempt, state));
         }
         let serving = self.serving.iter().flat_map(|asked| asked.attempts.iter().copied());
-        let untold = self.answered.iter().flat_map(|answered| answered.verdicts.iter().map(|(attempt, ..)| *attempt));
+        let untold = self.answered.iter().flat_map(|answered| answered.news.verdicts.iter().map(|(attempt, ..)| *attempt));
         for attempt in serving.chain(untold) {
             stage.history.attempts.off_wire(now, attempt, None);
         }

@@ -69,7 +69,8 @@ impl Target {
     /// How many brokers the fault needs.
     pub(super) fn nodes(&self) -> Option<i32> {
         match self.fault {
-            Fault::LeaderMoved | Fault::FollowerSlow | Fault::FollowerFrozen | Fault::ElectionMeanwhile => Some(3),
+            Fault::LeaderMoved | Fault::ElectionMeanwhile | Fault::Unclean => Some(3),
+            Fault::FollowerSlow | Fault::FollowerFrozen => Some(3),
             _ => None,
         }
     }
@@ -92,6 +93,11 @@ impl Target {
         if self.fault.unit() == crate::faults::Unit::Second {
             scenario.workload = dice.spread(secs(2), secs(4));
             scenario.faults_end = milena_core::time::Moment::START + scenario.workload + secs(1);
+        }
+        if self.fault == Fault::Unclean {
+            // Replicas fall out of sync soon, and what is acknowledged without them is lost.
+            scenario.cluster.replica_lag_time_max = dice.spread(millis(50), millis(300));
+            scenario.topics.iter_mut().for_each(|topic| topic.config.min_insync_replicas = 1);
         }
         if self.nodes().is_some() {
             scenario.topics.iter_mut().for_each(|topic| topic.replicas = topic.replicas.max(2));

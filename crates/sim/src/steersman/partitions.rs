@@ -128,4 +128,25 @@ impl Helm<'_> {
         self.give_leadership(place, next);
         self.catch_up(next, struck);
     }
+
+    /// A follower copies nothing until it is out of sync, and then it leads all the same.
+    pub(super) fn leave_behind(&mut self) {
+        let Some(place) = self.place() else { return };
+        let Some(next) = self.follower(place) else { return };
+        let Some(mut struck) = self.lag_one(Fault::Unclean, next, Duration::MAX) else { return };
+        self.also(&mut struck, Fault::Unclean, Scope::Place(place));
+        let out_of_sync = self.stage.scenario.cluster.replica_lag_time_max;
+        self.after(out_of_sync, out_of_sync * 3, Aftermath::ElectUnclean(place, next, struck));
+    }
+
+    pub(super) fn elect_unclean(&mut self, place: Place, next: NodeId, struck: Struck) {
+        let clock = self.stage.broker_clock();
+        let name = self.name(place).to_owned();
+        let node = milena_broker::NodeId(next.0);
+        if self.brokers.cluster.elect_unclean(clock, &name, PartitionIndex(place.1), node) {
+            self.stage.note(format_args!("broker {next} leads {place:?}, and what it lacks is lost"));
+            self.stage.faults.losses.push((place, self.stage.now));
+        }
+        self.catch_up(next, struck);
+    }
 }

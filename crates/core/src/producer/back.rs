@@ -314,7 +314,9 @@ impl PartitionBack {
         if let Some(place) = self.unsettled.iter().position(|batch| batch.flight == Flight::Waiting) {
             // A planted bug numbers a head anew; otherwise ordinals ascend.
             let ahead = self.unsettled[place].stamp.ordinal.saturating_sub(self.unsettled[0].stamp.ordinal);
-            let may_accompany = ahead < self.window() && self.may_accompany(&self.unsettled[0], now);
+            // Pieces of a batch are more than the window; what was sent behind them may still come late.
+            let is_in_window = ahead < self.window() && self.unsettled.len() as u64 <= self.window();
+            let may_accompany = is_in_window && self.may_accompany(&self.unsettled[0], now);
             let may_fly = place == 0 || may_accompany && !self.is_now_stale(place, now);
             return if may_fly { self.resend(place) } else { Next::Nothing };
         }
@@ -360,12 +362,12 @@ impl PartitionBack {
     }
 
     #[cfg(not(feature = "plants"))]
-    fn window(&self) -> u64 {
+    pub(super) fn window(&self) -> u64 {
         self.config.in_flight_max
     }
 
     #[cfg(feature = "plants")]
-    fn window(&self) -> u64 {
+    pub(super) fn window(&self) -> u64 {
         self.config.in_flight_max + u64::from(self.config.plant == crate::plant::Plant::WindowOfSix)
     }
 

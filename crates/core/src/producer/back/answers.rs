@@ -316,9 +316,11 @@ impl PartitionBack {
         self.conclude_probing();
     }
 
-    /// The next one to be asked alone.
+    /// The next one to be asked alone. A piece that was never sent is none while more than the window is unsettled (rule 5).
     pub(super) fn probe_after(&self, after: u64) -> Option<usize> {
-        self.unsettled.iter().position(|batch| batch.stamp.ordinal > after)
+        let is_full = self.unsettled.len() as u64 > self.window();
+        let may_ask = |batch: &StampedBatch| !is_full || batch.attempts_of_stamp > 0;
+        self.unsettled.iter().position(|batch| batch.stamp.ordinal > after && may_ask(batch))
     }
 
     fn conclude_probing(&mut self) {

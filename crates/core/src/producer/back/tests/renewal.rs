@@ -116,6 +116,22 @@ fn a_batch_that_is_too_large_goes_in_two_pieces_under_the_same_sequences() {
     assert_eq!([0, 1, 2, 3, 4].map(offset), [2, 3, 40, 41, 42].map(Some));
 }
 
+/// Late copies of what was sent behind them count: brokers remember five.
+#[test]
+fn pieces_fly_alone_until_no_more_than_five_are_unsettled() {
+    let mut partition = Partition::anchored();
+    partition.add(5);
+    assert_eq!(partition.send_all(), [1, 2, 3, 4, 5]);
+    partition.refuse(1, TOO_LARGE);
+    partition.lose_all([2, 3, 4, 5]);
+    partition.wait(RETRY_MAX);
+    let first = partition.send();
+    assert_eq!((first.sequence, partition.back.unsettled.len()), (2, 6));
+    assert_eq!(partition.send_all(), []);
+    partition.acknowledge(first.ordinal, 2);
+    assert_eq!(partition.send_all().len(), 5);
+}
+
 #[test]
 fn pieces_are_cut_again_until_a_single_record_is_refused() {
     let mut partition = Partition::anchored();

@@ -8,6 +8,7 @@ mod doubts;
 mod knowledge;
 mod log;
 mod progress;
+mod sending;
 mod told;
 
 use std::collections::BTreeSet;
@@ -38,6 +39,7 @@ pub(crate) fn check(stage: &Stage, brokers: &Brokers, bytes_held: usize) -> Vec<
     }
     checker.check_order();
     checker.check_gaps();
+    checker.check_window();
     if bytes_held != 0 {
         checker.wrong(format!("{bytes_held} bytes are held though everything has ended"));
     }

@@ -134,8 +134,6 @@ pub enum LaneEvent {
 #[derive(Debug)]
 struct Flight {
     attempts: Vec<Attempt>,
-    /// Its answer tells which partitions are slow.
-    sorts: bool,
 }
 
 #[derive(Debug)]
@@ -305,6 +303,7 @@ impl Lane {
         if held.is_recalled && !held.back.is_on_wire() {
             self.arm(id, None, None);
             self.ready.remove(&id);
+            self.pace.forget(id);
             let mut held = self.partitions.remove(&id).expect("the partition was just looked up");
             held.back.forget_work();
             self.work.forget(id);

@@ -101,9 +101,8 @@ impl Lane {
         let is_late = answer.waited > self.slow_after();
         for attempt in &answer.purpose.attempts {
             let is_not_committed = self.take_partition_answer(now, attempt, &response, answer.version);
-            self.take_pace(attempt.partition, is_not_committed || is_alone && is_late, is_late);
+            self.take_pace(attempt, is_not_committed || is_alone && is_late, is_late);
         }
-        self.note_sorted(&answer.purpose);
     }
 
     /// Whether the leader has it and its followers have not.

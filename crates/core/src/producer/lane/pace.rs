@@ -7,12 +7,16 @@
 //! slow lane: a partition that is prompt for a while may go back
 //! ```
 //!
+//! What is asked again may be committed meanwhile, and then it is answered at once: of those in the request that took too
+//! long, only a batch that is sent for the first time tells.
+//!
 //! Always holds: a connection is left for this reason only if the broker recognises what is asked again, and not twice
 //! within the time that it may wait for followers, so an overloaded broker is not asked for everything again and again.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Attempt, Flight, Lane, LaneReport, Link};
+use super::{Attempt, Lane, LaneReport, Link};
 use crate::fault::ConnectionError;
 use crate::ids::PartitionId;
 use crate::time::Moment;
@@ -28,9 +32,10 @@ const PROMPT_ANSWERS: u32 = 8;
 pub(super) struct Pace {
     /// When the oldest request takes too long.
     late_at: Option<Moment>,
-    /// What is asked now shall tell who is slow: the broker waits for followers a moment only.
-    is_sorting: bool,
-    /// The connection is not left again before.
+    /// Those of which it is not known yet whether they are slow, and whether they were in the request that took too long.
+    /// While there are any, the broker waits for followers a moment only.
+    unsorted: BTreeMap<PartitionId, bool>,
+    /// The connection is not left again before, and nobody is sorted after.
     not_before: Moment,
 }
 
@@ -43,8 +48,13 @@ impl Pace {
         self.late_at = None;
     }
 
-    pub(super) fn is_sorting(&self) -> bool {
-        self.is_sorting
+    fn is_sorting(&self, now: Moment) -> bool {
+        !self.unsorted.is_empty() && now < self.not_before
+    }
+
+    /// The partition has gone.
+    pub(super) fn forget(&mut self, id: PartitionId) {
+        self.unsorted.remove(&id);
     }
 }
 
@@ -54,8 +64,8 @@ impl Lane {
     }
 
     /// How long the broker may wait for its followers.
-    pub(super) fn patience(&self) -> Duration {
-        if self.pace.is_sorting { self.slow_after() / 2 } else { self.config.produce_timeout }
+    pub(super) fn patience(&self, now: Moment) -> Duration {
+        if self.pace.is_sorting(now) { self.slow_after() / 2 } else { self.config.produce_timeout }
     }
 
     /// Another request is the oldest unanswered one now.
@@ -78,7 +88,7 @@ impl Lane {
     pub(super) fn leave_if_held_up(&mut self, now: Moment) -> bool {
         let Link::Up(connection) = &self.link else { return false };
         let is_late = connection.waits_since().is_some_and(|since| since + self.slow_after() <= now);
-        let may_leave = !self.id.is_slow && !self.pace.is_sorting && self.pace.not_before <= now && !self.keeps_slow();
+        let may_leave = !self.id.is_slow && self.pace.not_before <= now && !self.keeps_slow();
         let leaves =
             is_late && may_leave && connection.is_ready() && self.holds_up_somebody(now) && self.can_ask_again();
         if leaves {
@@ -109,10 +119,15 @@ impl Lane {
     }
 
     fn leave(&mut self, now: Moment) {
+        let mut unsorted: BTreeMap<PartitionId, bool> = self.asked().map(|attempt| (attempt.partition, false)).collect();
+        if let Link::Up(connection) = &self.link {
+            let oldest = connection.purposes().next().into_iter().flat_map(|flight| &flight.attempts);
+            unsorted.extend(oldest.map(|attempt| (attempt.partition, true)));
+        }
         self.handle_disconnected(now, ConnectionError::HeldUp);
         self.failures = 0;
         self.link = Link::Down { retry_at: now };
-        self.pace = Pace { late_at: None, is_sorting: true, not_before: now + self.config.produce_timeout };
+        self.pace = Pace { late_at: None, unsorted, not_before: now + self.config.produce_timeout };
         // The broker is well, so there is nothing to wait for.
         let partitions: Vec<PartitionId> = self.partitions.keys().copied().collect();
         for id in partitions {
@@ -129,17 +144,13 @@ impl Lane {
         }
     }
 
-    /// Once everything that shall tell who is slow is answered, the broker may wait for followers again.
-    pub(super) fn note_sorted(&mut self, answered: &Flight) {
-        let Link::Up(connection) = &self.link else { return };
-        if answered.sorts && !connection.purposes().any(|flight| flight.sorts) {
-            self.pace.is_sorting = false;
-        }
-    }
-
     /// Takes note of how soon a partition's answer came.
-    pub(super) fn take_pace(&mut self, id: PartitionId, is_slow: bool, is_late: bool) {
+    pub(super) fn take_pace(&mut self, attempt: &Attempt, is_slow: bool, is_late: bool) {
+        let id = attempt.partition;
         let may_leave = self.partitions.len() > 1 && !self.keeps_slow();
+        if is_slow || attempt.key.number == 1 || self.pace.unsorted.get(&id) == Some(&false) {
+            self.pace.forget(id);
+        }
         let Some(held) = self.partitions.get_mut(&id).filter(|held| !held.is_recalled) else { return };
         if self.id.is_slow {
             held.prompt_answers = if is_slow || is_late { 0 } else { held.prompt_answers + 1 };

@@ -88,7 +88,7 @@ impl Lane {
     }
 
     fn encode(&mut self, now: Moment, version: i16, attempts: Vec<Attempt>, mut entries: Vec<Entry>) -> Transmit {
-        let (acks, patience, sorts) = (self.acks_of(&attempts), self.patience(), self.pace.is_sorting());
+        let (acks, patience) = (self.acks_of(&attempts), self.patience(now));
         let Link::Up(connection) = &mut self.link else { unreachable!("only a connected lane encodes") };
         // A broker that knows no topic ids gave none, and speaks no version that needs them; one that is being upgraded may.
         let lacks_ids = entries.iter().any(|entry| entry.topic.id == Uuid::ZERO);
@@ -103,10 +103,8 @@ impl Lane {
         };
         let transmit = produce_request::encode(envelope, &entries).expect("topic names came from this broker and fit");
         match acks {
-            Acks::None => {
-                connection.register_unanswerable(now, ApiKey::PRODUCE, transmit.len(), Flight { attempts, sorts });
-            }
-            _ => connection.register(now, ApiKey::PRODUCE, version, transmit.len(), Flight { attempts, sorts }),
+            Acks::None => connection.register_unanswerable(now, ApiKey::PRODUCE, transmit.len(), Flight { attempts }),
+            _ => connection.register(now, ApiKey::PRODUCE, version, transmit.len(), Flight { attempts }),
         }
         self.watch_oldest(now);
         transmit

@@ -102,6 +102,28 @@ fn when_the_oldest_request_takes_too_long_all_are_asked_again_elsewhere_and_told
     assert_eq!(rig.asked[0].decode::<ProduceRequest>().timeout_ms, 1_000, "and now it may wait again");
 }
 
+/// A follower that copies a quarter of a second late: what is asked again is committed when it comes, and answered at once.
+#[test]
+fn a_partition_that_was_too_slow_is_asked_with_something_new() {
+    let mut rig = Rig::anchored(3);
+    rig.flush(0, b"slow");
+    rig.flush(1, b"x");
+    rig.wait(250 * MILLI);
+    assert_eq!(rig.faults.len(), 1);
+    rig.connect();
+    rig.acknowledge();
+    assert!(rig.released.is_empty(), "nothing is known of 0 yet");
+    rig.flush(1, b"y");
+    assert_eq!(rig.asked[0].decode::<ProduceRequest>().timeout_ms, 125);
+    rig.acknowledge();
+    rig.flush(0, b"slow again");
+    assert_eq!(rig.asked[0].decode::<ProduceRequest>().timeout_ms, 125, "the broker waits a moment only");
+    rig.answer_with(|_| (ErrorCode::REQUEST_TIMED_OUT, -1));
+    assert_eq!(rig.released.len(), 1, "it leaves");
+    rig.flush(2, b"z");
+    assert_eq!(rig.asked[0].decode::<ProduceRequest>().timeout_ms, 1_000, "everybody is told apart");
+}
+
 #[test]
 fn a_broker_that_is_slow_in_everything_is_not_asked_for_everything_again_and_again() {
     let mut rig = Rig::anchored(2);

@@ -40,6 +40,8 @@ pub(crate) fn check(stage: &Stage, brokers: &Brokers, bytes_held: usize) -> Vec<
     checker.check_order();
     checker.check_gaps();
     checker.check_window();
+    checker.check_leaving();
+    checker.check_neighbours();
     if bytes_held != 0 {
         checker.wrong(format!("{bytes_held} bytes are held though everything has ended"));
     }

@@ -149,7 +149,37 @@ impl Scenario {
         if forgets {
             scenario.forget_soon(dice);
         }
+        if seed % 25 == 10 {
+            scenario.keep_to_followers(dice);
+        }
         scenario
+    }
+
+    /// Followers of some partitions copy late or not at all, those of their neighbours on the same brokers do, and nothing else
+    /// goes wrong: what one partition costs another shows.
+    fn keep_to_followers(&mut self, dice: &mut Dice) {
+        self.cluster = ClusterPlan::draw(dice, 3);
+        self.cluster.replica_lag_time_max = dice.spread(secs(2), secs(20));
+        while self.topics.len() < 2 {
+            self.topics = cluster::draw_topics(dice, 3);
+        }
+        // One topic needs its followers, the others have none.
+        for (number, topic) in self.topics.iter_mut().enumerate() {
+            topic.partitions = 3;
+            topic.replicas = if number == 0 { 3 } else { 1 };
+            topic.config.min_insync_replicas = 1;
+        }
+        (self.acks, self.is_idempotent, self.in_flight_max) = (Acks::All, true, UNSETTLED_STAMPS_MAX);
+        self.rates = FaultRates::NONE;
+        self.rates.set(dice.pick(&[Fault::FollowerSlow, Fault::FollowerFrozen]), dice.pick(&[0.3, 0.6, 1.0]));
+        self.planted = Plan::default();
+        self.request_timeout = dice.spread(millis(400), secs(2));
+        self.produce_timeout = self.request_timeout / 2;
+        self.front.deadline = secs(10);
+        self.delivery_timeout = secs(15);
+        self.workload = dice.spread(secs(2), secs(5));
+        self.faults_end = Moment::START + self.workload;
+        self.close_at = None;
     }
 
     /// Most runs want everything that can be promised.

@@ -3,31 +3,143 @@
 //! Left out: what was answered (`answers.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use milena_core::time::Moment;
-use milena_wire::ErrorCode;
+use milena_wire::{ErrorCode, Uuid};
 
 use super::Checker;
-use crate::history::{Attempt, AttemptState, Place};
+use crate::faults::{Fault, Strike};
+use crate::history::{Attempt, AttemptState, Place, Told};
 
 impl Checker<'_> {
     /// Rule 5: brokers remember five batches of a producer, so never are more than that unsettled under one epoch.
     pub(super) fn check_window(&mut self) {
         let most = self.stage.scenario.in_flight_max as usize;
-        let mut epochs: BTreeMap<(Place, i64, i16), Vec<&Attempt>> = BTreeMap::new();
+        let mut epochs: BTreeMap<(Place, i64, i16), Sent<'_>> = BTreeMap::new();
         for attempt in self.stage.history.attempts.all().iter().filter(|attempt| attempt.stamp.producer_id >= 0) {
             let now = attempt.handed_at;
             let epoch = (attempt.place, attempt.stamp.producer_id, attempt.stamp.epoch);
-            let sent = epochs.entry(epoch).or_default();
-            let confirmed = sent.iter().filter(|sent| is_confirmed(sent, now)).map(|sent| sent.stamp.sequence).max();
-            sent.retain(|sent| confirmed.is_none_or(|confirmed| sent.stamp.sequence > confirmed) && is_open(sent, now));
-            sent.push(attempt);
-            let stamps: BTreeSet<i32> = sent.iter().map(|sent| sent.stamp.sequence).collect();
+            let Sent { open, confirmed } = epochs.entry(epoch).or_default();
+            let newly = open.iter().filter(|sent| is_confirmed(sent, now)).map(|sent| sent.stamp.sequence).max();
+            *confirmed = newly.max(*confirmed);
+            open.push(attempt);
+            open.retain(|sent| Some(sent.stamp.sequence) > *confirmed && is_open(sent, now));
+            let stamps: BTreeSet<i32> = open.iter().map(|sent| sent.stamp.sequence).collect();
             if stamps.len() > most {
                 let (place, stamp) = (attempt.place, attempt.stamp);
                 self.wrong(format!("{place:?}: {} unsettled batches at {now}, with {stamp:?}", stamps.len()));
             }
         }
+    }
+}
+
+/// What was sent under an epoch.
+#[derive(Default)]
+struct Sent<'a> {
+    open: Vec<&'a Attempt>,
+    /// The last sequence that an answer settles, with everything before it.
+    confirmed: Option<i32>,
+}
+
+impl Checker<'_> {
+    /// Rule 7: once a newer leader is known and can be reached, what its predecessor leaves unanswered holds nothing up.
+    pub(super) fn check_leaving(&mut self) {
+        let history = &self.stage.history;
+        let patience = self.stage.scenario.request_timeout / 2;
+        let mut known: BTreeMap<Place, (Uuid, i32)> = BTreeMap::new();
+        let mut wrong = Vec::new();
+        for (number, (at, leading)) in history.leaders_told.iter().enumerate() {
+            let (at, place) = (*at, leading.place);
+            let newest = known.entry(place).or_insert((leading.topic_id, leading.epoch));
+            if *newest != (leading.topic_id, newest.1.min(leading.epoch - 1)) {
+                *newest = if newest.0 == leading.topic_id { *newest } else { (leading.topic_id, leading.epoch) };
+                continue;
+            }
+            newest.1 = leading.epoch;
+            let until = at + patience;
+            let mut later = history.leaders_told[number + 1..].iter().take_while(|(when, _)| *when <= until);
+            if later.any(|(_, other)| other.place == place && other.node != leading.node) {
+                continue;
+            }
+            let meanwhile = |attempt: &&Attempt| attempt.handed_at >= at && attempt.handed_at <= until;
+            let of_place = || history.attempts.all().iter().filter(|attempt| attempt.place == place);
+            let is_held = |attempt: &Attempt| {
+                let is_open = attempt.over_at.is_none_or(|over| over > until) && !self.has_ended(attempt, until);
+                let is_left = attempt.node != leading.node && attempt.handed_at < at;
+                is_left && is_open && !self.waits_for_answers(attempt, until)
+            };
+            let works = history.attempts.all().iter().filter(meanwhile).any(|attempt| {
+                attempt.node == leading.node && attempt.over_at.is_some_and(|over| over <= until)
+            });
+            if works && of_place().any(is_held) && !of_place().any(|attempt| meanwhile(&attempt)) {
+                wrong.push(format!("{place:?}: held by its old leader, though broker {} is known at {at}", leading.node));
+            }
+        }
+        self.wrong.extend(wrong);
+    }
+
+    /// Rule 15: new stamps need an answer for each of the old ones. Something of the epoch was refused for good.
+    fn waits_for_answers(&self, own: &Attempt, until: Moment) -> bool {
+        self.stage.history.attempts.all().iter().any(|other| {
+            let is_refused =
+                matches!(other.state, AttemptState::Told { code, at, .. } if at <= until && !code.is_retriable());
+            is_refused && !is_confirmed(other, until) && other.is_same_epoch(own)
+        })
+    }
+
+    /// Whether the client had ended the attempt's batch by then, or did so at some time: then it is not sent again, and others go
+    /// on under another identity. Who only looks now and then does not show when that was.
+    fn has_ended(&self, attempt: &Attempt, until: Moment) -> bool {
+        let attempts = &self.stage.history.attempts;
+        let is_sent_again = attempts.of_batch(attempt.first).any(|other| other.handed_at > attempt.handed_at);
+        let others_go_on = || {
+            let mut others = attempts.all().iter().filter(|other| other.place == attempt.place);
+            others.any(|other| other.handed_at > attempt.handed_at && !other.is_same_epoch(attempt))
+        };
+        let record = &self.stage.history.records[attempt.first.0 as usize];
+        let end = match record.outcome {
+            Some((_, Told::Unknown)) => record.settlement.map(|(at, _)| at),
+            Some((at, _)) => Some(at),
+            None => None,
+        };
+        end.is_some_and(|end| end <= until) || !is_sent_again && others_go_on()
+    }
+}
+
+impl Checker<'_> {
+    /// Rule 27: slow followers of one partition delay another one, that nothing has struck, by one TimeoutMs at most. What is
+    /// shorter than the time after which a partition counts as slow is no delay.
+    pub(super) fn check_neighbours(&mut self) {
+        let scenario = &self.stage.scenario;
+        let strikes = self.stage.faults.strikes.all();
+        let is_slow = |strike: &&Strike| matches!(strike.fault, Fault::FollowerSlow | Fault::FollowerFrozen);
+        let prompt = scenario.latency.1 * 4 + scenario.service.1 * 16;
+        let slow = Duration::from_millis(500).min(scenario.produce_timeout / 4);
+        let most = scenario.produce_timeout + scenario.produce_timeout / 4;
+        let times: BTreeSet<(Moment, Moment)> = strikes.iter().filter(is_slow).map(|slow| (slow.from, slow.to)).collect();
+        let places: BTreeSet<Place> = self.stage.history.attempts.all().iter().map(|attempt| attempt.place).collect();
+        let mut wrong = Vec::new();
+        for ((from, to), place) in times.iter().flat_map(|time| places.iter().map(move |place| (*time, *place))) {
+            let begin = Moment::from_micros(from.as_micros().saturating_sub(scenario.recovery_max().as_micros() as u64));
+            if strikes.iter().any(|strike| strike.concerns(place) && strike.overlaps(begin, to)) {
+                continue;
+            }
+            let mut delayed = Duration::ZERO;
+            let mut counted = from;
+            for attempt in self.stage.history.attempts.all().iter().filter(|attempt| attempt.place == place) {
+                let waits_from = (attempt.handed_at + prompt).max(counted);
+                let waits_to = attempt.over_at.unwrap_or(Moment::NEVER).min(to);
+                if waits_from + slow / 2 < waits_to {
+                    delayed += waits_to.since(waits_from);
+                    counted = waits_to;
+                }
+            }
+            if delayed > most {
+                wrong.push(format!("{place:?}: delayed by {delayed:?} between {from} and {to}, by slow followers of others"));
+            }
+        }
+        self.wrong.extend(wrong);
     }
 }
 

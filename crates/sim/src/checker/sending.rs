@@ -79,12 +79,12 @@ impl Checker<'_> {
         self.wrong.extend(wrong);
     }
 
-    /// Rule 15: new stamps need an answer for each of the old ones. Something of the epoch was refused for good.
+    /// Rules 14 and 15: new stamps need an answer for each of the old ones. Something of the producer id was refused for good.
     fn waits_for_answers(&self, own: &Attempt, until: Moment) -> bool {
         self.stage.history.attempts.all().iter().any(|other| {
             let is_refused =
                 matches!(other.state, AttemptState::Told { code, at, .. } if at <= until && !code.is_retriable());
-            is_refused && !is_confirmed(other, until) && other.is_same_epoch(own)
+            is_refused && !is_confirmed(other, until) && other.stamp.producer_id == own.stamp.producer_id
         })
     }
 
@@ -109,13 +109,14 @@ impl Checker<'_> {
 
 impl Checker<'_> {
     /// Rule 27: slow followers of one partition delay another one, that nothing has struck, by one TimeoutMs at most. What is
-    /// shorter than the time after which a partition counts as slow is no delay.
+    /// shorter than the time after which a partition counts as slow is no delay, nor are five requests one after the other of
+    /// which each is.
     pub(super) fn check_neighbours(&mut self) {
         let scenario = &self.stage.scenario;
         let strikes = self.stage.faults.strikes.all();
         let is_slow = |strike: &&Strike| matches!(strike.fault, Fault::FollowerSlow | Fault::FollowerFrozen);
         let prompt = scenario.latency.1 * 4 + scenario.service.1 * 16;
-        let slow = Duration::from_millis(500).min(scenario.produce_timeout / 4);
+        let ordinary = Duration::from_millis(500).min(scenario.produce_timeout / 4) * 5;
         let most = scenario.produce_timeout + scenario.produce_timeout / 4;
         let times: BTreeSet<(Moment, Moment)> = strikes.iter().filter(is_slow).map(|slow| (slow.from, slow.to)).collect();
         let places: BTreeSet<Place> = self.stage.history.attempts.all().iter().map(|attempt| attempt.place).collect();
@@ -130,7 +131,7 @@ impl Checker<'_> {
             for attempt in self.stage.history.attempts.all().iter().filter(|attempt| attempt.place == place) {
                 let waits_from = (attempt.handed_at + prompt).max(counted);
                 let waits_to = attempt.over_at.unwrap_or(Moment::NEVER).min(to);
-                if waits_from + slow / 2 < waits_to {
+                if waits_from + ordinary < waits_to {
                     delayed += waits_to.since(waits_from);
                     counted = waits_to;
                 }

@@ -18,12 +18,17 @@ pub(super) struct Target {
 const AIMS: usize = 7;
 
 /// Faults under which batches seldom stand where they are wanted; they get more runs.
-const SHY: [Fault; 6] = [
+const SHY: [Fault; 11] = [
     Fault::Cut,
+    Fault::Cut,
+    Fault::DialRefused,
+    Fault::FollowerFrozen,
     Fault::AnswerLost,
     Fault::RequestLate,
     Fault::LeaderMoved,
     Fault::ElectionMeanwhile,
+    Fault::TopicRecreated,
+    Fault::TopicRecreated,
     Fault::TopicRecreated,
 ];
 
@@ -42,7 +47,7 @@ impl Target {
         let of_leader = |aim: &Aim| aim.row == Row::OnLeader;
         let (leader_only, aims): (Vec<Aim>, Vec<Aim>) = aims_of(fault).into_iter().partition(of_leader);
         // With acks=1 other rows come, so those aims have runs of their own.
-        let is_leader_only = turn.is_multiple_of(12) && !leader_only.is_empty();
+        let is_leader_only = turn.is_multiple_of(9) && !leader_only.is_empty();
         let aims = if is_leader_only { leader_only } else { some_of(&aims, turn) };
         Some(Self { fault, aims })
     }
@@ -61,7 +66,7 @@ impl Target {
         match self.fault {
             Fault::Cut | Fault::AnswerLost | Fault::RequestLate => dice.pick(&[0.03, 0.06, 0.12]),
             Fault::TopicRecreated => dice.pick(&[0.7, 1.5, 3.0]),
-            Fault::DialRefused => dice.pick(&[0.3, 0.6, 1.2]),
+            Fault::DialRefused => dice.pick(&[0.6, 1.2, 2.0]),
             _ => self.fault.unit().often(dice),
         }
     }
@@ -111,7 +116,7 @@ fn aims_of(fault: Fault) -> Vec<Aim> {
 }
 
 /// Rows that are seldom taken where they are wanted; one of them joins every run.
-const SHY_ROWS: [(Row, BatchState); 7] = [
+const SHY_ROWS: [(Row, BatchState); 9] = [
     (Row::DuplicateTold, BatchState::Behind),
     (Row::DuplicateTold, BatchState::Probe),
     (Row::RefusedAfterAppend, BatchState::Behind),
@@ -119,6 +124,8 @@ const SHY_ROWS: [(Row, BatchState); 7] = [
     (Row::RefusedInDoubt, BatchState::Head),
     (Row::ForeignEpoch, BatchState::Probe),
     (Row::BadRecords, BatchState::Head),
+    (Row::BadRecords, BatchState::Resent),
+    (Row::Unclear, BatchState::Behind),
 ];
 
 /// Neighbours in the list are of the same row; a stride takes different ones.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use milena_broker::PartitionIndex;
+use milena_broker::{PartitionIndex, PartitionLog};
 use milena_core::ids::NodeId;
 
 use super::{Aftermath, Helm, Struck};
@@ -142,8 +142,11 @@ impl Helm<'_> {
     pub(super) fn elect_unclean(&mut self, place: Place, next: NodeId, struck: Struck) {
         let clock = self.stage.broker_clock();
         let name = self.name(place).to_owned();
-        let node = milena_broker::NodeId(next.0);
-        if self.brokers.cluster.elect_unclean(clock, &name, PartitionIndex(place.1), node) {
+        let (node, index) = (milena_broker::NodeId(next.0), PartitionIndex(place.1));
+        // One that was left with a tail of its own by another such election hides by it what is lost: no client could tell.
+        let own_end = self.brokers.cluster.log_on(node, &name, index).map(PartitionLog::next_offset);
+        let lacks_some = own_end < self.brokers.cluster.high_watermark(&name, index);
+        if lacks_some && self.brokers.cluster.elect_unclean(clock, &name, index, node) {
             self.stage.note(format_args!("broker {next} leads {place:?}, and what it lacks is lost"));
             self.stage.faults.losses.push((place, self.stage.now));
         }

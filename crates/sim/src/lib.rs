@@ -4,7 +4,7 @@
 //! settled, and then the history is held against the broker's log (`checker.rs`). The machines are the product's; only
 //! the plants of `milena_core::plant` change them, at run time.
 //!
-//! Left out: threads and sockets (the client's driver), more than one node.
+//! Left out: threads and sockets (the client's driver), more than one client.
 
 mod brokers;
 mod campaign;

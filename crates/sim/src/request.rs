@@ -2,9 +2,7 @@
 
 use bytes::Bytes;
 use milena_wire::frame::{RequestHeader, decode_request, decode_response, encode_response};
-use milena_wire::messages::metadata::response::{
-    MetadataResponse, MetadataResponsePartition, MetadataResponseTopic,
-};
+use milena_wire::messages::metadata::response::{MetadataResponse, MetadataResponsePartition, MetadataResponseTopic};
 use milena_wire::messages::produce::request::ProduceRequest;
 use milena_wire::messages::produce::response::{BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse};
 use milena_wire::records::{self, BatchHeader};

@@ -100,7 +100,12 @@ impl TopicMetadata {
     }
 
     /// Takes an answer over. `patience` is for the brokers that lag behind, while the topic is in doubt.
-    pub(super) fn take(&mut self, now: Moment, told: &MetadataResponseTopic, patience: Option<Duration>) -> TopicChange {
+    pub(super) fn take(
+        &mut self,
+        now: Moment,
+        told: &MetadataResponseTopic,
+        patience: Option<Duration>,
+    ) -> TopicChange {
         let code = ErrorCode(told.error_code);
         if !code.is_none() {
             return self.take_error(code);

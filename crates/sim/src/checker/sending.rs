@@ -69,11 +69,17 @@ impl Checker<'_> {
                 let is_left = attempt.node != leading.node && attempt.handed_at < at;
                 is_left && is_open && !self.waits_for_answers(attempt, until)
             };
-            let works = history.attempts.all().iter().filter(meanwhile).any(|attempt| {
-                attempt.node == leading.node && attempt.over_at.is_some_and(|over| over <= until)
-            });
+            let works = history
+                .attempts
+                .all()
+                .iter()
+                .filter(meanwhile)
+                .any(|attempt| attempt.node == leading.node && attempt.over_at.is_some_and(|over| over <= until));
             if works && of_place().any(is_held) && !of_place().any(|attempt| meanwhile(&attempt)) {
-                wrong.push(format!("{place:?}: held by its old leader, though broker {} is known at {at}", leading.node));
+                wrong.push(format!(
+                    "{place:?}: held by its old leader, though broker {} is known at {at}",
+                    leading.node
+                ));
             }
         }
         self.wrong.extend(wrong);
@@ -118,11 +124,13 @@ impl Checker<'_> {
         let prompt = scenario.latency.1 * 4 + scenario.service.1 * 16;
         let ordinary = Duration::from_millis(500).min(scenario.produce_timeout / 4) * 5;
         let most = scenario.produce_timeout + scenario.produce_timeout / 4;
-        let times: BTreeSet<(Moment, Moment)> = strikes.iter().filter(is_slow).map(|slow| (slow.from, slow.to)).collect();
+        let times: BTreeSet<(Moment, Moment)> =
+            strikes.iter().filter(is_slow).map(|slow| (slow.from, slow.to)).collect();
         let places: BTreeSet<Place> = self.stage.history.attempts.all().iter().map(|attempt| attempt.place).collect();
         let mut wrong = Vec::new();
         for ((from, to), place) in times.iter().flat_map(|time| places.iter().map(move |place| (*time, *place))) {
-            let begin = Moment::from_micros(from.as_micros().saturating_sub(scenario.recovery_max().as_micros() as u64));
+            let begin =
+                Moment::from_micros(from.as_micros().saturating_sub(scenario.recovery_max().as_micros() as u64));
             if strikes.iter().any(|strike| strike.concerns(place) && strike.overlaps(begin, to)) {
                 continue;
             }
@@ -137,7 +145,9 @@ impl Checker<'_> {
                 }
             }
             if delayed > most {
-                wrong.push(format!("{place:?}: delayed by {delayed:?} between {from} and {to}, by slow followers of others"));
+                wrong.push(format!(
+                    "{place:?}: delayed by {delayed:?} between {from} and {to}, by slow followers of others"
+                ));
             }
         }
         self.wrong.extend(wrong);

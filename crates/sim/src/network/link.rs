@@ -108,7 +108,8 @@ impl Link {
             asked.attempts.iter().for_each(|attempt| stage.history.attempts.off_wire(now, *attempt, state));
         }
         let serving = self.serving.iter().flat_map(|asked| asked.attempts.iter().copied());
-        let untold = self.answered.iter().flat_map(|answered| answered.news.verdicts.iter().map(|(attempt, ..)| *attempt));
+        let untold =
+            self.answered.iter().flat_map(|answered| answered.news.verdicts.iter().map(|(attempt, ..)| *attempt));
         for attempt in serving.chain(untold) {
             stage.history.attempts.off_wire(now, attempt, None);
         }

@@ -116,7 +116,7 @@ fn aims_of(fault: Fault) -> Vec<Aim> {
 }
 
 /// Rows that are seldom taken where they are wanted; one of them joins every run.
-const SHY_ROWS: [(Row, BatchState); 9] = [
+const SHY_ROWS: [(Row, BatchState); 10] = [
     (Row::DuplicateTold, BatchState::Behind),
     (Row::DuplicateTold, BatchState::Probe),
     (Row::RefusedAfterAppend, BatchState::Behind),
@@ -125,6 +125,7 @@ const SHY_ROWS: [(Row, BatchState); 9] = [
     (Row::ForeignEpoch, BatchState::Probe),
     (Row::BadRecords, BatchState::Head),
     (Row::BadRecords, BatchState::Resent),
+    (Row::RefusedBehind, BatchState::Probe),
     (Row::Unclear, BatchState::Behind),
 ];
 

@@ -119,7 +119,8 @@ impl Lane {
     }
 
     fn leave(&mut self, now: Moment) {
-        let mut unsorted: BTreeMap<PartitionId, bool> = self.asked().map(|attempt| (attempt.partition, false)).collect();
+        let mut unsorted: BTreeMap<PartitionId, bool> =
+            self.asked().map(|attempt| (attempt.partition, false)).collect();
         if let Link::Up(connection) = &self.link {
             let oldest = connection.purposes().next().into_iter().flat_map(|flight| &flight.attempts);
             unsorted.extend(oldest.map(|attempt| (attempt.partition, true)));

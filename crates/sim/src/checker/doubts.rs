@@ -140,17 +140,19 @@ impl Checker<'_> {
         })
     }
 
-    /// Nothing that was acknowledged on the partition was sent within the horizon.
+    /// What was acknowledged last on the partition was not sent within the horizon: brokers go by the timestamps of what they
+    /// appended last, however old the answers are.
     fn is_forgotten(&self, place: Place, at: Moment) -> bool {
         let attempts = &self.stage.history.attempts;
-        let acknowledged = attempts.all().iter().filter(|attempt| {
-            let is_told =
-                matches!(attempt.state, AttemptState::Told { code, at: told, .. } if code.is_none() && told <= at);
-            attempt.place == place && is_told
+        let acknowledged = attempts.all().iter().filter_map(|attempt| match attempt.state {
+            AttemptState::Told { code, at: told, .. } if code.is_none() && told <= at && attempt.place == place => {
+                Some((told, attempt.stamp.sequence, attempt))
+            }
+            _ => None,
         });
-        let sent =
-            acknowledged.filter_map(|attempt| attempts.of_batch(attempt.first).map(|sent| sent.handed_at).next());
-        sent.max().is_none_or(|last| last + self.stage.scenario.horizon <= at)
+        let last = acknowledged.max_by_key(|(told, sequence, _)| (*told, *sequence));
+        let sent = last.and_then(|(.., last)| attempts.of_batch(last.first).map(|sent| sent.handed_at).next());
+        sent.is_none_or(|sent| sent + self.stage.scenario.horizon <= at)
     }
 
     /// Some partition was told so of the producer id of one of the record's attempts.

@@ -75,7 +75,7 @@ impl Plan {
     /// An aim that fits, or what leads to the state of one that does not.
     fn aimed(&self, dice: &mut Dice, attempt: &Situation) -> Option<Planted> {
         let fitting: Vec<&Aim> = self.aims.iter().filter(|aim| aim.state == attempt.state).collect();
-        if !fitting.is_empty() && dice.chance(0.4) {
+        if !fitting.is_empty() && dice.chance(0.5) {
             return recipe(dice.pick(&fitting).row, attempt, dice);
         }
         let wants = |state| self.aims.iter().any(|aim| aim.state == state);

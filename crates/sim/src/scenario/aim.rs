@@ -18,7 +18,8 @@ pub(super) struct Target {
 const AIMS: usize = 7;
 
 /// Faults under which batches seldom stand where they are wanted; they get more runs.
-const SHY: [Fault; 11] = [
+const SHY: [Fault; 12] = [
+    Fault::Cut,
     Fault::Cut,
     Fault::Cut,
     Fault::DialRefused,
@@ -116,7 +117,7 @@ fn aims_of(fault: Fault) -> Vec<Aim> {
 }
 
 /// Rows that are seldom taken where they are wanted; one of them joins every run.
-const SHY_ROWS: [(Row, BatchState); 10] = [
+const SHY_ROWS: [(Row, BatchState); 11] = [
     (Row::DuplicateTold, BatchState::Behind),
     (Row::DuplicateTold, BatchState::Probe),
     (Row::RefusedAfterAppend, BatchState::Behind),
@@ -126,6 +127,7 @@ const SHY_ROWS: [(Row, BatchState); 10] = [
     (Row::BadRecords, BatchState::Head),
     (Row::BadRecords, BatchState::Resent),
     (Row::RefusedBehind, BatchState::Probe),
+    (Row::RefusedInDoubt, BatchState::Head),
     (Row::Unclear, BatchState::Behind),
 ];
 

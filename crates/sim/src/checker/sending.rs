@@ -46,7 +46,8 @@ impl Checker<'_> {
     /// Rule 7: once a newer leader is known and can be reached, what its predecessor leaves unanswered holds nothing up.
     pub(super) fn check_leaving(&mut self) {
         let history = &self.stage.history;
-        let patience = self.stage.scenario.request_timeout / 2;
+        let scenario = &self.stage.scenario;
+        let patience = (scenario.request_timeout / 4).max(scenario.latency.1 * 8 + scenario.mail_max * 4);
         let mut known: BTreeMap<Place, (Uuid, i32)> = BTreeMap::new();
         let mut wrong = Vec::new();
         for (number, (at, leading)) in history.leaders_told.iter().enumerate() {
@@ -123,7 +124,7 @@ impl Checker<'_> {
         let is_slow = |strike: &&Strike| matches!(strike.fault, Fault::FollowerSlow | Fault::FollowerFrozen);
         let prompt = scenario.latency.1 * 4 + scenario.service.1 * 16;
         let ordinary = Duration::from_millis(500).min(scenario.produce_timeout / 4) * 5;
-        let most = scenario.produce_timeout + scenario.produce_timeout / 4;
+        let most = scenario.produce_timeout * 3 / 2;
         let times: BTreeSet<(Moment, Moment)> =
             strikes.iter().filter(is_slow).map(|slow| (slow.from, slow.to)).collect();
         let places: BTreeSet<Place> = self.stage.history.attempts.all().iter().map(|attempt| attempt.place).collect();

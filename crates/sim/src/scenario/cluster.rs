@@ -19,6 +19,8 @@ pub(crate) struct ClusterPlan {
     pub(crate) bootstrap: Vec<Address>,
     /// `broker.session.timeout.ms`.
     pub(crate) session_timeout: Duration,
+    /// How long a broker that stands still does so at least.
+    pub(crate) frozen_least: Duration,
     /// `replica.lag.time.max.ms`.
     pub(crate) replica_lag_time_max: Duration,
     /// How long a broker that stood still believes what it knew.
@@ -64,6 +66,7 @@ impl ClusterPlan {
             nodes,
             bootstrap,
             session_timeout: dice.spread(millis(200), secs(2)),
+            frozen_least: millis(30),
             replica_lag_time_max: dice.spread(millis(300), secs(3)),
             catch_up: dice.spread(millis(20), millis(300)),
             strict_min_isr: dice.chance(0.5),

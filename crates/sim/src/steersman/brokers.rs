@@ -31,8 +31,9 @@ impl Helm<'_> {
         let clock = self.stage.broker_clock();
         if self.brokers.cluster.freeze(clock, milena_broker::NodeId(node.0)) {
             let struck = self.open_at(Fault::Frozen, node);
+            let least = self.stage.scenario.cluster.frozen_least;
             let longest = self.stage.scenario.cluster.session_timeout * 3;
-            self.after(SHORT, longest, Aftermath::Thaw(node, struck));
+            self.after(least, longest, Aftermath::Thaw(node, struck));
         }
     }
 

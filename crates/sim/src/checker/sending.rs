@@ -115,7 +115,7 @@ impl Checker<'_> {
 }
 
 impl Checker<'_> {
-    /// Rule 27: slow followers of one partition delay another one, that nothing has struck, by one TimeoutMs at most. What is
+    /// Rule 27: slow followers of one partition delay another one, that nothing has struck so far, by one TimeoutMs at most. What is
     /// shorter than the time after which a partition counts as slow is no delay, nor are five requests one after the other of
     /// which each is.
     pub(super) fn check_neighbours(&mut self) {
@@ -130,9 +130,8 @@ impl Checker<'_> {
         let places: BTreeSet<Place> = self.stage.history.attempts.all().iter().map(|attempt| attempt.place).collect();
         let mut wrong = Vec::new();
         for ((from, to), place) in times.iter().flat_map(|time| places.iter().map(move |place| (*time, *place))) {
-            let begin =
-                Moment::from_micros(from.as_micros().saturating_sub(scenario.recovery_max().as_micros() as u64));
-            if strikes.iter().any(|strike| strike.concerns(place) && strike.overlaps(begin, to)) {
+            // One that was slow itself stays apart for a while.
+            if strikes.iter().any(|strike| strike.concerns(place) && strike.from <= to) {
                 continue;
             }
             let mut delayed = Duration::ZERO;

@@ -136,7 +136,9 @@ impl Checker<'_> {
             }
             let mut delayed = Duration::ZERO;
             let mut counted = from;
-            for attempt in self.stage.history.attempts.all().iter().filter(|attempt| attempt.place == place) {
+            // What was asked before has its own reasons to wait.
+            let asked = self.stage.history.attempts.all().iter();
+            for attempt in asked.filter(|attempt| attempt.place == place && attempt.handed_at >= from) {
                 let waits_from = (attempt.handed_at + prompt).max(counted);
                 let waits_to = attempt.over_at.unwrap_or(Moment::NEVER).min(to);
                 if waits_from + ordinary < waits_to {

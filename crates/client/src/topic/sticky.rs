@@ -49,11 +49,10 @@ impl Sticky {
         self.place.load(Ordering::Relaxed) as usize % count
     }
 
-    /// Whether the next record should go elsewhere.
+    /// Whether the next record begins a visit.
     #[inline]
     pub(super) fn is_over(&self, now: Moment) -> bool {
-        let ends = self.ends.load(Ordering::Relaxed);
-        ends != 0 && (self.left.load(Ordering::Relaxed) == 0 || ends <= now.as_micros())
+        self.left.load(Ordering::Relaxed) == 0 || self.ends.load(Ordering::Relaxed) <= now.as_micros()
     }
 
     /// A record of so many bytes went there.
@@ -63,9 +62,9 @@ impl Sticky {
         self.left.store(left.saturating_sub(bytes as u64), Ordering::Relaxed);
     }
 
-    /// Whether a visit was begun that is not over.
-    #[inline]
-    pub(super) fn is_on(&self) -> bool {
+    /// Whether any visit was begun: the first one goes where the handle starts.
+    #[cold]
+    pub(super) fn has_begun(&self) -> bool {
         self.ends.load(Ordering::Relaxed) != 0
     }
 
@@ -119,11 +118,11 @@ mod tests {
     #[test]
     fn a_visit_ends_with_a_batch_of_bytes_or_with_the_linger() {
         let sticky = Sticky::new(7);
-        assert!(!sticky.is_on() && !sticky.is_over(at(0)) && sticky.place(4) == 3);
+        assert!(!sticky.has_begun() && sticky.is_over(at(0)) && sticky.place(4) == 3);
         sticky.begin(2, at(0), Duration::from_millis(20), BATCH);
         assert_eq!(sticky.place(4), 2);
         sticky.count(BATCH - 1);
-        assert!(sticky.is_on() && !sticky.is_over(at(19)) && sticky.is_over(at(20)));
+        assert!(sticky.has_begun() && !sticky.is_over(at(19)) && sticky.is_over(at(20)));
         sticky.count(1);
         assert!(sticky.is_over(at(0)));
         // Without linger too, or each record would be alone in its batch.

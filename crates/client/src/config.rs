@@ -70,6 +70,18 @@ pub struct ProducerConfig {
     reports: Option<ReportReader>,
 }
 
+#[cfg(feature = "unstable")]
+impl ProducerConfig {
+    pub(crate) fn limits(&self) -> crate::unstable::Limits {
+        crate::unstable::Limits {
+            deadline: self.deadline,
+            delivery_timeout: self.delivery_timeout,
+            batch_size: self.batch_size,
+            max_request_size: self.max_request_size,
+        }
+    }
+}
+
 impl ProducerConfig {
     /// Brokers to ask first, as `host:port`, separated by commas. Any broker of the cluster will do; name two or three so
     /// that one may be down. `bootstrap.servers`; librdkafka also `metadata.broker.list`.

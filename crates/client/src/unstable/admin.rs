@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use milena_core::metadata::TopicMetadata;
-use milena_wire::messages::create_topics::request::{CreatableTopic, CreateTopicsRequest};
+use milena_wire::messages::create_topics::request::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use milena_wire::messages::delete_topics::request::{DeleteTopicState, DeleteTopicsRequest};
 use milena_wire::{ErrorCode, Uuid};
 
@@ -20,7 +20,7 @@ use crate::config::parse_address;
 /// A client of one cluster.
 #[derive(Debug)]
 pub struct Admin {
-    cluster: Cluster,
+    pub(super) cluster: Cluster,
 }
 
 /// A topic as its cluster describes it.
@@ -59,8 +59,17 @@ impl Admin {
 
     /// Makes a topic, and waits until each of its partitions has a leader.
     pub async fn create_topic(&mut self, topic: &NewTopic) -> Result<TopicDescription, AdminError> {
+        self.create_topic_with(topic, &[]).await
+    }
+
+    /// As [`Self::create_topic`], with settings by Kafka's names.
+    pub async fn create_topic_with(
+        &mut self,
+        topic: &NewTopic,
+        configs: &[(String, String)],
+    ) -> Result<TopicDescription, AdminError> {
         let until = self.cluster.until();
-        let made = self.apply(&Change::Create(topic), until).await?;
+        let made = self.apply(&Change::Create(topic, configs), until).await?;
         if let Applied::Before = made {
             return Err(AdminError::TopicExists { topic: topic.name.as_str().into() });
         }
@@ -143,7 +152,7 @@ impl Probe {
 }
 
 enum Change<'a> {
-    Create(&'a NewTopic),
+    Create(&'a NewTopic, &'a [(String, String)]),
     Delete(&'a str),
 }
 
@@ -162,14 +171,14 @@ struct Answer {
 impl Change<'_> {
     fn topic(&self) -> &str {
         match self {
-            Self::Create(topic) => &topic.name,
+            Self::Create(topic, _) => &topic.name,
             Self::Delete(topic) => topic,
         }
     }
 
     fn done_already(&self) -> ErrorCode {
         match self {
-            Self::Create(_) => ErrorCode::TOPIC_ALREADY_EXISTS,
+            Self::Create(..) => ErrorCode::TOPIC_ALREADY_EXISTS,
             Self::Delete(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
         }
     }
@@ -177,8 +186,9 @@ impl Change<'_> {
     async fn attempt(&self, cluster: &mut Cluster, until: Instant) -> Result<Answer, LinkError> {
         let controller = cluster.controller();
         let results: Vec<Answer> = match self {
-            Self::Create(topic) => {
-                let response = cluster.ask(&controller, i16::MAX, |version| create(topic, version), until).await?;
+            Self::Create(topic, configs) => {
+                let request = |version| create(topic, configs, version);
+                let response = cluster.ask(&controller, i16::MAX, request, until).await?;
                 let answers = response.topics.into_iter();
                 answers.map(|it| Answer { code: ErrorCode(it.error_code), message: it.error_message }).collect()
             }
@@ -194,14 +204,20 @@ impl Change<'_> {
     }
 }
 
-fn create(topic: &NewTopic, version: i16) -> CreateTopicsRequest {
+fn create(topic: &NewTopic, configs: &[(String, String)], version: i16) -> CreateTopicsRequest {
     // Since version 4 (Kafka 2.4, KIP-464) −1 means the cluster's own default.
     let default = if version >= 4 { -1 } else { 1 };
+    let config = |(name, value): &(String, String)| CreatableTopicConfig {
+        name: name.as_str().into(),
+        value: Some(value.as_str().into()),
+        ..CreatableTopicConfig::default()
+    };
     CreateTopicsRequest {
         topics: vec![CreatableTopic {
             name: topic.name.as_str().into(),
             num_partitions: topic.partitions.unwrap_or(default),
             replication_factor: topic.replication.unwrap_or(default as i16),
+            configs: configs.iter().map(config).collect(),
             ..CreatableTopic::default()
         }],
         timeout_ms: CHANGE_TIMEOUT.as_millis() as i32,

@@ -92,7 +92,7 @@ impl Cluster {
     }
 
     /// What the first broker answers that can be asked: those with a link come first, then all others.
-    async fn ask_anybody(
+    pub(super) async fn ask_anybody(
         &mut self,
         request: &MetadataRequest,
         until: Instant,
@@ -212,7 +212,7 @@ impl Cluster {
     }
 }
 
-fn refused(topic: &str, code: ErrorCode) -> ClusterError {
+pub(super) fn refused(topic: &str, code: ErrorCode) -> ClusterError {
     ClusterError::Refused { topic: topic.into(), code, message: None }
 }
 

@@ -8,14 +8,18 @@
 
 mod admin;
 mod cluster;
+mod describe;
 mod error;
+mod limits;
 mod link;
 mod reader;
 #[cfg(test)]
 mod tests;
 
 pub use admin::{Admin, NewTopic, Probe, TopicDescription};
+pub use describe::{PartitionLayout, TopicLayout};
 pub use error::{AdminError, ClusterError, ReadError, Setback};
+pub use limits::Limits;
 pub use link::LinkError;
 pub use milena_core::metadata::Address;
 pub use milena_wire::records::{Header as ReadHeader, Record as ReadRecord};

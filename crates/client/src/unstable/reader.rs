@@ -65,9 +65,15 @@ impl<'a> Reader<'a> {
 
     /// Where the partition begins and ends now.
     pub async fn offsets(&mut self) -> Result<Offsets, ReadError> {
-        let earliest = self.offset_at(EARLIEST).await?;
-        let latest = self.offset_at(LATEST).await?;
+        let told = "an end of the log without an offset is asked for again";
+        let earliest = self.offset_at(EARLIEST).await?.expect(told);
+        let latest = self.offset_at(LATEST).await?.expect(told);
         Ok(Offsets { earliest, latest })
+    }
+
+    /// The first record of this time, in milliseconds since 1970, or of a later one; none if all are older.
+    pub async fn offset_since(&mut self, timestamp: i64) -> Result<Option<i64>, ReadError> {
+        self.offset_at(timestamp.max(0)).await
     }
 
     /// The next read begins at this offset.
@@ -105,7 +111,7 @@ impl<'a> Reader<'a> {
         Ok(Vec::new())
     }
 
-    async fn offset_at(&mut self, timestamp: i64) -> Result<i64, ReadError> {
+    async fn offset_at(&mut self, timestamp: i64) -> Result<Option<i64>, ReadError> {
         let until = self.cluster.until();
         loop {
             let leader = self.leader(until).await?;
@@ -113,6 +119,7 @@ impl<'a> Reader<'a> {
             let asked = self.cluster.ask(&leader.address, i16::MAX, request, until).await;
             let setback = match asked {
                 Ok(response) => match offset_in(&response, self.partition) {
+                    Ok(None) if timestamp < 0 => Setback::NothingNew,
                     Ok(offset) => return Ok(offset),
                     Err(setback) => self.passing(setback)?,
                 },
@@ -209,11 +216,12 @@ fn list_offsets(topic: &str, partition: i32, epoch: i32, timestamp: i64) -> List
     ListOffsetsRequest { replica_id: CONSUMER, topics: vec![topic], ..ListOffsetsRequest::default() }
 }
 
-fn offset_in(response: &ListOffsetsResponse, partition: i32) -> Result<i64, Setback> {
+/// None: no record is so young.
+fn offset_in(response: &ListOffsetsResponse, partition: i32) -> Result<Option<i64>, Setback> {
     let told = response.topics.iter().flat_map(|topic| &topic.partitions);
     let told = told.into_iter().find(|told| told.partition_index == partition).ok_or(Setback::NothingNew)?;
     ErrorCode(told.error_code).into_result().map_err(Setback::Code)?;
-    if told.offset >= 0 { Ok(told.offset) } else { Err(Setback::NothingNew) }
+    Ok((told.offset >= 0).then_some(told.offset))
 }
 
 fn fetch(topic: &str, partition: i32, leader: &Leader, position: i64, version: i16) -> FetchRequest {

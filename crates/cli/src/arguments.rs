@@ -1,12 +1,18 @@
 //! What the user asks for: the arguments, checked, as one value per command.
 
-use std::ffi::OsString;
-use std::fmt;
-use std::path::PathBuf;
-use std::time::Duration;
+mod bench;
+mod consume;
+mod produce;
+mod topics;
 
-use clap::error::ErrorKind;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use clap_complete::Shell;
+
+use crate::settings::Settings;
+use crate::times::parse_duration;
 
 /// A command with its options.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +21,11 @@ pub enum Command {
     Consume(Consume),
     CreateTopic(CreateTopic),
     DeleteTopic(DeleteTopic),
+    ListTopics(ListTopics),
+    DescribeTopic(DescribeTopic),
+    BenchProduce(BenchProduce),
     Broker(Broker),
+    Completion(Shell),
 }
 
 /// Which cluster.
@@ -27,57 +37,10 @@ pub enum Where {
     Embedded(PathBuf),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Produce {
-    pub place: Where,
-    pub topic: String,
-    pub create: bool,
-    pub partitions: Option<i32>,
-    pub linger: Duration,
-    pub deadline: Duration,
-    pub close_timeout: Duration,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Consume {
-    pub place: Where,
-    pub topic: String,
-    pub partition: Option<i32>,
-    pub from: Position,
-    pub to: Position,
-}
-
-/// A place in a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Position {
-    Start,
-    End,
-    Offset(i64),
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Start => f.write_str("start"),
-            Self::End => f.write_str("end"),
-            Self::Offset(offset) => offset.fmt(f),
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CreateTopic {
-    pub place: Where,
-    pub topic: String,
-    pub partitions: Option<i32>,
-    pub replication: Option<i16>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeleteTopic {
-    pub place: Where,
-    pub topic: String,
-}
+pub use self::bench::BenchProduce;
+pub use self::consume::{Consume, Position, Shape};
+pub use self::produce::{Chosen, Dress, Produce};
+pub use self::topics::{CreateTopic, DeleteTopic, DescribeTopic, ListTopics};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
@@ -91,89 +54,48 @@ pub struct Broker {
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
     let matches = command().try_get_matches_from(arguments)?;
     Ok(match matches.subcommand() {
-        Some(("produce", matches)) => Command::Produce(may_create(produce(matches))?),
-        Some(("consume", matches)) => Command::Consume(consume(matches)),
-        Some(("topics", matches)) => topics(matches),
+        Some(("produce", matches)) => Command::Produce(produce::read(matches)?),
+        Some(("consume", matches)) => Command::Consume(consume::read(matches)),
+        Some(("topics", matches)) => topics::read(matches),
+        Some(("bench", matches)) => match matches.subcommand() {
+            Some(("produce", matches)) => Command::BenchProduce(bench::read(matches)),
+            _ => unreachable!("clap asks for one of the benchmarks"),
+        },
         Some(("broker", matches)) => Command::Broker(broker(matches)),
+        Some(("completion", matches)) => Command::Completion(required(matches, "shell")),
         _ => unreachable!("clap asks for one of the commands above"),
     })
 }
 
-fn command() -> clap::Command {
+/// Everything that may be typed.
+pub fn command() -> clap::Command {
     clap::Command::new("milena")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Lines into Kafka and out of it, and a Kafka to try it on")
+        .about("Records into Kafka and out of it, and a Kafka to try it on")
         .after_help(
             "Without --bootstrap-server a broker runs inside the command, with its data in ./milena-data; other \
              commands that start meanwhile use the same one.\n\nExit codes: 0 done; 1 failed midway, or some records not \
-             written; 2 usage, or not started; 3 some records may be written or not; 130 Ctrl-C before it began, for consume and topics also before \
+             written; 2 usage, or not started; 3 some records may be written or not; 130 Ctrl-C before it began, for consume, topics and bench also before \
              its end. Interrupted later, produce gives 0, 1 or 3.",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(produce_command())
-        .subcommand(consume_command())
-        .subcommand(topics_command())
+        .subcommand(produce::command())
+        .subcommand(consume::command())
+        .subcommand(topics::command())
+        .subcommand(bench::command())
         .subcommand(broker_command())
+        .subcommand(completion_command())
 }
 
-fn produce_command() -> clap::Command {
-    clap::Command::new("produce")
-        .about("Sends each line of stdin as a record")
+fn completion_command() -> clap::Command {
+    clap::Command::new("completion")
+        .about("Prints what makes a shell complete the command's words")
         .after_help(
-            "A record's value is the line without its LF; CR and bytes that are not UTF-8 stay, and an empty line is a \
-             record with an empty value. Ctrl-C sends what was read, within --close-timeout, and reports; a second one \
-             ends at once. Either way the exit code speaks of the records read so far; it is 130 only before the \
-             first could be read.",
+            "For bash: milena completion bash > /etc/bash_completion.d/milena. For zsh: into a file _milena in a folder of \
+             $fpath. For fish: into ~/.config/fish/completions/milena.fish.",
         )
-        .arg(topic())
-        .args(place())
-        .arg(flag("create").help("Makes the topic if it is missing; the embedded broker always does"))
-        .arg(partitions())
-        .arg(duration("linger", "5ms").help("How long a batch may fill before it is sent"))
-        .arg(
-            duration("deadline", "30s")
-                .value_parser(parse_deadline)
-                .help("When the outcome of a record is told at the latest; at most 720m"),
-        )
-        .arg(duration("close-timeout", "5s").help("How long Ctrl-C waits for what was read to be sent and answered"))
-}
-
-fn consume_command() -> clap::Command {
-    clap::Command::new("consume")
-        .about("Prints the value of each record and an LF")
-        .after_help(
-            "Partitions are printed one after the other, each in its order. A record without a value (null) is an empty \
-             line. Records of aborted transactions are printed.",
-        )
-        .arg(topic())
-        .args(place())
-        .arg(
-            Arg::new("partition")
-                .long("partition")
-                .value_name("N")
-                .value_parser(value_parser!(i32).range(0..))
-                .help("This partition only"),
-        )
-        .arg(position("from", "start").help("start, end or an offset: the first record that is printed"))
-        .arg(position("to", "end").help("start, end or an offset: the first record that is not printed any more"))
-}
-
-fn topics_command() -> clap::Command {
-    let create = clap::Command::new("create").about("Makes a topic").arg(topic()).args(place()).arg(partitions()).arg(
-        Arg::new("replication-factor")
-            .long("replication-factor")
-            .value_name("N")
-            .value_parser(value_parser!(i16).range(1..))
-            .help("Copies of each partition; the cluster's default if absent"),
-    );
-    let delete = clap::Command::new("delete").about("Removes a topic with its records").arg(topic()).args(place());
-    clap::Command::new("topics")
-        .about("Makes and removes topics")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommand(create)
-        .subcommand(delete)
+        .arg(Arg::new("shell").value_name("SHELL").required(true).value_parser(value_parser!(Shell)))
 }
 
 fn broker_command() -> clap::Command {
@@ -205,7 +127,9 @@ fn topic() -> Arg {
 
 fn place() -> [Arg; 2] {
     let servers = Arg::new("bootstrap-server")
+        .short('b')
         .long("bootstrap-server")
+        .visible_alias("bootstrap")
         .value_name("HOST:PORT,..")
         .value_delimiter(',')
         .action(ArgAction::Append)
@@ -235,58 +159,41 @@ fn flag(name: &'static str) -> Arg {
     Arg::new(name).long(name).action(ArgAction::SetTrue)
 }
 
-fn duration(name: &'static str, default: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name("TIME").default_value(default).value_parser(parse_duration)
+fn duration(name: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name("TIME").value_parser(parse_duration)
 }
 
-fn position(name: &'static str, default: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name("PLACE").default_value(default).value_parser(parse_position)
+fn json() -> Arg {
+    flag("json").short('J')
 }
 
-fn produce(matches: &ArgMatches) -> Produce {
-    Produce {
-        place: place_of(matches),
-        topic: required(matches, "topic"),
-        create: matches.get_flag("create"),
-        partitions: matches.get_one("partitions").copied(),
-        linger: required(matches, "linger"),
-        deadline: required(matches, "deadline"),
-        close_timeout: required(matches, "close-timeout"),
-    }
+/// Settings of the producer by the names of other clients.
+fn settings_arguments() -> [Arg; 2] {
+    let property = Arg::new("property")
+        .short('X')
+        .value_name("NAME=VALUE")
+        .action(ArgAction::Append)
+        .value_parser(parse_pair)
+        .help("A setting by the name that Java's producer or librdkafka gives it, as in -X linger.ms=20");
+    let file = Arg::new("config")
+        .short('F')
+        .long("config")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("A file of such settings; -X goes before it, and the other options before both");
+    [property, file]
 }
 
-/// A topic of a named cluster is made only if that is asked for, so a number of partitions alone is a mistake there.
-fn may_create(produce: Produce) -> Result<Produce, clap::Error> {
-    match produce {
-        Produce { place: Where::Named(_), create: false, partitions: Some(_), .. } => Err(produce_command()
-            .bin_name("milena produce")
-            .error(ErrorKind::MissingRequiredArgument, "with --bootstrap-server, --partitions needs --create")),
-        produce => Ok(produce),
-    }
+fn settings_of(matches: &ArgMatches) -> Settings {
+    let properties = matches.get_many("property").into_iter().flatten().cloned().collect();
+    Settings { file: matches.get_one("config").cloned(), properties }
 }
 
-fn consume(matches: &ArgMatches) -> Consume {
-    Consume {
-        place: place_of(matches),
-        topic: required(matches, "topic"),
-        partition: matches.get_one("partition").copied(),
-        from: required(matches, "from"),
-        to: required(matches, "to"),
-    }
-}
-
-fn topics(matches: &ArgMatches) -> Command {
-    match matches.subcommand() {
-        Some(("create", matches)) => Command::CreateTopic(CreateTopic {
-            place: place_of(matches),
-            topic: required(matches, "topic"),
-            partitions: matches.get_one("partitions").copied(),
-            replication: matches.get_one("replication-factor").copied(),
-        }),
-        Some(("delete", matches)) => {
-            Command::DeleteTopic(DeleteTopic { place: place_of(matches), topic: required(matches, "topic") })
-        }
-        _ => unreachable!("clap asks for one of the commands above"),
+/// A name and a value, which may be empty.
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
+        _ => Err("a name, = and a value, as in linger.ms=20".to_owned()),
     }
 }
 
@@ -306,50 +213,15 @@ fn required<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) 
     matches.get_one::<T>(name).expect("clap asks for it, or has a default").clone()
 }
 
-/// A number and a unit, as in `500ms`, `5s`, `2m`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| NOT_A_DURATION.to_owned())?;
-    let milliseconds = match unit {
-        "ms" => Some(number),
-        "s" => number.checked_mul(1000),
-        "m" => number.checked_mul(60_000),
-        _ => None,
-    };
-    milliseconds.map(Duration::from_millis).ok_or_else(|| NOT_A_DURATION.to_owned())
-}
-
-fn parse_deadline(text: &str) -> Result<Duration, String> {
-    match parse_duration(text)? {
-        deadline if deadline <= DEADLINE_MAX => Ok(deadline),
-        _ => Err("at most 720m, 12 hours".to_owned()),
-    }
-}
-
-/// The library retries a record at least until its deadline, and no longer than this: half of what brokers remember of a
-/// producer.
-const DEADLINE_MAX: Duration = Duration::from_secs(12 * 3600);
-
 /// More than anybody needs on one machine, and few enough that the ports after the first are likely free.
 const NODES_MAX: i64 = 99;
 
-const NOT_A_DURATION: &str = "a whole number and ms, s or m, as in 500ms or 5s";
-
-fn parse_position(text: &str) -> Result<Position, String> {
-    match text {
-        "start" => Ok(Position::Start),
-        "end" => Ok(Position::End),
-        offset => match offset.parse() {
-            Ok(offset) if offset >= 0 => Ok(Position::Offset(offset)),
-            _ => Err("start, end or an offset from 0 on".to_owned()),
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::input::Reading;
 
     fn parsed(line: &str) -> Result<Command, clap::Error> {
         parse(line.split_whitespace().map(OsString::from))
@@ -366,7 +238,7 @@ mod tests {
         assert_eq!(produce.place, Where::Embedded("./milena-data".into()));
         assert_eq!(produce.close_timeout, Duration::from_secs(5));
         let Ok(Command::Consume(consume)) = parsed("milena consume orders") else { panic!("is a command") };
-        assert_eq!((consume.from, consume.to, consume.partition), (Position::Start, Position::End, None));
+        assert_eq!((consume.from, consume.to, consume.partition), (Position::Start(0), Position::End(0), None));
     }
 
     #[test]
@@ -385,8 +257,26 @@ mod tests {
             "milena produce t --deadline 721m",
             "milena produce t --partitions 3 --bootstrap-server a:1",
             "milena produce t --bootstrap-server a:1 --data-dir d",
-            "milena consume t --from -1",
             "milena consume t --to later",
+            "milena consume t --from -1h",
+            "milena consume t --from @soon",
+            "milena consume t --count 0",
+            "milena consume t --json --format %v",
+            "milena consume t -K : -J",
+            "milena produce t -K : -k a",
+            "milena produce t -K : --json",
+            "milena produce t --keep-partitions",
+            "milena produce t -p -1",
+            "milena produce t -z brotli",
+            "milena produce t -z zstd:high",
+            "milena produce t --acks 2",
+            "milena produce t -H =v",
+            "milena produce t -X linger.ms",
+            "milena bench",
+            "milena bench produce --rate fast",
+            "milena bench produce --idempotence perhaps",
+            "milena bench produce --linger-ms -1",
+            "milena completion tcsh",
             "milena topics rename t",
             "milena broker --memory --data-dir d",
             "milena broker --nodes 0",
@@ -401,12 +291,58 @@ mod tests {
     }
 
     #[test]
-    fn durations_carry_their_unit() {
-        assert_eq!(parse_duration("0s"), Ok(Duration::ZERO));
-        assert_eq!(parse_duration("1500ms"), Ok(Duration::from_millis(1500)));
-        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
-        for text in ["", "5", "s", "-1s", "1.5s", "5h", "99999999999999999999s", "18446744073709551615s"] {
-            assert!(parse_duration(text).is_err(), "{text}");
+    fn what_the_input_looks_like_follows_from_the_options() {
+        let reading = |line: &str| match parsed(line) {
+            Ok(Command::Produce(produce)) => produce.reading,
+            other => panic!("{line}: {other:?}"),
+        };
+        let lines = |key_delimiter: Option<&[u8]>| Reading::Lines {
+            delimiter: b"\n".to_vec(),
+            key_delimiter: key_delimiter.map(<[u8]>::to_vec),
+        };
+        assert_eq!(reading("milena produce t"), lines(None));
+        assert_eq!(reading("milena produce t a b"), Reading::Whole);
+        assert_eq!(reading("milena produce t -l a b"), lines(None));
+        assert_eq!(reading(r"milena produce t -K \t a"), lines(Some(b"\t")));
+        assert_eq!(reading("milena produce t -J a"), Reading::Json { keeps_partitions: false });
+        assert_eq!(reading("milena produce t -J --keep-partitions"), Reading::Json { keeps_partitions: true });
+        assert!(matches!(reading(r"milena produce t -f %v\n"), Reading::Format(_)));
+    }
+
+    #[test]
+    fn places_are_told_as_in_rpk() {
+        let from = |place: &str| match parsed(&format!("milena consume t -o {place}")) {
+            Ok(Command::Consume(consume)) => consume.from,
+            other => panic!("{place}: {other:?}"),
+        };
+        assert_eq!(from("start"), Position::Start(0));
+        assert_eq!(from("+3"), Position::Start(3));
+        assert_eq!(from("-3"), Position::End(3));
+        assert_eq!(from("17"), Position::Offset(17));
+        assert_eq!(from("@1767225600000"), Position::Time(1_767_225_600_000));
+    }
+
+    #[test]
+    fn every_option_stands_in_the_documentation() {
+        let text = include_str!("../../../docs/cli.md");
+        let mut commands = vec![command()];
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands().cloned());
+            for option in command.get_arguments().filter(|_| command.get_name() != "broker") {
+                if let Some(long) = option.get_long() {
+                    let is_there = text.contains(&format!("`--{long}"));
+                    let short = option.get_short().is_some_and(|short| text.contains(&format!("`-{short}`")));
+                    assert!(is_there || short, "{}: --{long}", command.get_name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_help_of_what_can_fail_tells_its_exit_codes() {
+        for line in ["milena", "milena produce", "milena consume", "milena topics", "milena bench produce"] {
+            let help = parsed(&format!("{line} --help")).expect_err("is help").to_string();
+            assert!(help.contains("Exit codes: 0 ") && help.contains("130 Ctrl-C"), "{line}: {help}");
         }
     }
 }

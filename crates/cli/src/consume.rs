@@ -1,4 +1,4 @@
-//! `milena consume`: the values of records as lines on stdout.
+//! `milena consume`: records on stdout, as their values or as they were asked for.
 //!
 //! Two threads: one asks the brokers, the other prints what came before, at most [`AHEAD`] answers behind. Both ends of a
 //! partition are looked up once, before the first line, so the command ends however fast others write.
@@ -11,9 +11,11 @@ use std::time::Duration;
 use milena::unstable::{self, Admin, Offsets, ReadBatch};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::arguments::{Consume, Position};
+use crate::arguments::{Consume, Position, Shape};
 use crate::exit::{Exit, Failure, interrupted, tell};
+use crate::format::Printed;
 use crate::interrupts::{Interrupted, Interrupts};
+use crate::json;
 use crate::place::{Missing, Place};
 
 pub async fn run(options: &Consume, interrupts: &mut Interrupts) -> Result<Exit, Failure> {
@@ -45,7 +47,7 @@ async fn find_and_print(place: &Place, options: &Consume, interrupts: &mut Inter
 
 async fn print(mut admin: Admin, ranges: Vec<(i32, Range<i64>)>, options: &Consume) -> Result<Exit, Failure> {
     tell_if_nothing(&ranges, options);
-    let printer = Printer::start().map_err(Failure::to_start)?;
+    let printer = Printer::start(options.clone()).map_err(Failure::to_start)?;
     let read = read(&mut admin, &options.topic, ranges, &printer.batches).await;
     let printed = printer.finish().await;
     read.and(printed).map(|()| Exit::Done)
@@ -54,7 +56,7 @@ async fn print(mut admin: Admin, ranges: Vec<(i32, Range<i64>)>, options: &Consu
 /// Places that were named and have nothing between them are more likely a mistake than a wish.
 fn tell_if_nothing(ranges: &[(i32, Range<i64>)], options: &Consume) {
     let Consume { topic, from, to, .. } = options;
-    let is_all = (*from, *to) == (Position::Start, Position::End);
+    let is_all = (*from, *to) == (Position::Start(0), Position::End(0));
     if !is_all && ranges.iter().all(|(_, range)| range.is_empty()) {
         tell(format_args!("no record of topic {topic} lies between --from {from} and --to {to}; nothing is printed"));
     }
@@ -80,20 +82,37 @@ async fn ranges(admin: &mut Admin, options: &Consume) -> Result<Vec<(i32, Range<
     };
     let mut ranges = Vec::with_capacity(chosen.len());
     for partition in chosen {
-        let offsets = admin.reader(topic, partition).offsets().await.map_err(Failure::to_start)?;
-        ranges.push((partition, range(options, partition, offsets)?));
+        let mut reader = admin.reader(topic, partition);
+        let offsets = reader.offsets().await.map_err(Failure::to_start)?;
+        let mut found = Vec::with_capacity(2);
+        for position in [options.from, options.to] {
+            found.push(match position {
+                // A time after the last record is the end.
+                Position::Time(time) => {
+                    let since = reader.offset_since(time).await.map_err(Failure::to_start)?;
+                    Position::Offset(since.unwrap_or(offsets.latest).max(offsets.earliest))
+                }
+                position => position,
+            });
+        }
+        ranges.push((partition, range(options, [found[0], found[1]], partition, offsets)?));
     }
     Ok(ranges)
 }
 
 /// An end that lies beyond the log means the end of the log: nothing is waited for.
-fn range(options: &Consume, partition: i32, Offsets { earliest, latest }: Offsets) -> Result<Range<i64>, Failure> {
-    let place = |position| match position {
-        Position::Start => earliest,
-        Position::End => latest,
+fn range(
+    options: &Consume,
+    between: [Position; 2],
+    partition: i32,
+    Offsets { earliest, latest }: Offsets,
+) -> Result<Range<i64>, Failure> {
+    let [from, to] = between.map(|position| match position {
+        Position::Start(after) => earliest.saturating_add(after).min(latest),
+        Position::End(before) => latest.saturating_sub(before).max(earliest),
         Position::Offset(offset) => offset.min(latest),
-    };
-    let (from, to) = (place(options.from), place(options.to));
+        Position::Time(_) => unreachable!("times were looked up"),
+    });
     if from < earliest {
         return Err(Failure::to_start(format!(
             "offset {from} of partition {partition} of topic {} is gone; the first one left is {earliest}, use --from start",
@@ -107,14 +126,14 @@ async fn read(
     admin: &mut Admin,
     topic: &str,
     ranges: Vec<(i32, Range<i64>)>,
-    batches: &mpsc::Sender<Vec<ReadBatch>>,
+    batches: &mpsc::Sender<(i32, Vec<ReadBatch>)>,
 ) -> Result<(), Failure> {
     for (partition, range) in ranges {
         let mut reader = admin.reader(topic, partition);
         reader.seek(range.start);
         while reader.position() < range.end {
             let read = reader.read(range.end).await.map_err(Failure::midway)?;
-            if batches.send(read).await.is_err() {
+            if batches.send((partition, read)).await.is_err() {
                 // The printer says why it ended.
                 return Ok(());
             }
@@ -125,17 +144,17 @@ async fn read(
 
 /// The thread that writes to stdout.
 struct Printer {
-    batches: mpsc::Sender<Vec<ReadBatch>>,
+    batches: mpsc::Sender<(i32, Vec<ReadBatch>)>,
     ended: oneshot::Receiver<Result<(), Failure>>,
     _thread: JoinHandle<()>,
 }
 
 impl Printer {
-    fn start() -> io::Result<Self> {
+    fn start(options: Consume) -> io::Result<Self> {
         let (batches, mut queue) = mpsc::channel(AHEAD);
         let (tell_end, ended) = oneshot::channel();
         let thread = std::thread::Builder::new().name("milena-printer".to_owned()).spawn(move || {
-            let _nobody_waits = tell_end.send(print_all(&mut queue));
+            let _nobody_waits = tell_end.send(print_all(&options, &mut queue));
         })?;
         Ok(Self { batches, ended, _thread: thread })
     }
@@ -147,15 +166,24 @@ impl Printer {
     }
 }
 
-fn print_all(queue: &mut mpsc::Receiver<Vec<ReadBatch>>) -> Result<(), Failure> {
+fn print_all(options: &Consume, queue: &mut mpsc::Receiver<(i32, Vec<ReadBatch>)>) -> Result<(), Failure> {
     let mut out = BufWriter::with_capacity(WRITE_BYTES, io::stdout().lock());
-    while let Some(batches) = queue.blocking_recv() {
+    let (mut count, mut text) = (0, Vec::new());
+    while let Some((partition, batches)) = queue.blocking_recv() {
         for record in batches.iter().flat_map(ReadBatch::records) {
             let record = record.map_err(Failure::midway)?;
-            let written =
-                out.write_all(record.value.as_deref().unwrap_or_default()).and_then(|()| out.write_all(b"\n"));
-            if let Err(error) = written {
+            count += 1;
+            let printed = Printed { topic: &options.topic, partition, record: &record, count, null: options.null };
+            text.clear();
+            match &options.shape {
+                Shape::Format(format) => format.print(&printed, &mut text).map_err(Failure::midway)?,
+                Shape::Json => json::print(&printed, &mut text),
+            }
+            if let Err(error) = out.write_all(&text) {
                 return no_reader(error);
+            }
+            if options.count == Some(count) {
+                return out.flush().or_else(no_reader);
             }
         }
         // Whoever reads along sees every answer at once, not only every full buffer.

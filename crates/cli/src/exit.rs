@@ -63,6 +63,17 @@ pub fn interrupted(what: impl fmt::Display) -> Exit {
     Exit::Interrupted
 }
 
+/// To stdout, at once. Whoever reads it may have seen enough.
+pub fn print(text: &[u8]) -> Result<Exit, Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::midway(format!("stdout cannot be written: {error}")))
+        }
+        _ => Ok(Exit::Done),
+    }
+}
+
 /// One line on stderr. A stderr that is closed is no reason to stop.
 pub fn tell(sentence: impl fmt::Display) {
     let _nobody_listens = writeln!(std::io::stderr(), "milena: {sentence}");

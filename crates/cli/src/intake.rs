@@ -1,18 +1,22 @@
-//! The thread that turns lines into records: stdin is read and handed to the producer in one place, so order is kept.
+//! The thread that turns input into records: stdin or files are read and handed to the producer in one place, so order is kept.
 //!
 //! It waits for room when the producer's memory is used up, which is how a slow cluster slows the input down. It ends at
 //! the end of the input, or when the producer is closed; a read of stdin cannot be interrupted, so nobody waits for it
 //! longer than for the lines it has.
 
 use std::io::{self, Read};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use milena::{Record, SendError, SendRefused, Topic};
+use milena::{SendError, SendRefused, Topic};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::lines::{Line, Lines};
+use crate::arguments::Dress;
+use crate::dress::{Tags, dressed};
+use crate::format::InputRecord;
+use crate::input::{self, Item, Reading, Source, What};
 use crate::results::Results;
 
 /// What the thread has done so far.
@@ -58,8 +62,8 @@ pub enum Ended {
     AtEnd,
     /// The producer takes nothing more.
     Closed,
-    /// stdin cannot be read.
-    Unreadable(io::Error),
+    /// The input cannot be read on, for this reason.
+    Unreadable(String),
 }
 
 /// The running thread.
@@ -68,93 +72,129 @@ pub struct Intake {
     pub ended: oneshot::Receiver<Ended>,
 }
 
+/// What the thread does.
+pub struct Work {
+    pub topic: Topic,
+    pub results: Arc<Results>,
+    /// None: stdin.
+    pub files: Vec<PathBuf>,
+    pub reading: Reading,
+    pub dress: Dress,
+    pub tags: Option<Tags>,
+    pub record_bytes_max: usize,
+}
+
 impl Intake {
     /// Within a tokio runtime, whose handle the thread waits with.
-    pub fn start(
-        input: impl Read + Send + 'static,
-        line_bytes_max: usize,
-        topic: Topic,
-        results: Arc<Results>,
-    ) -> io::Result<Self> {
+    pub fn start(work: Work) -> io::Result<Self> {
         let counts = Arc::new(Counts::default());
         let (tell_end, ended) = oneshot::channel();
-        let work = Work { topic, results, counts: Arc::clone(&counts), waits: Handle::current(), line_bytes_max };
+        let hands = Hands { work, counts: Arc::clone(&counts), waits: Handle::current() };
         std::thread::Builder::new().name("milena-intake".to_owned()).spawn(move || {
-            let _nobody_waits = tell_end.send(work.run(Lines::new(input, line_bytes_max)));
+            let _nobody_waits = tell_end.send(hands.run());
         })?;
         Ok(Self { counts, ended })
     }
 }
 
-struct Work {
-    topic: Topic,
-    results: Arc<Results>,
+struct Hands {
+    work: Work,
     counts: Arc<Counts>,
     waits: Handle,
-    line_bytes_max: usize,
 }
 
 struct Closed;
 
-impl Work {
-    fn run(&self, mut lines: Lines<impl Read>) -> Ended {
+impl Hands {
+    /// Numbers go on from file to file.
+    fn run(&self) -> Ended {
         let mut number = 0;
+        if self.work.files.is_empty() {
+            return self.read(io::stdin(), "stdin", &mut number);
+        }
+        for path in &self.work.files {
+            let ended = match input::open(path) {
+                Ok(file) => self.read(file, &path.display().to_string(), &mut number),
+                Err(why) => Ended::Unreadable(why),
+            };
+            let Ended::AtEnd = ended else { return ended };
+        }
+        Ended::AtEnd
+    }
+
+    fn read(&self, input: impl Read, name: &str, number: &mut u64) -> Ended {
+        let mut source = Source::new(input, &self.work.reading, self.work.record_bytes_max);
         loop {
-            match lines.fill() {
+            match source.fill() {
                 Ok(true) => {}
                 Ok(false) => return Ended::AtEnd,
-                Err(error) => return Ended::Unreadable(error),
+                Err(error) => return Ended::Unreadable(format!("{name} cannot be read: {error}")),
             }
             let _busy = self.counts.hand_over();
-            while let Some(line) = lines.next_line() {
-                number += 1;
-                if let Err(Closed) = self.take(line, number) {
-                    return Ended::Closed;
+            while let Some(item) = source.next() {
+                *number += 1;
+                match self.take(item, *number) {
+                    Ok(()) => {}
+                    Err(Stop::Closed) => return Ended::Closed,
+                    Err(Stop::Lost(why)) => {
+                        return Ended::Unreadable(format!("record {number} of {name} is not as --format says: {why}"));
+                    }
                 }
             }
         }
     }
 
     /// The line counts as seen before it can be written, so that progress never shows the two the other way round.
-    fn take(&self, line: Line<'_>, number: u64) -> Result<(), Closed> {
-        match line {
-            Line::Whole(value) => {
-                add(&self.counts.consumed, value.len() as u64 + 1);
-                self.send(value, number)
-            }
-            Line::TooLong { bytes } => {
-                add(&self.counts.consumed, bytes + 1);
-                self.results.refuse_too_long(number, self.line_bytes_max);
-                Ok(())
-            }
-        }
-    }
-
-    fn send(&self, value: &[u8], number: u64) -> Result<(), Closed> {
-        let record = Record::value(value).tag(self.results.tag());
-        let posted = match self.topic.post(record) {
-            Err(error) if error.is_retriable() => self.waits.block_on(self.topic.post_wait(error.into_record())),
-            posted => posted,
-        };
-        match posted {
-            Ok(()) => {
-                add(&self.counts.accepted, 1);
-                add(&self.counts.bytes, value.len() as u64);
-                Ok(())
-            }
-            Err(error) => self.refused(&error, number),
-        }
-    }
-
-    #[cold]
-    fn refused(&self, error: &SendError<'_>, number: u64) -> Result<(), Closed> {
-        match error.reason() {
-            SendRefused::Closed => return Err(Closed),
-            SendRefused::RecordTooLarge { limit, .. } => self.results.refuse_too_long(number, *limit),
-            _ => self.results.refuse(error),
+    fn take(&self, item: Item<'_>, number: u64) -> Result<(), Stop> {
+        add(&self.counts.consumed, item.bytes);
+        match item.what {
+            What::Record(record) => return self.send(&record, number).map_err(|Closed| Stop::Closed),
+            What::TooLong => self.work.results.refuse_too_long(number, None, self.work.record_bytes_max),
+            What::Wrong(why) => self.work.results.refuse_wrong(number, &why),
+            What::Lost(why) => return Err(Stop::Lost(why)),
         }
         Ok(())
     }
+
+    fn send(&self, record: &InputRecord<'_>, number: u64) -> Result<(), Closed> {
+        let Work { topic, results, dress, tags, .. } = &self.work;
+        let tag = results.tag(number);
+        let bytes = record.value.as_ref().map_or(0, |value| value.len());
+        dressed(record, dress, tags.as_ref(), number, |record| {
+            let posted = match topic.post(record.tag(tag)) {
+                Err(error) if error.is_retriable() => self.waits.block_on(topic.post_wait(error.into_record())),
+                posted => posted,
+            };
+            match posted {
+                Ok(()) => {
+                    add(&self.counts.accepted, 1);
+                    add(&self.counts.bytes, bytes as u64);
+                    Ok(())
+                }
+                Err(error) => self.refused(&error, number, tag),
+            }
+        })
+    }
+
+    #[cold]
+    fn refused(&self, error: &SendError<'_>, number: u64, tag: u64) -> Result<(), Closed> {
+        let results = &self.work.results;
+        match error.reason() {
+            SendRefused::Closed => {
+                results.forget(tag);
+                return Err(Closed);
+            }
+            SendRefused::RecordTooLarge { limit, .. } => results.refuse_too_long(number, Some(tag), *limit),
+            _ => results.refuse(number, tag, error),
+        }
+        Ok(())
+    }
+}
+
+/// Why the input is not read on.
+enum Stop {
+    Closed,
+    Lost(String),
 }
 
 /// Only one thread adds, so a load and a store are enough.

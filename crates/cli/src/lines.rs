@@ -1,10 +1,12 @@
-//! Lines out of a stream of bytes: what is between one LF and the next.
+//! Lines out of a stream of bytes: what is between one delimiter (LF, if it is not another) and the next.
 //!
 //! Nothing is interpreted: CR and bytes that are not UTF-8 belong to the line. A last line without LF counts; after a last
 //! LF there is none. Reading (which may block) and splitting are two calls. Memory is bounded by the longest line that is
 //! wanted; of a longer one only the length is kept.
 
 use std::io::{self, Read};
+
+use crate::format::find;
 
 /// Splits what `input` gives.
 #[derive(Debug)]
@@ -15,12 +17,14 @@ pub struct Lines<R> {
     start: usize,
     end: usize,
     line_bytes_max: usize,
+    /// At least one byte.
+    delimiter: Vec<u8>,
     /// Bytes of a line that is too long, thrown away so far; set until its end is found.
     skipped: Option<u64>,
     is_at_end: bool,
 }
 
-/// One line, without its LF.
+/// One line, without its delimiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line<'a> {
     Whole(&'a [u8]),
@@ -28,9 +32,14 @@ pub enum Line<'a> {
 }
 
 impl<R: Read> Lines<R> {
-    pub fn new(input: R, line_bytes_max: usize) -> Self {
-        let buffer = vec![0; READ_BYTES];
-        Self { input, buffer, start: 0, end: 0, line_bytes_max, skipped: None, is_at_end: false }
+    pub fn new(input: R, delimiter: &[u8], line_bytes_max: usize) -> Self {
+        let (buffer, delimiter) = (vec![0; READ_BYTES], delimiter.to_vec());
+        assert!(!delimiter.is_empty(), "lines end somewhere");
+        Self { input, buffer, start: 0, end: 0, line_bytes_max, delimiter, skipped: None, is_at_end: false }
+    }
+
+    pub fn delimiter_bytes(&self) -> usize {
+        self.delimiter.len()
     }
 
     /// Reads more; only after [`Self::next_line`] gave none. False: there is no more.
@@ -50,14 +59,18 @@ impl<R: Read> Lines<R> {
         Ok(!self.is_at_end || self.start < self.end || self.skipped.is_some())
     }
 
-    /// The unfinished line moves to the front; the buffer grows only for a line that fills it.
+    /// The unfinished line moves to the front; the buffer grows only for a line that fills it. Of one that is too long the
+    /// end is kept, because a delimiter may have begun there.
     fn make_room(&mut self) {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
         if self.end > self.line_bytes_max || self.skipped.is_some() {
-            *self.skipped.get_or_insert(0) += self.end as u64;
-            self.end = 0;
+            let kept = self.end.min(self.delimiter.len() - 1);
+            let gone = self.end - kept;
+            *self.skipped.get_or_insert(0) += gone as u64;
+            self.buffer.copy_within(gone..self.end, 0);
+            self.end = kept;
         }
         if self.buffer.len() - self.end < READ_BYTES / 2 {
             self.buffer.resize(self.buffer.len() * 2, 0);
@@ -67,8 +80,8 @@ impl<R: Read> Lines<R> {
     /// The next line that is wholly there; at the end of the input also the last one without LF.
     pub fn next_line(&mut self) -> Option<Line<'_>> {
         let unread = &self.buffer[self.start..self.end];
-        let (bytes, taken) = match unread.iter().position(|byte| *byte == b'\n') {
-            Some(length) => (length, length + 1),
+        let (bytes, taken) = match find(unread, &self.delimiter) {
+            Some(length) => (length, length + self.delimiter.len()),
             None if self.is_at_end && (!unread.is_empty() || self.skipped.is_some()) => (unread.len(), unread.len()),
             None => return None,
         };
@@ -103,7 +116,11 @@ mod tests {
     }
 
     fn split(input: &[u8], piece: usize, line_bytes_max: usize) -> Vec<Result<Vec<u8>, u64>> {
-        let mut lines = Lines::new(Pieces(input, piece), line_bytes_max);
+        split_at(input, b"\n", piece, line_bytes_max)
+    }
+
+    fn split_at(input: &[u8], delimiter: &[u8], piece: usize, line_bytes_max: usize) -> Vec<Result<Vec<u8>, u64>> {
+        let mut lines = Lines::new(Pieces(input, piece), delimiter, line_bytes_max);
         let mut found = Vec::new();
         while lines.fill().expect("a slice is readable") {
             while let Some(line) = lines.next_line() {
@@ -146,6 +163,18 @@ mod tests {
         for piece in [1000, 100_000, usize::MAX] {
             let expected = [Err(long.len() as u64), Ok(b"b".to_vec()), Err(long.len() as u64)];
             assert_eq!(split(&input, piece, 1000), expected);
+        }
+    }
+
+    #[test]
+    fn a_delimiter_of_several_bytes_is_found_wherever_reads_end() {
+        let long = vec![b'-'; READ_BYTES * 2 + 1];
+        let input = [b"a-b--\n--c--", &long[..], b">", b"d"].concat();
+        for piece in [1000, 100_001, usize::MAX] {
+            assert_eq!(split_at(&input, b"-->", piece, 1000), [Err((input.len() - 4) as u64), Ok(b"d".to_vec())]);
+        }
+        for piece in [1, 2, 3, 1000] {
+            assert_eq!(split_at(b"a--b-->c->-->", b"-->", piece, 9), whole(&[b"a--b", b"c->"]));
         }
     }
 

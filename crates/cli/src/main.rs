@@ -1,19 +1,27 @@
-//! The `milena` command: lines into a topic and out of it, topics, and a broker.
+//! The `milena` command: records into a topic and out of it, topics, benchmarks, and a broker.
 //!
 //! Owns what a user sees: arguments, lines on stderr, exit codes. Everything about Kafka is in the library. Without
 //! `--bootstrap-server` the commands share a broker in one of their processes; see `place.rs`.
 
 mod arguments;
+mod bench;
 mod broker;
 mod consume;
+mod dress;
 mod exit;
+mod format;
+mod input;
 mod intake;
 mod interrupts;
+mod json;
 mod lines;
+mod outcomes;
 mod place;
 mod produce;
 mod progress;
 mod results;
+mod settings;
+mod times;
 mod topics;
 
 use std::process::ExitCode;
@@ -47,6 +55,17 @@ async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Consume(options) => consume::run(&options, &mut interrupts).await,
         Command::CreateTopic(options) => topics::create(&options, &mut interrupts).await,
         Command::DeleteTopic(options) => topics::delete(&options, &mut interrupts).await,
+        Command::ListTopics(options) => topics::list(&options, &mut interrupts).await,
+        Command::DescribeTopic(options) => topics::describe(&options, &mut interrupts).await,
+        Command::BenchProduce(options) => bench::produce(&options, &mut interrupts).await,
+        Command::Completion(shell) => exit::print(&completion(shell)),
         Command::Broker(options) => broker::run(&options, &mut interrupts).await,
     }
+}
+
+/// Made in memory first: whoever writes it to stdout would panic when nobody reads.
+fn completion(shell: clap_complete::Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut arguments::command(), "milena", &mut script);
+    script
 }

@@ -104,6 +104,11 @@ impl Place {
         !matches!(self, Self::Named(_))
     }
 
+    /// Whether the broker runs in this process.
+    pub fn is_own(&self) -> bool {
+        matches!(self, Self::Owner { .. })
+    }
+
     pub async fn admin(&self, deadline: Duration) -> Result<Admin, Failure> {
         Admin::connect(&self.bootstrap(), CLIENT_ID, deadline).await.map_err(Failure::to_start)
     }

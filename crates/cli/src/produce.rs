@@ -1,4 +1,4 @@
-//! `milena produce`: each line of stdin becomes a record, and each record an outcome.
+//! `milena produce`: each line of the input becomes a record, and each record an outcome.
 //!
 //! Ends in this order: the input (or the first Ctrl-C), the producer, the reports, the summary, and, for the owner of the
 //! embedded broker, the attached processes. A second Ctrl-C ends it where it is; what has no outcome then is unknown.
@@ -8,36 +8,51 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena::unstable::{self, AdminError, NewTopic};
-use milena::{Producer, ProducerConfig, Topic};
+use milena::unstable::{self, AdminError, Limits, NewTopic};
+use milena::{Producer, Properties, Topic};
 
-use crate::arguments::Produce;
+use crate::arguments::{Produce, Where};
+use crate::dress::Tags;
 use crate::exit::{Exit, Failure, interrupted, tell};
-use crate::intake::{Counts, Ended, Intake};
+use crate::input;
+use crate::intake::{self, Counts, Ended, Intake};
 use crate::interrupts::{Interrupted, Interrupts};
-use crate::place::{CLIENT_ID, Missing, Place};
+use crate::outcomes::Outcomes;
+use crate::place::{Missing, Place};
 use crate::progress::{self, Progress};
 use crate::results::{Count, Results};
+use crate::settings;
 
 pub async fn run(options: &Produce, interrupts: &mut Interrupts) -> Result<Exit, Failure> {
     unstable::check_topic(&options.topic).map_err(Failure::to_start)?;
-    let Ok(place) = interrupts.unless_pressed(Place::open(&options.place, Missing::Make)).await else {
+    for path in &options.files {
+        input::open(path).map_err(Failure::to_start)?;
+    }
+    let properties = options.settings.read()?;
+    let choice = settings::place(&properties, &options.place);
+    if let (Where::Embedded(_), Where::Named(_), Some(_), false) =
+        (&options.place, &choice, options.partitions, options.create)
+    {
+        return Err(Failure::to_start("with bootstrap.servers, --partitions needs --create"));
+    }
+    let Ok(place) = interrupts.unless_pressed(Place::open(&choice, Missing::Make)).await else {
         return Ok(interrupted("before a broker was there: nothing was sent"));
     };
     let place = place?;
-    let end = work(&place, options, interrupts).await;
+    let end = work(&place, options, properties, interrupts).await;
     if !matches!(end, Ok(End { is_abandoned: true, .. })) {
         place.leave(interrupts).await;
     }
     end.map(|end| end.exit)
 }
 
-async fn work(place: &Place, options: &Produce, interrupts: &mut Interrupts) -> Result<End, Failure> {
-    let begin = async {
-        ensure_topic(place, options).await?;
-        Work::begin(place, options).await
-    };
-    match interrupts.unless_pressed(begin).await {
+async fn work(
+    place: &Place,
+    options: &Produce,
+    properties: Properties,
+    interrupts: &mut Interrupts,
+) -> Result<End, Failure> {
+    match interrupts.unless_pressed(Work::begin(place, options, properties)).await {
         Ok(work) => work?.run(options, interrupts).await,
         Err(Interrupted) => {
             let exit =
@@ -70,6 +85,8 @@ struct Work {
     producer: Producer,
     topic: Topic,
     results: Arc<Results>,
+    limits: Limits,
+    tags: Option<Tags>,
 }
 
 /// How the records ended.
@@ -80,35 +97,54 @@ struct End {
 }
 
 impl Work {
-    async fn begin(place: &Place, options: &Produce) -> Result<Self, Failure> {
-        let results = Arc::new(Results::new());
+    async fn begin(place: &Place, options: &Produce, properties: Properties) -> Result<Self, Failure> {
+        let (config, limits) = settings::producer(properties, &place.bootstrap(), &options.chosen)?;
+        let tags = options.dress.tag.as_deref().map(Tags::new);
+        let run = tags.as_ref().map(|tags| tags.run().to_owned());
+        let outcomes = options.outcomes.as_deref().map(|path| Outcomes::create(path, &options.topic, run)).transpose();
+        let results = Arc::new(Results::new(outcomes.map_err(Failure::to_start)?));
         let handler = {
             let results = Arc::clone(&results);
             move |report: &milena::DeliveryReport<'_>| results.take(report)
         };
-        let config = ProducerConfig::new(place.bootstrap().join(","))
-            .client_id(CLIENT_ID)
-            .linger(options.linger)
-            .batch_size(BATCH_SIZE)
-            .max_request_size(RECORD_BYTES_MAX)
-            .deadline(options.deadline)
-            .delivery_timeout(options.deadline.max(DELIVERY_TIMEOUT))
-            .on_delivery(handler);
+        let config = config.on_delivery(handler);
         let producer = Producer::new(config).map_err(Failure::to_start)?;
+        // Settings that make no sense are told before a topic is made.
+        ensure_topic(place, options).await?;
         let topic = producer.topic(&options.topic).map_err(Failure::to_start)?;
         topic.ready(START_TIME).await.map_err(Failure::to_start)?;
-        Ok(Self { producer, topic, results })
+        let partitions = topic.partition_count();
+        if let Some(partition) = options.dress.partition.filter(|partition| *partition as usize >= partitions) {
+            return Err(Failure::to_start(format!(
+                "topic {} has no partition {partition}; it has {partitions}, numbered from 0",
+                options.topic
+            )));
+        }
+        Ok(Self { producer, topic, results, limits, tags })
     }
 
     async fn run(&self, options: &Produce, interrupts: &mut Interrupts) -> Result<End, Failure> {
-        let mut progress = Progress::on_terminal(progress::bytes_on_stdin());
-        let started = Intake::start(std::io::stdin(), RECORD_BYTES_MAX, self.topic.clone(), Arc::clone(&self.results));
-        let Intake { counts, ended } = started
-            .map_err(|error| Failure::to_start(format!("the thread that reads stdin cannot be started: {error}")))?;
+        let total = match &options.files[..] {
+            [] => progress::bytes_on_stdin(),
+            files => files.iter().map(|file| Some(file.metadata().ok()?.len())).sum(),
+        };
+        let mut progress = Progress::on_terminal(total, options.files.is_empty());
+        let work = intake::Work {
+            topic: self.topic.clone(),
+            results: Arc::clone(&self.results),
+            files: options.files.clone(),
+            reading: options.reading.clone(),
+            dress: options.dress.clone(),
+            tags: self.tags.clone(),
+            record_bytes_max: self.limits.max_request_size,
+        };
+        let Intake { counts, ended } = Intake::start(work).map_err(|error| {
+            Failure::to_start(format!("the thread that reads the input cannot be started: {error}"))
+        })?;
         let all = async {
             let ended = self.showing(&progress, &counts, ended).await.unwrap_or(Ended::Closed);
             // Each record has its outcome at its own deadline.
-            self.showing(&progress, &counts, self.producer.flush(options.deadline + SLACK)).await;
+            self.showing(&progress, &counts, self.producer.flush(self.limits.deadline + SLACK)).await;
             ended
         };
         let ended = interrupts.unless_pressed(all).await;
@@ -132,11 +168,11 @@ impl Work {
         let accepted = Count(counts.accepted(), ["record", "records"]);
         match &ended {
             Ok(Ended::AtEnd) => {}
-            Ok(Ended::Unreadable(error)) => tell(format_args!("stdin cannot be read after {accepted}: {error}")),
+            Ok(Ended::Unreadable(why)) => tell(format_args!("after {accepted}: {why}")),
             Ok(Ended::Closed) => tell(format_args!("the producer took no more than {accepted} of the input")),
             Err(Interrupted) => tell(format_args!("the input after {accepted} is not sent")),
         }
-        let summary = self.results.summary(counts.bytes(), self.producer.stats(), BATCH_SIZE);
+        let summary = self.results.summary(counts.bytes(), self.producer.stats(), self.limits.batch_size);
         tell(&summary);
         match (summary.exit(), ended) {
             (Exit::Done, Ok(Ended::Unreadable(_) | Ended::Closed)) => Exit::Failed,
@@ -154,16 +190,12 @@ impl Work {
                     // In this order: what is written was read before.
                     let written = self.results.written();
                     progress.show(counts.consumed(), written);
+                    self.results.tell();
                 }
             }
         }
     }
 }
-
-/// As the library's defaults; named here because the summary and the lines are measured by them.
-const BATCH_SIZE: usize = 1_000_000;
-const RECORD_BYTES_MAX: usize = 1024 * 1024;
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// For finding brokers and topic, before the first record has a deadline.
 const START_TIME: Duration = Duration::from_secs(30);

@@ -16,10 +16,10 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// `total` bytes are to come, if that is known.
-    pub fn on_terminal(total: Option<u64>) -> Self {
+    /// `total` bytes are to come, if that is known; from stdin, or from files.
+    pub fn on_terminal(total: Option<u64>, is_stdin: bool) -> Self {
         let written = Arc::new(AtomicU64::new(0));
-        let bar = (std::io::stderr().is_terminal() && !std::io::stdin().is_terminal()).then(|| {
+        let bar = (std::io::stderr().is_terminal() && !(is_stdin && std::io::stdin().is_terminal())).then(|| {
             let template = if total.is_some() { KNOWN } else { OPEN };
             ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr()).with_style(style(template, &written))
         });

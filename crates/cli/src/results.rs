@@ -13,11 +13,13 @@ use indicatif::{DecimalBytes, HumanCount};
 use milena::{Because, DeliveryReport, Fate, Outcome, ProducerStats, Settlement, Tally};
 
 use crate::exit::Exit;
+use crate::outcomes::{Outcomes, Sent};
 
 /// Shared by the thread that reports come on, the one that reads lines, and the one that waits.
 #[derive(Debug)]
 pub struct Results {
     start: Instant,
+    tells_outcomes: bool,
     inner: Mutex<Inner>,
     reported: Condvar,
 }
@@ -32,14 +34,17 @@ struct Inner {
     reasons: Vec<(String, u64)>,
     /// Set by the first line that no record can hold.
     too_long: Option<TooLong>,
-    /// Of those that count as unknown; some may be settled by now.
-    fates: Vec<Fate>,
+    /// Of those that count as unknown, with their lines (0 without a file of outcomes); some may be settled by now.
+    fates: Vec<(u64, Fate)>,
+    outcomes: Option<Outcomes>,
+    /// Set when nothing more is counted or told.
+    is_finished: bool,
     /// Set while somebody waits for so many reports.
     awaited: Option<u64>,
 }
 
 impl Results {
-    pub fn new() -> Self {
+    pub fn new(outcomes: Option<Outcomes>) -> Self {
         // Up to an hour, to three digits; what is longer counts as an hour.
         let latency = Histogram::new_with_bounds(1, LATENCY_MAX_MICROS, 3).expect("bounds and digits are in range");
         let inner = Inner {
@@ -49,21 +54,40 @@ impl Results {
             reasons: Vec::new(),
             too_long: None,
             fates: Vec::new(),
+            outcomes,
+            is_finished: false,
             awaited: None,
         };
-        Self { start: Instant::now(), inner: Mutex::new(inner), reported: Condvar::new() }
+        let (start, tells_outcomes) = (Instant::now(), inner.outcomes.is_some());
+        Self { start, tells_outcomes, inner: Mutex::new(inner), reported: Condvar::new() }
     }
 
-    /// The tag of a record that is handed over now.
-    pub fn tag(&self) -> u64 {
-        self.start.elapsed().as_micros() as u64
+    /// The tag of a record that is handed over now: since when it is on its way, or its place among those on theirs.
+    pub fn tag(&self, line: u64) -> u64 {
+        let now = self.now();
+        // Written once, before anything is shared; so whoever has no outcomes takes no lock.
+        if !self.tells_outcomes {
+            return now;
+        }
+        self.lock().outcomes.as_mut().map_or(now, |outcomes| outcomes.enter(Sent { line, at: now }))
     }
 
-    /// Takes a report; the tag says since when the record was on its way.
+    /// Takes a report; its tag says which record it is about, and since when that was on its way.
     pub fn take(&self, report: &DeliveryReport<'_>) {
-        let latency = self.tag().saturating_sub(report.tag());
+        let now = self.now();
         let mut inner = self.lock();
+        if inner.is_finished {
+            return;
+        }
+        let sent = match &mut inner.outcomes {
+            Some(outcomes) => outcomes.leave(report.tag()),
+            None => Sent { line: 0, at: report.tag() },
+        };
+        let latency = now.saturating_sub(sent.at);
         inner.latency.saturating_record(latency);
+        if let Some(outcomes) = &mut inner.outcomes {
+            outcomes.tell_outcome(sent.line, report.outcome(), latency);
+        }
         match report.outcome() {
             Outcome::Written(_) => inner.tally.written += 1,
             Outcome::NotWritten(why) => {
@@ -72,7 +96,7 @@ impl Results {
             }
             Outcome::Unknown(fate) => {
                 inner.tally.unknown += 1;
-                inner.keep_fate(fate.clone());
+                inner.keep_fate(sent.line, fate.clone());
             }
         }
         if inner.awaited == Some(inner.tally.records()) {
@@ -81,17 +105,60 @@ impl Results {
     }
 
     /// Takes a record that the producer did not accept.
-    pub fn refuse(&self, why: impl fmt::Display) {
+    pub fn refuse(&self, line: u64, tag: u64, why: &dyn fmt::Display) {
         let mut inner = self.lock();
         inner.refused += 1;
         inner.count_reason(&format!("not written: {why}"));
+        if let Some(outcomes) = &mut inner.outcomes {
+            outcomes.leave(tag);
+            outcomes.tell_refused(line, "refused_by_producer", why);
+        }
     }
 
-    /// Takes a line that no record can hold.
-    pub fn refuse_too_long(&self, line: u64, limit: usize) {
+    /// A record that was not accepted because the producer was closed: it is as if it had not been read.
+    pub fn forget(&self, tag: u64) {
+        if let Some(outcomes) = &mut self.lock().outcomes {
+            outcomes.leave(tag);
+        }
+    }
+
+    /// Takes a piece of the input that is no record.
+    pub fn refuse_wrong(&self, line: u64, why: &str) {
+        let mut inner = self.lock();
+        inner.refused += 1;
+        inner.count_reason(&format!("not written: line {line} is no record: {why}"));
+        if let Some(outcomes) = &mut inner.outcomes {
+            outcomes.tell_refused(line, "no_record", &why);
+        }
+    }
+
+    /// Takes a line that no record can hold; with its tag if it has one already.
+    pub fn refuse_too_long(&self, line: u64, tag: Option<u64>, limit: usize) {
         let mut inner = self.lock();
         inner.refused += 1;
         inner.too_long.get_or_insert(TooLong { first: line, lines: 0, limit }).lines += 1;
+        if let Some(outcomes) = &mut inner.outcomes {
+            if let Some(tag) = tag {
+                outcomes.leave(tag);
+            }
+            let why = format_args!("it is longer than a record may be, {limit} bytes with the batch around it");
+            outcomes.tell_refused(line, "too_large", &why);
+        }
+    }
+
+    /// Several times a second: what is known by now reaches the file of outcomes.
+    pub fn tell(&self) {
+        let mut inner = self.lock();
+        if inner.outcomes.is_some() {
+            inner.take_settled();
+        }
+        if let Some(outcomes) = &mut inner.outcomes {
+            outcomes.write();
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.start.elapsed().as_micros() as u64
     }
 
     /// Waits for the reports of this many accepted records. Those that have none in this time count as unknown.
@@ -103,6 +170,11 @@ impl Results {
         let mut inner = waited.unwrap_or_else(PoisonError::into_inner).0;
         inner.tally.unknown += accepted.saturating_sub(inner.tally.records());
         inner.take_settled();
+        inner.is_finished = true;
+        let Inner { outcomes, fates, .. } = &mut *inner;
+        if let Some(outcomes) = outcomes {
+            outcomes.finish(fates);
+        }
     }
 
     /// Everything so far, for the eyes of the user.
@@ -120,6 +192,7 @@ impl Results {
             too_long: inner.too_long,
             stats,
             batch_size,
+            lacks_outcomes: inner.outcomes.as_ref().is_some_and(Outcomes::is_broken),
         }
     }
 
@@ -135,19 +208,23 @@ impl Results {
 
 impl Inner {
     /// Fates that are settled are let go now and then, so that a long outage does not pile them up.
-    fn keep_fate(&mut self, fate: Fate) {
+    fn keep_fate(&mut self, line: u64, fate: Fate) {
         if self.fates.len() == self.fates.capacity() {
             self.take_settled();
         }
-        self.fates.push(fate);
+        self.fates.push((line, fate));
     }
 
     fn take_settled(&mut self) {
-        let (settled, open) =
-            std::mem::take(&mut self.fates).into_iter().partition(|fate| fate.try_settlement().is_some());
-        self.fates = open;
-        let settled: Vec<Fate> = settled;
-        for settlement in settled.iter().filter_map(Fate::try_settlement) {
+        let fates = std::mem::take(&mut self.fates);
+        for (line, fate) in fates {
+            let Some(settlement) = fate.try_settlement() else {
+                self.fates.push((line, fate));
+                continue;
+            };
+            if let Some(outcomes) = &mut self.outcomes {
+                outcomes.tell_settlement(line, &settlement);
+            }
             match settlement {
                 Settlement::Written(_) => {
                     self.tally.unknown -= 1;
@@ -202,6 +279,8 @@ pub struct Summary {
     too_long: Option<TooLong>,
     stats: ProducerStats,
     batch_size: usize,
+    /// The file of outcomes could not be written to its end.
+    lacks_outcomes: bool,
 }
 
 impl Summary {
@@ -210,6 +289,7 @@ impl Summary {
         match self.tally {
             Tally { unknown: 1.., .. } => Exit::Unknown,
             Tally { not_written: 1.., .. } => Exit::Failed,
+            _ if self.lacks_outcomes => Exit::Failed,
             _ => Exit::Done,
         }
     }

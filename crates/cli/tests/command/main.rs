@@ -1,7 +1,13 @@
 //! The command as a user runs it: the built binary, in folders of its own, told apart by what it prints and returns.
 
+mod bench;
 mod endings;
+mod formats;
+mod outcomes;
+mod places;
 mod process;
 mod round_trip;
+mod settings;
 mod sharing;
 mod stubborn;
+mod topics;

@@ -44,10 +44,22 @@ impl Folder {
         running.end()
     }
 
+    /// As [`Self::run`], with arguments that have spaces in them after those that have none.
+    pub fn run_with(&self, arguments: &str, more: &[&str], stdin: &[u8]) -> Ended {
+        let mut running = self.start_with(arguments, more);
+        running.write(stdin);
+        running.end()
+    }
+
     /// Starts the command here.
     pub fn start(&self, arguments: &str) -> Running {
+        self.start_with(arguments, &[])
+    }
+
+    fn start_with(&self, arguments: &str, more: &[&str]) -> Running {
         let child = Command::new(env!("CARGO_BIN_EXE_milena"))
             .args(arguments.split_whitespace())
+            .args(more)
             .current_dir(&self.0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -78,9 +90,24 @@ impl Ended {
         self
     }
 
+    /// Each line of stdout as JSON; a line that is none ends the test.
+    pub fn json(&self) -> Vec<serde_json::Value> {
+        json_lines(&self.stdout)
+    }
+
     pub fn says(&self, text: &str) -> bool {
         self.stderr.contains(text)
     }
+}
+
+/// Each line as JSON; one that is none ends the test.
+pub fn json_lines(text: &[u8]) -> Vec<serde_json::Value> {
+    let lines = text.split_inclusive(|byte| *byte == b'\n');
+    let value = |line: &[u8]| {
+        assert!(line.ends_with(b"\n"), "half a line: {}", line.escape_ascii());
+        serde_json::from_slice(line).unwrap_or_else(|error| panic!("{error}: {}", line.escape_ascii()))
+    };
+    lines.map(value).collect()
 }
 
 /// A process that runs; killed if the test ends first.

@@ -1,0 +1,148 @@
+use std::borrow::Cow;
+
+use super::*;
+
+type Bytes = Option<Vec<u8>>;
+
+fn taken(format: &str, input: &[u8]) -> Result<(Bytes, Bytes, usize), String> {
+    match Format::for_input(format).expect(format).take(input, true) {
+        Taken::Record(record, bytes) => Ok((record.key.map(Cow::into_owned), record.value.map(Cow::into_owned), bytes)),
+        Taken::More => Err("more".to_owned()),
+        Taken::Malformed(why) => Err(why),
+    }
+}
+
+fn some(text: &str) -> Option<Vec<u8>> {
+    Some(text.as_bytes().to_vec())
+}
+
+#[test]
+fn parts_end_at_the_next_literal_or_where_their_length_says() {
+    for (format, input, key, value, bytes) in [
+        ("%v\\n", "a b\nc", None, some("a b"), 4),
+        ("%k %v\\n", "key the value\n", some("key"), some("the value"), 14),
+        ("%k=%v;;", "a=b;c;;d", some("a"), some("b;c"), 7),
+        ("%v%%\\x2c", "a%,", None, some("a"), 3),
+        ("%K:%k%V:%v", "3:a:b2:cdx", some("a:b"), some("cd"), 9),
+        ("%K{hex8}%k%V{big16}%v", "02ab\0\x01c", some("ab"), some("c"), 7),
+        ("%V{little32}%v", "\x01\0\0\0z", None, some("z"), 5),
+        ("%K %V %k%v", "-1 0 ", None, some(""), 5),
+        ("%V{hex16} %v", "ffff ", None, None, 5),
+        ("%k{hex} %v{base64}\\n", "6b YWI=\n", some("k"), some("ab"), 8),
+        ("%V %v{hex}", "2 6162", None, some("ab"), 6),
+        ("(%v)", "(a)", None, some("a"), 3),
+        // A last delimiter may be missing at the end of the input.
+        ("%v\\r\\n", "last", None, some("last"), 4),
+    ] {
+        assert_eq!(taken(format, input.as_bytes()), Ok((key, value, bytes)), "{format}");
+    }
+}
+
+#[test]
+fn headers_partitions_and_times_are_taken() {
+    let format = Format::for_input("%p %d{rfc3339} %H %h{%k=%v,}%v\\n").expect("is a format");
+    let Taken::Record(record, _) = format.take(b"3 2026-01-01T00:00:00Z 2 a=1,b=,v\n", true) else { panic!("it is") };
+    assert_eq!((record.partition, record.timestamp), (Some(3), Some(1_767_225_600_000)));
+    let header = |name: &'static str, value: &'static [u8]| (Cow::Borrowed(name), Some(Cow::Borrowed(value)));
+    assert_eq!(record.headers, [header("a", b"1"), header("b", b"")]);
+}
+
+#[test]
+fn what_is_not_whole_waits_for_more_wherever_it_is_cut() {
+    let format = Format::for_input("%H{big8}%h{%K{big8}%k%v;}%K %k--%v\\r\\n").expect("is a format");
+    let input = b"\x01\x01na;3 key--value\r\n";
+    for cut in 1..input.len() {
+        assert_eq!(format.take(&input[..cut], false), Taken::More, "{cut}");
+    }
+    assert!(matches!(format.take(input, false), Taken::Record(_, bytes) if bytes == input.len()));
+}
+
+#[test]
+fn input_that_is_not_like_its_format_is_told() {
+    for (format, input, said) in [
+        ("%k %v\\n", "novalue", "the input ends in the middle"),
+        ("%V %v", "5 abc", "the input ends in the middle"),
+        ("%V %v", "x abc", "a number should stand where"),
+        ("%V %v", "99999999999 a", "is no length"),
+        ("%V %v", "-2 a", "is no length"),
+        ("<%v>", "[a]", "\"<\" should stand where \"[\" does"),
+        ("%v{hex}\\n", "6g\n", "is not hexadecimal"),
+        ("%v{hex}\\n", "616\n", "is not hexadecimal"),
+        ("%v{base64}\\n", "*\n", "is not base64"),
+        ("%p %v\\n", "-1 a\n", "is no partition"),
+        ("%d{rfc3339} %v\\n", "noon a\n", "is no time"),
+        ("%H %h{%k}%v\\n", "", "middle"),
+    ] {
+        if format.contains("%h") {
+            assert!(Format::for_input(format).is_err());
+            continue;
+        }
+        let why = taken(format, input.as_bytes()).expect_err(format);
+        assert!(why.contains(said), "{format}: {why}");
+    }
+}
+
+#[test]
+fn many_headers_that_are_told_and_do_not_come_cost_nothing() {
+    let format = Format::for_input("%H{big32}%h{%K{big8}%k}%v\\n").expect("is a format");
+    assert_eq!(format.take(b"\x3f\xff\xff\xff", false), Taken::More);
+    assert!(matches!(format.take(b"\x3f\xff\xff\xff", true), Taken::Malformed(_)));
+}
+
+#[test]
+fn a_format_that_makes_no_sense_says_what_to_use() {
+    for (format, said) in [
+        ("%v", "put text after it, as in %v\\n"),
+        ("%k%v\\n", "%k has no end"),
+        ("%V", "the format ends with a number"),
+        ("%p \\n", "neither %k nor %v"),
+        ("", "neither %k nor %v"),
+        ("%t %v\\n", "produce has its topic on the command line"),
+        ("%o %v\\n", "brokers give the offsets"),
+        ("%h{%k=%v,}%v\\n", "put %H before it"),
+        ("%H %h{%v,}%v\\n", "%h has no %k"),
+        ("%d{rfc3339}%v\\n", "%d{rfc3339} has no end"),
+    ] {
+        let why = Format::for_input(format).expect_err(format);
+        assert!(why.contains(said), "{format}: {why}");
+    }
+    for (format, said) in [
+        ("%", "write %%"),
+        ("%s\\n", "is kcat's; use %v"),
+        ("%q", "%q is no field"),
+        ("%h", "as in %h{%k=%v }"),
+        ("%h{%o}", "nothing of a header"),
+        ("%v{utf7}", "it can be hex or base64"),
+        ("%K{big31}", "as in %K{big32}"),
+        ("%d{noon}", "or rfc3339"),
+        ("%v{hex", "is not closed"),
+        ("\\q", "a backslash stands before"),
+        ("\\x1", "a backslash stands before"),
+    ] {
+        let why = Format::for_output(format).expect_err(format);
+        assert!(why.contains(said), "{format}: {why}");
+    }
+}
+
+#[test]
+fn numbers_with_a_width_hold_what_fits_and_null() {
+    for (name, number, bytes) in [
+        ("big16", 258, &b"\x01\x02"[..]),
+        ("little16", 258, b"\x02\x01"),
+        ("hex16", 258, b"0102"),
+        ("big8", -1, b"\xff"),
+        ("hex32", -1, b"ffffffff"),
+        ("big64", i64::MAX, b"\x7f\xff\xff\xff\xff\xff\xff\xff"),
+        ("ascii", -1, b"-1"),
+    ] {
+        let digits = Digits::named(name).expect(name);
+        let mut out = Vec::new();
+        assert_eq!(digits.write(number, &mut out), Ok(()), "{name}");
+        assert_eq!(out, bytes, "{name}");
+        assert_eq!(digits.read(&out), Some(number), "{name}");
+    }
+    let byte = Digits::named("big8").expect("is one");
+    assert!(byte.write(255, &mut Vec::new()).is_err_and(|why| why.contains("255 does not fit into 8 bits")));
+    assert_eq!(unescape("\\t\\x2c;"), Ok(b"\t,;".to_vec()));
+    assert!(unescape("").is_err());
+}

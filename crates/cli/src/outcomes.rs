@@ -1,0 +1,242 @@
+//! The file of outcomes: a line of JSON for what became of each record.
+//!
+//! Always holds: a record has one line with its outcome, and one that was unknown a second with its settlement. Only
+//! whole lines reach the file, so it is valid whenever the command ends; what is told is there within a moment, see
+//! [`Outcomes::write`]. The tag that the producer carries is a place here, because a line's number and the time it was
+//! sent would not fit into it.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use milena::{Because, Cause, Fate, KafkaError, NotWritten, Outcome, Settlement, Undetermined, Written};
+use serde::Serialize;
+
+use crate::exit::tell;
+use crate::json;
+
+/// The file, and the records that have no line yet.
+pub struct Outcomes {
+    file: Box<dyn Write + Send>,
+    name: String,
+    topic: String,
+    /// What the tag of a record begins with, if records are tagged.
+    run: Option<String>,
+    /// Whole lines that are not written yet.
+    lines: Vec<u8>,
+    sent: Vec<Sent>,
+    /// Places in `sent` that nobody has.
+    free: Vec<usize>,
+    /// Set by the first write that failed; nothing is written after it.
+    is_broken: bool,
+}
+
+/// A record on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent {
+    /// Its number in the input, from 1; 0 when the place is free.
+    pub line: u64,
+    /// When it was handed over, in microseconds.
+    pub at: u64,
+}
+
+impl Outcomes {
+    /// `-` is stdout. A file that is there is replaced.
+    pub fn create(path: &Path, topic: &str, run: Option<String>) -> Result<Self, String> {
+        let name = path.display().to_string();
+        let file: Box<dyn Write + Send> = match path.to_str() {
+            Some("-") => Box::new(io::stdout()),
+            _ => Box::new(File::create(path).map_err(|error| format!("--outcomes {name} cannot be written: {error}"))?),
+        };
+        let (topic, lines) = (topic.to_owned(), Vec::with_capacity(LINES_BYTES * 2));
+        Ok(Self { file, name, topic, run, lines, sent: Vec::new(), free: Vec::new(), is_broken: false })
+    }
+
+    /// The tag of a record that is handed over now.
+    pub fn enter(&mut self, sent: Sent) -> u64 {
+        let place = self.free.pop().unwrap_or(self.sent.len());
+        match self.sent.get_mut(place) {
+            Some(free) => *free = sent,
+            None => self.sent.push(sent),
+        }
+        place as u64
+    }
+
+    /// Whose tag it is; the tag means another record from now on.
+    pub fn leave(&mut self, tag: u64) -> Sent {
+        let place = tag as usize;
+        self.free.push(place);
+        std::mem::replace(&mut self.sent[place], Sent { line: 0, at: 0 })
+    }
+
+    pub fn tell_outcome(&mut self, line: u64, outcome: &Outcome, latency: u64) {
+        let told = Told { latency_us: Some(latency), ..Told::default() };
+        match outcome {
+            Outcome::Written(at) => self.add(line, Told { outcome: Some("written"), ..told.at(at) }),
+            Outcome::NotWritten(why) => {
+                let (reason, code) = not_written(why.reason);
+                self.add(line, Told { outcome: Some("not_written"), ..told.because(reason, code, why) });
+            }
+            Outcome::Unknown(_) => self.add(line, Told { outcome: Some("unknown"), ..told }),
+        }
+    }
+
+    pub fn tell_settlement(&mut self, line: u64, settlement: &Settlement) {
+        let told = Told::default();
+        match settlement {
+            Settlement::Written(at) => self.add(line, Told { settlement: Some("written"), ..told.at(at) }),
+            Settlement::NotWritten(why) => {
+                let (reason, code) = not_written(why.reason);
+                self.add(line, Told { settlement: Some("not_written"), ..told.because(reason, code, why) });
+            }
+            Settlement::Undetermined(why) => {
+                let (reason, code) = undetermined(why.reason);
+                self.add(line, Told { settlement: Some("undetermined"), ..told.because(reason, code, why) });
+            }
+        }
+    }
+
+    /// Of a record that the producer never had.
+    pub fn tell_refused(&mut self, line: u64, reason: &'static str, why: &dyn fmt::Display) {
+        let (outcome, message) = (Some("not_written"), Some(why.to_string()));
+        self.add(line, Told { outcome, reason: Some(reason), message, ..Told::default() });
+    }
+
+    /// The command ends: records without an outcome will have none, and those in doubt stay so.
+    pub fn finish(&mut self, in_doubt: &[(u64, Fate)]) {
+        let left = std::mem::take(&mut self.sent);
+        self.free.clear();
+        let mut left: Vec<u64> = left.into_iter().map(|sent| sent.line).filter(|line| *line > 0).collect();
+        left.sort_unstable();
+        for line in left {
+            self.add(line, Told { outcome: Some("unknown"), reason: Some(ENDED), ..Told::default() });
+        }
+        for (line, _) in in_doubt {
+            self.add(*line, Told { settlement: Some("undetermined"), reason: Some(ENDED), ..Told::default() });
+        }
+        self.write();
+    }
+
+    /// What was told goes to the file: called several times a second, and when there is much.
+    pub fn write(&mut self) {
+        if !self.is_broken
+            && let Err(error) = self.file.write_all(&self.lines).and_then(|()| self.file.flush())
+        {
+            self.is_broken = true;
+            tell(format_args!("--outcomes {} cannot be written any more: {error}; records are sent on", self.name));
+        }
+        self.lines.clear();
+    }
+
+    pub fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    fn add(&mut self, line: u64, told: Told<'_>) {
+        let tag = self.run.as_deref().map(|run| tag(run, line));
+        json::line(&Told { line, topic: &self.topic, tag, ..told }, &mut self.lines);
+        if self.lines.len() >= LINES_BYTES {
+            self.write();
+        }
+    }
+}
+
+impl fmt::Debug for Outcomes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outcomes").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What stands in the header of `--tag`.
+pub fn tag(run: &str, line: u64) -> String {
+    format!("{run}-{line}")
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Told<'a> {
+    line: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<String>,
+    topic: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settlement: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kafka_error: Option<i16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<ToldCause>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_us: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct ToldCause {
+    attempts: u32,
+    node: Option<i32>,
+    last_error: Option<String>,
+}
+
+impl Told<'_> {
+    fn at(self, written: &Written) -> Self {
+        let Written { partition, offset, timestamp } = *written;
+        Self { partition: Some(partition), offset, timestamp, ..self }
+    }
+
+    fn because<R: fmt::Display>(self, reason: &'static str, code: Option<KafkaError>, why: &Because<R>) -> Self {
+        let Cause { attempts, node, last_error } = why.cause;
+        let cause = Some(ToldCause { attempts, node, last_error: last_error.map(|error| error.to_string()) });
+        let (kafka_error, message) = (code.map(KafkaError::code), Some(why.reason.to_string()));
+        Self { reason: Some(reason), kafka_error, message, cause, ..self }
+    }
+}
+
+fn not_written(reason: NotWritten) -> (&'static str, Option<KafkaError>) {
+    match reason {
+        NotWritten::DeadlinePassed => ("deadline_passed", None),
+        NotWritten::Cancelled => ("cancelled", None),
+        NotWritten::Refused(code) => ("refused", Some(code)),
+        NotWritten::PartitionGone => ("partition_gone", None),
+        NotWritten::Closed => ("closed", None),
+        NotWritten::DriverLost => ("driver_lost", None),
+        // The message says it.
+        _ => (OTHER, None),
+    }
+}
+
+fn undetermined(reason: Undetermined) -> (&'static str, Option<KafkaError>) {
+    match reason {
+        Undetermined::RefusedAfterAmbiguousAttempt(code) => ("refused_after_ambiguous_attempt", Some(code)),
+        Undetermined::NoFence => ("no_fence", None),
+        Undetermined::StateLost => ("state_lost", None),
+        Undetermined::StaleTimestamps => ("stale_timestamps", None),
+        Undetermined::ProducerStateExpired => ("producer_state_expired", None),
+        Undetermined::TopicRecreated => ("topic_recreated", None),
+        Undetermined::ClusterChanged => ("cluster_changed", None),
+        Undetermined::ProducerIdUsedElsewhere => ("producer_id_used_elsewhere", None),
+        Undetermined::NoAcknowledgementAsked => ("no_acknowledgement_asked", None),
+        Undetermined::LeaderOnly => ("leader_only", None),
+        Undetermined::ClosedBeforeProof => ("closed_before_proof", None),
+        Undetermined::DriverLost => ("driver_lost", None),
+        // The message says it.
+        _ => (OTHER, None),
+    }
+}
+
+/// The command was ended before more could be known.
+const ENDED: &str = "command_ended";
+const OTHER: &str = "other";
+
+/// So few writes that they cost nothing beside the records.
+const LINES_BYTES: usize = 64 * 1024;

@@ -1,0 +1,85 @@
+//! Settings by other clients' names, and those with options of their own.
+
+use std::fs;
+
+use crate::process::Folder;
+use crate::round_trip::broker;
+use crate::stubborn::Stubborn;
+
+#[test]
+fn a_file_of_another_client_names_the_cluster_and_the_rest() {
+    let folder = Folder::new();
+    let (_broker, address) = broker(&folder, "--memory");
+    let file =
+        format!("# of the Java producer\nbootstrap.servers = {address}\nlinger.ms = 1\ncompression.type = lz4\n");
+    fs::write(folder.path().join("producer.properties"), file).expect("is written");
+    folder.run("produce orders -F producer.properties --create", b"a\n").with_code(0);
+    folder
+        .run(&format!("produce orders -X metadata.broker.list={address} -X queue.buffering.max.ms=1"), b"b\n")
+        .with_code(0);
+    let consumed = folder.run(&format!("consume orders --bootstrap {address}"), b"").with_code(0).stdout;
+    assert_eq!(consumed, b"a\nb\n");
+    assert!(!folder.data().exists(), "a named cluster needs no data directory");
+    let unmade = folder.run("produce other -F producer.properties --partitions 2", b"").with_code(2);
+    assert!(unmade.says("with bootstrap.servers, --partitions needs --create"), "{}", unmade.stderr);
+}
+
+#[test]
+fn what_is_typed_goes_before_the_file_and_an_option_before_both() {
+    let folder = Folder::new();
+    let stubborn = Stubborn::silent();
+    let server = format!("--bootstrap-server {}", stubborn.address());
+    fs::write(folder.path().join("slow"), "milena.deadline.ms = 600000\n").expect("is written");
+    for settings in [
+        "-F slow -X milena.deadline.ms=200",
+        "-F slow --deadline 200ms",
+        "-X milena.deadline.ms=600000 --deadline 200ms",
+    ] {
+        // It would not end in time with the other deadline.
+        let produced =
+            folder.run(&format!("produce orders {server} --close-timeout 0s {settings}"), b"a\n").with_code(3);
+        assert!(produced.says("0 written, 0 not written, 1 unknown"), "{settings}: {}", produced.stderr);
+    }
+}
+
+#[test]
+fn a_setting_that_means_nothing_says_what_to_use() {
+    let folder = Folder::new();
+    fs::write(folder.path().join("bad"), "linger.ms = 5\nacks = 2\n").expect("is written");
+    for (settings, sentence) in [
+        ("-X linger.msec=5", "the nearest is linger.ms"),
+        ("-X linger.ms=soon", "linger.ms"),
+        ("-X sasl.password=x", "sasl.password"),
+        ("-F bad", "bad:2"),
+        ("-F nowhere", "nowhere"),
+        ("-z lz4:3", "lz4"),
+        ("-X batch.size=0", "batch_size"),
+    ] {
+        let ended = folder.run(&format!("produce orders {settings}"), b"").with_code(2);
+        assert!(ended.says(sentence), "{settings}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn every_codec_and_every_kind_of_acknowledgement_is_taken() {
+    let folder = Folder::new();
+    let mut expected = Vec::new();
+    for option in ["-z none", "-z gzip:9", "-z snappy", "-z lz4", "-z zstd:1", "-z zstd,lz4", "-a all", "-a -1", "-a 1"]
+    {
+        let line = format!("{option} {}\n", "again and ".repeat(100));
+        folder.run(&format!("produce orders {option}"), line.as_bytes()).with_code(0);
+        expected.extend_from_slice(line.as_bytes());
+    }
+    assert!(folder.run("consume orders", b"").with_code(0).stdout == expected);
+    // Nobody ever says what became of it.
+    let unknown = folder.run("produce orders -a 0 --deadline 200ms", b"x\n").with_code(3);
+    assert!(unknown.says("no acknowledgement was asked for"), "{}", unknown.stderr);
+}
+
+#[test]
+fn a_partition_that_is_not_there_is_told_before_anything_is_read() {
+    let folder = Folder::new();
+    folder.run("topics create orders --partitions 3", b"").with_code(0);
+    let absent = folder.run("produce orders -p 3", b"a\n").with_code(2);
+    assert!(absent.says("topic orders has no partition 3; it has 3, numbered from 0"), "{}", absent.stderr);
+}

@@ -64,19 +64,6 @@ impl BatchState {
     pub const ALL: [Self; 5] = [Self::Alone, Self::Head, Self::Behind, Self::Resent, Self::Probe];
 }
 
-/// Where an answer says that the batch was appended.
-fn acknowledgement(batch: &StampedBatch, now: Moment, answer: &Answer) -> Acknowledged {
-    Acknowledged {
-        ordinal: batch.stamp.ordinal,
-        // Brokers measure a producer's age by its timestamps, and those were at most a horizon old when the batch was first
-        // sent: what they remember lasts another horizon from there on, however late the answer comes.
-        at: batch.first_sent_at.unwrap_or(now),
-        base_offset: known(answer.base_offset),
-        records: batch.count(),
-        log_start_offset: known(answer.log_start_offset),
-    }
-}
-
 impl PartitionBack {
     /// An answer for an attempt.
     pub(in crate::producer) fn handle_answer(
@@ -93,7 +80,7 @@ impl PartitionBack {
         };
         let state = self.state_of(place);
         if !answer.error.is_none() && answer.base_offset >= 0 {
-            self.look_for_loss(&acknowledgement(&self.unsettled[place], now, answer));
+            self.look_for_loss(&self.acknowledgement(place, now, answer));
         }
         let (row, verdict) = classify(answer, self.context_of(place));
         let mut effects =
@@ -205,7 +192,7 @@ impl PartitionBack {
     /// In the log: it ends, and with it those before it that it proves (rule 9).
     fn acknowledge(&mut self, now: Moment, place: usize, answer: &Answer, ended: &mut Vec<Ended>) {
         let batch = &self.unsettled[place];
-        let mut acknowledged = acknowledgement(batch, now, answer);
+        let mut acknowledged = self.acknowledgement(place, now, answer);
         acknowledged.base_offset = acknowledged.base_offset.filter(|_| answer.error == ErrorCode::NONE);
         // An answer from the cache carries the original's timestamp on topics of either type.
         if batch.attempts_of_stamp == 1 && answer.error == ErrorCode::NONE {
@@ -226,6 +213,21 @@ impl PartitionBack {
         self.go_on_after(place);
     }
 
+    /// Where an answer says that the batch was appended.
+    fn acknowledgement(&self, place: usize, now: Moment, answer: &Answer) -> Acknowledged {
+        let batch = &self.unsettled[place];
+        Acknowledged {
+            ordinal: batch.stamp.ordinal,
+            // Brokers measure a producer's age by its timestamps, and those were at most a horizon old when the batch was first
+            // sent: what they remember lasts another horizon from there on, however late the answer comes.
+            at: batch.first_sent_at.unwrap_or(now),
+            base_offset: known(answer.base_offset),
+            records_before: self.unsettled.range(..place).map(|batch| u64::from(batch.count())).sum(),
+            records: batch.count(),
+            log_start_offset: known(answer.log_start_offset),
+        }
+    }
+
     /// Where a batch was appended may show that what was acknowledged before it is gone.
     fn look_for_loss(&mut self, appended: &Acknowledged) {
         if self.anchor.is_some_and(|anchor| anchor.is_refuted_by(appended)) {
@@ -244,18 +246,18 @@ impl PartitionBack {
         }
     }
 
-    /// Whether an acknowledgement proves the batches before it, and where they start, if that can be told. One that tells no
-    /// offset does not: nothing would show that the broker has lost what was acknowledged before.
+    /// Whether an acknowledgement proves the batches before it, and where they start, if that can be told. Where an
+    /// offset was not told, nothing would show that the broker has lost what was acknowledged before.
     fn implied_by(&self, place: usize, acknowledged: &Acknowledged) -> Option<Option<i64>> {
         let head = self.unsettled.front().filter(|_| place > 0 && self.config.is_idempotent)?;
-        let between = self.unsettled.range(..place).map(|batch| u64::from(batch.count())).sum();
-        let is_before = |anchor: &Anchor| anchor.ordinal < head.stamp.ordinal && acknowledged.base_offset.is_some();
+        let has_offsets = |anchor: &Anchor| anchor.end_offset.is_some() && acknowledged.base_offset.is_some();
+        let is_before = |anchor: &Anchor| anchor.ordinal < head.stamp.ordinal && has_offsets(anchor);
         let anchor = self.anchor.filter(|anchor| is_before(anchor) && !anchor.is_refuted_by(acknowledged));
         #[cfg(feature = "plants")]
         if self.config.plant == crate::plant::Plant::ImpliedWithoutAnchor && anchor.is_none() {
             return Some(None);
         }
-        anchor.map(|anchor| anchor.offset_after(acknowledged, between))
+        anchor.map(|anchor| anchor.offset_after(acknowledged))
     }
 
     fn settle_implied(&mut self, count: usize, first_offset: Option<i64>, ended: &mut Vec<Ended>) {

@@ -74,6 +74,21 @@ fn a_duplicate_without_its_offset_speaks_for_itself_alone() {
     assert_eq!(partition.ends(), [written(2)]);
 }
 
+/// Nor is there a sign where the anchor's own offset is not known.
+#[test]
+fn an_anchor_without_its_offset_proves_nothing() {
+    let mut partition = Partition::anchored();
+    partition.add(3);
+    partition.send_all();
+    partition.refuse(1, ErrorCode::DUPLICATE_SEQUENCE_NUMBER);
+    partition.refuse(2, TIMED_OUT);
+    partition.acknowledge(3, 6);
+    let anchor = BatchEnd::Written { base_offset: None, log_append_time: None };
+    assert_eq!(partition.ends(), [anchor, written(6)]);
+    partition.wait(RETRY_MAX);
+    assert_eq!(partition.send_all(), [2]);
+}
+
 #[test]
 fn without_an_implied_end_the_window_counts_from_the_oldest_unsettled_batch() {
     let mut partition = Partition::anchored();

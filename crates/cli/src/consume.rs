@@ -5,7 +5,8 @@
 
 use std::io::{self, BufWriter, Write};
 use std::ops::Range;
-use std::thread::JoinHandle;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use milena::unstable::{self, Admin, Offsets, ReadBatch};
@@ -14,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::arguments::{Consume, Position, Shape};
 use crate::exit::{Exit, Failure, interrupted, tell};
 use crate::format::Printed;
-use crate::interrupts::{Interrupted, Interrupts};
+use crate::interrupts::Interrupts;
 use crate::json;
 use crate::place::{Missing, Place};
 
@@ -39,18 +40,31 @@ async fn find_and_print(place: &Place, options: &Consume, interrupts: &mut Inter
         return Ok(interrupted(format_args!("before topic {} was found: nothing was printed", options.topic)));
     };
     let (admin, ranges) = found?;
-    match interrupts.unless_pressed(print(admin, ranges, options)).await {
-        Ok(end) => end,
-        Err(Interrupted) => Ok(interrupted("before the end: what was printed is not all")),
-    }
+    print(admin, ranges, options, interrupts).await
 }
 
-async fn print(mut admin: Admin, ranges: Vec<(i32, Range<i64>)>, options: &Consume) -> Result<Exit, Failure> {
+/// Ctrl-C ends it behind a whole record. Whoever reads stdout may never take it; then a second one does not wait.
+async fn print(
+    mut admin: Admin,
+    ranges: Vec<(i32, Range<i64>)>,
+    options: &Consume,
+    interrupts: &mut Interrupts,
+) -> Result<Exit, Failure> {
     tell_if_nothing(&ranges, options);
-    let printer = Printer::start(options.clone()).map_err(Failure::to_start)?;
-    let read = read(&mut admin, &options.topic, ranges, &printer.batches).await;
-    let printed = printer.finish().await;
-    read.and(printed).map(|()| Exit::Done)
+    let Printer { batches, mut ended, stop } = Printer::start(options.clone()).map_err(Failure::to_start)?;
+    let all = async {
+        let read = read(&mut admin, &options.topic, ranges, &batches).await;
+        drop(batches);
+        let printed =
+            (&mut ended).await.unwrap_or_else(|_| Err(Failure::midway("the thread that prints has ended early")));
+        read.and(printed).map(|()| Exit::Done)
+    };
+    if let Ok(end) = interrupts.unless_pressed(all).await {
+        return end;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let _whole_or_pressed_again = interrupts.unless_pressed(&mut ended).await;
+    Ok(interrupted("before the end: what was printed is not all"))
 }
 
 /// Places that were named and have nothing between them are more likely a mistake than a wish.
@@ -142,31 +156,31 @@ async fn read(
     Ok(())
 }
 
-/// The thread that writes to stdout.
+/// The thread that writes to stdout, until it has printed everything or is told to stop.
 struct Printer {
     batches: mpsc::Sender<(i32, Vec<ReadBatch>)>,
     ended: oneshot::Receiver<Result<(), Failure>>,
-    _thread: JoinHandle<()>,
+    stop: Arc<AtomicBool>,
 }
 
 impl Printer {
     fn start(options: Consume) -> io::Result<Self> {
         let (batches, mut queue) = mpsc::channel(AHEAD);
         let (tell_end, ended) = oneshot::channel();
-        let thread = std::thread::Builder::new().name("milena-printer".to_owned()).spawn(move || {
-            let _nobody_waits = tell_end.send(print_all(&options, &mut queue));
+        let stop = Arc::new(AtomicBool::new(false));
+        let is_stopped = Arc::clone(&stop);
+        std::thread::Builder::new().name("milena-printer".to_owned()).spawn(move || {
+            let _nobody_waits = tell_end.send(print_all(&options, &mut queue, &is_stopped));
         })?;
-        Ok(Self { batches, ended, _thread: thread })
-    }
-
-    /// Until everything is printed.
-    async fn finish(self) -> Result<(), Failure> {
-        drop(self.batches);
-        self.ended.await.unwrap_or_else(|_| Err(Failure::midway("the thread that prints has ended early")))
+        Ok(Self { batches, ended, stop })
     }
 }
 
-fn print_all(options: &Consume, queue: &mut mpsc::Receiver<(i32, Vec<ReadBatch>)>) -> Result<(), Failure> {
+fn print_all(
+    options: &Consume,
+    queue: &mut mpsc::Receiver<(i32, Vec<ReadBatch>)>,
+    stop: &AtomicBool,
+) -> Result<(), Failure> {
     let mut out = BufWriter::with_capacity(WRITE_BYTES, io::stdout().lock());
     let (mut count, mut text) = (0, Vec::new());
     while let Some((partition, batches)) = queue.blocking_recv() {
@@ -182,7 +196,7 @@ fn print_all(options: &Consume, queue: &mut mpsc::Receiver<(i32, Vec<ReadBatch>)
             if let Err(error) = out.write_all(&text) {
                 return no_reader(error);
             }
-            if options.count == Some(count) {
+            if options.count == Some(count) || stop.load(Ordering::Relaxed) {
                 return out.flush().or_else(no_reader);
             }
         }

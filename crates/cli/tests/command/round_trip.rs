@@ -2,7 +2,7 @@
 
 use milena::{Producer, ProducerConfig, Record};
 
-use crate::process::{Folder, PATIENCE, Running};
+use crate::process::{Folder, PATIENCE, Running, json_lines};
 
 #[test]
 fn every_byte_of_a_line_comes_back_and_each_line_gets_an_lf() {
@@ -112,6 +112,31 @@ fn a_reader_that_has_seen_enough_ends_it_quietly() {
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(0), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+/// The reader has taken a hundred bytes, so the command stands in the middle of a write.
+#[test]
+fn what_an_interrupted_consume_has_printed_is_whole() {
+    let folder = Folder::new();
+    folder.run("produce orders", &b"a line of some length\n".repeat(50_000)).with_code(0);
+    let mut consume = std::process::Command::new(env!("CARGO_BIN_EXE_milena"))
+        .args(["consume", "orders", "--json"])
+        .current_dir(folder.path())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the binary was built");
+    let mut printed = vec![0; 100];
+    let mut out = consume.stdout.take().expect("is piped");
+    std::io::Read::read_exact(&mut out, &mut printed).expect("some lines come");
+    let sent = std::process::Command::new("kill").args(["-INT", &consume.id().to_string()]).status();
+    assert!(sent.expect("kill is there").success());
+    std::io::Read::read_to_end(&mut out, &mut printed).expect("a pipe can be read");
+    let ended = consume.wait_with_output().expect("it is ours");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(130), "{said}");
+    let lines = json_lines(&printed).len();
+    assert!((1..50_000).contains(&lines), "{lines} lines");
 }
 
 #[test]

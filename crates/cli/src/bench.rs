@@ -11,8 +11,8 @@ mod tracker;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use milena::unstable::{AdminError, NewTopic};
-use milena::{Producer, Topic};
+use milena::unstable::{AdminError, Limits, NewTopic};
+use milena::{Producer, ProducerConfig, Properties, Topic};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -28,7 +28,7 @@ use crate::settings;
 
 pub async fn produce(options: &BenchProduce, interrupts: &mut Interrupts) -> Result<Exit, Failure> {
     milena::unstable::check_topic(&options.topic).map_err(Failure::to_start)?;
-    let load = Load::new(options).map_err(Failure::to_start)?;
+    let payload = load::payload(options).map_err(Failure::to_start)?;
     let properties = options.settings.read()?;
     let choice = settings::place(&properties, &options.place);
     let Ok(place) = interrupts.unless_pressed(Place::open(&choice, Missing::Make)).await else {
@@ -37,23 +37,18 @@ pub async fn produce(options: &BenchProduce, interrupts: &mut Interrupts) -> Res
     let place = place?;
     let tracker = Arc::new(Tracker::new(options));
     let work = async {
-        let (config, _) = settings::producer(properties, &place.bootstrap(), &options.chosen)?;
+        let (config, batch_size) = configure(options, properties, &place.bootstrap())?;
         let handler = {
             let tracker = Arc::clone(&tracker);
             move |report: &milena::DeliveryReport<'_>| tracker.take(report)
         };
-        let config = config
-            .batch_size(options.batch_bytes)
-            .max_request_size(options.batch_bytes.max(RECORD_BYTES_MAX))
-            .buffer_memory(options.buffer_bytes)
-            .idempotence(options.idempotence)
-            .on_delivery(handler);
+        let config = config.on_delivery(handler);
         let producer = Producer::new(config).map_err(Failure::to_start)?;
         ensure_topic(&place, options).await?;
         let topic = producer.topic(&options.topic).map_err(Failure::to_start)?;
         topic.ready(START_TIME).await.map_err(Failure::to_start)?;
         check_partitions(&topic, options)?;
-        let measured = measure(load, Arc::clone(&tracker), topic).await?;
+        let measured = measure(Load::new(options, payload, batch_size), Arc::clone(&tracker), topic).await?;
         producer.close(CLOSE_TIME).await;
         end(options, &measured, place.is_own())
     };
@@ -63,6 +58,28 @@ pub async fn produce(options: &BenchProduce, interrupts: &mut Interrupts) -> Res
     let exit = ended.unwrap_or_else(|_| Ok(interrupted("before the end: nothing is measured")));
     place.leave(interrupts).await;
     exit
+}
+
+/// The configuration, and its bytes of a batch.
+fn configure(
+    options: &BenchProduce,
+    properties: Properties,
+    bootstrap: &[String],
+) -> Result<(ProducerConfig, usize), Failure> {
+    let has_buffer = BUFFER_NAMES.iter().any(|name| properties.get(name).is_some());
+    let (mut config, Limits { mut batch_size, max_request_size, .. }) =
+        settings::producer(properties, bootstrap, &options.chosen)?;
+    if let Some(bytes) = options.batch_bytes {
+        batch_size = bytes;
+        config = config.batch_size(bytes).max_request_size(max_request_size.max(bytes));
+    }
+    if let Some(bytes) = options.buffer_bytes.or((!has_buffer).then_some(BUFFER_BYTES)) {
+        config = config.buffer_memory(bytes);
+    }
+    if let Some(idempotence) = options.idempotence {
+        config = config.idempotence(idempotence);
+    }
+    Ok((config, batch_size))
 }
 
 async fn ensure_topic(place: &Place, options: &BenchProduce) -> Result<(), Failure> {
@@ -162,7 +179,7 @@ fn end(options: &BenchProduce, measured: &Measured, is_own: bool) -> Result<Exit
     json::line(&line, &mut out);
     print(&out)?;
     if let Some(refusal) = refusal {
-        tell(format_args!("records were not written: {refusal}"));
+        tell(format_args!("not all records are acknowledged; the first: {refusal}"));
     }
     Ok(match (unknown, not_written) {
         (1.., _) => Exit::Unknown,
@@ -206,8 +223,10 @@ struct Latencies {
     max: u64,
 }
 
-/// As the library's default.
-const RECORD_BYTES_MAX: usize = 1024 * 1024;
+/// What the comparison's other programs have.
+const BUFFER_BYTES: usize = 64 << 20;
+const BUFFER_NAMES: [&str; 2] = ["buffer.memory", "queue.buffering.max.kbytes"];
+
 const START_TIME: Duration = Duration::from_secs(30);
 const CLOSE_TIME: Duration = Duration::from_secs(5);
 const REST: Duration = Duration::from_millis(500);

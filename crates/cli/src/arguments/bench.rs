@@ -24,9 +24,10 @@ pub struct BenchProduce {
     pub rate: Option<u64>,
     /// None: text that looks like JSON.
     pub payload: Option<PathBuf>,
-    pub batch_bytes: usize,
-    pub buffer_bytes: usize,
-    pub idempotence: bool,
+    /// None, for these: as the properties say, or the defaults in the help.
+    pub batch_bytes: Option<usize>,
+    pub buffer_bytes: Option<usize>,
+    pub idempotence: Option<bool>,
     pub chosen: Chosen,
     pub settings: Settings,
 }
@@ -78,9 +79,9 @@ pub fn command() -> clap::Command {
                 .value_parser(BoolishValueParser::new())
                 .help("Whether brokers recognise what is sent again; true if absent, unless --acks asks for less than all"),
         )
-        .arg(Arg::new("linger-ms").long("linger-ms").value_name("MS").value_parser(parse_millis).default_value("5").help("How long a batch may fill; may be a fraction"))
-        .arg(count("batch-bytes", "1000000").value_parser(value_parser!(u64).range(1..)).help("Bytes of a batch"))
-        .arg(count("buffer-mb", "64").value_parser(value_parser!(u64).range(1..=BUFFER_MB_MAX)).help("MiB that wait at most"))
+        .arg(Arg::new("linger-ms").long("linger-ms").value_name("MS").value_parser(parse_millis).help("How long a batch may fill; may be a fraction; 5 if absent"))
+        .arg(number("batch-bytes").value_parser(value_parser!(u64).range(1..)).help("Bytes of a batch; 1000000 if absent"))
+        .arg(number("buffer-mb").value_parser(value_parser!(u64).range(1..=BUFFER_MB_MAX)).help("MiB that wait at most; 64 if absent"))
         .args(settings_arguments());
     clap::Command::new("bench")
         .about("Measures")
@@ -90,13 +91,16 @@ pub fn command() -> clap::Command {
 }
 
 fn count(name: &'static str, default: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name("N").default_value(default)
+    number(name).default_value(default)
+}
+
+fn number(name: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name("N")
 }
 
 pub fn read(matches: &ArgMatches) -> BenchProduce {
     let number = |name| required::<u64>(matches, name);
-    let acks = matches.get_one("acks").copied();
-    let all = acks.is_none_or(|acks| acks == milena::Acks::All);
+    let given = |name| matches.get_one::<u64>(name).map(|number| *number as usize);
     BenchProduce {
         place: place_of(matches),
         topic: required(matches, "topic"),
@@ -108,13 +112,13 @@ pub fn read(matches: &ArgMatches) -> BenchProduce {
         key_bytes: number("key-bytes") as usize,
         rate: Some(number("rate")).filter(|rate| *rate > 0),
         payload: matches.get_one("payload").cloned(),
-        batch_bytes: number("batch-bytes") as usize,
-        buffer_bytes: (number("buffer-mb") as usize) << 20,
-        idempotence: matches.get_one("idempotence").copied().unwrap_or(all),
+        batch_bytes: given("batch-bytes"),
+        buffer_bytes: given("buffer-mb").map(|mib| mib << 20),
+        idempotence: matches.get_one("idempotence").copied(),
         chosen: Chosen {
-            linger: Some(required(matches, "linger-ms")),
+            linger: matches.get_one("linger-ms").copied(),
             deadline: None,
-            acks,
+            acks: matches.get_one("acks").copied(),
             compression: compression_of(matches),
         },
         settings: settings_of(matches),

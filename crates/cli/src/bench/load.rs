@@ -23,24 +23,14 @@ pub struct Load {
 }
 
 impl Load {
-    /// Reads the payload, or makes some.
-    pub fn new(options: &BenchProduce) -> Result<Self, String> {
-        let BenchProduce { size, key_bytes, partitions, batch_bytes, records, warmup_records, rate, .. } = *options;
-        let text = match &options.payload {
-            Some(path) => {
-                fs::read(path).map_err(|error| format!("--payload {} cannot be read: {error}", path.display()))?
-            }
-            None => text_like_json(TEXT_BYTES.max(size)),
-        };
-        if text.len() < size {
-            return Err(format!("the payload has {} bytes, fewer than --size {size}; use a larger file", text.len()));
-        }
+    /// With this text, and so many bytes of a batch.
+    pub fn new(options: &BenchProduce, text: Vec<u8>, batch_bytes: usize) -> Self {
+        let BenchProduce { size, key_bytes, partitions, records, warmup_records, rate, .. } = *options;
         let keys = if key_bytes == 0 { 0 } else { KEYS };
         let mut chance = Chance(1);
         let keys = (0..keys).map(|_| (0..key_bytes).map(|_| chance.among(b"0123456789abcdef")).collect()).collect();
         let run = (batch_bytes / (size + key_bytes + RECORD_AROUND)).max(1) as u64;
-        let partitions = partitions as u64;
-        Ok(Self { text, keys, size, partitions, run, records, warm_up_records: warmup_records, rate })
+        Self { text, keys, size, partitions: partitions as u64, run, records, warm_up_records: warmup_records, rate }
     }
 
     /// As fast as they are taken, and until they are acknowledged.
@@ -104,6 +94,21 @@ impl Load {
     fn key(&self, number: u64) -> Option<&[u8]> {
         let count = self.keys.len() as u64;
         (count > 0).then(|| self.keys[(number % count) as usize].as_slice())
+    }
+}
+
+/// What values are pieces of: the file that was named, or text of our own.
+pub fn payload(options: &BenchProduce) -> Result<Vec<u8>, String> {
+    let size = options.size;
+    let text = match &options.payload {
+        Some(path) => {
+            fs::read(path).map_err(|error| format!("--payload {} cannot be read: {error}", path.display()))?
+        }
+        None => text_like_json(TEXT_BYTES.max(size)),
+    };
+    match text.len() < size {
+        true => Err(format!("the payload has {} bytes, fewer than --size {size}; use a larger file", text.len())),
+        false => Ok(text),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What became of the records of a benchmark, one by one.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,12 +10,17 @@ use milena::{DeliveryReport, Outcome};
 
 use crate::arguments::BenchProduce;
 
-/// Shared by the thread that sends and the one that reports come on.
+/// Shared by the thread that sends and the one that reports come on. Counts are apart from what needs the lock, because a
+/// look at the clock for each record would be measured too.
 #[derive(Debug)]
 pub struct Tracker {
     warm_up_records: u64,
     records: u64,
     rate: Option<u64>,
+    /// Reports and refusals of all records.
+    done: AtomicU64,
+    /// Of the measured ones.
+    acked: AtomicU64,
     inner: Mutex<Inner>,
     /// All, or nobody wants to know any more.
     all_reported: Condvar,
@@ -25,10 +31,9 @@ pub struct Tracker {
 struct Inner {
     /// When the measured part began; before that, when the warm-up did.
     begun: Instant,
-    /// Reports and refusals of all records.
-    done: u64,
-    /// At the last of them.
+    /// At the last report.
     ended: Instant,
+    /// `acked` is not counted here.
     counted: Counted,
     /// When each [`SAMPLED`]th record was sent, where no schedule says when it was due.
     sent: Vec<Duration>,
@@ -50,20 +55,15 @@ impl Tracker {
     pub fn new(options: &BenchProduce) -> Self {
         let latency = Histogram::new_with_bounds(1, LATENCY_MAX_MICROS, 3).expect("bounds and digits are in range");
         let now = Instant::now();
-        let inner = Inner {
-            begun: now,
-            done: 0,
-            ended: now,
-            counted: Counted { acked: 0, not_written: 0, unknown: 0, refusal: None, latency },
-            sent: Vec::new(),
-        };
+        let counted = Counted { acked: 0, not_written: 0, unknown: 0, refusal: None, latency };
         let BenchProduce { warmup_records, records, rate, .. } = *options;
-        let inner = Mutex::new(inner);
         Self {
             warm_up_records: warmup_records,
             records,
             rate,
-            inner,
+            done: AtomicU64::new(0),
+            acked: AtomicU64::new(0),
+            inner: Mutex::new(Inner { begun: now, ended: now, counted, sent: Vec::new() }),
             all_reported: Condvar::new(),
             is_cancelled: AtomicBool::new(false),
         }
@@ -99,40 +99,42 @@ impl Tracker {
     }
 
     pub fn take(&self, report: &DeliveryReport<'_>) {
-        let mut inner = self.lock();
-        let now = inner.begun.elapsed();
-        if let Some(number) = report.tag().checked_sub(self.warm_up_records) {
-            match report.outcome() {
-                Outcome::Written(_) => inner.counted.acked += 1,
-                Outcome::NotWritten(why) => inner.counted.lose(why),
-                Outcome::Unknown(_) => inner.counted.unknown += 1,
+        let is_written = matches!(report.outcome(), Outcome::Written(_));
+        let measured = report.tag().checked_sub(self.warm_up_records);
+        if let Some(number) = measured {
+            if is_written {
+                self.acked.fetch_add(1, Ordering::Relaxed);
             }
-            let since = match self.rate {
-                Some(rate) => Some(due(number, rate)),
-                None if number % SAMPLED == 0 => inner.sent.get((number / SAMPLED) as usize).copied(),
-                None => None,
-            };
-            if let Some(since) = since {
-                let micros = now.saturating_sub(since).as_micros() as u64;
-                inner.counted.latency.saturating_record(micros);
+            if self.rate.is_some() || number.is_multiple_of(SAMPLED) {
+                self.sample(number);
             }
-        } else if !matches!(report.outcome(), Outcome::Written(_)) {
-            inner.counted.refusal.get_or_insert_with(|| format!("{:?}", report.outcome()));
         }
-        self.count(&mut inner);
+        if !is_written {
+            self.lock().counted.lose(report.outcome());
+        }
+        self.count();
+    }
+
+    fn sample(&self, number: u64) {
+        let mut inner = self.lock();
+        let since = match self.rate {
+            Some(rate) => due(number, rate),
+            None => inner.sent[(number / SAMPLED) as usize],
+        };
+        let micros = inner.begun.elapsed().saturating_sub(since).as_micros() as u64;
+        inner.counted.latency.saturating_record(micros);
     }
 
     /// A record that the producer did not accept.
-    pub fn refuse(&self, why: &dyn std::fmt::Display) {
-        let mut inner = self.lock();
-        inner.counted.lose(why);
-        self.count(&mut inner);
+    pub fn refuse(&self, why: &dyn fmt::Display) {
+        self.lock().counted.refuse(why);
+        self.count();
     }
 
-    fn count(&self, inner: &mut Inner) {
-        inner.done += 1;
-        if inner.done == self.warm_up_records || inner.done == self.warm_up_records + self.records {
-            inner.ended = Instant::now();
+    fn count(&self) {
+        let done = self.done.fetch_add(1, Ordering::Release) + 1;
+        if done == self.warm_up_records || done == self.warm_up_records + self.records {
+            self.lock().ended = Instant::now();
             self.all_reported.notify_all();
         }
     }
@@ -149,15 +151,16 @@ impl Tracker {
     /// How long all took. Every record has its outcome by its deadline, so this ends.
     pub fn wait_for_all(&self) -> Duration {
         let inner = self.wait_until(self.warm_up_records + self.records);
-        inner.ended - inner.begun
+        inner.ended.saturating_duration_since(inner.begun)
     }
 
     pub fn counted(&self) -> Counted {
-        self.lock().counted.clone()
+        Counted { acked: self.acked.load(Ordering::Relaxed), ..self.lock().counted.clone() }
     }
 
     fn wait_until(&self, done: u64) -> MutexGuard<'_, Inner> {
-        let waited = self.all_reported.wait_while(self.lock(), |inner| inner.done < done && !self.is_cancelled());
+        let is_open = |_: &mut Inner| self.done.load(Ordering::Acquire) < done && !self.is_cancelled();
+        let waited = self.all_reported.wait_while(self.lock(), is_open);
         waited.unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -167,7 +170,19 @@ impl Tracker {
 }
 
 impl Counted {
-    fn lose(&mut self, why: &dyn std::fmt::Display) {
+    /// A record that is not written, as far as is known.
+    fn lose(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Written(_) => {}
+            Outcome::NotWritten(why) => self.refuse(why),
+            Outcome::Unknown(_) => {
+                self.unknown += 1;
+                self.refusal.get_or_insert_with(|| "no conclusive answer came before the deadline".to_owned());
+            }
+        }
+    }
+
+    fn refuse(&mut self, why: &dyn fmt::Display) {
         self.not_written += 1;
         self.refusal.get_or_insert_with(|| why.to_string());
     }

@@ -75,6 +75,25 @@ fn at_a_rate_records_are_due_one_after_the_other() {
 }
 
 #[test]
+fn settings_by_other_names_count_unless_an_option_says_otherwise() {
+    let folder = Folder::new();
+    // Runs of a batch: records of 100 bytes and what stands around them.
+    let runs = |topic: &str, options: &str| -> Vec<usize> {
+        bench(&folder, &format!("--topic {topic} --partitions 3 --records 30 {options}"), 0);
+        let of = |partition: i32| folder.run(&format!("consume {topic} -p {partition}"), b"").with_code(0).stdout;
+        (0..3).map(|partition| of(partition).iter().filter(|byte| **byte == b'\n').count()).collect()
+    };
+    std::fs::write(folder.path().join("lines"), "x".repeat(100)).expect("is written");
+    assert_eq!(runs("one", "--payload lines"), [30, 0, 0]);
+    assert_eq!(runs("two", "--payload lines -X batch.size=1160"), [10, 10, 10]);
+    assert_eq!(runs("three", "--payload lines -X batch.size=1160 --batch-bytes 1740"), [15, 15, 0]);
+    let refused = folder.run("bench produce -X buffer.memory=1", b"").with_code(2);
+    assert!(refused.says("buffer_memory"), "{}", refused.stderr);
+    let refused = folder.run("bench produce -X acks=1 --idempotence true", b"").with_code(2);
+    assert!(refused.says("idempotence"), "{}", refused.stderr);
+}
+
+#[test]
 fn a_benchmark_that_fails_says_so() {
     let folder = Folder::new();
     let refusing = Stubborn::refusing();

@@ -101,6 +101,65 @@ fn the_command_works_on_a_real_cluster() {
 }
 
 /// Markers are skipped, every codec is read, what was deleted is not waited for.
+/// Formats, JSON, places by time, outcomes, topics and the benchmark.
+#[test]
+fn every_command_works_on_a_real_cluster() {
+    let kafka = Kafka::start(Options::default()).unwrap();
+    let folder = Folder::new();
+    let server = format!("--bootstrap {}", kafka.bootstrap_servers());
+    let create = format!("topics create orders --partitions 3 -c max.message.bytes=2000 {server}");
+    folder.run(&create, b"").with_code(0);
+    let refused = folder.run(&format!("topics create other -c no.such.setting=1 {server}"), b"").with_code(1);
+    assert!(refused.says("no.such.setting"), "{}", refused.stderr);
+
+    let line =
+        |hour: i64| format!("{{\"key\":\"k{hour}\",\"value\":null,\"timestamp\":{}}}\n", HOUR * (491_000 + hour));
+    let input: String = (0..5).map(line).collect();
+    let options = "--json -p 1 -H shop=berlin -z zstd:6 --tag id --outcomes told";
+    folder.run(&format!("produce orders {options} {server}"), input.as_bytes()).with_code(0);
+    let told = process::json_lines(&std::fs::read(folder.path().join("told")).unwrap());
+    for (number, line) in told.iter().enumerate() {
+        assert_eq!(
+            (&line["outcome"], &line["partition"], &line["offset"]),
+            (&"written".into(), &1.into(), &number.into())
+        );
+    }
+    assert_eq!(told.len(), 5);
+    let large = folder.run(&format!("produce orders --outcomes told {server}"), &[b'x'; 3000]).with_code(1);
+    assert!(large.says("MESSAGE_TOO_LARGE"), "{}", large.stderr);
+    let told = process::json_lines(&std::fs::read(folder.path().join("told")).unwrap());
+    assert_eq!((&told[0]["reason"], &told[0]["kafka_error"]), (&"refused".into(), &10.into()), "{}", told[0]);
+
+    let consume = |more: &[&str]| {
+        let printed = folder.run_with(&format!("consume orders {server}"), more, b"").with_code(0).stdout;
+        String::from_utf8(printed).unwrap()
+    };
+    let since = format!("@{}", HOUR * 491_003);
+    assert_eq!(
+        consume(&["--from", &since, "-f", "%p %o %k %V %h{%k,}\\n"]),
+        "1 3 k3 -1 shop,id,\n1 4 k4 -1 shop,id,\n"
+    );
+    assert_eq!(consume(&["--from", "@-1h", "-f", "%k;"]), "");
+    assert_eq!(consume(&["-o", "-1", "-f", "%k;"]), "k4;");
+    let records = process::json_lines(consume(&["--json"]).as_bytes());
+    assert_eq!((records.len(), &records[4]["headers"][0]["value"]), (5, &"berlin".into()));
+
+    let listed = folder.run(&format!("topics list {server}"), b"").with_code(0).stdout;
+    assert_eq!(String::from_utf8_lossy(&listed), "orders\t3\t1\n");
+    let described = folder.run(&format!("topics describe orders --json {server}"), b"").with_code(0).json();
+    let partitions = described[0]["partitions"].as_array().unwrap();
+    let ends: Vec<_> = partitions.iter().map(|partition| partition["end_offset"].as_i64()).collect();
+    assert_eq!(ends, [Some(0), Some(5), Some(0)]);
+    assert!(partitions.iter().all(|partition| partition["isr"] == partition["replicas"]), "{}", described[0]);
+
+    let bench = format!("bench produce --create --partitions 4 --records 20000 --rate 20000 -z lz4 {server}");
+    let measured = folder.run(&bench, b"").with_code(0).json();
+    assert_eq!((&measured[0]["acked"], &measured[0]["failed"]), (&20_000.into(), &0.into()), "{}", measured[0]);
+    println!("measured: {}", measured[0]);
+}
+
+const HOUR: i64 = 3_600_000;
+
 fn reads_what_others_wrote(kafka: &Kafka, folder: &Folder, server: &str) {
     const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/java/FillOddly.java");
     let filled = kafka.java().arg(PROGRAM).arg(kafka.bootstrap_servers()).output().unwrap();

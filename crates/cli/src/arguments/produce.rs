@@ -105,7 +105,7 @@ pub fn command() -> clap::Command {
         .group(ArgGroup::new("splits").args(["delimiter", "key-delimiter", "lines"]).multiple(true).conflicts_with_all(["json", "format"]))
         .group(ArgGroup::new("shape").args(["json", "format"]))
         .next_help_heading("What each record gets")
-        .arg(Arg::new("key").short('k').long("key").value_name("KEY").allow_hyphen_values(true).conflicts_with("key-delimiter").help("This key"))
+        .arg(Arg::new("key").short('k').long("key").value_name("KEY").allow_hyphen_values(true).conflicts_with("key-delimiter").help("This key, whatever the input says"))
         .arg(
             Arg::new("header")
                 .short('H')
@@ -122,7 +122,7 @@ pub fn command() -> clap::Command {
                 .long("partition")
                 .value_name("N")
                 .value_parser(value_parser!(i32).range(0..))
-                .help("Goes to this partition"),
+                .help("Goes to this partition, whatever the input says"),
         )
         .arg(
             Arg::new("tag")

@@ -146,3 +146,79 @@ fn numbers_with_a_width_hold_what_fits_and_null() {
     assert_eq!(unescape("\\t\\x2c;"), Ok(b"\t,;".to_vec()));
     assert!(unescape("").is_err());
 }
+
+/// Formats and inputs out of pieces that have a meaning, put together by chance.
+#[test]
+fn whatever_the_input_is_it_is_taken_within_its_bytes_and_the_same_however_reads_cut_it() {
+    const PARTS: [&str; 20] = [
+        "%k",
+        "%v",
+        "%K",
+        "%V",
+        "%V{big8}",
+        "%K{little16}",
+        "%V{hex8}",
+        "%H",
+        "%H{big8}",
+        "%h{%k=%v,}",
+        "%h{%K%k;%V{big8}%v}",
+        "%v{hex}",
+        "%k{base64}",
+        "%p",
+        "%d",
+        "%d{s}",
+        "%d{rfc3339}",
+        ":",
+        "\\n",
+        ", ",
+    ];
+    const PIECES: [&[u8]; 14] = [
+        b"1",
+        b"2",
+        b"-1",
+        b"ff",
+        b"\x00",
+        b"\x01",
+        b"\xff",
+        b":",
+        b"\n",
+        b", ",
+        b"a=b,",
+        b"YWI=",
+        b"2026-01-01",
+        b"6162",
+    ];
+    let mut state = 1u64;
+    let mut below = |end: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % end
+    };
+    let (mut records, mut formats) = (0, 0);
+    while formats < 3_000 {
+        let text: String = (0..1 + below(6)).map(|_| PARTS[below(PARTS.len())]).collect();
+        let Ok(format) = Format::for_input(&text) else { continue };
+        formats += 1;
+        for _ in 0..10 {
+            let input: Vec<u8> = (0..1 + below(12)).flat_map(|_| PIECES[below(PIECES.len())].to_vec()).collect();
+            let whole = format.take(&input, false);
+            if let Taken::Record(_, bytes) = &whole {
+                records += 1;
+                assert!((1..=input.len()).contains(bytes), "{text} {input:?}");
+                assert_eq!(format.take(&input, true), whole, "{text} {input:?}");
+            }
+            for cut in 1..input.len() {
+                let part = format.take(&input[..cut], false);
+                assert!(
+                    part == Taken::More || part == whole || is_malformed(&part, &whole),
+                    "{text} {input:?} {cut}: {part:?}"
+                );
+            }
+        }
+    }
+    assert!(records > 1_000, "{records} records of {formats} formats");
+}
+
+/// What is shown of the input may be less where less of it was there.
+fn is_malformed(part: &Taken<'_>, whole: &Taken<'_>) -> bool {
+    matches!((part, whole), (Taken::Malformed(_), Taken::Malformed(_)))
+}

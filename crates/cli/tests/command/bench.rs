@@ -104,6 +104,10 @@ fn a_benchmark_that_fails_says_so() {
     assert!(warm_up.says("a record of the warm-up was not written") && warm_up.stdout.is_empty(), "{}", warm_up.stderr);
     let many = folder.run(&format!("bench produce --records 10 {server} --partitions 2"), b"");
     assert_eq!(many.code, Some(2), "{}", many.stderr);
+    let silent = Stubborn::silent();
+    let server = format!("--topic orders --partitions 1 --bootstrap {}", silent.address());
+    let unknown = bench(&folder, &format!("--records 10 -X milena.deadline.ms=200 {server}"), 3);
+    assert_eq!((&unknown["acked"], &unknown["failed"]), (&json!(0), &json!(10)));
     folder.run("topics create small --partitions 2", b"").with_code(0);
     let few = folder.run("bench produce --topic small", b"").with_code(2);
     assert!(few.says("topic small has 2 partitions, fewer than --partitions 12"), "{}", few.stderr);

@@ -1,5 +1,7 @@
 //! What goes in comes out again.
 
+use std::time::{Duration, Instant};
+
 use milena::{Producer, ProducerConfig, Record};
 
 use crate::process::{Folder, PATIENCE, Running, json_lines};
@@ -131,6 +133,12 @@ fn what_an_interrupted_consume_has_printed_is_whole() {
     std::io::Read::read_exact(&mut out, &mut printed).expect("some lines come");
     let sent = std::process::Command::new("kill").args(["-INT", &consume.id().to_string()]).status();
     assert!(sent.expect("kill is there").success());
+    // It waits for its reader, and only that it does not end shows it.
+    let until = Instant::now() + Duration::from_millis(300);
+    while Instant::now() < until {
+        assert!(consume.try_wait().expect("it is ours").is_none(), "it ended in the middle of a line");
+        std::thread::sleep(Duration::from_millis(2));
+    }
     std::io::Read::read_to_end(&mut out, &mut printed).expect("a pipe can be read");
     let ended = consume.wait_with_output().expect("it is ours");
     let said = String::from_utf8_lossy(&ended.stderr);

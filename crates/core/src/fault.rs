@@ -281,7 +281,12 @@ impl fmt::Display for ConnectionError {
             ),
             Self::VersionsRefused(code) => write!(f, "the broker refuses to tell its API versions: {code}"),
             Self::TimedOut { api, after } => {
-                write!(f, "{api} was not answered within {after:?}: the broker hangs or is overloaded")?;
+                write!(f, "{api} was not answered within {after:?}")?;
+                // Whoever asks with less time learns nothing about the broker.
+                if *after < TELLING {
+                    return Ok(());
+                }
+                f.write_str(": the broker hangs or is overloaded")?;
                 // The first request of a connection.
                 let is_first = *api == milena_wire::ApiKey::API_VERSIONS.name();
                 f.write_str(if is_first { ", or the port is no Kafka broker's" } else { "" })
@@ -312,6 +317,9 @@ impl fmt::Display for ConnectionError {
 }
 
 impl std::error::Error for ConnectionError {}
+
+/// An answer may well take so long.
+const TELLING: Duration = Duration::from_millis(100);
 
 fn write_versions(
     f: &mut fmt::Formatter<'_>,

@@ -88,6 +88,7 @@ fn all() -> Vec<(ConnectionError, &'static str)> {
             E::VersionsRefused(ErrorCode::UNSUPPORTED_VERSION.into()),
             "the broker refuses to tell its API versions: UNSUPPORTED_VERSION (35)",
         ),
+        (E::TimedOut { api: "Produce", after: Duration::from_millis(7) }, "Produce was not answered within 7ms"),
         (
             E::TimedOut { api: "Produce", after: TEN },
             "Produce was not answered within 10s: the broker hangs or is overloaded",

@@ -44,12 +44,15 @@ pub(super) struct Round {
     is_last: bool,
     /// All were tried once, in vain: now each attempt waits.
     is_patient: bool,
+    /// How many said nothing.
+    silences: u32,
     /// Brokers that were known before they were forgotten: asked after the bootstrap addresses, which may be gone for good.
     former: Vec<Address>,
 }
 
 /// A broker that is not connected or silent for longer, at the first attempt, is left for another one: any can be asked, and a leader that
-/// froze is often the one that would tell. Each failure doubles it, up to `request_timeout`.
+/// froze is often the one that would tell. Each that says nothing doubles it, up to `request_timeout`: all may be slow. One that
+/// refuses connections says nothing about the next.
 const PATIENCE_FIRST: Duration = Duration::from_secs(2);
 
 /// Before this version Metadata creates the topics it is asked for (KIP-204); brokers since 0.11 speak it.
@@ -67,7 +70,7 @@ impl Control {
     }
 
     fn patience(&self) -> Duration {
-        PATIENCE_FIRST.saturating_mul(1 << self.failures.min(10))
+        PATIENCE_FIRST.saturating_mul(1 << self.round.silences.min(10))
     }
 
     /// When a dial is given up for another address; where there is none, its owner says when it has failed.
@@ -97,6 +100,8 @@ impl Control {
             Some(connection) => connection.explain(error),
             None => error,
         };
+        let is_silence = matches!(error, ConnectionError::TimedOut { .. } | ConnectionError::NotYet { .. });
+        self.round.silences += u32::from(is_silence);
         self.reach.faults.note(now, address, error);
         // A broker that is gone may lead nothing any more.
         self.metadata.doubt_brokers();

@@ -34,6 +34,21 @@ fn the_first_round_through_the_addresses_waits_for_nobody_and_the_next_ones_wait
     assert!(pauses[0] < pauses[4] && pauses[4] <= PAUSE, "{pauses:?}");
 }
 
+/// Every refused address doubled the patience with the next one, which then ate four seconds and more.
+#[test]
+fn an_address_that_refuses_gives_the_next_one_no_more_time_and_one_that_is_silent_does() {
+    let mut rig = Rig::new(&["a", "b", "c", "d"]);
+    rig.turn();
+    ["refused", "refused"].map(|why| rig.lose(why));
+    let first = rig.wait_for_due();
+    assert!(first <= Duration::from_secs(2), "{first:?}");
+    assert_eq!(rig.dials.concat(), "abcd");
+    rig.lose("refused");
+    rig.wait(PAUSE);
+    let second = rig.wait_for_due();
+    assert!(second > first && second <= 2 * first, "{second:?} after {first:?}");
+}
+
 #[test]
 fn an_answer_clears_the_faults_and_says_that_the_cluster_is_reached() {
     let mut rig = Rig::new(&["a", "b"]);

@@ -1,9 +1,12 @@
 //! The handle of a producer, and the life of its driver thread.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use milena_core::producer::outcome::Tally;
@@ -194,16 +197,23 @@ impl Producer {
     }
 
     async fn ask(&self, command: impl FnOnce(oneshot::Sender<Tally>) -> Command) -> Tally {
-        let (reply, answer) = oneshot::channel();
-        if self.command(command(reply)).is_err() {
+        let (reply, mut answer) = oneshot::channel();
+        let commands = &self.handle.shared().commands;
+        if commands.send(command(reply)).is_err() {
             return Tally::default();
         }
-        // The driver ends only after it has given every record its outcome; then there is nothing to count.
-        answer.await.unwrap_or_default()
-    }
-
-    fn command(&self, command: Command) -> Result<(), mpsc::error::SendError<Command>> {
-        self.handle.shared().commands.send(command)
+        // What is sent in the moment in which the driver ends may lie in the channel until the last handle is gone (tokio
+        // 1.54), and the question with it: that nobody answers shows by the end of the driver.
+        let mut is_gone = pin!(commands.closed());
+        poll_fn(|cx| {
+            let told = Pin::new(&mut answer).poll(cx);
+            if told.is_pending() && is_gone.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(answer.try_recv().unwrap_or_default());
+            }
+            // The driver ends only after it has given every record its outcome; then there is nothing to count.
+            told.map(Result::unwrap_or_default)
+        })
+        .await
     }
 }
 
@@ -227,6 +237,23 @@ pub(crate) fn check_topic_name(name: &str) -> Result<(), InvalidTopic> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One `close` in some thousand that met the end of a lost driver waited for ever.
+    #[test]
+    fn a_question_that_the_end_of_the_driver_swallows_is_answered() {
+        let settings = ProducerConfig::new("a:1").check().expect("fits");
+        let pool = Arc::new(ChunkPool::new(settings.buffer_memory, settings.memory_share));
+        let (commands, mut driver) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared::new(&settings, pool, commands));
+        let producer = Producer { handle: Arc::new(Handle { shared, sticky_starts: AtomicU32::new(0) }) };
+        let mut close = pin!(producer.close(Duration::from_secs(1)));
+        let mut poll = || close.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+        assert!(poll().is_pending());
+        let Ok(Command::Close { reply, .. }) = driver.try_recv() else { panic!("it was asked to close") };
+        drop(driver);
+        assert_eq!(poll(), Poll::Ready(Tally::default()));
+        drop(reply);
+    }
 
     #[test]
     fn topic_names_are_those_that_brokers_accept() {

@@ -455,7 +455,8 @@ impl ControlTask {
                 FromLane::Report(..) => {}
             }
         }
-        // They wait for batches to end, and all have ended now.
+        // They wait for batches to end, and all have ended now; or for the thread of the deadlines to tell which there are.
+        self.deadlines.let_go();
         for answer in std::mem::take(&mut self.answers) {
             // One that panicked has no answer to give.
             let _ = answer.await;

@@ -68,7 +68,7 @@ pub(crate) struct Deadlines {
 
 /// The driver's end. The thread ends when this is gone.
 pub(crate) struct DeadlinesHandle {
-    /// Taken when this is dropped.
+    /// Taken at the end.
     questions: Option<mpsc::UnboundedSender<AskLive>>,
     watch: Arc<Gate<Watch>>,
 }
@@ -207,18 +207,23 @@ impl DeadlinesHandle {
     /// Every batch that has not ended; none if the thread is lost.
     pub(super) fn live(&self) -> impl Future<Output = Vec<Arc<BatchCompletion>>> + Send + 'static {
         let (reply, live) = oneshot::channel();
-        let questions = self.questions.as_ref().expect("taken only when this is dropped");
+        let questions = self.questions.as_ref().expect("nobody asks after the end");
         // Without the thread the producer ends, and nothing is live any more.
         let _ = questions.send(reply);
         self.watch.push_now(Watch::Look);
         async move { live.await.unwrap_or_default() }
     }
+
+    /// The thread ends, and whoever asked is told that nothing is live. A question that it did not see goes with the channel.
+    pub(super) fn let_go(&mut self) {
+        self.questions = None;
+        self.watch.push_now(Watch::Look);
+    }
 }
 
 impl Drop for DeadlinesHandle {
     fn drop(&mut self) {
-        self.questions = None;
-        self.watch.push_now(Watch::Look);
+        self.let_go();
     }
 }
 

@@ -39,7 +39,8 @@ fn the_first_round_through_the_addresses_waits_for_nobody_and_the_next_ones_wait
 fn an_address_that_refuses_gives_the_next_one_no_more_time_and_one_that_is_silent_does() {
     let mut rig = Rig::new(&["a", "b", "c", "d"]);
     rig.turn();
-    ["refused", "refused"].map(|why| rig.lose(why));
+    rig.lose("refused");
+    rig.lose("refused");
     let first = rig.wait_for_due();
     assert!(first <= Duration::from_secs(2), "{first:?}");
     assert_eq!(rig.dials.concat(), "abcd");

@@ -16,6 +16,9 @@ mod fire_and_forget;
 mod ordered_pipeline;
 #[allow(dead_code, reason = "shared with other tests")]
 mod steered;
+#[path = "../examples/tutorial.rs"]
+#[allow(dead_code, reason = "its main is not called")]
+mod tutorial;
 #[path = "../examples/web_service.rs"]
 #[allow(dead_code, reason = "its main is not called")]
 mod web_service;
@@ -121,4 +124,29 @@ fn threads_without_a_runtime_have_all_their_outcomes() {
     let cluster = without_runtime::cluster::Cluster::at(None).expect("starts");
     let tally = without_runtime::send(&cluster, 4, 500).expect("goes through");
     assert_eq!((tally.written, tally.records()), (2_000, 2_000));
+}
+
+/// What `docs/tutorial.md` shows: written, in doubt and then written, refused with the reason.
+#[test]
+fn the_tutorials_program_tells_what_became_of_each_order() {
+    let broker = Steered::start(1, 1);
+    let config = ProducerConfig::new(&broker.bootstrap).deadline(Duration::from_millis(300));
+    let producer = Producer::new(config).expect("is built");
+    let orders = producer.topic("orders").expect("a name");
+    orders.blocking_ready(SOON).expect("is there");
+    let (tell, told) = std::sync::mpsc::channel();
+    let place = |order: &str| tutorial::place(&orders, order, |what| tell.send(what).expect("is heard"));
+    let next = || told.recv_timeout(SOON).expect("is told");
+    place("1 soup");
+    assert_eq!(next(), "written to partition 0, offset Some(0)");
+    broker.steer(|cluster, now| cluster.freeze(now, NodeId(1)));
+    std::thread::scope(|scope| {
+        scope.spawn(|| place("1 juice"));
+        assert_eq!(next(), "sent, and not answered in time");
+        broker.steer(|cluster, now| cluster.thaw(now, NodeId(1)));
+        assert_eq!(next(), "now written to partition 0");
+    });
+    producer.blocking_close(SOON);
+    place("1 pie");
+    assert!(next().starts_with("not accepted: the producer is closed"));
 }

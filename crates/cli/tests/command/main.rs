@@ -11,3 +11,5 @@ mod settings;
 mod sharing;
 mod stubborn;
 mod topics;
+#[cfg(unix)]
+mod tutorial;

@@ -365,3 +365,14 @@ pub use topic::{Permit, SendBatchError, Topic};
 #[cfg(feature = "unstable")]
 #[doc(hidden)]
 pub mod unstable;
+
+/// The programs on the pages for those who come from other clients.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../../docs/from-java.md")]
+    mod from_java {}
+    #[doc = include_str!("../../../docs/from-krafka.md")]
+    mod from_krafka {}
+    #[doc = include_str!("../../../docs/from-rust-rdkafka.md")]
+    mod from_rust_rdkafka {}
+}

@@ -107,15 +107,21 @@ fn a_topic_has_a_codec_of_its_own_or_none() {
     assert!(sent * 10 < raw, "{sent} of {raw}");
 }
 
-/// A level that takes a second a batch: deadlines end what is worked on, and nothing of it is sent later.
+/// Deadlines end what is worked on, and nothing of it is sent later. How short one must be for that depends on the machine.
 #[test]
 fn what_is_due_while_it_is_compressed_is_not_written() {
+    let deadlines = [60, 20, 6, 2].map(Duration::from_millis);
+    assert!(deadlines.into_iter().any(|deadline| compress_until(deadline) > 0), "there was time for all of it");
+}
+
+/// How many were not written; the log is compared with what was told of all.
+fn compress_until(deadline: Duration) -> usize {
     let broker = broker(&[("orders", 1)]);
     // Far more work than is done in the time: gzip at its slowest, on everything at once.
     let config = ProducerConfig::new(broker.bootstrap())
         .compression(Compression::Gzip)
         .compression_level(Compression::Gzip, 9)
-        .deadline(Duration::from_millis(60))
+        .deadline(deadline)
         .partition_memory_share(1.0);
     let producer = Producer::new(config).expect("is built");
     let orders = producer.topic("orders").expect("a name");
@@ -128,7 +134,7 @@ fn what_is_due_while_it_is_compressed_is_not_written() {
                 Err(_full) => break,
             }
         }
-        let (mut written, mut not_written, mut unknown) = (Vec::new(), 0, 0);
+        let (mut written, mut not_written, mut unknown) = (Vec::new(), 0_usize, 0);
         for (number, delivery) in deliveries {
             match delivery.await {
                 Outcome::Written(at) => written.push((at.offset.expect("told"), line(number).into_bytes())),
@@ -149,9 +155,9 @@ fn what_is_due_while_it_is_compressed_is_not_written() {
         (log(&broker, "orders", 1).await, written, not_written, unknown)
     });
     println!("measured: {} written, {not_written} not, {unknown} told later", written.len());
-    assert!(not_written > 0, "there was time for all of it");
     let found: Vec<_> = found.into_iter().map(|((_, offset), value)| (offset, value)).collect();
     assert!(found == written, "{} in the log, {} told", found.len(), written.len());
+    not_written
 }
 
 #[test]

@@ -177,6 +177,9 @@ fn a_topic_id_that_was_replaced_by_mistake_comes_back_once_nobody_names_another(
     };
     assert!(back.since(since) >= DOUBT / 4, "some brokers lag behind");
     assert_eq!((rig.metadata.topic(A).id(), rig.leaders(0)), (Uuid([3; 16]), vec![Some(1)]));
+    rig.round(&answer(3, 0, &[(2, 1)]));
+    assert_eq!(rig.leaders(0), [Some(2)], "it counts as replaced no more");
+    assert_eq!(change(rig.round(&answer(2, 0, &[(1, 9)]))), TopicChange::default(), "the other one does");
 }
 
 #[test]

@@ -255,6 +255,25 @@ fn a_batch_behind_one_that_was_refused_in_doubt_can_prove_it() {
     assert_eq!(partition.ends(), [written(2), written(4)]);
 }
 
+/// Nobody said that the broker's memory is lost.
+#[test]
+fn doubt_about_a_refused_batch_keeps_its_reason_if_the_one_behind_it_proves_nothing() {
+    let mut partition = Partition::anchored();
+    partition.add(2);
+    partition.send_all();
+    partition.lose_all([1, 2]);
+    partition.wait(RETRY_MAX);
+    partition.send();
+    partition.refuse(1, ErrorCode::INVALID_TIMESTAMP);
+    partition.send();
+    partition.refuse(2, ErrorCode::DUPLICATE_SEQUENCE_NUMBER);
+    let refused = Undetermined::RefusedAfterAmbiguousAttempt(ErrorCode::INVALID_TIMESTAMP.into());
+    assert_eq!(
+        partition.ends(),
+        [BatchEnd::Written { base_offset: None, log_append_time: None }, BatchEnd::Undetermined(refused)]
+    );
+}
+
 /// Rule 7: a frozen old leader must not hold the partition.
 #[test]
 fn a_new_leader_gets_the_head_at_once_alone_and_under_its_old_stamp() {

@@ -116,20 +116,44 @@ fn a_batch_that_is_too_large_goes_in_two_pieces_under_the_same_sequences() {
     assert_eq!([0, 1, 2, 3, 4].map(offset), [2, 3, 40, 41, 42].map(Some));
 }
 
-/// Late copies of what was sent behind them count: brokers remember five.
-#[test]
-fn pieces_fly_alone_until_no_more_than_five_are_unsettled() {
+/// A batch of four records, and four more behind it that went unanswered: cut twice, and the first piece is on its way.
+fn three_pieces_before_four_batches() -> (Partition, Sent) {
     let mut partition = Partition::anchored();
-    partition.add(5);
+    let values: [&[u8]; 4] = [b"a", b"b", b"c", b"d"];
+    partition.back.add_sealed(sealed(&partition.memory, partition.millis, &values));
+    partition.add(4);
     assert_eq!(partition.send_all(), [1, 2, 3, 4, 5]);
     partition.refuse(1, TOO_LARGE);
     partition.lose_all([2, 3, 4, 5]);
     partition.wait(RETRY_MAX);
+    let half = partition.send();
+    partition.refuse(half.ordinal, TOO_LARGE);
     let first = partition.send();
-    assert_eq!((first.sequence, partition.back.unsettled.len()), (2, 6));
+    assert_eq!((first.sequence, partition.back.unsettled.len()), (2, 7));
+    (partition, first)
+}
+
+/// Late copies of what was sent behind them count: brokers remember five.
+#[test]
+fn pieces_fly_alone_until_no_more_than_five_are_unsettled() {
+    let (mut partition, first) = three_pieces_before_four_batches();
     assert_eq!(partition.send_all(), []);
     partition.acknowledge(first.ordinal, 2);
+    let second = partition.send();
+    assert_eq!((second.sequence, partition.send_all()), (3, vec![]), "six are unsettled");
+    partition.acknowledge(second.ordinal, 3);
     assert_eq!(partition.send_all().len(), 5);
+}
+
+/// It can show nothing that one that was sent cannot, and would be the sixth.
+#[test]
+fn a_piece_that_was_never_sent_is_not_asked_about_others_while_more_than_five_are_unsettled() {
+    let (mut partition, first) = three_pieces_before_four_batches();
+    partition.refuse(first.ordinal, TIMED_OUT);
+    partition.wait(RETRY_MAX);
+    partition.send();
+    partition.refuse(first.ordinal, OUT_OF_ORDER);
+    assert_eq!(partition.send().sequence, 6, "the first one behind the pieces");
 }
 
 #[test]

@@ -125,6 +125,19 @@ fn a_partition_that_was_too_slow_is_asked_with_something_new() {
 }
 
 #[test]
+fn nothing_is_waited_for_from_a_suspect_that_was_called_elsewhere() {
+    let mut rig = Rig::anchored(2);
+    rig.flush(0, b"slow");
+    rig.flush(1, b"x");
+    rig.wait(250 * MILLI);
+    rig.connect();
+    rig.acknowledge();
+    rig.recall(0, Recall::WhenIdle);
+    rig.flush(1, b"y");
+    assert_eq!(rig.asked[0].decode::<ProduceRequest>().timeout_ms, 1_000);
+}
+
+#[test]
 fn a_broker_that_is_slow_in_everything_is_not_asked_for_everything_again_and_again() {
     let mut rig = Rig::anchored(2);
     rig.flush(0, b"x");

@@ -38,9 +38,7 @@ impl Checker<'_> {
                 Ok(records) => {
                     let mut order = Vec::new();
                     for record in records {
-                        let before = std::mem::take(&mut order);
-                        let id = self.take(place, &record, lying.committed, &before);
-                        order = before;
+                        let id = self.take(place, &record, lying.committed, &order);
                         order.extend(id);
                     }
                     self.log.order.push((place, order));

@@ -52,12 +52,15 @@ impl Checker<'_> {
         let mut wrong = Vec::new();
         for (number, (at, leading)) in history.leaders_told.iter().enumerate() {
             let (at, place) = (*at, leading.place);
-            let newest = known.entry(place).or_insert((leading.topic_id, leading.epoch));
-            if *newest != (leading.topic_id, newest.1.min(leading.epoch - 1)) {
-                *newest = if newest.0 == leading.topic_id { *newest } else { (leading.topic_id, leading.epoch) };
+            // Epochs compare within one topic id, and old news is none.
+            let newest = known.get(&place).filter(|(topic_id, _)| *topic_id == leading.topic_id);
+            let is_newer = newest.is_some_and(|(_, epoch)| *epoch < leading.epoch);
+            if newest.is_none() || is_newer {
+                known.insert(place, (leading.topic_id, leading.epoch));
+            }
+            if !is_newer {
                 continue;
             }
-            newest.1 = leading.epoch;
             let until = at + patience;
             let mut later = history.leaders_told[number + 1..].iter().take_while(|(when, _)| *when <= until);
             if later.any(|(_, other)| other.place == place && other.node != leading.node) {

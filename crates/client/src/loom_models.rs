@@ -8,7 +8,7 @@ use loom::sync::Arc;
 use loom::thread;
 use milena_core::ids::PartitionId;
 use milena_core::producer::account::{Account, Full, Share};
-use milena_core::producer::batch::{Chunk, ChunkSource};
+use milena_core::producer::body::{Chunk, ChunkSource};
 use milena_core::time::Moment;
 
 use crate::gate::Gate;

@@ -6,7 +6,7 @@
 //! Left out: the appending itself, which the one who has the turn tries again.
 
 use milena_core::producer::account::{Account, Full, Share, Tight};
-use milena_core::producer::batch::{CHUNK_BYTES_MAX, Chunk, ChunkSource};
+use milena_core::producer::body::{CHUNK_BYTES_MAX, Chunk, ChunkSource};
 use milena_core::sync::Mutex;
 use milena_core::sync::atomic::{AtomicUsize, Ordering, fence};
 

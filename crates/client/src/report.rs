@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use milena_core::producer::batch::Body;
+use milena_core::producer::body::Body;
 use milena_core::producer::completion::{BatchCompletion, Posted};
 use milena_core::producer::outcome::Outcome;
 use tokio::sync::mpsc;

@@ -5,7 +5,8 @@ use std::task::Waker;
 
 use milena_core::ids::PartitionId;
 use milena_core::producer::account::Account;
-use milena_core::producer::batch::{ChunkSource, SealReason};
+use milena_core::producer::batch::SealReason;
+use milena_core::producer::body::ChunkSource;
 use milena_core::producer::completion::BatchCompletion;
 use milena_core::producer::front::{AppendError, Appended, Notice, PartitionFront, RecordRef, Reply, WhenFull};
 use milena_core::sync::Mutex;

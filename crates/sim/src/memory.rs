@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use milena_core::producer::account::{Account, Full, Share, Tight};
-use milena_core::producer::batch::{CHUNK_BYTES_MAX, Chunk, ChunkSource};
+use milena_core::producer::body::{CHUNK_BYTES_MAX, Chunk, ChunkSource};
 
 #[derive(Debug)]
 pub(crate) struct Memory {

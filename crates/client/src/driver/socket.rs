@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use milena_core::fault::ConnectionError;
 use milena_core::metadata::Address;
-use milena_core::producer::batch::ChunkSource;
+use milena_core::producer::body::ChunkSource;
 use milena_core::producer::produce_request::Transmit;
 use tokio::net::TcpStream;
 

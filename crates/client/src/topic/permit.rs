@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use milena_core::producer::account::{Account, Full, Tight};
-use milena_core::producer::batch::{CHUNK_BYTES_MAX, Chunk, ChunkSource};
+use milena_core::producer::body::{CHUNK_BYTES_MAX, Chunk, ChunkSource};
 use milena_core::producer::completion::Delivery;
 use milena_core::producer::front::{AppendError, Appended, LINK_BYTES_MIN, Notice, RecordRef, Reply, Value, WhenFull};
 

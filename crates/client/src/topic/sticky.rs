@@ -105,7 +105,7 @@ fn mixed(state: u64) -> u64 {
 #[cfg(all(test, not(milena_model)))]
 mod tests {
     use milena_core::ids::{PartitionId, PartitionIndex};
-    use milena_core::producer::batch::ChunkSource;
+    use milena_core::producer::body::ChunkSource;
     use milena_core::producer::front::{FrontConfig, PartitionFront};
     use milena_core::producer::trouble::Trouble;
 

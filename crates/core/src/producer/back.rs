@@ -36,12 +36,14 @@ use milena_wire::Uuid;
 use milena_wire::records::Encoding;
 
 use super::anchor::Anchor;
-use super::batch::{ChunkSource, Flight, Packing, SealedBatch, Stamp, StampedBatch, Surgery};
+use super::batch::{Packing, SealedBatch};
+use super::body::ChunkSource;
 use super::completion::BatchEnd;
 use super::control::NewPartition;
 pub use super::ended::Ended;
 use super::outcome::NotWritten;
 use super::packing::Encodings;
+use super::stamped::{Flight, Stamp, StampedBatch, Surgery};
 use super::trouble::Trouble;
 pub use super::verdict::Acks;
 use crate::backoff::Backoff;

@@ -4,8 +4,10 @@
 
 use std::sync::Arc;
 
-use super::batch::{Body, SealedBatch, StampedBatch};
+use super::batch::SealedBatch;
+use super::body::Body;
 use super::completion::{BatchCompletion, BatchEnd, Posted};
+use super::stamped::StampedBatch;
 
 /// A batch that ended, with its memory.
 #[derive(Debug)]

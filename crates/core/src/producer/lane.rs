@@ -17,11 +17,13 @@
 //! A partition that is slow leaves the fast lane of its broker (rule 27): a broker serves one request per connection at a
 //! time, so one frozen follower would hold up every partition of the connection.
 //!
-//! Making requests is in `lane/requests.rs`, taking answers in `lane/answers.rs`, telling slow partitions from the others in
-//! `lane/pace.rs`, work on bytes that others do in `lane/packing.rs`. Left out: what leads where
-//! (`control.rs`), stamps and retries (`back.rs`), the socket.
+//! The connection is in `lane/link.rs`, making requests in `lane/requests.rs`, taking answers in `lane/answers.rs`, telling
+//! slow partitions from the others in `lane/pace.rs`, work on bytes that others do in `lane/packing.rs`. Left out: what
+//! leads where (`control.rs`), stamps and retries (`back.rs`), the socket.
 
 mod answers;
+mod link;
+mod orders;
 mod pace;
 mod packing;
 mod requests;
@@ -29,16 +31,13 @@ mod requests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use bytes::BytesMut;
-use milena_wire::Uuid;
-
-use super::back::{Ended, PartitionBack, TopicRef, Word};
+use super::back::{Ended, PartitionBack};
 use super::batch::SealReason;
 use super::front::PartitionFront;
 use super::outcome::{AttemptError, NotWritten, Undetermined};
 use crate::backoff::{Backoff, Chance};
-use crate::connection::{Connection, ConnectionConfig, ConnectionError};
-use crate::ids::{Identity, LaneId, PartitionId, PartitionIndex, ProducerId};
+use crate::connection::ConnectionConfig;
+use crate::ids::{Identity, LaneId, PartitionId};
 use crate::time::Moment;
 
 pub use super::back::AttemptKey;
@@ -46,6 +45,8 @@ pub use super::produce_request::LeaderHint;
 #[cfg(feature = "plants")]
 pub use answers::Covered;
 pub use answers::StrayAnswer;
+use link::{Attempt, Flight, Link};
+pub use orders::{LaneEvent, LaneOrder, LaneReport, Recall};
 use pace::Pace;
 use packing::Work;
 
@@ -60,96 +61,8 @@ pub struct LaneConfig {
     pub reconnect: Backoff,
 }
 
-/// When a partition that is wanted elsewhere leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recall {
-    /// With nothing of it unanswered: its next lane leads to the same broker, which must see its attempts in order.
-    WhenIdle,
-    /// Now: a higher leader epoch is known, and a frozen old leader must not hold the partition (rule 7).
-    AtOnce,
-}
-
 /// Timers that are due within this time go along: a wake-up costs more than the wait.
 const TIMER_SLACK: Duration = Duration::from_millis(1);
-
-/// What control tells a lane.
-#[derive(Debug)]
-pub enum LaneOrder {
-    /// It takes the partition over.
-    Adopt(Box<PartitionBack>),
-    /// It must give the partition back.
-    Recall(PartitionId, Recall),
-    /// The partition may stamp with this identity.
-    Grant(PartitionId, Identity),
-    /// The partition's topic was deleted and created again.
-    TopicRecreated(PartitionId, Uuid),
-    /// Another cluster answers where this one did.
-    ClusterChanged(PartitionId),
-    /// Somebody else uses this producer id (rule 14).
-    Abandon(PartitionId, ProducerId),
-    /// An answer on a connection that the partition had left before it came here.
-    Stray(PartitionId, StrayAnswer),
-}
-
-/// What a lane tells control.
-#[derive(Debug)]
-pub enum LaneReport {
-    /// The lane's broker told its versions; requests can be sent.
-    Connected,
-    /// The lane's broker could not be reached, or not any more, for this reason.
-    Disconnected(ConnectionError),
-    /// A partition has no producer id; the one that it names must not be used again.
-    NeedsIdentity(PartitionId, Option<ProducerId>),
-    /// This partition may be led elsewhere; without one, everything here may be.
-    NeedsMetadata(Option<PartitionId>),
-    /// A broker that does not lead the partition said who does (KIP-951).
-    LeaderHint(PartitionId, LeaderHint),
-    /// An answer for a partition that has left; whoever leads it now must hear it.
-    Stray(PartitionId, StrayAnswer),
-    /// The partition holds up others (rule 27): it leaves, for the slow lane of this broker.
-    Slow(PartitionId),
-    /// The partition is prompt again, and belongs on the fast lane.
-    Prompt(PartitionId),
-    /// Somebody else stamps with this producer id (rule 14): it must not be used again, on any partition.
-    ProducerIdUsedElsewhere(ProducerId),
-    /// A recalled partition, or one that leaves for the slow lane. Nothing of it is unanswered, unless it was recalled at
-    /// once.
-    Released(Box<PartitionBack>),
-}
-
-/// What a lane tells its surroundings.
-#[derive(Debug)]
-// An event is taken at once; a box would be an allocation for every batch.
-#[allow(clippy::large_enum_variant)]
-pub enum LaneEvent {
-    /// A batch ended; its outcome must be published and its memory given back.
-    Ended(PartitionId, Ended),
-    /// There is no connection (any more), for this reason. Its socket must be closed, if it is not: then dial again at
-    /// [`Lane::poll_dial`].
-    Disconnected(ConnectionError),
-    /// For control.
-    Report(LaneReport),
-}
-
-#[derive(Debug)]
-struct Flight {
-    attempts: Vec<Attempt>,
-}
-
-#[derive(Debug)]
-struct Attempt {
-    partition: PartitionId,
-    topic: TopicRef,
-    index: PartitionIndex,
-    key: AttemptKey,
-}
-
-#[derive(Debug)]
-enum Link {
-    Down { retry_at: Moment },
-    Dialing,
-    Up(Box<Connection<Flight>>),
-}
 
 #[derive(Debug)]
 struct LanePartition {
@@ -414,113 +327,6 @@ impl Lane {
         self.timers.extend(due.map(|due| (due, partition)));
     }
 
-    /// Whether the owner must dial now; once per attempt.
-    pub fn poll_dial(&mut self, now: Moment) -> bool {
-        let is_due = matches!(self.link, Link::Down { retry_at } if retry_at <= now) && !self.partitions.is_empty();
-        if is_due {
-            self.link = Link::Dialing;
-        }
-        is_due
-    }
-
-    /// The socket is open.
-    pub fn handle_connected(&mut self, now: Moment) {
-        assert!(
-            matches!(self.link, Link::Dialing),
-            "a socket opens after a dial, and attempts on another would be lost"
-        );
-        self.link = Link::Up(Box::new(Connection::new(self.config.connection.clone(), now)));
-    }
-
-    /// The socket could not be opened, or is closed, for this reason.
-    pub fn handle_disconnected(&mut self, now: Moment, error: ConnectionError) {
-        if matches!(self.link, Link::Down { .. }) {
-            return;
-        }
-        self.is_connected = false;
-        self.failures += 1;
-        self.suspects_at = None;
-        self.pace.forget_oldest();
-        self.throttle_ends = None;
-        let retry_at = now + self.config.reconnect.after(self.failures, &mut self.chance);
-        self.report(LaneReport::NeedsMetadata(None));
-        let Link::Up(connection) = std::mem::replace(&mut self.link, Link::Down { retry_at }) else {
-            return self.tell_end(error);
-        };
-        self.tell_end(connection.explain(error));
-        self.lose_unanswered(now, *connection);
-    }
-
-    /// The owner has closed the socket because the producer ends: what is not answered stays so, and that is nobody's trouble.
-    pub fn hang_up(&mut self, now: Moment) {
-        if let Link::Up(connection) = std::mem::replace(&mut self.link, Link::Down { retry_at: Moment::NEVER }) {
-            self.lose_unanswered(now, *connection);
-        }
-    }
-
-    fn lose_unanswered(&mut self, now: Moment, connection: Connection<Flight>) {
-        for unanswered in connection.close() {
-            for attempt in unanswered.purpose.attempts {
-                self.lose_attempt(now, &attempt, unanswered.was_all_written);
-            }
-        }
-    }
-
-    /// The broker is at another address now: whatever connection there is leads to the wrong place, and the next dial, to the
-    /// right one, waits for nothing.
-    pub fn redial(&mut self, now: Moment) {
-        self.handle_disconnected(now, ConnectionError::Moved);
-        self.failures = 0;
-        self.link = Link::Down { retry_at: now };
-    }
-
-    /// Whether answers may still come; strays too (rule 7).
-    pub fn has_unanswered(&self) -> bool {
-        matches!(&self.link, Link::Up(connection) if connection.in_flight() > 0)
-    }
-
-    fn lose_attempt(&mut self, now: Moment, attempt: &Attempt, was_all_written: bool) {
-        let Some(held) = self.partitions.get_mut(&attempt.partition) else {
-            let stray = StrayAnswer { key: attempt.key, word: Word::of_loss(was_all_written) };
-            return self.report(LaneReport::Stray(attempt.partition, stray));
-        };
-        let mut ended = Vec::new();
-        let lost = held.back.handle_attempt_lost(now, attempt.key, was_all_written, &mut self.chance, &mut ended);
-        self.publish(attempt.partition, ended);
-        self.act(attempt.partition, lost);
-    }
-
-    /// Also to the records that wait: it is what they wait for.
-    fn tell_end(&mut self, error: ConnectionError) {
-        for held in self.partitions.values() {
-            held.back.trouble().note(Some(self.id.node), error.attempt_error());
-        }
-        self.events.push_back(LaneEvent::Disconnected(error.clone()));
-        self.report(LaneReport::Disconnected(error));
-    }
-
-    /// So many more bytes were handed to the kernel.
-    pub fn handle_written(&mut self, bytes: usize) {
-        let Link::Up(connection) = &mut self.link else { return };
-        connection.handle_written(bytes);
-        while let Link::Up(connection) = &mut self.link
-            && let Some(flight) = connection.poll_handed_over()
-        {
-            for attempt in flight.attempts {
-                self.tell_back(attempt.partition, |back, ended| {
-                    // It is all that will ever be known to go well.
-                    back.trouble().clear();
-                    back.handle_handed_over(attempt.key, ended);
-                });
-            }
-        }
-    }
-
-    /// Where the socket may read to; followed by [`Self::handle_read`].
-    pub fn read_buffer(&mut self) -> Option<&mut BytesMut> {
-        if let Link::Up(connection) = &mut self.link { Some(connection.read_buffer()) } else { None }
-    }
-
     fn report(&mut self, report: LaneReport) {
         self.events.push_back(LaneEvent::Report(report));
     }
@@ -556,22 +362,6 @@ impl Lane {
                 break;
             }
             self.look_at(partition, now);
-        }
-    }
-
-    /// A request that takes longer than the broker may wait for its followers: whoever leads now is worth asking, again and
-    /// again, because a frozen leader never says that it leads no more (rule 7).
-    fn suspect(&mut self, now: Moment) {
-        let Link::Up(connection) = &self.link else { return };
-        let patience = self.config.produce_timeout;
-        match (connection.waits_since(), self.suspects_at) {
-            (None, _) => self.suspects_at = None,
-            (Some(_), Some(due)) if due <= now => {
-                self.report(LaneReport::NeedsMetadata(None));
-                self.suspects_at = Some(now + patience);
-            }
-            (Some(_), Some(_)) => {}
-            (Some(since), None) => self.suspects_at = Some(since + patience),
         }
     }
 

@@ -9,6 +9,7 @@ pub mod account;
 mod anchor;
 pub mod back;
 pub mod batch;
+pub mod body;
 pub mod completion;
 pub mod control;
 mod delivery;
@@ -21,6 +22,7 @@ pub mod packing;
 pub mod partitioning;
 pub mod produce_request;
 mod roster;
+pub mod stamped;
 #[cfg(all(test, not(milena_model)))]
 mod testbed;
 pub mod trouble;

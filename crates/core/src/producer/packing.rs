@@ -12,7 +12,7 @@ use std::sync::Arc;
 use milena_wire::crc32c;
 use milena_wire::records::{self, Compression, Encoding, Packer, RewrittenBody};
 
-use super::batch::{Body, ChunkSource};
+use super::body::{Body, ChunkSource};
 use crate::ids::PartitionId;
 
 /// How records are written: by the first of these that the broker takes, else as they are.

@@ -13,7 +13,7 @@ use milena_wire::records::BATCH_HEADER_BYTES;
 use milena_wire::{ApiKey, EncodeError, ErrorCode, UnknownTags, Uuid, Writer};
 
 use super::back::TopicRef;
-use super::batch::{Body, ChunkSource};
+use super::body::{Body, ChunkSource};
 use super::verdict::{Acks, Answer};
 use crate::ids::{LeaderEpoch, NodeId, PartitionIndex};
 use crate::metadata::Address;
@@ -252,7 +252,7 @@ pub(super) fn leader_hint(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::producer::batch::Chunk;
+    use crate::producer::body::Chunk;
     use bytes::Bytes;
     use milena_wire::messages::produce::request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 

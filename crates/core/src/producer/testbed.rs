@@ -15,10 +15,12 @@ use milena_wire::records::{self, BatchHeader, Record};
 use milena_wire::{ApiKey, Reader, Request, Response};
 
 use super::account::{Account, Full, Share, Tight};
-use super::batch::{Chunk, ChunkSource, SealReason, SealedBatch, Stamp, StampedBatch};
+use super::batch::{SealReason, SealedBatch};
+use super::body::{Chunk, ChunkSource};
 use super::completion::Delivery;
 use super::control::NewPartition;
 use super::front::{Due, FrontConfig, PartitionFront, RecordRef, Reply, Value, WhenFull};
+use super::stamped::{Stamp, StampedBatch};
 use super::trouble::Trouble;
 use crate::ids::{Epoch, Identity, PartitionId, PartitionIndex, ProducerId, Sequence};
 use crate::time::{Moment, Now, TICK, Tick};

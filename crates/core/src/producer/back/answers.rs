@@ -7,10 +7,10 @@ use super::{AttemptKey, Mode, PartitionBack};
 use crate::backoff::Chance;
 use crate::ids::{ProducerId, Sequence};
 use crate::producer::anchor::{Acknowledged, Anchor};
-use crate::producer::batch::{Flight, StampedBatch, Surgery};
 use crate::producer::completion::BatchEnd;
 use crate::producer::ended::Ended;
 use crate::producer::outcome::{NotWritten, Undetermined};
+use crate::producer::stamped::{Flight, StampedBatch, Surgery};
 use crate::producer::verdict::{Answer, Context, Row, Verdict, classify};
 use crate::time::Moment;
 

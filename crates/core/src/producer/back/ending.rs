@@ -8,10 +8,11 @@ use super::renewal::Renewal;
 use super::{Mode, PartitionBack};
 use crate::ids::ProducerId;
 use crate::producer::back::Acks;
-use crate::producer::batch::{Flight, SealedBatch, StampedBatch};
+use crate::producer::batch::SealedBatch;
 use crate::producer::completion::BatchEnd;
 use crate::producer::ended::Ended;
 use crate::producer::outcome::{NotWritten, Undetermined};
+use crate::producer::stamped::{Flight, StampedBatch};
 use crate::time::{Moment, TICK};
 
 /// Between two looks at a batch that is past `delivery_timeout` and still wanted.

@@ -7,8 +7,10 @@
 use milena_wire::records::{Codec, Compression, Encoding};
 
 use super::PartitionBack;
-use crate::producer::batch::{ChunkSource, Flight, Packing, SealedBatch, StampedBatch, Surgery};
+use crate::producer::batch::{Packing, SealedBatch};
+use crate::producer::body::ChunkSource;
 use crate::producer::packing::{PackDone, PackJob, PackOrder, PackTicket};
+use crate::producer::stamped::{Flight, StampedBatch, Surgery};
 
 impl PartitionBack {
     /// From now on batches go to a broker that speaks this version of Produce. What was packed by a codec that it does not

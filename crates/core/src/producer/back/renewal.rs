@@ -5,10 +5,11 @@
 
 use super::{Mode, PartitionBack};
 use crate::ids::{Epoch, Identity, Sequence};
-use crate::producer::batch::{ChunkSource, Surgery};
+use crate::producer::body::ChunkSource;
 use crate::producer::completion::BatchEnd;
 use crate::producer::ended::Ended;
 use crate::producer::outcome::Undetermined;
+use crate::producer::stamped::Surgery;
 use crate::time::Moment;
 
 /// Why and how a partition changes its identity.

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::task::Wake;
 
 use super::*;
+use crate::producer::outcome::{Because, Outcome};
 use crate::time::{Moment, TICK};
 
 struct Woken(Flag);

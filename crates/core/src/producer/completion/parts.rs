@@ -106,8 +106,7 @@ impl BatchCompletion {
             inner.parts.refused.insert(*index, Refused { why, cause, is_told });
             inner.roster.end(*index..index + 1);
         }
-        inner.dropped.single.extend(&refused);
-        inner.dropped.single.sort_unstable();
+        inner.dropped.add(&refused);
         self.is_irregular.store(true, Ordering::Release);
         let is_refused = |index: u32| refused.binary_search(&index).is_ok();
         let posted = inner.roster.take_posted_of(is_refused);

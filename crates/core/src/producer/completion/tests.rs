@@ -6,6 +6,7 @@ use std::pin::Pin;
 use super::*;
 use crate::ids::NodeId;
 use crate::producer::outcome::AttemptError;
+use crate::producer::outcome::{Because, Outcome, Settlement, Tally};
 use crate::producer::testbed::{Wakes, poll, ticks};
 use milena_wire::ErrorCode;
 

@@ -1,12 +1,14 @@
 //! What a front accepts, where it puts it, and what it tells the driver.
 
 use super::*;
+use crate::producer::body::{CHUNK_BYTES_MAX, Chunk};
 use crate::producer::completion::RecordState;
 use crate::producer::outcome::NotWritten;
 use crate::producer::testbed::{
     CountedMemory, FRONT, append, at, front, front_with, now, read, released, stamp, value,
 };
-use milena_wire::records::Record;
+use bytes::Bytes;
+use milena_wire::records::{Record, RecordHeader};
 
 fn memory() -> CountedMemory {
     CountedMemory::new(usize::MAX)

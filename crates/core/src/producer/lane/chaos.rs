@@ -4,10 +4,10 @@
 use super::rig::{Rig, answer_to, topic};
 use milena_wire::messages::produce::request::ProduceRequest;
 use milena_wire::messages::produce::response::ProduceResponse;
-use milena_wire::{ApiKey, ErrorCode};
+use milena_wire::{ApiKey, ErrorCode, Uuid};
 
 use super::*;
-use crate::ids::{Epoch, TopicIndex};
+use crate::ids::{Epoch, ProducerId, TopicIndex};
 use crate::producer::completion::Delivery;
 use crate::producer::outcome::{Outcome, Settlement, Written};
 use crate::producer::testbed::{Asked, FRONT, value};

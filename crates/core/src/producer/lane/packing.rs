@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use super::Lane;
 use crate::ids::PartitionId;
-use crate::producer::batch::ChunkSource;
+use crate::producer::body::ChunkSource;
 use crate::producer::packing::{PackDone, PackJob, PackTicket};
 
 /// More than there are threads that do it, so that none waits for the lane; few enough that a partition with a long queue

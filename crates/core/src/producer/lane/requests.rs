@@ -9,7 +9,7 @@ use milena_wire::{ApiKey, Uuid};
 use super::{Attempt, AttemptKey, Flight, Lane, Link};
 use crate::ids::PartitionId;
 use crate::producer::back::Acks;
-use crate::producer::batch::ChunkSource;
+use crate::producer::body::ChunkSource;
 use crate::producer::produce_request::{self, Entry, Envelope, TOPIC_IDS_FROM, Transmit};
 use crate::time::Moment;
 

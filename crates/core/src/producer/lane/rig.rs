@@ -7,11 +7,12 @@ use std::sync::Arc;
 use milena_wire::messages::produce::request::ProduceRequest;
 use milena_wire::messages::produce::response::ProduceResponse;
 use milena_wire::records::Packer;
-use milena_wire::{ApiKey, ErrorCode};
+use milena_wire::{ApiKey, ErrorCode, Uuid};
 
 use super::*;
-use crate::ids::{NodeId, TopicIndex};
-use crate::producer::back::{Acks, BackConfig};
+use crate::connection::ConnectionError;
+use crate::ids::{NodeId, PartitionIndex, ProducerId, TopicIndex};
+use crate::producer::back::{Acks, BackConfig, TopicRef};
 use crate::producer::completion::{BatchEnd, Delivery};
 use crate::producer::control::NewPartition;
 use crate::producer::expiry::Expiry;

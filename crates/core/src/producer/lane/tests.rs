@@ -7,11 +7,12 @@ mod packing;
 use std::sync::Arc;
 
 use super::rig::{REQUEST_TIMEOUT, Rig, answer_to, partitions_of, response_to, topic};
-use milena_wire::ErrorCode;
 use milena_wire::messages::produce::request::ProduceRequest;
 use milena_wire::messages::produce::response::ProduceResponse;
+use milena_wire::{ErrorCode, Uuid};
 
 use super::*;
+use crate::connection::ConnectionError;
 use crate::fault::{DialError, FailedDial};
 use crate::ids::{LeaderEpoch, NodeId, TopicIndex};
 use crate::metadata::Address;

@@ -113,7 +113,7 @@ impl fmt::Display for Catalogue {
             // The partitions of one node's topics have one leader, which changed for all of them at once.
             let leader_epoch = entry.partitions.iter().map(|partition| partition.leader_epoch).max().unwrap_or(0);
             write!(f, "topic {name} {} {} {leader_epoch}", entry.id, entry.partitions.len())?;
-            for (key, value) in entry.config.entries().filter(|(_, value)| value.is_set) {
+            for (key, value) in entry.config.kept() {
                 write!(f, " {key}={}", value.text)?;
             }
             writeln!(f)?;

@@ -96,5 +96,5 @@ pub use producer_state::{CACHED_BATCHES, CachedBatch, ProducerEntry, Producers, 
 pub use server::{Broker, BrokerOptions, StartError};
 pub use steering::Throttle;
 pub use storage::{Directory, DirectoryError, Memory, Place, Segment, Storage, StorageError};
-pub use topic_config::{ConfigError, ConfigValue, TimestampType, TopicConfig};
+pub use topic_config::{CleanupPolicy, ConfigError, ConfigValue, Ratio, TimestampType, TopicConfig};
 pub use topics::{NAME_LENGTH_MAX, Topic, TopicNameError};

@@ -163,6 +163,7 @@ impl Cluster {
         for entry in &asked.configs {
             config.set(&entry.name, entry.value.as_deref()).map_err(CreateTopicError::Config)?;
         }
+        config.check().map_err(CreateTopicError::Config)?;
         if !asked.assignments.is_empty() {
             let assigned = self.assigned_replicas(asked)?;
             let partitions = i32::try_from(assigned.len()).unwrap_or(i32::MAX);

@@ -100,7 +100,7 @@ fn settings_are_taken_or_refused_by_name() {
         configs: vec![CreatableTopicConfig { name: key.into(), value: Some(value.into()), ..Default::default() }],
         ..wanted(name, 1)
     };
-    let refused = create(&mut bench, 7, with("compacted", "cleanup.policy", "compact"));
+    let refused = create(&mut bench, 7, with("compacted", "cleanup.policy", "shrink"));
     assert_eq!(ErrorCode(refused.error_code), ErrorCode::INVALID_CONFIG);
     assert!(refused.error_message.expect("there is one").contains("cleanup.policy"));
     let wrong = create(&mut bench, 7, with("wrong", "message.timestamp.type", "Someday"));

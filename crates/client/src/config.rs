@@ -16,6 +16,7 @@ use crate::report::{DeliveryReport, ReportReader};
 
 mod check;
 mod compression;
+mod misfit;
 mod properties;
 #[cfg(feature = "serde")]
 mod serialized;
@@ -25,6 +26,8 @@ pub(crate) use self::check::Settings;
 #[cfg(feature = "unstable")]
 pub(crate) use self::check::parse_address;
 pub use self::compression::Compression;
+use self::misfit::Given;
+pub use self::misfit::Misfit;
 pub use self::properties::{Properties, PropertiesError, PropertyFault, PropertyPlace, PropertyRefused};
 
 /// How a [`crate::Producer`] behaves. Every setter names its default, the reason for it and what raising it costs, and
@@ -36,13 +39,15 @@ pub use self::properties::{Properties, PropertiesError, PropertyFault, PropertyP
 /// ```
 ///
 /// Times build on each other: `produce_timeout` < `request_timeout` ≤ `delivery_timeout` ≤ half of
-/// `producer_id_expiration`. [`crate::Producer::new`] checks that once, and the error says what to change. `deadline` is
-/// free: from nothing to days.
+/// `producer_id_expiration`. `deadline` is free, from nothing to days, but for `linger`, which is part of it and of
+/// `delivery_timeout`, and must leave `request_timeout` or half of each for sending. [`crate::Producer::new`] checks that
+/// once, and the error says what to change.
 #[derive(Clone)]
 pub struct ProducerConfig {
     bootstrap_servers: Vec<String>,
     client_id: String,
-    linger: Duration,
+    /// Absent where it follows from the deadline.
+    linger: Option<Duration>,
     batch_size: usize,
     buffer_memory: usize,
     partition_memory_share: f64,
@@ -51,6 +56,7 @@ pub struct ProducerConfig {
     compression: Vec<Compression>,
     compression_level: BTreeMap<Compression, i32>,
     topic_compression: BTreeMap<String, Vec<Compression>>,
+    compression_threads: Option<usize>,
     acks: Acks,
     idempotence: bool,
     max_in_flight: Option<u32>,
@@ -68,6 +74,8 @@ pub struct ProducerConfig {
     resend_stale: bool,
     runtime: Option<Handle>,
     reports: Option<ReportReader>,
+    /// For what errors call the settings.
+    given: Given,
 }
 
 #[cfg(feature = "unstable")]
@@ -95,7 +103,7 @@ impl ProducerConfig {
         Self {
             bootstrap_servers: split_servers(bootstrap_servers.as_ref()),
             client_id: "milena".to_owned(),
-            linger: Duration::from_millis(5),
+            linger: None,
             batch_size: 1_000_000,
             buffer_memory: 32 * 1024 * 1024,
             partition_memory_share: 0.5,
@@ -104,6 +112,7 @@ impl ProducerConfig {
             compression: Vec::new(),
             compression_level: BTreeMap::new(),
             topic_compression: BTreeMap::new(),
+            compression_threads: None,
             acks: Acks::All,
             idempotence: true,
             max_in_flight: None,
@@ -121,6 +130,7 @@ impl ProducerConfig {
             resend_stale: false,
             runtime: None,
             reports: None,
+            given: Given::default(),
         }
     }
 
@@ -157,8 +167,10 @@ impl ProducerConfig {
 
     /// How long a batch may fill before it is sent. A ceiling: a full batch goes at once, and while all slots of a
     /// partition are in flight its batch fills on at no cost. Default 5 ms: at 10,000 records a second per partition, 50
-    /// records share one batch. Raising it adds latency to every record of a quiet partition. `linger.ms`; librdkafka also
-    /// `queue.buffering.max.ms`.
+    /// records share one batch; half of `deadline` or `delivery_timeout` where that is less. Raising it adds latency to every
+    /// record of a quiet partition. It is part of each record's deadline: `request_timeout` or half of the deadline must be
+    /// left for sending, or the configuration is refused. A record with a deadline of its own that is shorter than this
+    /// ends `NotWritten`, unless its batch goes earlier. `linger.ms`; librdkafka also `queue.buffering.max.ms`.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -169,7 +181,7 @@ impl ProducerConfig {
     /// ```
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Self {
-        self.linger = linger;
+        self.linger = Some(linger);
         self
     }
 
@@ -600,7 +612,7 @@ impl fmt::Debug for ProducerConfig {
         f.debug_struct("ProducerConfig")
             .field("bootstrap_servers", &self.bootstrap_servers)
             .field("client_id", &self.client_id)
-            .field("linger", &self.linger)
+            .field("linger", &self.fill_time())
             .field("batch_size", &self.batch_size)
             .field("buffer_memory", &self.buffer_memory)
             .field("partition_memory_share", &self.partition_memory_share)
@@ -609,6 +621,7 @@ impl fmt::Debug for ProducerConfig {
             .field("compression", &self.compression)
             .field("compression_level", &self.compression_level)
             .field("topic_compression", &self.topic_compression)
+            .field("compression_threads", &self.compression_threads)
             .field("acks", &self.acks)
             .field("idempotence", &self.idempotence)
             .field("max_in_flight", &self.max_in_flight)

@@ -83,7 +83,7 @@ mod turns;
 mod waiting;
 
 pub use config::{
-    Compression, ConfigError, ProducerConfig, Properties, PropertiesError, PropertyFault, PropertyPlace,
+    Compression, ConfigError, Misfit, ProducerConfig, Properties, PropertiesError, PropertyFault, PropertyPlace,
     PropertyRefused,
 };
 pub use deliveries::Deliveries;

@@ -98,7 +98,7 @@ impl Producer {
             spawn("milena-reports", move || work.run())?;
         }
         let runtime = settings.runtime.clone();
-        let packers = if settings.compresses { Packers::start()? } else { Packers::none() };
+        let packers = Packers::start(settings.packers)?;
         let (driver, deadlines) = Driver::new(Arc::clone(&shared), settings, reporter, packers, command_queue);
         spawn("milena-deadlines", move || deadlines.run())?;
         match runtime {

@@ -176,7 +176,8 @@ impl<'a> Record<'a> {
     /// How long after the call the record has its outcome at the latest, instead of [`crate::ProducerConfig::deadline`];
     /// from nothing to days. Zero waits for nothing: the record is not written unless it is claimed within 10 ms.
     /// Records of one batch may have different deadlines. Costs some 50 bytes beside `buffer_memory` until the batch
-    /// ends; a batch with a far deadline is sent again until then, so it holds its memory longer.
+    /// ends; a batch with a far deadline is sent again until then, so it holds its memory longer. One that is shorter than
+    /// [`crate::ProducerConfig::linger`] ends while its batch fills, unless the batch goes earlier.
     ///
     /// ```
     /// use milena::Record;

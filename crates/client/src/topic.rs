@@ -597,7 +597,7 @@ mod tests {
     /// A caller may have seen the partitions of before; it was told that the producer was closed.
     #[test]
     fn a_caller_who_finds_its_partition_gone_goes_to_another() {
-        let config = ProducerConfig::new("127.0.0.1:1").linger(Duration::from_secs(3600));
+        let config = ProducerConfig::new("127.0.0.1:1").linger(Duration::from_secs(15));
         let producer = Producer::new(config).expect("is built");
         let orders = producer.topic("orders").expect("a name");
         let topic = &orders.shared;
@@ -622,7 +622,7 @@ mod tests {
 
     #[test]
     fn a_permit_whose_partition_is_gone_takes_its_room_to_another() {
-        let config = ProducerConfig::new("127.0.0.1:1").linger(Duration::from_secs(3600));
+        let config = ProducerConfig::new("127.0.0.1:1").linger(Duration::from_secs(15));
         let producer = Producer::new(config).expect("is built");
         let orders = producer.topic("orders").expect("a name");
         let slots = [slot(&orders, 0), slot(&orders, 1)];

@@ -55,6 +55,13 @@ impl Stage {
         Self { watchdog: Watchdog::start(), broker, producer, orders, deadline: DEADLINE }
     }
 
+    /// Batches fill for longer than the test takes; records have deadlines of their own.
+    fn lingering() -> Self {
+        Self::with(Steered::start(1, 1), |config| {
+            config.linger(FOR_EVER).deadline(2 * FOR_EVER).delivery_timeout(2 * FOR_EVER)
+        })
+    }
+
     fn ready(self) -> Self {
         run(self.orders.ready(SOON)).expect("is there");
         self
@@ -183,8 +190,12 @@ fn while_no_producer_id_is_given() {
 
 #[test]
 fn while_its_batch_fills() {
-    let stage = Stage::with(Steered::start(1, 1), |config| config.linger(FOR_EVER)).ready();
-    assert_eq!(stage.accepted(b"v").not_written(), unsent(None));
+    let stage = Stage::lingering().ready();
+    let delivery = stage.orders.try_send(Record::value("v").deadline(DEADLINE)).expect("accepted");
+    let accepted = Instant::now();
+    let Outcome::NotWritten(why) = run(delivery) else { panic!("its batch lingers") };
+    stage.watchdog.assert_on_time(accepted + DEADLINE, Instant::now());
+    assert_eq!((why.reason, why.cause), (NotWritten::DeadlinePassed, unsent(None)));
     assert_eq!(stage.broker.records(0), 0);
 }
 
@@ -336,11 +347,13 @@ fn deadlines_of_one_batch_differ() {
 
 #[test]
 fn a_deadline_of_nothing_waits_for_nothing() {
-    let stage = Stage::with(Steered::start(1, 1), |config| config.deadline(Duration::ZERO).linger(FOR_EVER)).ready();
-    let sent = stage.accepted(b"v");
-    let Outcome::NotWritten(why) = run(sent.delivery) else { panic!("its batch lingers") };
-    stage.watchdog.assert_on_time(sent.accepted, Instant::now());
+    let stage = Stage::lingering().ready();
+    let delivery = stage.orders.try_send(Record::value("v").deadline(Duration::ZERO)).expect("accepted");
+    let accepted = Instant::now();
+    let Outcome::NotWritten(why) = run(delivery) else { panic!("its batch lingers") };
+    stage.watchdog.assert_on_time(accepted, Instant::now());
     assert_eq!((why.reason, why.cause), (NotWritten::DeadlinePassed, unsent(None)));
+    let stage = Stage::with(Steered::start(1, 1), |config| config.deadline(Duration::ZERO));
     let unknown = stage.producer.topic("unknown").expect("a name");
     let mut send = pin!(unknown.send(Record::value("v")));
     let polled = send.as_mut().poll(&mut Context::from_waker(Waker::noop()));

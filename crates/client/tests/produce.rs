@@ -154,7 +154,7 @@ fn posted_records_are_reported_once_with_their_tag() {
 #[test]
 fn flush_sends_what_lingers_and_counts_it() {
     let broker = broker(1);
-    let config = ProducerConfig::new(broker.bootstrap()).linger(Duration::from_secs(3600));
+    let config = ProducerConfig::new(broker.bootstrap()).linger(Duration::from_secs(15));
     let producer = Producer::new(config).expect("is built");
     let orders = producer.topic("orders").expect("a name");
     run(async {
@@ -169,7 +169,7 @@ fn flush_sends_what_lingers_and_counts_it() {
 #[test]
 fn a_record_cancelled_before_it_is_claimed_is_not_sent() {
     let broker = broker(1);
-    let config = ProducerConfig::new(broker.bootstrap()).linger(Duration::from_secs(3600));
+    let config = ProducerConfig::new(broker.bootstrap()).linger(Duration::from_secs(15));
     let producer = Producer::new(config).expect("is built");
     let orders = producer.topic("orders").expect("a name");
     run(async {

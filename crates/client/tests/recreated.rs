@@ -55,7 +55,7 @@ fn written(delivery: Delivery) -> i32 {
 fn a_topic_that_comes_back_with_fewer_partitions_has_no_others() {
     let broker = Steered::start(1, 4);
     let config = ProducerConfig::new(&broker.bootstrap)
-        .linger(Duration::from_secs(3600))
+        .linger(Duration::from_secs(30))
         .metadata_max_age(Duration::from_secs(1))
         .deadline(Duration::from_secs(60));
     let producer = Producer::new(config).expect("is built");

@@ -47,7 +47,7 @@ fn who_waits_for_a_topic_is_not_overtaken_when_it_arrives() {
 fn a_deadline_counts_from_the_call_and_not_from_the_end_of_the_wait() {
     let broker = TightLipped::start();
     let deadline = Duration::from_millis(400);
-    let config = ProducerConfig::new(&broker.address).deadline(deadline).linger(Duration::from_secs(3600));
+    let config = ProducerConfig::new(&broker.address).deadline(deadline).linger(deadline / 2);
     let producer = Producer::new(config).expect("is built");
     let orders = producer.topic("orders").expect("a name");
     let start = Instant::now();

@@ -53,7 +53,9 @@ fn a_setting_that_means_nothing_says_what_to_use() {
         ("-F bad", "bad:2"),
         ("-F nowhere", "nowhere"),
         ("-z lz4:3", "lz4"),
-        ("-X batch.size=0", "batch_size"),
+        ("-X batch.size=0", "batch.size is 0: it must be 1 to"),
+        ("-X acks=1 -X enable.idempotence=true", "set acks to all, or set enable.idempotence to false"),
+        ("-X linger.ms=60000", "lower linger.ms to 20000 or raise milena.deadline.ms to 70000"),
     ] {
         let ended = folder.run(&format!("produce orders {settings}"), b"").with_code(2);
         assert!(ended.says(sentence), "{settings}: {}", ended.stderr);

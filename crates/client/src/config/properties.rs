@@ -245,7 +245,7 @@ fn apply(draft: &mut Draft, name: &str, value: &str, all: &BTreeMap<String, Entr
             let value = value.trim();
             (spelling.apply)(draft, value)
                 .map_err(|wanted| PropertyRefused::InvalidValue { value: value.to_owned(), wanted })?;
-            draft.note(setting);
+            draft.note(setting, spelling);
             Ok(())
         }
         Some(Answer::Other(Other { allowed, advice, .. })) if !allowed.is_empty() => {
@@ -256,6 +256,15 @@ fn apply(draft: &mut Draft, name: &str, value: &str, all: &BTreeMap<String, Entr
         Some(Answer::Elsewhere(Elsewhere { advice, .. })) => Err(PropertyRefused::NotHere { advice }),
         None => Err(PropertyRefused::Unknown { nearest: nearest::nearest(name, all_names()) }),
     }
+}
+
+/// What to call a setting that nobody has named.
+pub(super) fn first_spelling(ours: &str) -> Option<&'static str> {
+    SETTINGS
+        .iter()
+        .find(|setting| setting.ours == ours)
+        .and_then(|setting| setting.spellings.first())
+        .map(|first| first.name)
 }
 
 /// What a name is answered with.

@@ -38,7 +38,11 @@ macro_rules! form {
             bootstrap_servers: Servers,
             $(#[serde(default, skip_serializing_if = "Option::is_none")] $field: Option<$form>,)*
             #[serde(default, skip_serializing_if = "Option::is_none")]
+            linger: Option<Time>,
+            #[serde(default, skip_serializing_if = "Option::is_none")]
             max_in_flight: Option<u32>,
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            compression_threads: Option<usize>,
         }
 
         impl Form {
@@ -46,7 +50,9 @@ macro_rules! form {
                 Self {
                     bootstrap_servers: Servers::Line(config.bootstrap_servers.join(",")),
                     $($field: Some(config.$field.clone().into()),)*
+                    linger: config.linger.map(Time),
                     max_in_flight: config.max_in_flight,
+                    compression_threads: config.compression_threads,
                 }
             }
 
@@ -56,7 +62,9 @@ macro_rules! form {
                 $(if let Some(value) = self.$field {
                     config.$field = value.into();
                 })*
+                config.linger = self.linger.map(|Time(time)| time);
                 config.max_in_flight = self.max_in_flight;
+                config.compression_threads = self.compression_threads;
                 config
             }
         }
@@ -65,7 +73,6 @@ macro_rules! form {
 
 form! {
     client_id: String,
-    linger: Time,
     batch_size: usize,
     buffer_memory: usize,
     partition_memory_share: f64,
@@ -350,6 +357,7 @@ mod tests {
             .compression([Compression::Zstd, Compression::Lz4])
             .compression_level(Compression::Zstd, 7)
             .topic_compression("photos", Compression::None)
+            .compression_threads(3)
             .acks(Acks::Leader)
             .idempotence(false)
             .max_in_flight(5)

@@ -258,7 +258,7 @@ mod tests {
         let (sender, reports) = mpsc::channel();
         let config = ProducerConfig::new(&broker.address)
             .deadline(deadline)
-            .linger(Duration::from_secs(60))
+            .linger(deadline / 2)
             .on_delivery(move |report| sender.send((report.tag(), Instant::now())).expect("the test listens"));
         let producer = Producer::new(config).expect("is built");
         let orders = producer.topic("orders").expect("a name");

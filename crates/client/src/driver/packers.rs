@@ -7,9 +7,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use milena_core::producer::packing::{PackDone, PackJob};
 use milena_wire::records::Packer;
@@ -17,9 +15,6 @@ use tokio::sync::mpsc;
 
 use crate::config::ConfigError;
 use crate::pool::ChunkPool;
-
-/// More than these are seldom needed: four compress 2 GB a second by lz4.
-const THREADS_MAX: usize = 4;
 
 /// The way to the threads. They end when the last of these is gone.
 #[derive(Clone, Debug)]
@@ -68,16 +63,14 @@ pub(crate) struct DoneWork {
 }
 
 impl Packers {
-    /// For producers that compress nothing, without a thread.
+    /// Without a thread: for producers that compress nothing.
     pub(crate) fn none() -> Self {
         let queue = Arc::new(Queue::default());
         Self { _owner: Arc::new(Owner(Arc::clone(&queue))), queue }
     }
 
-    /// As many threads as the machine runs at a time, up to four.
-    pub(crate) fn start() -> Result<Self, ConfigError> {
+    pub(crate) fn start(threads: usize) -> Result<Self, ConfigError> {
         let packers = Self::none();
-        let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(THREADS_MAX);
         for _ in 0..threads {
             let queue = Arc::clone(&packers.queue);
             crate::producer::spawn("milena-packer", move || queue.work())?;

@@ -25,6 +25,19 @@ fn the_tables_of_the_configuration_are_those_of_the_code() {
     );
 }
 
+/// A reader who comes from another client asks at each number that is not theirs.
+#[test]
+fn what_differs_has_its_reason() {
+    for Setting { ours, default, java, librdkafka, why, .. } in SETTINGS {
+        // What it stands for may follow in brackets.
+        let is_same = |theirs: &str| {
+            let mut forms = theirs.split([';', '(', ')']).map(str::trim);
+            theirs.is_empty() || default.is_some_and(|default| forms.any(|form| form == default))
+        };
+        assert!(!why.is_empty() || (is_same(java) && is_same(librdkafka)), "{ours}: {java} and {librdkafka}");
+    }
+}
+
 fn tables() -> String {
     let mut text = String::new();
     text.push_str("\n## What can be set\n\n| here | Java | librdkafka | default | Java's | librdkafka's | what differs, and why |\n");

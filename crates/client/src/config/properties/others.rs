@@ -196,7 +196,11 @@ pub(super) const OTHERS: &[Other] = &[
     refused("open_cb", Librdkafka, CALLBACK),
     refused("resolve_cb", Librdkafka, CALLBACK),
     refused("opaque", Librdkafka, "use Record::tag, which comes back in the report"),
-    refused("default_topic_conf", Librdkafka, "all topics of a producer have the same settings"),
+    refused(
+        "default_topic_conf",
+        Librdkafka,
+        "all topics of a producer have the same settings, but for milena.topic.compression",
+    ),
     refused("interceptors", Librdkafka, "wrap Topic in a type of your own that does what the interceptor did"),
     refused("plugin.library.paths", Librdkafka, "there are no plugins"),
     refused("enable.random.seed", Librdkafka, "the C library's chance is not used; remove it"),

@@ -3,7 +3,7 @@
 //! Always holds: a default that stands here is the one of [`ProducerConfig::new`], and the table in `docs/configuration.md`
 //! is this one; tests compare them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use milena_core::producer::verdict::Acks;
@@ -11,6 +11,8 @@ use milena_core::producer::verdict::Acks;
 use super::Client;
 use super::value::{self, Parsed};
 use crate::config::check::parse_address;
+use crate::config::compression::level_of;
+use crate::config::misfit::Given;
 use crate::config::{Compression, ProducerConfig, split_servers};
 use crate::partitioner::Partitioner;
 
@@ -62,7 +64,8 @@ pub(super) struct Draft {
     delivery_timeout: Option<Duration>,
     /// Of whichever codec is used.
     level_of_all: Option<i32>,
-    set: BTreeSet<&'static str>,
+    /// Those that are set, by the names that they were set by.
+    set: BTreeMap<&'static str, &'static str>,
 }
 
 impl Draft {
@@ -72,13 +75,13 @@ impl Draft {
             deadline: None,
             delivery_timeout: None,
             level_of_all: None,
-            set: BTreeSet::new(),
+            set: BTreeMap::new(),
         }
     }
 
     /// A value of this setting was read.
-    pub(super) fn note(&mut self, setting: &Setting) {
-        self.set.insert(setting.ours);
+    pub(super) fn note(&mut self, setting: &Setting, spelling: &Spelling) {
+        self.set.insert(setting.ours, spelling.name);
     }
 
     fn level(&mut self, codec: Compression, value: &str) -> Parsed<()> {
@@ -94,12 +97,18 @@ impl Draft {
 
     /// What follows from what was set, where other clients let it follow.
     pub(super) fn finish(self) -> ProducerConfig {
-        let Self { mut config, deadline, delivery_timeout, level_of_all, set } = self;
+        let Self { mut config, deadline, delivery_timeout, level_of_all, mut set } = self;
         if let Some(level) = level_of_all {
             let codec = config.compression.first().copied().unwrap_or(Compression::None);
             config.compression_level.insert(codec, level);
+            set.extend(set.get("compression_level").map(|name| (level_of(codec), *name)));
         }
-        let is_set = |ours: &str| set.contains(ours);
+        // One name for both.
+        if let Some(name) = set.get("deadline, delivery_timeout").copied() {
+            set.entry("deadline").or_insert(name);
+            set.entry("delivery_timeout").or_insert(name);
+        }
+        let is_set = |ours: &str| set.contains_key(ours);
         config.deadline = deadline.unwrap_or(config.deadline);
         config.delivery_timeout = delivery_timeout.unwrap_or(config.delivery_timeout);
         // Java's producer gives idempotence up for other acks, unless it was asked for by name.
@@ -122,6 +131,7 @@ impl Draft {
                 _ => {}
             }
         }
+        config.given = Given::by_properties(set);
         config
     }
 }
@@ -175,14 +185,14 @@ pub(super) const SETTINGS: &[Setting] = &[
         default: Some("milena"),
         java: "producer-1, producer-2, …",
         librdkafka: "rdkafka",
-        why: "",
+        why: "brokers' logs, metrics and quotas are to show which client it is; give each service its own",
     },
     Setting {
         ours: "linger",
         spellings: &[
-            both("linger.ms", |draft, value| value::fine_millis(value).map(|time| draft.config.linger = time)),
+            both("linger.ms", |draft, value| value::fine_millis(value).map(|time| draft.config.linger = Some(time))),
             librdkafka("queue.buffering.max.ms", |draft, value| {
-                value::fine_millis(value).map(|time| draft.config.linger = time)
+                value::fine_millis(value).map(|time| draft.config.linger = Some(time))
             }),
         ],
         default: Some("5"),
@@ -283,7 +293,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         ours: "compression_level of gzip",
         spellings: &[java("compression.gzip.level", |draft, value| draft.level(Compression::Gzip, value))],
-        default: None,
+        default: Some("-1"),
         java: "-1 (6)",
         librdkafka: "",
         why: "",
@@ -305,6 +315,26 @@ pub(super) const SETTINGS: &[Setting] = &[
         java: "",
         librdkafka: "-1",
         why: "it is that of the codec of compression.type; lz4 and snappy have one level here",
+    },
+    Setting {
+        ours: "topic_compression",
+        spellings: &[milena("milena.topic.compression", |draft, value| {
+            value::topic_compression(value).map(|of_topics| draft.config.topic_compression = of_topics)
+        })],
+        default: None,
+        java: "",
+        librdkafka: "compression.codec of a topic",
+        why: "topics and their codecs, as in photos:none, logs:zstd+lz4; there are no properties of single topics here",
+    },
+    Setting {
+        ours: "compression_threads",
+        spellings: &[milena("milena.compression.threads", |draft, value| {
+            value::threads(value).map(|threads| draft.config.compression_threads = Some(threads))
+        })],
+        default: None,
+        java: "",
+        librdkafka: "",
+        why: "as many as the machine runs at a time, 4 at most; elsewhere the thread that sends or that writes compresses",
     },
     Setting {
         ours: "acks",
@@ -431,7 +461,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         default: Some("50"),
         java: "50",
         librdkafka: "100",
-        why: "",
+        why: "Java's; a restarted broker is found the sooner, and the wait doubles with each failure",
     },
     Setting {
         ours: "reconnect_backoff, max",
@@ -451,22 +481,23 @@ pub(super) const SETTINGS: &[Setting] = &[
         default: Some("10000"),
         java: "10000",
         librdkafka: "30000",
-        why: "",
+        why: "Java's, but for one that does not grow; a dead address is to cost no more than request_timeout of a deadline",
     },
     Setting {
         ours: "metadata_max_age",
         spellings: &[
             both("metadata.max.age.ms", |draft, value| {
-                value::millis(value).map(|age| draft.config.metadata_max_age = age)
+                value::refresh(value).map(|age| draft.config.metadata_max_age = age)
             }),
             librdkafka("topic.metadata.refresh.interval.ms", |draft, value| {
-                value::millis(value).map(|age| draft.config.metadata_max_age = age)
+                value::refresh(value).map(|age| draft.config.metadata_max_age = age)
             }),
         ],
         default: Some("300000"),
         java: "300000",
-        librdkafka: "300000 (topic.metadata.refresh.interval.ms)",
-        why: "",
+        librdkafka: "900000; 300000 (topic.metadata.refresh.interval.ms)",
+        why: "one time for what are two in librdkafka: when it asks for metadata again, which this is, and when it no longer \
+              believes what it has, which here is whenever a broker contradicts",
     },
     Setting {
         ours: "rebootstrap_after",

@@ -1,5 +1,6 @@
 //! Values of properties. An error is what to give instead.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use milena_core::producer::verdict::Acks;
@@ -11,6 +12,17 @@ pub(super) type Parsed<T> = Result<T, &'static str>;
 
 pub(super) fn millis(value: &str) -> Parsed<Duration> {
     value.parse().map(Duration::from_millis).map_err(|_| "a whole number of milliseconds, as in 250")
+}
+
+/// librdkafka's -1 turns it off.
+pub(super) fn refresh(value: &str) -> Parsed<Duration> {
+    match value {
+        "-1" => {
+            Err("a time: -1, never, is not possible, because new partitions would not be found; 1000 at least, as in \
+                     300000, the default; 86400000 for once a day")
+        }
+        _ => millis(value),
+    }
 }
 
 /// librdkafka takes parts of a millisecond.
@@ -31,6 +43,10 @@ pub(super) fn kibibytes(value: &str) -> Parsed<usize> {
     let wanted = "a whole number of kibibytes, as in 32768";
     let count: usize = value.parse().map_err(|_| wanted)?;
     count.checked_mul(1024).ok_or(wanted)
+}
+
+pub(super) fn threads(value: &str) -> Parsed<usize> {
+    value.parse().map_err(|_| "a number of threads, 1 to 64, as in 2")
 }
 
 pub(super) fn count(value: &str) -> Parsed<u32> {
@@ -69,6 +85,21 @@ pub(super) fn compression(value: &str) -> Parsed<Compression> {
         "zstd" => Ok(Compression::Zstd),
         _ => Err("none, gzip, snappy, lz4 or zstd"),
     }
+}
+
+/// As in `photos:none, logs:zstd+lz4`.
+pub(super) fn topic_compression(value: &str) -> Parsed<BTreeMap<String, Vec<Compression>>> {
+    let wanted =
+        "topics and their codecs (none, gzip, snappy, lz4 or zstd), as in photos:none, logs:zstd+lz4, each topic once";
+    let mut of_topics = BTreeMap::new();
+    for pair in value.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let (topic, codecs) = pair.split_once(':').ok_or(wanted)?;
+        let codecs: Parsed<Vec<Compression>> = codecs.split('+').map(|codec| compression(codec.trim())).collect();
+        if of_topics.insert(topic.trim().to_owned(), codecs.map_err(|_| wanted)?).is_some() {
+            return Err(wanted);
+        }
+    }
+    Ok(of_topics)
 }
 
 /// None for -1, which is the codec's own default.

@@ -1,41 +1,98 @@
 //! What the types of the public API promise to the compiler.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use milena::*;
 
-fn is_send_and_sync<T: Send + Sync>() {}
-fn is_static<T: Send + Sync + 'static>() {}
 fn is_send<T: Send>(_: T) {}
 
-#[test]
-fn handles_futures_and_errors_may_go_to_any_thread() {
-    is_static::<Producer>();
-    is_static::<ProducerConfig>();
-    is_static::<Properties>();
-    is_static::<Topic>();
-    is_static::<Delivery>();
-    is_static::<Fate>();
-    is_static::<Deliveries>();
-    is_static::<DeliveryReport<'static>>();
-    is_static::<Outcome>();
-    is_static::<Settlement>();
-    is_static::<Record<'static>>();
-    is_send_and_sync::<Record<'_>>();
-    is_send::<Option<Permit<'_>>>(None);
-    for_errors::<ConfigError>();
-    for_errors::<PropertiesError>();
-    for_errors::<ReadyError>();
-    for_errors::<ReserveError>();
-    for_errors::<SendError<'static>>();
-    for_errors::<SendBatchError<'static>>();
-    for_errors::<InvalidTopic>();
-    for_errors::<DeliveryError>();
-    for_errors::<SettlementError>();
-    for_errors::<ConnectionError>();
+/// Gives the names of types that compile only if all threads may have them, whatever they borrow.
+macro_rules! may_go_to_any_thread {
+    ($($type:ty,)*) => {{
+        fn check<T: Send + Sync + 'static>() {}
+        $(check::<$type>();)*
+        [$(stringify!($type)),*].map(|name| name.split('<').next().expect("a name"))
+    }};
 }
 
-fn for_errors<E: std::error::Error + Send + Sync + 'static>() {}
+/// What the crate exports: types only, all from its root.
+fn exported() -> BTreeSet<&'static str> {
+    let source = include_str!("../src/lib.rs");
+    let uses = source.split("\npub use ").skip(1).filter_map(|rest| rest.split(';').next());
+    let names = uses.flat_map(|path| match path.split_once('{') {
+        Some((_, names)) => names.trim_end_matches('}').split(',').map(str::trim).collect(),
+        None => path.rsplit("::").take(1).collect::<Vec<_>>(),
+    });
+    names.filter(|name| !name.is_empty()).collect()
+}
+
+/// A new one that is not asserted here fails.
+#[test]
+fn every_type_may_go_to_any_thread() {
+    let asserted = may_go_to_any_thread![
+        Acks,
+        AddressFault,
+        AttemptError,
+        Because<NotWritten>,
+        Cause,
+        Compression,
+        ConfigError,
+        ConnectionError,
+        CustomPartitioner,
+        Deliveries,
+        Delivery,
+        DeliveryError,
+        DeliveryReport<'static>,
+        DialError,
+        FailedDial,
+        Fate,
+        InvalidTopic,
+        KafkaError,
+        Misfit,
+        NotWritten,
+        Outcome,
+        Partitioner,
+        Partitioning<'static>,
+        Permit<'static>,
+        Producer,
+        ProducerConfig,
+        ProducerStats,
+        Properties,
+        PropertiesError,
+        PropertyFault,
+        PropertyPlace,
+        PropertyRefused,
+        ReadyError,
+        Record<'static>,
+        ReserveError,
+        SendBatchError<'static>,
+        SendError<'static>,
+        SendRefused,
+        Settlement,
+        SettlementError,
+        Tally,
+        Topic,
+        Undetermined,
+        Written,
+    ];
+    assert_eq!(BTreeSet::from(asserted), exported());
+}
+
+#[test]
+fn errors_are_errors() {
+    fn check<E: std::error::Error + Send + Sync + 'static>() {}
+    check::<ConfigError>();
+    check::<PropertiesError>();
+    check::<ReadyError>();
+    check::<ReserveError>();
+    check::<SendError<'static>>();
+    check::<SendBatchError<'static>>();
+    check::<InvalidTopic>();
+    check::<DeliveryError>();
+    check::<SettlementError>();
+    check::<ConnectionError>();
+}
 
 /// A future that holds a lock or a raw handle over an await could not be spawned.
 #[test]
@@ -52,6 +109,11 @@ fn futures_may_be_spawned() {
     is_send(orders.send_batch(["v"]));
     is_send(orders.reserve(1, Duration::ZERO));
     is_send(orders.reserve_for("k", 1, Duration::ZERO));
+    is_send(async {
+        let permit = orders.reserve(1, Duration::ZERO).await;
+        let borrowed = &permit;
+        orders.ready(Duration::ZERO).await.map(|_| borrowed.is_ok())
+    });
     let (_, mut deliveries) = ProducerConfig::new("localhost:1").deliveries(1);
     is_send(deliveries.next());
 }
@@ -59,7 +121,7 @@ fn futures_may_be_spawned() {
 /// A handle in a log line is a line, whatever its producer holds.
 #[test]
 fn handles_are_shown_in_a_line() {
-    let producer = Producer::new(ProducerConfig::new("localhost:1").linger(Duration::from_secs(60))).expect("is built");
+    let producer = Producer::new(ProducerConfig::new("localhost:1").linger(Duration::from_secs(15))).expect("is built");
     let orders = producer.topic("orders").expect("a name");
     assert_eq!(format!("{orders:?}"), "Topic { name: \"orders\", partitions: 0 }");
     let expected = format!("Producer {{ stats: {:?}, .. }}", producer.stats());

@@ -3,9 +3,9 @@
 //! Always holds: what a permit reserves is charged to a partition until it is used or dropped, so a record that fits it is
 //! never refused for want of memory.
 
-use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use milena_core::producer::account::{Account, Full, Tight};
@@ -24,7 +24,8 @@ use crate::waiting::Refused;
 
 /// Room for one record, from [`Topic::reserve`]. Dropping it gives the room back.
 ///
-/// It holds its part of `buffer_memory` until then, so take one when the record is about to come, not long before.
+/// It holds its part of `buffer_memory` until then, so take one when the record is about to come, not long before. It may go
+/// to another thread, and be borrowed across an `await`: it is `Send` and `Sync`.
 ///
 /// ```
 /// # async fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
@@ -44,8 +45,9 @@ pub struct Permit<'t> {
     slot: Arc<PartitionSlot>,
     /// The largest record that it is for.
     size: usize,
-    /// What is charged to the slot's account and not used.
-    charged: Cell<usize>,
+    /// What is charged to the slot's account and not used. Changed only by the call that uses the permit up; atomic because a
+    /// future that borrows a permit could not be spawned otherwise.
+    charged: AtomicUsize,
 }
 
 impl Topic {
@@ -126,7 +128,7 @@ impl Topic {
             None => self.charge_any(needs, rights),
         };
         match charged {
-            Ok(slot) => Ok(Permit { topic: self, slot: Arc::clone(slot), size, charged: Cell::new(needs) }),
+            Ok(slot) => Ok(Permit { topic: self, slot: Arc::clone(slot), size, charged: AtomicUsize::new(needs) }),
             Err(Full::Buffer) => Err(SendRefused::BufferFull.into()),
             Err(Full::Share(tight)) => Err(self.refusal(AppendError::ShareFull(Notice::Nothing, tight), aim)),
         }
@@ -241,14 +243,17 @@ impl Permit<'_> {
         }
     }
 
+    fn charged(&self) -> usize {
+        self.charged.load(Ordering::Relaxed)
+    }
+
     /// The room goes along, unless that partition holds too much or somebody waits for it.
     fn move_to(&mut self, slot: &Arc<PartitionSlot>) -> Result<(), SendRefused> {
         if slot.id() == self.slot.id() {
             return Ok(());
         }
         let pool = &self.topic.shared().pool;
-        if pool.room.waits_for(slot.id()) || !pool.move_charge(self.slot.account(), slot.account(), self.charged.get())
-        {
+        if pool.room.waits_for(slot.id()) || !pool.move_charge(self.slot.account(), slot.account(), self.charged()) {
             return Err(SendRefused::PartitionFull);
         }
         self.slot = Arc::clone(slot);
@@ -261,7 +266,7 @@ impl Permit<'_> {
             Value::Shared(value) if value.len() >= LINK_BYTES_MIN => {
                 let around = size - value.len();
                 let linked =
-                    around <= CHUNK_BYTES_MAX && value.len() + 2 * ChunkPool::class_of(around) <= self.charged.get();
+                    around <= CHUNK_BYTES_MAX && value.len() + 2 * ChunkPool::class_of(around) <= self.charged();
                 if linked { record } else { RecordRef { value: Value::Borrowed(value), ..record } }
             }
             _ => record,
@@ -277,7 +282,7 @@ impl fmt::Debug for Permit<'_> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.topic.shared().pool.release(self.slot.account(), self.charged.get());
+        self.topic.shared().pool.release(self.slot.account(), self.charged());
     }
 }
 
@@ -295,8 +300,8 @@ struct Reserved<'p> {
 
 impl Reserved<'_> {
     fn use_up(&self, bytes: usize) -> bool {
-        let left = self.permit.charged.get().checked_sub(bytes);
-        left.inspect(|left| self.permit.charged.set(*left)).is_some()
+        let left = self.permit.charged().checked_sub(bytes);
+        left.inspect(|left| self.permit.charged.store(*left, Ordering::Relaxed)).is_some()
     }
 }
 

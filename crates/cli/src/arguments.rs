@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use clap_complete::Shell;
 
+use crate::format::unescape;
 use crate::settings::Settings;
 use crate::times::parse_duration;
 
@@ -161,6 +162,11 @@ fn flag(name: &'static str) -> Arg {
 
 fn duration(name: &'static str) -> Arg {
     Arg::new(name).long(name).value_name("TIME").value_parser(parse_duration)
+}
+
+/// Bytes that stand between others.
+fn delimiter(name: &'static str, short: char) -> Arg {
+    Arg::new(name).short(short).long(name).value_name("DELIMITER").allow_hyphen_values(true).value_parser(unescape)
 }
 
 fn json() -> Arg {

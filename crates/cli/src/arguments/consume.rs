@@ -4,8 +4,8 @@ use std::fmt;
 
 use clap::{Arg, ArgGroup, ArgMatches, value_parser};
 
-use super::{Where, flag, json, place, place_of, required, topic};
-use crate::format::{Format, unescape};
+use super::{Where, delimiter, flag, json, place, place_of, required, topic};
+use crate::format::Format;
 use crate::times;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,10 +124,6 @@ pub fn read(matches: &ArgMatches) -> Consume {
         shape,
         null: if matches.get_flag("null") { b"NULL" } else { b"" },
     }
-}
-
-fn delimiter(name: &'static str, short: char) -> Arg {
-    Arg::new(name).short(short).long(name).value_name("DELIMITER").allow_hyphen_values(true).value_parser(unescape)
 }
 
 fn position(name: &'static str, default: &'static str) -> Arg {

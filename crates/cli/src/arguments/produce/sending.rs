@@ -1,0 +1,109 @@
+//! How records are sent.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Arg, ArgMatches, value_parser};
+use milena::{Acks, Compression};
+
+use crate::arguments::{duration, settings_arguments};
+use crate::times::parse_duration;
+
+/// Settings with options of their own. None: as the properties say, or the library does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chosen {
+    pub linger: Option<Duration>,
+    pub deadline: Option<Duration>,
+    pub acks: Option<Acks>,
+    /// In order of preference, with a level or the codec's own.
+    pub compression: Vec<(Compression, Option<i32>)>,
+}
+
+pub(super) fn with_arguments(command: clap::Command) -> clap::Command {
+    command
+        .next_help_heading("How it is sent")
+        .arg(
+            Arg::new("outcomes")
+                .long("outcomes")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Writes a line of JSON for what became of each record (- is stdout); an unknown one gets a second, when it is settled"),
+        )
+        .arg(duration("linger").help("How long a batch may fill before it is sent; 5ms if absent"))
+        .arg(
+            duration("deadline")
+                .value_parser(parse_deadline)
+                .help("When the outcome of a record is told at the latest; at most 720m, 30s if absent"),
+        )
+        .arg(compression())
+        .arg(acks())
+        .args(settings_arguments())
+        .arg(duration("close-timeout").default_value("5s").help("How long Ctrl-C waits for what was read to be sent and answered"))
+}
+
+pub(in crate::arguments) fn compression() -> Arg {
+    Arg::new("compression")
+        .short('z')
+        .long("compression")
+        .value_name("CODEC[:LEVEL]")
+        .value_delimiter(',')
+        .value_parser(parse_compression)
+        .help("none, gzip, snappy, lz4 or zstd, with a level as in zstd:6; of several the first that the broker takes")
+}
+
+pub(in crate::arguments) fn acks() -> Arg {
+    let names = PossibleValuesParser::new(["all", "1", "0", "-1"]);
+    Arg::new("acks")
+        .short('a')
+        .long("acks")
+        .value_name("ACKS")
+        .allow_negative_numbers(true)
+        .value_parser(names.map(|name| match &*name {
+            "1" => Acks::Leader,
+            "0" => Acks::None,
+            _ => Acks::All,
+        }))
+        .help("Who has to have a record before it counts as written: all in sync, the leader (1), nobody (0); all if absent")
+}
+
+pub(super) fn read(matches: &ArgMatches) -> Chosen {
+    Chosen {
+        linger: matches.get_one("linger").copied(),
+        deadline: matches.get_one("deadline").copied(),
+        acks: matches.get_one("acks").copied(),
+        compression: compression_of(matches),
+    }
+}
+
+pub(in crate::arguments) fn compression_of(matches: &ArgMatches) -> Vec<(Compression, Option<i32>)> {
+    matches.get_many("compression").into_iter().flatten().copied().collect()
+}
+
+fn parse_compression(text: &str) -> Result<(Compression, Option<i32>), String> {
+    let (name, level) = match text.split_once(':') {
+        Some((name, level)) => (name, Some(level)),
+        None => (text, None),
+    };
+    let codec = match name {
+        "none" => Compression::None,
+        "gzip" => Compression::Gzip,
+        "snappy" => Compression::Snappy,
+        "lz4" => Compression::Lz4,
+        "zstd" => Compression::Zstd,
+        _ => return Err("use none, gzip, snappy, lz4 or zstd".to_owned()),
+    };
+    let level = level.map(str::parse).transpose().map_err(|_| "a level is a whole number, as in zstd:6".to_owned())?;
+    Ok((codec, level))
+}
+
+fn parse_deadline(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        deadline if deadline <= DEADLINE_MAX => Ok(deadline),
+        _ => Err("at most 720m, 12 hours".to_owned()),
+    }
+}
+
+/// The library retries a record at least until its deadline, and no longer than this: half of what brokers remember of a
+/// producer.
+const DEADLINE_MAX: Duration = Duration::from_secs(12 * 3600);

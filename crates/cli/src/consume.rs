@@ -184,10 +184,11 @@ fn print_all(
     let mut out = BufWriter::with_capacity(WRITE_BYTES, io::stdout().lock());
     let (mut count, mut text) = (0, Vec::new());
     while let Some((partition, batches)) = queue.blocking_recv() {
-        for record in batches.iter().flat_map(ReadBatch::records) {
+        for (batch, record) in batches.iter().flat_map(|batch| batch.records().map(move |record| (batch, record))) {
             let record = record.map_err(Failure::midway)?;
             count += 1;
-            let printed = Printed { topic: &options.topic, partition, record: &record, count, null: options.null };
+            let printed =
+                Printed { topic: &options.topic, partition, batch, record: &record, count, null: options.null };
             text.clear();
             match &options.shape {
                 Shape::Format(format) => format.print(&printed, &mut text).map_err(Failure::midway)?,

@@ -3,19 +3,23 @@
 //! The names are those of kcl and rpk. One grammar for both directions: [`Format::for_output`] and [`Format::for_input`]
 //! refuse what makes no sense in theirs, and say what to use. `print.rs` writes, `take.rs` reads.
 
+mod clock;
 mod numbers;
 mod parse;
 mod print;
 mod take;
 #[cfg(test)]
 mod tests;
+mod unpack;
 
 use std::borrow::Cow;
 
+pub use self::clock::Clock;
 pub use self::numbers::Digits;
 pub use self::parse::unescape;
 pub use self::print::Printed;
 pub use self::take::{Taken, find};
+pub use self::unpack::Unpack;
 
 /// A format that was checked for its direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +32,12 @@ pub struct Format {
 pub enum Part {
     Literal(Vec<u8>),
     Text(Text, Encoding),
+    /// Numbers and text out of the bytes, as Python's `struct` takes them apart.
+    Unpacked(Text, Unpack),
     Number(Number, Digits),
     Time(Clock),
+    /// The codec's name.
+    Codec,
     /// For each header of the record.
     Headers(Vec<Part>),
 }
@@ -47,6 +55,10 @@ pub enum Encoding {
     Plain,
     Hex,
     Base64,
+    /// Without the signs at its end.
+    Base64Raw,
+    /// A value of JSON, which ends by itself.
+    Json,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,14 +72,28 @@ pub enum Number {
     Offset,
     /// Records so far, this one included.
     Count,
+    /// −1 for those that no idempotent producer sent, as the next.
+    ProducerId,
+    ProducerEpoch,
+    LeaderEpoch,
+    /// Of the partition, when its leader answered; as the next two.
+    LogStart,
+    LastStable,
+    HighWatermark,
+    Attribute(Attribute),
 }
 
-/// How a timestamp is written.
+/// What a batch says of its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Clock {
-    Millis,
-    Seconds,
-    Rfc3339,
+pub enum Attribute {
+    /// Kafka's number of the codec.
+    Compression,
+    /// 0: the producer's time; 1: the broker's.
+    TimestampType,
+    /// 1: part of a transaction.
+    Transactional,
+    /// 1: an end of a transaction; `consume` prints none.
+    Control,
 }
 
 /// A name, and a value that may be null.
@@ -83,10 +109,22 @@ pub struct InputRecord<'a> {
     pub timestamp: Option<i64>,
 }
 
+fn is_json(part: &Part) -> bool {
+    match part {
+        Part::Text(_, encoding) => *encoding == Encoding::Json,
+        Part::Headers(inner) => inner.iter().any(is_json),
+        _ => false,
+    }
+}
+
 impl Format {
     /// As `consume` takes it.
     pub fn for_output(text: &str) -> Result<Self, String> {
-        Ok(Self { parts: parse::parts(text)? })
+        let parts = parse::parts(text)?;
+        if parts.iter().any(is_json) {
+            return Err("{json} is for produce; consume --json prints whole records".to_owned());
+        }
+        Ok(Self { parts })
     }
 
     /// As `produce` takes it: each part must have an end that can be found.

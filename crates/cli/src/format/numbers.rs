@@ -7,6 +7,10 @@ pub enum Digits {
     Big(Width),
     Little(Width),
     Hex(Width),
+    /// As many digits as it takes.
+    HexShort,
+    /// `true` unless it is 0.
+    Bool,
 }
 
 /// Bytes that a number takes.
@@ -16,8 +20,12 @@ pub struct Width(u8);
 impl Digits {
     /// By its name in a format.
     pub fn named(name: &str) -> Option<Self> {
-        if let "ascii" | "number" = name {
-            return Some(Self::Ascii);
+        match name {
+            "ascii" | "number" => return Some(Self::Ascii),
+            "hex" => return Some(Self::HexShort),
+            "bool" => return Some(Self::Bool),
+            "byte" => return Some(Self::Big(Width(1))),
+            _ => {}
         }
         let (kind, bits) = name.split_at(name.find(|c: char| c.is_ascii_digit())?);
         let width = Width(match bits {
@@ -39,6 +47,8 @@ impl Digits {
     pub fn write(self, number: i64, out: &mut Vec<u8>) -> Result<(), String> {
         match self {
             Self::Ascii => out.extend_from_slice(number.to_string().as_bytes()),
+            Self::HexShort => out.extend_from_slice(format!("{number:x}").as_bytes()),
+            Self::Bool => out.extend_from_slice(if number == 0 { b"false" } else { b"true" }),
             Self::Big(width) => out.extend_from_slice(&width.bytes(number)?[8 - width.len()..]),
             Self::Little(width) => out.extend(width.bytes(number)?.iter().rev().take(width.len())),
             Self::Hex(width) => {
@@ -50,10 +60,15 @@ impl Digits {
         Ok(())
     }
 
+    /// Whether it can be read again: the others lose something, or have no end.
+    pub fn is_for_input(self) -> bool {
+        !matches!(self, Self::HexShort | Self::Bool)
+    }
+
     /// How many bytes it takes, unless it ends where its digits end.
     pub fn len(self) -> Option<usize> {
         match self {
-            Self::Ascii => None,
+            Self::Ascii | Self::HexShort | Self::Bool => None,
             Self::Big(width) | Self::Little(width) => Some(width.len()),
             Self::Hex(width) => Some(width.len() * 2),
         }
@@ -63,6 +78,7 @@ impl Digits {
     pub fn read(self, bytes: &[u8]) -> Option<i64> {
         match self {
             Self::Ascii => std::str::from_utf8(bytes).ok()?.parse().ok(),
+            Self::HexShort | Self::Bool => None,
             Self::Big(width) => Some(width.number(bytes.iter().copied())),
             Self::Little(width) => Some(width.number(bytes.iter().rev().copied())),
             Self::Hex(width) => {

@@ -1,6 +1,7 @@
 //! A format out of its text.
 
-use super::{Clock, Digits, Encoding, Number, Part, Text};
+use super::clock::unquoted;
+use super::{Attribute, Clock, Digits, Encoding, Number, Part, Text, Unpack};
 
 /// The whole text.
 pub fn parts(text: &str) -> Result<Vec<Part>, String> {
@@ -58,17 +59,24 @@ fn field(text: &str, inside: Inside) -> Result<(Part, &str), String> {
     }
     let (how, rest) = braces(rest, name)?;
     let part = match (name, inside) {
-        ('k', _) => Part::Text(Text::Key, encoding(how, name)?),
-        ('v', _) => Part::Text(Text::Value, encoding(how, name)?),
+        ('k', _) => text_part(Text::Key, how, name)?,
+        ('v', _) => text_part(Text::Value, how, name)?,
         ('K', _) => Part::Number(Number::KeyBytes, digits(how, name)?),
         ('V', _) => Part::Number(Number::ValueBytes, digits(how, name)?),
-        ('t', Inside::Record) => Part::Text(Text::Topic, encoding(how, name)?),
+        ('t', Inside::Record) => text_part(Text::Topic, how, name)?,
         ('T', Inside::Record) => Part::Number(Number::TopicBytes, digits(how, name)?),
         ('p', Inside::Record) => Part::Number(Number::Partition, digits(how, name)?),
         ('o', Inside::Record) => Part::Number(Number::Offset, digits(how, name)?),
         ('i', Inside::Record) => Part::Number(Number::Count, digits(how, name)?),
         ('H', Inside::Record) => Part::Number(Number::HeaderCount, digits(how, name)?),
-        ('d', Inside::Record) => Part::Time(clock(how)?),
+        ('x', Inside::Record) => Part::Number(Number::ProducerId, digits(how, name)?),
+        ('y', Inside::Record) => Part::Number(Number::ProducerEpoch, digits(how, name)?),
+        ('e', Inside::Record) => Part::Number(Number::LeaderEpoch, digits(how, name)?),
+        ('[', Inside::Record) => Part::Number(Number::LogStart, digits(how, name)?),
+        ('|', Inside::Record) => Part::Number(Number::LastStable, digits(how, name)?),
+        (']', Inside::Record) => Part::Number(Number::HighWatermark, digits(how, name)?),
+        ('a', Inside::Record) => attribute(how)?,
+        ('d', Inside::Record) => Part::Time(Clock::named(how)?),
         ('h', Inside::Record) => match how {
             Some(inner) => Part::Headers(within(inner, Inside::Header)?),
             None => return Err("%h needs to say what a header looks like, as in %h{%k=%v }".to_owned()),
@@ -79,10 +87,13 @@ fn field(text: &str, inside: Inside) -> Result<(Part, &str), String> {
         ('s' | 'S' | 'R', Inside::Record) => {
             return Err(format!("%{name} is kcat's; use %v for the value and %V for its length"));
         }
+        ('A' | 'D', Inside::Record) => {
+            return Err(format!("%{name} is of share groups, and consume reads without a group"));
+        }
         (other, Inside::Record) => {
             return Err(format!(
                 "%{other} is no field; there are %t %k %v %p %o %d %i %h{{..}}, the lengths %T %K %V, the number of headers %H, \
-                 and %% %{{ %}}"
+                 %a{{..}} %x %y %e of the batch, %[ %| %] of the partition, and %% %{{ %}}"
             ));
         }
     };
@@ -110,14 +121,44 @@ fn braces(text: &str, name: char) -> Result<(Option<&str>, &str), String> {
     Err(format!("the brace after %{name} is not closed; write %{{ for a brace that means itself"))
 }
 
+fn text_part(text: Text, how: Option<&str>, name: char) -> Result<Part, String> {
+    match how.and_then(|how| how.strip_prefix("unpack")) {
+        Some(quoted) => Ok(Part::Unpacked(text, Unpack::parse(unquoted(quoted)?)?)),
+        None => Ok(Part::Text(text, encoding(how, name)?)),
+    }
+}
+
+fn attribute(how: Option<&str>) -> Result<Part, String> {
+    let (which, digits) = match how.and_then(|how| how.split_once(';')) {
+        Some((which, how)) => (Some(which), Some(self::digits(Some(how), 'a')?)),
+        None => (how, None),
+    };
+    let attribute = match which {
+        Some("compression") if digits.is_none() => return Ok(Part::Codec),
+        Some("compression") => Attribute::Compression,
+        Some("timestamp-type") => Attribute::TimestampType,
+        Some("transactional-bit") => Attribute::Transactional,
+        Some("control-bit") => Attribute::Control,
+        _ => {
+            return Err("%a needs to say which attribute: compression, timestamp-type, transactional-bit or control-bit, as in \
+                        %a{compression}, or %a{compression;number}"
+                .to_owned());
+        }
+    };
+    Ok(Part::Number(Number::Attribute(attribute), digits.unwrap_or(Digits::Ascii)))
+}
+
 fn encoding(how: Option<&str>, name: char) -> Result<Encoding, String> {
     match how {
         None => Ok(Encoding::Plain),
         Some("hex") => Ok(Encoding::Hex),
         Some("base64") => Ok(Encoding::Base64),
-        Some(other) => {
-            Err(format!("%{name} cannot be {other:?}; it can be hex or base64, and without braces it is as it is"))
-        }
+        Some("base64raw") => Ok(Encoding::Base64Raw),
+        Some("json") => Ok(Encoding::Json),
+        Some(other) => Err(format!(
+            "%{name} cannot be {other:?}; it can be hex, base64, base64raw, for produce json, for consume unpack[..], and without \
+             braces it is as it is"
+        )),
     }
 }
 
@@ -125,18 +166,10 @@ fn digits(how: Option<&str>, name: char) -> Result<Digits, String> {
     let Some(how) = how else { return Ok(Digits::Ascii) };
     Digits::named(how).ok_or_else(|| {
         format!(
-            "%{name} cannot be {how:?}; it can be ascii, or big, little or hex with 8, 16, 32 or 64 bits, as in %{name}{{big32}}"
+            "%{name} cannot be {how:?}; it can be ascii, hex, bool, byte, or big, little or hex with 8, 16, 32 or 64 bits, as in \
+             %{name}{{big32}}"
         )
     })
-}
-
-fn clock(how: Option<&str>) -> Result<Clock, String> {
-    match how {
-        None | Some("ms") => Ok(Clock::Millis),
-        Some("s") => Ok(Clock::Seconds),
-        Some("rfc3339") => Ok(Clock::Rfc3339),
-        Some(other) => Err(format!("%d cannot be {other:?}; it can be ms or s since 1970, or rfc3339")),
-    }
 }
 
 /// After the backslash.

@@ -1,17 +1,18 @@
 //! Records as bytes.
 
 use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use milena::unstable::ReadRecord;
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
+use milena::unstable::{ReadBatch, ReadRecord, TimestampType};
 
-use super::{Clock, Encoding, Format, Number, Part, Text};
-use crate::times;
+use super::{Attribute, Encoding, Format, Number, Part, Text};
 
 /// A record and where it stands.
 #[derive(Clone, Copy, Debug)]
 pub struct Printed<'a> {
     pub topic: &'a str,
     pub partition: i32,
+    /// The one that the record is of.
+    pub batch: &'a ReadBatch,
     pub record: &'a ReadRecord,
     /// Records so far, this one included.
     pub count: u64,
@@ -38,19 +39,20 @@ fn print_parts(parts: &[Part], printed: &Printed<'_>, pair: Pair<'_>, out: &mut 
     for part in parts {
         match part {
             Part::Literal(bytes) => out.extend_from_slice(bytes),
-            Part::Text(text, encoding) => {
-                let bytes = match text {
-                    Text::Topic => Some(printed.topic.as_bytes()),
-                    Text::Key => pair.key,
-                    Text::Value => pair.value,
-                };
-                match bytes {
-                    Some(bytes) => encoding.print(bytes, out),
-                    None => out.extend_from_slice(printed.null),
-                }
+            Part::Text(text, encoding) => match text.of(printed, pair) {
+                Some(bytes) => encoding.print(bytes, out),
+                None => out.extend_from_slice(printed.null),
+            },
+            Part::Unpacked(text, unpack) => match text.of(printed, pair) {
+                Some(bytes) => unpack.print(bytes, out)?,
+                None => out.extend_from_slice(printed.null),
+            },
+            Part::Codec => {
+                let codec = printed.batch.header().attributes.compression();
+                out.extend_from_slice(codec.to_string().as_bytes());
             }
             Part::Number(number, digits) => digits.write(number.of(printed, pair), out)?,
-            Part::Time(clock) => clock.print(printed.record.timestamp, out),
+            Part::Time(clock) => clock.print(printed.record.timestamp, out)?,
             Part::Headers(inner) => {
                 for header in printed.record.headers() {
                     let pair = Pair { key: Some(&header.key), value: header.value.as_deref() };
@@ -62,9 +64,20 @@ fn print_parts(parts: &[Part], printed: &Printed<'_>, pair: Pair<'_>, out: &mut 
     Ok(())
 }
 
+impl Text {
+    fn of<'a>(self, printed: &Printed<'a>, pair: Pair<'a>) -> Option<&'a [u8]> {
+        match self {
+            Self::Topic => Some(printed.topic.as_bytes()),
+            Self::Key => pair.key,
+            Self::Value => pair.value,
+        }
+    }
+}
+
 impl Number {
     fn of(self, printed: &Printed<'_>, pair: Pair<'_>) -> i64 {
         let length = |bytes: Option<&[u8]>| bytes.map_or(-1, |bytes| bytes.len() as i64);
+        let (header, marks) = (printed.batch.header(), printed.batch.marks);
         match self {
             Self::TopicBytes => printed.topic.len() as i64,
             Self::KeyBytes => length(pair.key),
@@ -73,6 +86,18 @@ impl Number {
             Self::Partition => printed.partition.into(),
             Self::Offset => printed.record.offset,
             Self::Count => printed.count as i64,
+            Self::ProducerId => header.producer_id,
+            Self::ProducerEpoch => header.producer_epoch.into(),
+            Self::LeaderEpoch => header.partition_leader_epoch.into(),
+            Self::LogStart => marks.log_start,
+            Self::LastStable => marks.last_stable,
+            Self::HighWatermark => marks.high_watermark,
+            Self::Attribute(Attribute::Compression) => header.attributes.compression().id().into(),
+            Self::Attribute(Attribute::TimestampType) => {
+                (header.attributes.timestamp_type() == TimestampType::LogAppendTime).into()
+            }
+            Self::Attribute(Attribute::Transactional) => header.attributes.is_transactional().into(),
+            Self::Attribute(Attribute::Control) => header.attributes.is_control().into(),
         }
     }
 }
@@ -80,7 +105,8 @@ impl Number {
 impl Encoding {
     fn print(self, bytes: &[u8], out: &mut Vec<u8>) {
         match self {
-            Self::Plain => out.extend_from_slice(bytes),
+            // JSON is for input only; that was checked.
+            Self::Plain | Self::Json => out.extend_from_slice(bytes),
             Self::Hex => {
                 const DIGITS: &[u8; 16] = b"0123456789abcdef";
                 out.extend(
@@ -88,17 +114,7 @@ impl Encoding {
                 );
             }
             Self::Base64 => out.extend_from_slice(BASE64_STANDARD.encode(bytes).as_bytes()),
+            Self::Base64Raw => out.extend_from_slice(BASE64_STANDARD_NO_PAD.encode(bytes).as_bytes()),
         }
-    }
-}
-
-impl Clock {
-    fn print(self, millis: i64, out: &mut Vec<u8>) {
-        let text = match self {
-            Self::Millis => millis.to_string(),
-            Self::Seconds => millis.div_euclid(1000).to_string(),
-            Self::Rfc3339 => times::rfc3339(millis),
-        };
-        out.extend_from_slice(text.as_bytes());
     }
 }

@@ -7,10 +7,10 @@
 use std::borrow::Cow;
 
 use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
+use serde_json::value::RawValue;
 
 use super::{Clock, Digits, Encoding, Format, InputHeader, InputRecord, Number, Part, Text};
-use crate::times;
 
 /// What a look at the input found.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,6 +61,28 @@ fn check_parts(parts: &[Part], is_header: bool) -> Result<(), String> {
             Part::Number(Number::Offset | Number::Count, _) => {
                 return Err("%o and %i are for consume; brokers give the offsets".to_owned());
             }
+            Part::Unpacked(..) => return Err("{unpack[..]} is for consume; use numbers such as %v{hex}".to_owned()),
+            Part::Codec
+            | Part::Number(
+                Number::ProducerId
+                | Number::ProducerEpoch
+                | Number::LeaderEpoch
+                | Number::LogStart
+                | Number::LastStable
+                | Number::HighWatermark
+                | Number::Attribute(_),
+                _,
+            ) => {
+                return Err(
+                    "%a, %x, %y, %e, %[, %| and %] are for consume; brokers and the producer give them".to_owned()
+                );
+            }
+            Part::Number(_, digits) | Part::Time(Clock::Millis(digits)) if !digits.is_for_input() => {
+                return Err(
+                    "{hex} and {bool} are for consume; a number that is read is ascii or has a width, as in {hex32}"
+                        .to_owned(),
+                );
+            }
             Part::Number(number, digits) => {
                 let needs_end = *digits == Digits::Ascii;
                 if needs_end && at + 1 == parts.len() && !is_header {
@@ -68,20 +90,24 @@ fn check_parts(parts: &[Part], is_header: bool) -> Result<(), String> {
                 }
                 sized.push(*number);
             }
-            Part::Text(text, _) => {
+            Part::Text(text, encoding) => {
                 let (size, names) = match text {
                     Text::Key => (Number::KeyBytes, ["%k", "%K"]),
                     _ => (Number::ValueBytes, ["%v", "%V"]),
                 };
-                if !is_ended && !sized.contains(&size) {
+                if *encoding == Encoding::Json {
+                    if sized.contains(&size) {
+                        return Err("{json} ends by itself; leave its length out".to_owned());
+                    }
+                } else if !is_ended && !sized.contains(&size) {
                     let [name, length] = names;
                     return Err(format!(
                         "{name} has no end: put text after it, as in {name}\\n, or its length {length} before it"
                     ));
                 }
             }
-            Part::Time(Clock::Rfc3339) if !is_ended => {
-                return Err("%d{rfc3339} has no end: put text after it".to_owned());
+            Part::Time(Clock::Rfc3339 | Clock::Pattern(_)) if !is_ended => {
+                return Err("%d as text, such as %d{rfc3339}, has no end: put text after it".to_owned());
             }
             Part::Time(_) => {}
             Part::Headers(inner) => {
@@ -134,7 +160,7 @@ impl<'a> Taking<'a> {
                     record.partition = Some(i32::try_from(partition).ok().filter(|it| *it >= 0).ok_or_else(wrong)?);
                 }
                 Part::Number(Number::HeaderCount, digits) => header_count = self.length(*digits)?,
-                Part::Time(clock) => record.timestamp = Some(self.time(*clock, end)?),
+                Part::Time(clock) => record.timestamp = Some(self.time(clock, end)?),
                 Part::Headers(inner) => {
                     for _ in 0..header_count.max(0) {
                         record.headers.push(self.header(inner)?);
@@ -235,12 +261,40 @@ impl<'a> Taking<'a> {
         encoding: Encoding,
         end: Ending<'_>,
     ) -> Result<Option<Cow<'a, [u8]>>, Stop> {
+        if encoding == Encoding::Json {
+            return self.json().map(Some);
+        }
         let bytes = match length {
             Some(-1) => return Ok(None),
             Some(length) => self.sized(encoding.encoded_bytes(length as usize))?,
             None => self.ended(end)?,
         };
         encoding.decode(bytes).map(Some)
+    }
+
+    /// As it is written, without the space before it.
+    fn json(&mut self) -> Result<Cow<'a, [u8]>, Stop> {
+        let rest = &self.bytes[self.at..];
+        let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<&RawValue>();
+        match values.next() {
+            Some(Ok(value)) => {
+                let end = values.byte_offset();
+                // More digits may come.
+                if end == rest.len() && !self.is_all && !value.get().ends_with(['}', ']', '"']) {
+                    return Err(Stop::More);
+                }
+                self.at += end;
+                Ok(Cow::Borrowed(value.get().as_bytes()))
+            }
+            Some(Err(error)) if error.is_eof() => Err(Stop::More),
+            // Half a number is no end of the input to the parser.
+            Some(Err(_)) if !self.is_all && rest.last().is_some_and(|last| b"+-.eE".contains(last)) => Err(Stop::More),
+            Some(Err(_)) => Err(Stop::Malformed(format!(
+                "a value of JSON should stand where {:?} does",
+                Shown(&rest[..rest.len().min(40)])
+            ))),
+            None => Err(Stop::More),
+        }
     }
 
     fn sized(&mut self, bytes: usize) -> Result<&'a [u8], Stop> {
@@ -260,17 +314,19 @@ impl<'a> Taking<'a> {
         Ok(found)
     }
 
-    fn time(&mut self, clock: Clock, end: Ending<'_>) -> Result<i64, Stop> {
+    fn time(&mut self, clock: &Clock, end: Ending<'_>) -> Result<i64, Stop> {
         let too_large = || Stop::Malformed("a timestamp is too large".to_owned());
         match clock {
-            Clock::Millis => self.number(Digits::Ascii),
+            Clock::Millis(digits) => self.number(*digits),
             Clock::Seconds => self.number(Digits::Ascii)?.checked_mul(1000).ok_or_else(too_large),
-            Clock::Rfc3339 => {
+            Clock::Rfc3339 | Clock::Pattern(_) => {
                 let bytes = self.ended(end)?;
-                let time = std::str::from_utf8(bytes).ok().and_then(times::parse_rfc3339);
+                let time = std::str::from_utf8(bytes).ok().and_then(|text| clock.read(text));
                 time.ok_or_else(|| {
+                    let mut example = Vec::new();
+                    let _year_2026 = clock.print(1_769_860_800_000, &mut example);
                     let shown = &bytes[..bytes.len().min(40)];
-                    Stop::Malformed(format!("{:?} is no time as 2026-01-31T12:00:00Z is", Shown(shown)))
+                    Stop::Malformed(format!("{:?} is no time as {:?} is", Shown(shown), Shown(&example)))
                 })
             }
         }
@@ -301,14 +357,17 @@ impl Encoding {
             Self::Plain => bytes,
             Self::Hex => bytes * 2,
             Self::Base64 => bytes.div_ceil(3) * 4,
+            Self::Base64Raw => (bytes * 4).div_ceil(3),
+            Self::Json => unreachable!("it has no length; that was checked"),
         }
     }
 
     fn decode(self, bytes: &[u8]) -> Result<Cow<'_, [u8]>, Stop> {
         let decoded = match self {
-            Self::Plain => return Ok(Cow::Borrowed(bytes)),
+            Self::Plain | Self::Json => return Ok(Cow::Borrowed(bytes)),
             Self::Hex => hex(bytes),
             Self::Base64 => BASE64_STANDARD.decode(bytes).ok(),
+            Self::Base64Raw => BASE64_STANDARD_NO_PAD.decode(bytes).ok(),
         };
         let wrong = || {
             let name = if self == Self::Hex { "hexadecimal" } else { "base64" };

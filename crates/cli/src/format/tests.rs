@@ -31,6 +31,12 @@ fn parts_end_at_the_next_literal_or_where_their_length_says() {
         ("%k{hex} %v{base64}\\n", "6b YWI=\n", some("k"), some("ab"), 8),
         ("%V %v{hex}", "2 6162", None, some("ab"), 6),
         ("(%v)", "(a)", None, some("a"), 3),
+        ("%v{base64raw}\\n", "YQ\n", None, some("a"), 3),
+        ("%V %v{base64raw}", "2 YWI", None, some("ab"), 5),
+        ("%v{json}\\n", "{\"a\": [1, \"}\"]}\n", None, some("{\"a\": [1, \"}\"]}"), 16),
+        ("%k{json}%v{json}", "12 \"b\"", some("12"), some("\"b\""), 6),
+        ("%d{big64}%v;", "\0\0\0\0\0\0\0\x01a;", None, some("a"), 10),
+        ("%d{strftime[%F %T]}|%v\\n", "2026-01-01 00:00:00|a\n", None, some("a"), 22),
         // A last delimiter may be missing at the end of the input.
         ("%v\\r\\n", "last", None, some("last"), 4),
     ] {
@@ -70,7 +76,11 @@ fn input_that_is_not_like_its_format_is_told() {
         ("%v{hex}\\n", "616\n", "is not hexadecimal"),
         ("%v{base64}\\n", "*\n", "is not base64"),
         ("%p %v\\n", "-1 a\n", "is no partition"),
-        ("%d{rfc3339} %v\\n", "noon a\n", "is no time"),
+        ("%d{rfc3339} %v\\n", "noon a\n", "is no time as \"2026-01-31T12:00:00.000Z\" is"),
+        ("%d{strftime[%F]} %v\\n", "noon a\n", "is no time as \"2026-01-31\" is"),
+        ("%v{json}\\n", "{a}\n", "a value of JSON should stand"),
+        ("%v{json}\\n", "{\"a\":1", "the input ends in the middle"),
+        ("%v{base64raw}\\n", "YQ==\n", "is not base64"),
         ("%H %h{%k}%v\\n", "", "middle"),
     ] {
         if format.contains("%h") {
@@ -101,7 +111,15 @@ fn a_format_that_makes_no_sense_says_what_to_use() {
         ("%o %v\\n", "brokers give the offsets"),
         ("%h{%k=%v,}%v\\n", "put %H before it"),
         ("%H %h{%v,}%v\\n", "%h has no %k"),
-        ("%d{rfc3339}%v\\n", "%d{rfc3339} has no end"),
+        ("%d{rfc3339}%v\\n", "%d{rfc3339}, has no end"),
+        ("%d{go[2006]}%v\\n", "has no end"),
+        ("%V%v{json}", "leave its length out"),
+        ("%v{unpack[i]}", "is for consume"),
+        ("%x %v\\n", "are for consume"),
+        ("%a{compression} %v\\n", "are for consume"),
+        ("%[ %v\\n", "are for consume"),
+        ("%V{hex} %v", "has a width, as in {hex32}"),
+        ("%d{bool} %v\\n", "has a width"),
     ] {
         let why = Format::for_input(format).expect_err(format);
         assert!(why.contains(said), "{format}: {why}");
@@ -112,9 +130,18 @@ fn a_format_that_makes_no_sense_says_what_to_use() {
         ("%q", "%q is no field"),
         ("%h", "as in %h{%k=%v }"),
         ("%h{%o}", "nothing of a header"),
-        ("%v{utf7}", "it can be hex or base64"),
+        ("%v{utf7}", "it can be hex, base64"),
+        ("%v{re[a]}", "it can be hex, base64"),
+        ("%v{json}", "is for produce; consume --json"),
+        ("%h{%v{json}}", "is for produce"),
+        ("%v{unpack}", "stands in brackets"),
+        ("%v{unpack[z]}", "is nothing of unpack"),
+        ("%a", "compression, timestamp-type"),
+        ("%a{colour}", "compression, timestamp-type"),
+        ("%a{compression;roman}", "it can be ascii"),
+        ("%D", "is of share groups"),
         ("%K{big31}", "as in %K{big32}"),
-        ("%d{noon}", "or rfc3339"),
+        ("%d{noon}", "rfc3339, strftime[%F %T]"),
         ("%v{hex", "is not closed"),
         ("\\q", "a backslash stands before"),
         ("\\x1", "a backslash stands before"),
@@ -150,7 +177,7 @@ fn numbers_with_a_width_hold_what_fits_and_null() {
 /// Formats and inputs out of pieces that have a meaning, put together by chance.
 #[test]
 fn whatever_the_input_is_it_is_taken_within_its_bytes_and_the_same_however_reads_cut_it() {
-    const PARTS: [&str; 20] = [
+    const PARTS: [&str; 24] = [
         "%k",
         "%v",
         "%K",
@@ -168,11 +195,15 @@ fn whatever_the_input_is_it_is_taken_within_its_bytes_and_the_same_however_reads
         "%d",
         "%d{s}",
         "%d{rfc3339}",
+        "%d{strftime[%F]}",
+        "%v{json}",
+        "%k{json}",
+        "%k{base64raw}",
         ":",
         "\\n",
         ", ",
     ];
-    const PIECES: [&[u8]; 14] = [
+    const PIECES: [&[u8]; 17] = [
         b"1",
         b"2",
         b"-1",
@@ -187,6 +218,9 @@ fn whatever_the_input_is_it_is_taken_within_its_bytes_and_the_same_however_reads
         b"YWI=",
         b"2026-01-01",
         b"6162",
+        b"{\"a\":",
+        b"}",
+        b"\"",
     ];
     let mut state = 1u64;
     let mut below = |end: usize| {

@@ -22,9 +22,9 @@ pub use error::{AdminError, ClusterError, ReadError, Setback};
 pub use limits::Limits;
 pub use link::LinkError;
 pub use milena_core::metadata::Address;
-pub use milena_wire::records::{Header as ReadHeader, Record as ReadRecord};
+pub use milena_wire::records::{Header as ReadHeader, Record as ReadRecord, TimestampType};
 pub use milena_wire::{ErrorCode, Uuid};
-pub use reader::{Offsets, ReadBatch, Reader};
+pub use reader::{Marks, Offsets, ReadBatch, Reader};
 
 use crate::error::InvalidTopic;
 

@@ -10,7 +10,7 @@ use milena_wire::messages::fetch::request::{FetchPartition, FetchRequest, FetchT
 use milena_wire::messages::fetch::response::{FetchResponse, PartitionData};
 use milena_wire::messages::list_offsets::request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use milena_wire::messages::list_offsets::response::ListOffsetsResponse;
-use milena_wire::records::{self, BatchError, BatchView, Record};
+use milena_wire::records::{self, BatchError, BatchHeader, BatchView, Record};
 use milena_wire::{ErrorCode, Uuid};
 
 use super::cluster::{Cluster, Leader};
@@ -37,9 +37,22 @@ pub struct Offsets {
     pub latest: i64,
 }
 
+/// Where a partition stood when its leader answered; −1 where the leader's version does not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// The first offset that is still there.
+    pub log_start: i64,
+    /// Before it every transaction has ended.
+    pub last_stable: i64,
+    /// One past the last that is committed.
+    pub high_watermark: i64,
+}
+
 /// Records that were written together.
 #[derive(Clone, Debug)]
 pub struct ReadBatch {
+    /// Of the answer that it came with.
+    pub marks: Marks,
     view: BatchView,
     /// Records before it belong to an earlier read, those from `end` on to a later one.
     from: i64,
@@ -47,6 +60,11 @@ pub struct ReadBatch {
 }
 
 impl ReadBatch {
+    /// What its records have in common.
+    pub fn header(&self) -> &BatchHeader {
+        &self.view.header
+    }
+
     /// Its records within the range that is read, as slices of the answer, or of what is unpacked here if they are
     /// compressed: at most 256 MiB a batch. After an error there is no more.
     pub fn records(&self) -> impl Iterator<Item = Result<Record, BatchError>> + use<> {
@@ -93,8 +111,8 @@ impl<'a> Reader<'a> {
         while self.position < end {
             let before = self.position;
             let setback = match self.fetch(until).await? {
-                Ok(records) => {
-                    let batches = self.take(records, end)?;
+                Ok((records, marks)) => {
+                    let batches = self.take(records, marks, end)?;
                     if !batches.is_empty() {
                         return Ok(batches);
                     }
@@ -130,7 +148,7 @@ impl<'a> Reader<'a> {
     }
 
     /// One question to the leader, one answer. The inner error is worth another attempt.
-    async fn fetch(&mut self, until: Instant) -> Result<Result<Bytes, Setback>, ReadError> {
+    async fn fetch(&mut self, until: Instant) -> Result<Result<(Bytes, Marks), Setback>, ReadError> {
         let leader = self.leader(until).await?;
         // A cluster of an older format has no topic ids, even where its brokers speak of them.
         let version_max = if leader.topic_id == Uuid::ZERO { TOPIC_IDS_SINCE - 1 } else { VERSION_MAX };
@@ -168,7 +186,7 @@ impl<'a> Reader<'a> {
 
     /// The batches that reach into the range, up to the first that cannot be read: that one is an error when it is the
     /// first, and is come back to otherwise.
-    fn take(&mut self, records: Bytes, end: i64) -> Result<Vec<ReadBatch>, ReadError> {
+    fn take(&mut self, records: Bytes, marks: Marks, end: i64) -> Result<Vec<ReadBatch>, ReadError> {
         let mut taken = Vec::new();
         for batch in records::batches(records) {
             let batch = match batch {
@@ -191,7 +209,7 @@ impl<'a> Reader<'a> {
             let from = self.position;
             self.position = batch.header.last_offset() + 1;
             if !is_control {
-                taken.push(ReadBatch { view: batch, from, end });
+                taken.push(ReadBatch { marks, view: batch, from, end });
             }
         }
         Ok(taken)
@@ -248,13 +266,15 @@ fn fetch(topic: &str, partition: i32, leader: &Leader, position: i64, version: i
     }
 }
 
-fn records_in(response: FetchResponse, partition: i32) -> Result<Bytes, Setback> {
+fn records_in(response: FetchResponse, partition: i32) -> Result<(Bytes, Marks), Setback> {
     ErrorCode(response.error_code).into_result().map_err(Setback::Code)?;
     let told = response.responses.into_iter().flat_map(|topic| topic.partitions);
     let told = told.into_iter().find(|told| told.partition_index == partition);
-    let PartitionData { error_code, records, .. } = told.ok_or(Setback::NothingNew)?;
+    let PartitionData { error_code, records, log_start_offset, last_stable_offset, high_watermark, .. } =
+        told.ok_or(Setback::NothingNew)?;
     ErrorCode(error_code).into_result().map_err(Setback::Code)?;
-    Ok(records.unwrap_or_default())
+    let marks = Marks { log_start: log_start_offset, last_stable: last_stable_offset, high_watermark };
+    Ok((records.unwrap_or_default(), marks))
 }
 
 /// Not a follower.

@@ -8,7 +8,7 @@ mod topics;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, ValueHint, value_parser};
 use clap_complete::Shell;
 
 use crate::format::unescape;
@@ -41,7 +41,7 @@ pub enum Where {
 pub use self::bench::BenchProduce;
 pub use self::consume::{Consume, Position, Shape};
 pub use self::produce::{Chosen, Dress, Produce};
-pub use self::topics::{CreateTopic, DeleteTopic, DescribeTopic, ListTopics};
+pub use self::topics::{Access, CreateTopic, DeleteTopic, DescribeTopic, ListTopics};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
@@ -76,8 +76,8 @@ pub fn command() -> clap::Command {
         .after_help(
             "Without --bootstrap-server a broker runs inside the command, with its data in ./milena-data; other \
              commands that start meanwhile use the same one.\n\nExit codes: 0 done; 1 failed midway, or some records not \
-             written; 2 usage, or not started; 3 some records may be written or not; 130 Ctrl-C before it began, for consume, topics and bench also before \
-             its end. Interrupted later, produce gives 0, 1 or 3.",
+             written; 2 usage, or not started; 3 some records may be written or not; 130 Ctrl-C before the first record was read, for consume, topics and bench \
+             before the end.\nInterrupted later, produce gives 0, 1 or 3; Ctrl-C is the ordinary end of a broker, 0.",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -89,12 +89,31 @@ pub fn command() -> clap::Command {
         .subcommand(completion_command())
 }
 
+/// As [`command`], for scripts that complete words: names of files are offered only where files are asked for.
+pub fn for_shells() -> clap::Command {
+    fn hinted(command: clap::Command) -> clap::Command {
+        let command = command.mut_args(|argument| {
+            // To zsh a colon in a value's name is the begin of a command to run.
+            let has_colon = argument.get_value_names().unwrap_or_default().iter().any(|name| name.contains(':'));
+            let argument = if has_colon { argument.value_name("VALUE") } else { argument };
+            let is_open = argument.get_action().takes_values() && argument.get_possible_values().is_empty();
+            match argument.get_value_hint() {
+                ValueHint::Unknown if is_open => argument.value_hint(ValueHint::Other),
+                _ => argument,
+            }
+        });
+        command.mut_subcommands(hinted)
+    }
+    hinted(command())
+}
+
 fn completion_command() -> clap::Command {
     clap::Command::new("completion")
         .about("Prints what makes a shell complete the command's words")
         .after_help(
             "For bash: milena completion bash > /etc/bash_completion.d/milena. For zsh: into a file _milena in a folder of \
-             $fpath. For fish: into ~/.config/fish/completions/milena.fish.",
+             $fpath. For fish: into ~/.config/fish/completions/milena.fish.\n\n\
+             Exit codes: 0 done; 1 stdout cannot be written; 2 usage.",
         )
         .arg(Arg::new("shell").value_name("SHELL").required(true).value_parser(value_parser!(Shell)))
 }
@@ -102,7 +121,10 @@ fn completion_command() -> clap::Command {
 fn broker_command() -> clap::Command {
     clap::Command::new("broker")
         .about("Runs a broker until Ctrl-C; its address is printed on stdout")
-        .after_help("Ctrl-C serves those that are connected until they are done; a second one ends at once.")
+        .after_help(
+            "Ctrl-C serves those that are connected until they are done; a second one ends at once.\n\n\
+             Exit codes: 0 ended by Ctrl-C; 2 usage, or not started.",
+        )
         .arg(
             Arg::new("listen")
                 .long("listen")
@@ -144,6 +166,7 @@ fn data_dir() -> Arg {
         .long("data-dir")
         .value_name("DIR")
         .value_parser(value_parser!(PathBuf))
+        .value_hint(ValueHint::DirPath)
         .default_value("./milena-data")
         .help("Where the embedded broker keeps its data")
 }
@@ -175,12 +198,24 @@ fn json() -> Arg {
 
 /// Settings of the producer by the names of other clients.
 fn settings_arguments() -> [Arg; 2] {
+    properties("A setting by the name that Java's producer or librdkafka gives it, as in -X linger.ms=20")
+}
+
+/// Settings of whoever sends nothing.
+fn reach_arguments() -> [Arg; 2] {
+    properties(
+        "A setting by the name that Java's clients or librdkafka give it: bootstrap.servers, client.id, \
+         default.api.timeout.ms",
+    )
+}
+
+fn properties(help: &'static str) -> [Arg; 2] {
     let property = Arg::new("property")
         .short('X')
         .value_name("NAME=VALUE")
         .action(ArgAction::Append)
         .value_parser(parse_pair)
-        .help("A setting by the name that Java's producer or librdkafka gives it, as in -X linger.ms=20");
+        .help(help);
     let file = Arg::new("config")
         .short('F')
         .long("config")
@@ -199,7 +234,7 @@ fn settings_of(matches: &ArgMatches) -> Settings {
 fn parse_pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
-        _ => Err("a name, = and a value, as in linger.ms=20".to_owned()),
+        _ => Err("a name, = and a value, as in client.id=shop".to_owned()),
     }
 }
 
@@ -252,7 +287,7 @@ mod tests {
         let Ok(Command::DeleteTopic(delete)) = parsed("milena topics delete t --bootstrap-server a:1,b:2") else {
             panic!("is a command")
         };
-        assert_eq!(delete.place, Where::Named(vec!["a:1".to_owned(), "b:2".to_owned()]));
+        assert_eq!(delete.access.place, Where::Named(vec!["a:1".to_owned(), "b:2".to_owned()]));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::arguments::BenchProduce;
 use crate::exit::{Exit, Failure, interrupted, print, tell};
 use crate::interrupts::Interrupts;
 use crate::json;
-use crate::place::{Missing, Place};
+use crate::place::{CLIENT_ID, Missing, Place};
 use crate::settings;
 
 pub async fn produce(options: &BenchProduce, interrupts: &mut Interrupts) -> Result<Exit, Failure> {
@@ -86,7 +86,7 @@ async fn ensure_topic(place: &Place, options: &BenchProduce) -> Result<(), Failu
     if !place.is_embedded() && !options.create {
         return Ok(());
     }
-    let mut admin = place.admin(START_TIME).await?;
+    let mut admin = place.admin(CLIENT_ID, START_TIME).await?;
     if admin.topic(&options.topic).await.map_err(Failure::to_start)?.is_some() {
         return Ok(());
     }

@@ -7,7 +7,6 @@ use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use milena::unstable::{self, Admin, Offsets, ReadBatch};
 use tokio::sync::{mpsc, oneshot};
@@ -18,21 +17,28 @@ use crate::format::Printed;
 use crate::interrupts::Interrupts;
 use crate::json;
 use crate::place::{Missing, Place};
+use crate::settings::Reach;
 
 pub async fn run(options: &Consume, interrupts: &mut Interrupts) -> Result<Exit, Failure> {
     unstable::check_topic(&options.topic).map_err(Failure::to_start)?;
-    let Ok(place) = interrupts.unless_pressed(Place::open(&options.place, Missing::Refuse)).await else {
+    let reach = options.settings.reach(&options.place)?;
+    let Ok(place) = interrupts.unless_pressed(Place::open(&reach.place, Missing::Refuse)).await else {
         return Ok(interrupted("before a broker was there: nothing was printed"));
     };
     let place = place?;
-    let exit = find_and_print(&place, options, interrupts).await;
+    let exit = find_and_print(&place, &reach, options, interrupts).await;
     place.leave(interrupts).await;
     exit
 }
 
-async fn find_and_print(place: &Place, options: &Consume, interrupts: &mut Interrupts) -> Result<Exit, Failure> {
+async fn find_and_print(
+    place: &Place,
+    reach: &Reach,
+    options: &Consume,
+    interrupts: &mut Interrupts,
+) -> Result<Exit, Failure> {
     let find = async {
-        let mut admin = place.admin(DEADLINE).await?;
+        let mut admin = place.admin(&reach.client_id, reach.deadline).await?;
         let ranges = ranges(&mut admin, options).await?;
         Ok((admin, ranges))
     };
@@ -222,6 +228,3 @@ fn no_reader(error: io::Error) -> Result<(), Failure> {
 /// Answers that wait to be printed: the next is fetched while one is printed.
 const AHEAD: usize = 1;
 const WRITE_BYTES: usize = 256 * 1024;
-
-/// Of every question to the cluster.
-const DEADLINE: Duration = Duration::from_secs(30);

@@ -37,7 +37,7 @@ pub fn dressed<R>(
     send: impl FnOnce(Record<'_>) -> R,
 ) -> R {
     let wanted = |bytes: &&[u8]| !(dress.empty_is_null && bytes.is_empty());
-    let key = dress.key.as_deref().map(str::as_bytes).or(record.key.as_deref()).filter(wanted);
+    let key = dress.key.as_deref().or(record.key.as_deref()).filter(wanted);
     let value = record.value.as_deref().filter(wanted);
     let tag = tags.map(|tags| (tags.header.as_str(), outcomes::tag(&tags.run, line)));
     let mut sent = match &value {
@@ -51,7 +51,7 @@ pub fn dressed<R>(
         sent = sent.header(name, value.as_deref());
     }
     for (name, value) in &dress.headers {
-        sent = sent.header(name, value.as_deref().map(str::as_bytes));
+        sent = sent.header(name, value.as_deref());
     }
     if let Some((name, tag)) = &tag {
         sent = sent.header(name, Some(tag.as_bytes()));

@@ -4,11 +4,14 @@
 //! every record comes back as it was.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use milena::unstable::ReadHeader;
-use serde::de::IgnoredAny;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -87,12 +90,12 @@ struct ToldHeader<'a> {
 
 /// The record of a line; the error says what is wrong with it.
 pub fn take(line: &[u8]) -> Result<InputRecord<'_>, String> {
-    let given: Given<'_> = serde_json::from_slice(line).map_err(|error| without_line(&error))?;
+    let Object(given) = serde_json::from_slice::<Object<Given<'_>>>(line).map_err(|error| without_line(&error))?;
     if given.value.is_none() && given.value_base64.is_none() {
         return Err("it has no value; write \"value\":null for a record without one".to_owned());
     }
     let mut headers = Vec::with_capacity(given.headers.len());
-    for header in given.headers {
+    for Object(header) in given.headers {
         let name = header.key.ok_or("a header has no key")?;
         headers.push((name, bytes(header.value, header.value_base64, "value of a header")?));
     }
@@ -146,7 +149,7 @@ fn without_line(error: &serde_json::Error) -> String {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a record, as in {\"key\":\"a\",\"value\":\"b\"}")]
+#[serde(deny_unknown_fields)]
 struct Given<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     key: Option<&'a RawValue>,
@@ -157,7 +160,7 @@ struct Given<'a> {
     #[serde(borrow, default)]
     value_base64: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
-    headers: Vec<GivenHeader<'a>>,
+    headers: Vec<Object<GivenHeader<'a>>>,
     timestamp: Option<i64>,
     partition: Option<i32>,
     // Where `consume --json` found it; it goes to another place now.
@@ -168,7 +171,7 @@ struct Given<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a header, as in {\"key\":\"a\",\"value\":\"b\"}")]
+#[serde(deny_unknown_fields)]
 struct GivenHeader<'a> {
     #[serde(borrow)]
     key: Option<Cow<'a, str>>,
@@ -176,6 +179,42 @@ struct GivenHeader<'a> {
     value: Option<&'a RawValue>,
     #[serde(borrow, default)]
     value_base64: Option<Cow<'a, str>>,
+}
+
+/// What has names for its fields: serde would take a bare list of them, in their order, as well.
+struct Object<T>(T);
+
+/// What it is, for the error.
+trait Named {
+    const WHAT: &'static str;
+}
+
+impl Named for Given<'_> {
+    const WHAT: &'static str = "record";
+}
+
+impl Named for GivenHeader<'_> {
+    const WHAT: &'static str = "header";
+}
+
+impl<'de, T: Deserialize<'de> + Named> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(Fields(PhantomData)).map(Self)
+    }
+}
+
+struct Fields<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de> + Named> Visitor<'de> for Fields<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a {}, as in {{\"key\":\"a\",\"value\":\"b\"}}", T::WHAT)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(fields))
+    }
 }
 
 /// Also null, which is not the same as absent.
@@ -210,7 +249,10 @@ mod tests {
         for (line, said) in [
             ("", "EOF"),
             ("hello", "expected value"),
-            ("[]", "a record, as in"),
+            ("[]", "invalid type: sequence, expected a record, as in {\"key\":\"a\",\"value\":\"b\"}"),
+            (r#"["k", null, "v"]"#, "expected a record, as in"),
+            ("7", "expected a record, as in"),
+            (r#"{"value":"a","headers":[["k","v"]]}"#, "invalid type: sequence, expected a header, as in"),
             (r#"{"key":"a"}"#, "it has no value"),
             (r#"{"vlaue":"a"}"#, "unknown field `vlaue`"),
             (r#"{"value":"a","value_base64":"YQ=="}"#, "given twice"),

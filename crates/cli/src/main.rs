@@ -66,6 +66,6 @@ async fn run(command: Command) -> Result<Exit, Failure> {
 /// Made in memory first: whoever writes it to stdout would panic when nobody reads.
 fn completion(shell: clap_complete::Shell) -> Vec<u8> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut arguments::command(), "milena", &mut script);
+    clap_complete::generate(shell, &mut arguments::for_shells(), "milena", &mut script);
     script
 }

@@ -109,8 +109,8 @@ impl Place {
         matches!(self, Self::Owner { .. })
     }
 
-    pub async fn admin(&self, deadline: Duration) -> Result<Admin, Failure> {
-        Admin::connect(&self.bootstrap(), CLIENT_ID, deadline).await.map_err(Failure::to_start)
+    pub async fn admin(&self, client_id: &str, deadline: Duration) -> Result<Admin, Failure> {
+        Admin::connect(&self.bootstrap(), client_id, deadline).await.map_err(Failure::to_start)
     }
 
     /// The command's own work is done and its connections are closed. An owner serves on until nobody is attached.

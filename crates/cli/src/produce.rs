@@ -18,7 +18,7 @@ use crate::input;
 use crate::intake::{self, Counts, Ended, Intake};
 use crate::interrupts::{Interrupted, Interrupts};
 use crate::outcomes::Outcomes;
-use crate::place::{Missing, Place};
+use crate::place::{CLIENT_ID, Missing, Place};
 use crate::progress::{self, Progress};
 use crate::results::{Count, Results};
 use crate::settings;
@@ -64,7 +64,7 @@ async fn work(
 
 /// A cluster of somebody else's gets a new topic only by `--create`.
 async fn ensure_topic(place: &Place, options: &Produce) -> Result<(), Failure> {
-    let mut admin = place.admin(START_TIME).await?;
+    let mut admin = place.admin(CLIENT_ID, START_TIME).await?;
     if admin.topic(&options.topic).await.map_err(Failure::to_start)?.is_some() {
         return Ok(());
     }
@@ -176,6 +176,7 @@ impl Work {
         tell(&summary);
         match (summary.exit(), ended) {
             (Exit::Done, Ok(Ended::Unreadable(_) | Ended::Closed)) => Exit::Failed,
+            (Exit::Done, Err(Interrupted)) if summary.records() == 0 => Exit::Interrupted,
             (exit, _) => exit,
         }
     }

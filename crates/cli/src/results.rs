@@ -284,6 +284,11 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// How many were read, whatever became of them.
+    pub fn records(&self) -> u64 {
+        self.tally.records()
+    }
+
     /// A record that may be written or not is worse news than one that is not.
     pub fn exit(&self) -> Exit {
         match self.tally {

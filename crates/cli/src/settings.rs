@@ -1,8 +1,9 @@
-//! Settings of the producer by the names of other clients: from `-X` and `--config`, overruled by options.
+//! Settings by the names of other clients: from `-X` and `--config`, overruled by options.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use milena::unstable::Limits;
+use milena::unstable::{Access, Limits};
 use milena::{ProducerConfig, Properties};
 
 use crate::arguments::{Chosen, Where};
@@ -26,6 +27,31 @@ impl Settings {
         Ok(self.properties.iter().fold(file, |all, (name, value)| all.set(name, value)))
     }
 }
+
+/// How a command that sends nothing reaches its cluster.
+#[derive(Clone, Debug)]
+pub struct Reach {
+    pub place: Where,
+    pub client_id: String,
+    pub deadline: Duration,
+}
+
+impl Settings {
+    /// As options say, or else properties, or else the defaults.
+    pub fn reach(&self, named: &Where) -> Result<Reach, Failure> {
+        let Access { servers, client_id, deadline } =
+            Access::from_properties(self.read()?).map_err(Failure::to_start)?;
+        let place = match (named, servers) {
+            (Where::Embedded(_), Some(servers)) => Where::Named(servers),
+            (named, _) => named.clone(),
+        };
+        let client_id = client_id.unwrap_or_else(|| CLIENT_ID.to_owned());
+        Ok(Reach { place, client_id, deadline: deadline.unwrap_or(DEADLINE) })
+    }
+}
+
+/// Of every question to the cluster.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The cluster that was named with an option, or else in the properties.
 pub fn place(properties: &Properties, named: &Where) -> Where {

@@ -90,7 +90,7 @@ fn the_command_works_on_a_real_cluster() {
     let copies = folder.run(&format!("topics create copied --replication-factor 3 {server}"), b"").with_code(1);
     assert!(copies.says("INVALID_REPLICATION_FACTOR"), "{}", copies.stderr);
     folder.run(&format!("topics delete lines {server}"), b"").with_code(0);
-    let gone = folder.run(&format!("topics delete lines {server}"), b"").with_code(1);
+    let gone = folder.run(&format!("topics delete lines {server}"), b"").with_code(2);
     assert!(gone.says("topic lines does not exist"), "{}", gone.stderr);
     let gone = folder.run(&format!("consume lines {server}"), b"").with_code(2);
     assert!(gone.says("topic lines does not exist"), "{}", gone.stderr);
@@ -141,6 +141,7 @@ fn every_command_works_on_a_real_cluster() {
     );
     assert_eq!(consume(&["--from", "@-1h", "-f", "%k;"]), "");
     assert_eq!(consume(&["-o", "-1", "-f", "%k;"]), "k4;");
+    assert_eq!(consume(&["-c", "1", "-f", "%a{compression} %a{timestamp-type} %e %[ %| %]"]), "zstd 0 0 0 5 5");
     let records = process::json_lines(consume(&["--json"]).as_bytes());
     assert_eq!((records.len(), &records[4]["headers"][0]["value"]), (5, &"berlin".into()));
 
@@ -151,6 +152,15 @@ fn every_command_works_on_a_real_cluster() {
     let ends: Vec<_> = partitions.iter().map(|partition| partition["end_offset"].as_i64()).collect();
     assert_eq!(ends, [Some(0), Some(5), Some(0)]);
     assert!(partitions.iter().all(|partition| partition["isr"] == partition["replicas"]), "{}", described[0]);
+    let configs = &described[0]["configs"];
+    assert_eq!(
+        (&configs["max.message.bytes"]["value"], &configs["max.message.bytes"]["own"]),
+        (&"2000".into(), &true.into())
+    );
+    assert_eq!(configs["cleanup.policy"]["own"], false, "{configs}");
+    let text = folder.run(&format!("topics describe orders {server}"), b"").with_code(0).stdout;
+    let own: Vec<_> = text.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"config\t")).collect();
+    assert_eq!(own, [b"config\tmax.message.bytes\t2000"], "{}", text.escape_ascii());
 
     let bench = format!("bench produce --create --partitions 4 --records 20000 --rate 20000 -z lz4 {server}");
     let measured = folder.run(&bench, b"").with_code(0).json();

@@ -28,6 +28,8 @@ pub(crate) use self::check::parse_address;
 pub use self::compression::Compression;
 use self::misfit::Given;
 pub use self::misfit::Misfit;
+#[cfg(feature = "unstable")]
+pub use self::properties::Access;
 pub use self::properties::{Properties, PropertiesError, PropertyFault, PropertyPlace, PropertyRefused};
 
 /// How a [`crate::Producer`] behaves. Every setter names its default, the reason for it and what raising it costs, and

@@ -4,13 +4,15 @@ use std::fmt;
 
 use clap::{Arg, ArgGroup, ArgMatches, value_parser};
 
-use super::{Where, delimiter, flag, json, place, place_of, required, topic};
+use super::{Where, delimiter, flag, json, place, place_of, reach_arguments, required, settings_of, topic};
 use crate::format::Format;
+use crate::settings::Settings;
 use crate::times;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consume {
     pub place: Where,
+    pub settings: Settings,
     pub topic: String,
     pub partition: Option<i32>,
     pub from: Position,
@@ -64,8 +66,9 @@ pub fn command() -> clap::Command {
              @2026-01-31, @2026-01-31T12:00:00Z, or how long ago, @-1h. A time stands for the first record of then or \
              later.\n\n\
              --format: %t %p %o topic, partition and offset, %k %v key and value, %T %K %V lengths (-1 is null), %d timestamp \
-             (ms; %d{s}, %d{rfc3339}), %H number of headers, %h{%k=%v } what each looks like, %i records so far, %% %{ %}; \
-             \\n \\t \\r \\0 \\\\ \\xNN. Text can be {hex} or {base64}; numbers {big32}, {little16}, {hex8} and so on.\n\n\
+             (ms; %d{s}, %d{rfc3339}, %d{strftime[%F %T]}, %d{go[2006-01-02]}), %a{compression} and other attributes, %x %y producer id and \
+             epoch, %e leader epoch, %[ %| %] first, stable and end offset, %H number of headers, %h{%k=%v } what each looks like, %i records so far, %% %{ %}; \
+             \\n \\t \\r \\0 \\\\ \\xNN. Text can be {hex}, {base64} or {unpack[>iq]}; numbers {big32}, {little16}, {hex8} and so on.\n\n\
              Exit codes: 0 done; 1 failed midway; 2 usage, or not started; 130 Ctrl-C before its end.",
         )
         .arg(topic())
@@ -105,6 +108,7 @@ pub fn command() -> clap::Command {
         )
         .group(ArgGroup::new("shape").args(["json", "format"]))
         .arg(flag("null").short('Z').conflicts_with("json").help("Prints NULL for a key or value that is null"))
+        .args(reach_arguments())
 }
 
 pub fn read(matches: &ArgMatches) -> Consume {
@@ -116,6 +120,7 @@ pub fn read(matches: &ArgMatches) -> Consume {
     };
     Consume {
         place: place_of(matches),
+        settings: settings_of(matches),
         topic: required(matches, "topic"),
         partition: matches.get_one("partition").copied(),
         from: required(matches, "from"),

@@ -42,8 +42,8 @@ pub fn command() -> clap::Command {
              ends at once. Either way the exit code speaks of the records read so far; it is 130 only before the \
              first could be read.\n\n\
              --format: %k %v key and value, %K %V their lengths (-1 is null), %p partition, %d timestamp (ms; %d{s}, \
-             %d{rfc3339}), %H number of headers, %h{%k=%v,} what each looks like, %% %{ %}; \\n \\t \\r \\0 \\\\ \\xNN. Text can be \
-             {hex} or {base64}; numbers {big32}, {little16}, {hex8} and so on. A part ends where its length says, if that \
+             %d{rfc3339}, %d{strftime[%F %T]}), %H number of headers, %h{%k=%v,} what each looks like, %% %{ %}; \\n \\t \\r \\0 \\\\ \\xNN. Text can be \
+             {hex}, {base64} or {json}; numbers {big32}, {little16}, {hex8} and so on. A part ends where its length says, if that \
              comes first, or at the text behind it: '%k %v\\n', '%K{big32}%k%V{big32}%v'.\n\n\
              --json: {\"key\":\"a\",\"value\":\"b\",\"headers\":[{\"key\":\"c\",\"value\":\"d\"}],\"timestamp\":0}, as \
              consume --json prints it; bytes that are no text as \"value_base64\", any other JSON as it is written.\n\n\

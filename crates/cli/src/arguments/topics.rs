@@ -2,33 +2,45 @@
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
-use super::{Command, Where, flag, json, parse_pair, partitions, place, place_of, required, topic};
+use super::{
+    Command, Where, flag, json, parse_pair, partitions, place, place_of, reach_arguments, required, settings_of, topic,
+};
+use crate::settings::Settings;
+
+/// Which cluster, and what it is to know of who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    pub place: Where,
+    pub settings: Settings,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateTopic {
-    pub place: Where,
+    pub access: Access,
     pub topic: String,
     pub partitions: Option<i32>,
     pub replication: Option<i16>,
     pub configs: Vec<(String, String)>,
+    pub is_json: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeleteTopic {
-    pub place: Where,
+    pub access: Access,
     pub topic: String,
+    pub is_json: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListTopics {
-    pub place: Where,
+    pub access: Access,
     pub with_internal: bool,
     pub is_json: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribeTopic {
-    pub place: Where,
+    pub access: Access,
     pub topic: String,
     pub is_json: bool,
 }
@@ -54,21 +66,31 @@ pub fn command() -> clap::Command {
                 .action(ArgAction::Append)
                 .value_parser(parse_pair)
                 .help("A setting of the topic by Kafka's name, as in max.message.bytes=2000000. May be repeated"),
-        );
-    let delete = clap::Command::new("delete").about("Removes a topic with its records").arg(topic()).args(place());
+        )
+        .args(reach_arguments())
+        .arg(json().help("Prints the topic that was made as a line of JSON"));
+    let delete = clap::Command::new("delete")
+        .about("Removes a topic with its records")
+        .arg(topic())
+        .args(place())
+        .args(reach_arguments())
+        .arg(json().help("Prints the topic that was removed as a line of JSON"));
     let list = clap::Command::new("list")
         .about("Prints name, number of partitions and replication factor of each topic, with tabs between")
         .args(place())
+        .args(reach_arguments())
         .arg(flag("internal").help("Kafka's own topics too"))
         .arg(json().help("Each topic is a line of JSON"));
     let describe = clap::Command::new("describe")
-        .about("Prints the partitions of a topic: leader, replicas, offsets")
+        .about("Prints the partitions of a topic: leader, replicas, offsets, and the settings that it has of its own")
         .arg(topic())
         .args(place())
+        .args(reach_arguments())
         .arg(json().help("As one line of JSON"));
     clap::Command::new("topics")
         .about("Lists, describes, makes and removes topics")
-        .after_help("Exit codes: 0 done; 1 failed midway; 2 usage, or not started; 130 Ctrl-C before its end.")
+        .after_help("Exit codes: 0 done; 1 failed midway, or the cluster refuses; 2 usage, or not started (no broker, no such topic); 130 Ctrl-C \
+             before its end.")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(list)
@@ -80,25 +102,32 @@ pub fn command() -> clap::Command {
 pub fn read(matches: &ArgMatches) -> Command {
     match matches.subcommand() {
         Some(("create", matches)) => Command::CreateTopic(CreateTopic {
-            place: place_of(matches),
+            access: access_of(matches),
             topic: required(matches, "topic"),
             partitions: matches.get_one("partitions").copied(),
             replication: matches.get_one("replication-factor").copied(),
             configs: matches.get_many("topic-config").into_iter().flatten().cloned().collect(),
+            is_json: matches.get_flag("json"),
         }),
-        Some(("delete", matches)) => {
-            Command::DeleteTopic(DeleteTopic { place: place_of(matches), topic: required(matches, "topic") })
-        }
+        Some(("delete", matches)) => Command::DeleteTopic(DeleteTopic {
+            access: access_of(matches),
+            topic: required(matches, "topic"),
+            is_json: matches.get_flag("json"),
+        }),
         Some(("list", matches)) => Command::ListTopics(ListTopics {
-            place: place_of(matches),
+            access: access_of(matches),
             with_internal: matches.get_flag("internal"),
             is_json: matches.get_flag("json"),
         }),
         Some(("describe", matches)) => Command::DescribeTopic(DescribeTopic {
-            place: place_of(matches),
+            access: access_of(matches),
             topic: required(matches, "topic"),
             is_json: matches.get_flag("json"),
         }),
         _ => unreachable!("clap asks for one of the commands above"),
     }
+}
+
+fn access_of(matches: &ArgMatches) -> Access {
+    Access { place: place_of(matches), settings: settings_of(matches) }
 }

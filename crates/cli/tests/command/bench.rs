@@ -1,7 +1,6 @@
-//! `milena bench produce`, and `milena completion`.
+//! `milena bench produce`.
 
 use std::fs;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -138,33 +137,4 @@ fn ctrl_c_ends_a_benchmark_whatever_it_waits_for() {
     while folder.run("consume bench -c 1", b"").stdout.is_empty() {}
     bench.interrupt();
     bench.end().with_code(130);
-}
-
-#[test]
-fn every_shell_gets_its_completion() {
-    let folder = Folder::new();
-    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        let script = String::from_utf8(folder.run(&format!("completion {shell}"), b"").with_code(0).stdout);
-        let script = script.expect("is text");
-        for word in ["produce", "consume", "topics", "outcomes", "key-delimiter", "warmup-records"] {
-            assert!(script.contains(word), "{shell} lacks {word}");
-        }
-    }
-    let wrong = folder.run("completion tcsh", b"").with_code(2);
-    assert!(wrong.says("bash") && wrong.says("fish"), "{}", wrong.stderr);
-}
-
-/// bash itself completes, where it is installed.
-#[test]
-fn bash_takes_the_completion() {
-    let folder = Folder::new();
-    let script = folder.run("completion bash", b"").with_code(0).stdout;
-    fs::write(folder.path().join("script"), script).expect("is written");
-    let line = "source ./script && COMP_WORDS=(milena topics de) COMP_CWORD=2 && _milena milena de topics && echo \"${COMPREPLY[@]}\"";
-    let Ok(bash) = Command::new("bash").args(["-c", line]).current_dir(folder.path()).output() else {
-        println!("skipped: there is no bash");
-        return;
-    };
-    let said = String::from_utf8_lossy(&bash.stdout).into_owned();
-    assert!(said.contains("describe") && said.contains("delete"), "{said}{}", String::from_utf8_lossy(&bash.stderr));
 }

@@ -198,3 +198,55 @@ fn a_format_or_delimiter_that_makes_no_sense_says_what_to_use() {
     }
     assert!(!folder.data().exists(), "nothing was begun");
 }
+
+/// Keys and values of headers are bytes to Kafka, names of headers are text.
+#[cfg(unix)]
+#[test]
+fn options_take_any_bytes_where_kafka_does() {
+    let folder = Folder::new();
+    let run = |options: &[&[u8]], stdin: &[u8]| {
+        let mut running = folder.start_with_bytes("produce orders", options);
+        running.write(stdin);
+        running.end()
+    };
+    run(&[b"-H", b"raw=\xff", b"-k", b"\x80key"], b"a\n").with_code(0);
+    let found = records(&folder, "orders");
+    assert_eq!(found[0]["headers"], json!([{"key": "raw", "value_base64": "/w=="}]));
+    assert_eq!(found[0]["key_base64"], json!("gGtleQ=="));
+    for (option, value) in [(&b"-H"[..], &b"\xff=value"[..]), (b"-H", b"\xff"), (b"--tag", b"\xff")] {
+        let refused = run(&[option, value], b"a\n").with_code(2);
+        assert!(refused.says("the name of a header is UTF-8"), "{}", refused.stderr);
+    }
+}
+
+#[test]
+fn attributes_of_batches_and_marks_of_partitions_are_printed() {
+    let folder = Folder::new();
+    folder.run("topics create orders -c message.timestamp.type=LogAppendTime", b"").with_code(0);
+    let long = "again and ".repeat(100);
+    folder.run("produce orders -z zstd", format!("{long}\n").as_bytes()).with_code(0);
+    folder.run("produce orders -a 1", b"plain\n").with_code(0);
+    let format = "%o %a{compression} %a{compression;hex8} %a{timestamp-type} %a{transactional-bit;bool} %a{control-bit} \
+                  %y %[ %| %]\\n";
+    let printed = folder.run_with("consume orders", &["-f", format], b"").with_code(0).stdout;
+    let expected = "0 zstd 04 1 false 0 0 0 2 2\n1 none 00 1 false 0 -1 0 2 2\n";
+    assert_eq!(String::from_utf8_lossy(&printed), expected);
+    let ids = folder.run_with("consume orders", &["-f", "%x %e\\n"], b"").with_code(0).stdout;
+    let ids = String::from_utf8(ids).expect("is text");
+    let ids: Vec<i64> = ids.split_whitespace().map(|id| id.parse().expect("is a number")).collect();
+    assert!(ids[0] >= 0 && ids[2] == -1, "{ids:?}");
+    assert!(ids[1] >= 0 && ids[1] <= ids[3], "{ids:?}");
+}
+
+#[test]
+fn patterns_of_time_and_values_of_json_go_both_ways() {
+    let folder = Folder::new();
+    let input = b"2026-01-03 04:05:06|{\"a\": [1, 2]}\n2026-01-03 04:05:07|\"b\"\n";
+    let format = "%d{strftime[%F %T]}|%v{json}\\n";
+    folder.run_with("produce orders", &["-f", format], input).with_code(0);
+    let go = "%d{go[2006-01-02 15:04:05]}|%v\\n";
+    let printed = folder.run_with("consume orders", &["-f", go], b"").with_code(0).stdout;
+    assert_eq!(printed, input, "in whatever language");
+    let unpacked = folder.run_with("consume orders -c 1", &["-f", "%v{unpack[bcs]} %d{hex64}\\n"], b"").with_code(0);
+    assert_eq!(String::from_utf8_lossy(&unpacked.stdout), "123\"a\": [1, 2]} 0000019b8207c550\n");
+}

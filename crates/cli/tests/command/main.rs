@@ -1,7 +1,9 @@
 //! The command as a user runs it: the built binary, in folders of its own, told apart by what it prints and returns.
 
 mod bench;
+mod completion;
 mod endings;
+mod exit_codes;
 mod formats;
 mod outcomes;
 mod places;

@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -53,10 +54,18 @@ impl Folder {
 
     /// Starts the command here.
     pub fn start(&self, arguments: &str) -> Running {
-        self.start_with(arguments, &[])
+        self.start_with::<&str>(arguments, &[])
     }
 
-    fn start_with(&self, arguments: &str, more: &[&str]) -> Running {
+    /// Starts the command here with arguments that are no text.
+    #[cfg(unix)]
+    pub fn start_with_bytes(&self, arguments: &str, more: &[&[u8]]) -> Running {
+        use std::os::unix::ffi::OsStrExt;
+        let more: Vec<&OsStr> = more.iter().map(|bytes| OsStr::from_bytes(bytes)).collect();
+        self.start_with(arguments, &more)
+    }
+
+    fn start_with<A: AsRef<OsStr>>(&self, arguments: &str, more: &[A]) -> Running {
         let child = Command::new(env!("CARGO_BIN_EXE_milena"))
             .args(arguments.split_whitespace())
             .args(more)

@@ -90,7 +90,7 @@ fn a_deleted_topic_is_gone_and_begins_anew() {
     folder.run("topics delete orders", b"").with_code(0);
     let gone = folder.run("consume orders", b"").with_code(2);
     assert!(gone.says("topic orders does not exist"), "{}", gone.stderr);
-    let again = folder.run("topics delete orders", b"").with_code(1);
+    let again = folder.run("topics delete orders", b"").with_code(2);
     assert!(again.says("topic orders does not exist"), "{}", again.stderr);
     folder.run("produce orders", b"new\n").with_code(0);
     assert_eq!(folder.run("consume orders", b"").with_code(0).stdout, b"new\n");

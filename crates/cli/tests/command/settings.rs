@@ -85,3 +85,37 @@ fn a_partition_that_is_not_there_is_told_before_anything_is_read() {
     let absent = folder.run("produce orders -p 3", b"a\n").with_code(2);
     assert!(absent.says("topic orders has no partition 3; it has 3, numbered from 0"), "{}", absent.stderr);
 }
+
+#[test]
+fn what_reads_and_looks_takes_the_settings_that_mean_something_there() {
+    let folder = Folder::new();
+    let (_broker, address) = broker(&folder, "--memory");
+    let file = format!("metadata.broker.list = {address}\nclient.id = reader\nsecurity.protocol = PLAINTEXT\n");
+    fs::write(folder.path().join("access"), file).expect("is written");
+    folder.run("topics create orders -F access", b"").with_code(0);
+    folder.run(&format!("produce orders -X bootstrap.servers={address}"), b"a\n").with_code(0);
+    assert_eq!(folder.run("consume orders -F access", b"").with_code(0).stdout, b"a\n");
+    let listed = folder.run(&format!("topics list -X bootstrap.servers={address}"), b"").with_code(0).stdout;
+    assert!(listed.starts_with(b"orders\t"));
+    // What is typed goes before the file, and an option before both.
+    let typed = folder.run("topics list -F access -X metadata.broker.list=127.0.0.1:1", b"").with_code(2);
+    assert!(typed.says("127.0.0.1:1"), "{}", typed.stderr);
+    folder.run(&format!("topics list -X metadata.broker.list=127.0.0.1:1 -b {address}"), b"").with_code(0);
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let server = silent.local_addr().expect("bound");
+    let slow = folder.run(&format!("topics list -b {server} -X default.api.timeout.ms=200"), b"").with_code(2);
+    assert!(slow.says("no answer in time"), "{}", slow.stderr);
+    fs::write(folder.path().join("wrong"), "\nlinger.ms = 5\n").expect("is written");
+    for (arguments, sentence) in [
+        ("consume orders -F wrong", "wrong:2: linger.ms means nothing here: reading and looking know"),
+        ("consume orders -X auto.offset.reset=earliest", "say where to begin with --from"),
+        ("consume orders -X group.id=shop", "without a group"),
+        ("topics create other -X sasl.password=x", "PLAINTEXT"),
+        ("topics delete orders -X compression.type=lz4", "means nothing here"),
+        ("topics describe orders -F nowhere", "nowhere"),
+    ] {
+        let ended = folder.run(arguments, b"").with_code(2);
+        assert!(ended.says(sentence), "{arguments}: {}", ended.stderr);
+    }
+    assert!(!folder.data().exists(), "a named cluster needs no data directory");
+}

@@ -29,7 +29,7 @@ fn no_topics_are_no_lines() {
         let listed = folder.run(&format!("topics list {options} --bootstrap {address}"), b"").with_code(0);
         assert!(listed.stdout.is_empty());
     }
-    let missing = folder.run(&format!("topics describe orders --bootstrap {address}"), b"").with_code(1);
+    let missing = folder.run(&format!("topics describe orders --bootstrap {address}"), b"").with_code(2);
     assert!(missing.says("topic orders does not exist; milena topics list has those that do"), "{}", missing.stderr);
     assert!(missing.stdout.is_empty());
 }
@@ -81,4 +81,38 @@ fn a_topic_gets_the_settings_that_were_asked_for_or_is_refused() {
     assert!(refused.says("max.message.size"), "{}", refused.stderr);
     let wrong = folder.run("topics create other -c cleanup.policy", b"").with_code(2);
     assert!(wrong.says("a name, = and a value"), "{}", wrong.stderr);
+}
+
+#[test]
+fn what_was_made_or_removed_is_a_line_of_json() {
+    let folder = Folder::new();
+    let made = folder.run("topics create orders --partitions 3 --json", b"").with_code(0);
+    assert!(made.says("topic orders is made, partitions: 3"), "{}", made.stderr);
+    let [made] = &made.json()[..] else { panic!("one line") };
+    assert_eq!((&made["topic"], &made["partitions"]), (&json!("orders"), &json!(3)));
+    let described = folder.run("topics describe orders --json", b"").with_code(0).json();
+    assert_eq!(made["id"], described[0]["id"]);
+    assert!(folder.run("topics create orders --json", b"").with_code(1).stdout.is_empty());
+    let removed = folder.run("topics delete orders -J", b"").with_code(0).json();
+    assert_eq!(removed, [json!({"topic": "orders"})]);
+    assert!(folder.run("topics delete orders -J", b"").with_code(2).stdout.is_empty());
+}
+
+#[test]
+fn settings_are_shown_where_brokers_tell_them_and_else_that_they_do_not() {
+    let folder = Folder::new();
+    folder.run("topics create orders -c max.message.bytes=1000", b"").with_code(0);
+    let described = folder.run("topics describe orders --json", b"").with_code(0);
+    let text = folder.run("topics describe orders", b"").with_code(0);
+    let lines = String::from_utf8_lossy(&text.stdout).into_owned();
+    match &described.json()[0]["configs"] {
+        serde_json::Value::Null => {
+            assert!(described.says("the brokers serve no DescribeConfigs, so settings are not shown"));
+            assert!(text.says("the brokers serve no DescribeConfigs") && !lines.contains("config\t"), "{lines}");
+        }
+        configs => {
+            assert_eq!(configs["max.message.bytes"], json!({"value": "1000", "own": true}));
+            assert!(lines.contains("config\tmax.message.bytes\t1000\n"), "{lines}");
+        }
+    }
 }

@@ -15,6 +15,8 @@ mod error;
 mod file;
 mod nearest;
 mod others;
+#[cfg(feature = "unstable")]
+mod reading;
 mod settings;
 mod value;
 
@@ -25,6 +27,8 @@ mod tests;
 
 pub use self::error::{PropertiesError, PropertyFault, PropertyPlace, PropertyRefused};
 use self::others::{ELSEWHERE, Elsewhere, OTHERS, Other};
+#[cfg(feature = "unstable")]
+pub use self::reading::Access;
 use self::settings::{Draft, SETTINGS, Setting, Spelling};
 use super::ProducerConfig;
 

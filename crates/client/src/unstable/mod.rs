@@ -8,6 +8,7 @@
 
 mod admin;
 mod cluster;
+mod configs;
 mod describe;
 mod error;
 mod limits;
@@ -17,6 +18,7 @@ mod reader;
 mod tests;
 
 pub use admin::{Admin, NewTopic, Probe, TopicDescription};
+pub use configs::TopicConfig;
 pub use describe::{PartitionLayout, TopicLayout};
 pub use error::{AdminError, ClusterError, ReadError, Setback};
 pub use limits::Limits;
@@ -26,6 +28,7 @@ pub use milena_wire::records::{Header as ReadHeader, Record as ReadRecord, Times
 pub use milena_wire::{ErrorCode, Uuid};
 pub use reader::{Marks, Offsets, ReadBatch, Reader};
 
+pub use crate::config::Access;
 use crate::error::InvalidTopic;
 
 /// Whether brokers accept this as a topic's name.

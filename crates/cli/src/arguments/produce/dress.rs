@@ -1,5 +1,8 @@
 //! What every record gets, whatever the input says.
 
+use std::ffi::OsString;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use crate::arguments::flag;
@@ -7,8 +10,8 @@ use crate::arguments::flag;
 /// What every record gets, whatever the input says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dress {
-    pub key: Option<String>,
-    pub headers: Vec<(String, Option<String>)>,
+    pub key: Option<Vec<u8>>,
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
     pub partition: Option<i32>,
     /// Whether an empty key or value means null.
     pub empty_is_null: bool,
@@ -26,6 +29,7 @@ pub(super) fn with_arguments(command: clap::Command) -> clap::Command {
                 .value_name("KEY")
                 .allow_hyphen_values(true)
                 .conflicts_with("key-delimiter")
+                .value_parser(OsStringValueParser::new().map(OsString::into_encoded_bytes))
                 .help("This key, whatever the input says"),
         )
         .arg(
@@ -34,7 +38,7 @@ pub(super) fn with_arguments(command: clap::Command) -> clap::Command {
                 .long("header")
                 .value_name("NAME=VALUE")
                 .action(ArgAction::Append)
-                .value_parser(parse_header)
+                .value_parser(OsStringValueParser::new().try_map(parse_header))
                 .help("This header too; NAME alone has no value (null). May be repeated"),
         )
         .arg(flag("null").short('Z').help("An empty value or key becomes null"))
@@ -47,7 +51,7 @@ pub(super) fn with_arguments(command: clap::Command) -> clap::Command {
                 .help("Goes to this partition, whatever the input says"),
         )
         .arg(
-            Arg::new("tag").long("tag").value_name("NAME").value_parser(parse_tag).help(
+            Arg::new("tag").long("tag").value_name("NAME").value_parser(OsStringValueParser::new().try_map(parse_tag)).help(
                 "A header of this name that no other record has: a number of this run, a dash and the record's line",
             ),
         )
@@ -63,20 +67,27 @@ pub(super) fn read(matches: &ArgMatches) -> Dress {
     }
 }
 
-fn parse_header(text: &str) -> Result<(String, Option<String>), String> {
-    let (name, value) = match text.split_once('=') {
-        Some((name, value)) => (name, Some(value.to_owned())),
-        None => (text, None),
-    };
-    match name.is_empty() {
-        true => Err("a header has a name: use NAME=VALUE, or NAME alone for one without a value".to_owned()),
-        false => Ok((name.to_owned(), value)),
+/// On Unix these are the bytes that were typed; elsewhere they are UTF-8, or what stands for the rest of the system's text.
+fn parse_header(text: OsString) -> Result<(String, Option<Vec<u8>>), String> {
+    let mut name = text.into_encoded_bytes();
+    let value = name.iter().position(|byte| *byte == b'=').map(|at| {
+        let value = name.split_off(at + 1);
+        name.truncate(at);
+        value
+    });
+    match String::from_utf8(name) {
+        Ok(name) if name.is_empty() => {
+            Err("a header has a name: use NAME=VALUE, or NAME alone for one without a value".to_owned())
+        }
+        Ok(name) => Ok((name, value)),
+        Err(_) => Err("the name of a header is UTF-8; only its value may be any bytes".to_owned()),
     }
 }
 
-fn parse_tag(text: &str) -> Result<String, String> {
-    match text.is_empty() {
-        true => Err("a header has a name, as in --tag milena-tag".to_owned()),
-        false => Ok(text.to_owned()),
+fn parse_tag(text: OsString) -> Result<String, String> {
+    match text.into_string() {
+        Ok(name) if name.is_empty() => Err("a header has a name, as in --tag milena-tag".to_owned()),
+        Ok(name) => Ok(name),
+        Err(_) => Err("the name of a header is UTF-8".to_owned()),
     }
 }

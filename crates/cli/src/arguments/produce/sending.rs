@@ -1,9 +1,10 @@
 //! How records are sent.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgMatches, value_parser};
 use milena::{Acks, Compression};
 
@@ -48,7 +49,8 @@ pub(in crate::arguments) fn compression() -> Arg {
         .long("compression")
         .value_name("CODEC[:LEVEL]")
         .value_delimiter(',')
-        .value_parser(parse_compression)
+        .value_parser(Codecs)
+        .hide_possible_values(true)
         .help("none, gzip, snappy, lz4 or zstd, with a level as in zstd:6; of several the first that the broker takes")
 }
 
@@ -78,6 +80,27 @@ pub(super) fn read(matches: &ArgMatches) -> Chosen {
 
 pub(in crate::arguments) fn compression_of(matches: &ArgMatches) -> Vec<(Compression, Option<i32>)> {
     matches.get_many("compression").into_iter().flatten().copied().collect()
+}
+
+/// Parses a codec with its level, and tells shells the codecs' names.
+#[derive(Clone, Copy)]
+struct Codecs;
+
+impl TypedValueParser for Codecs {
+    type Value = (Compression, Option<i32>);
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&Arg>,
+        text: &OsStr,
+    ) -> Result<Self::Value, clap::Error> {
+        parse_compression.parse_ref(command, argument, text)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(["none", "gzip", "snappy", "lz4", "zstd"].into_iter().map(PossibleValue::new)))
+    }
 }
 
 fn parse_compression(text: &str) -> Result<(Compression, Option<i32>), String> {

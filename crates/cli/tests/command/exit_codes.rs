@@ -1,0 +1,166 @@
+//! Every exit code that a command's help names, each of them seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpListener;
+
+use crate::process::Folder;
+use crate::round_trip::broker;
+use crate::stubborn::Stubborn;
+
+/// Command, exit code, the rest of the command line, stdin, what is said on stderr.
+type Row = (&'static str, i32, &'static str, &'static [u8], &'static str);
+
+/// ADDRESS is a cluster that has the topic `orders`, REFUSING and SILENT are clusters that do so when they are asked to
+/// write, CLOSED is a port where nobody listens.
+const ROWS: &[Row] = &[
+    ("produce", 0, "orders -b ADDRESS", b"a\n", "1 written"),
+    ("produce", 0, "orders -b ADDRESS", b"", "0 records"),
+    ("produce", 1, "orders -b REFUSING", b"a\n", "1 not written"),
+    ("produce", 1, "orders -b ADDRESS -J", b"{\"value\":1}\nx\n", "1 written, 1 not written"),
+    ("produce", 1, "orders -b ADDRESS --outcomes /dev/full", b"a\n", "1 written"),
+    ("produce", 2, "orders --linger soon", b"", "a whole number and ms, s, m, h or d"),
+    ("produce", 2, "orders -b ADDRESS -X linger.msec=1", b"", "the nearest is linger.ms"),
+    ("produce", 2, "orders -b CLOSED", b"a\n", "no broker can be reached"),
+    ("produce", 2, "nope -b ADDRESS", b"a\n", "topic nope does not exist"),
+    ("produce", 2, "orders -b ADDRESS -p 7", b"a\n", "has no partition 7"),
+    ("produce", 2, "orders -b ADDRESS nowhere", b"", "nowhere cannot be read"),
+    ("produce", 3, "orders -b SILENT --deadline 200ms --close-timeout 0s", b"a\n", "1 unknown"),
+    // A line that no record can hold beside it.
+    (
+        "produce",
+        3,
+        "orders -J -b SILENT --deadline 200ms --close-timeout 0s",
+        b"x\n{\"value\":1}\n",
+        "1 not written, 1 unknown",
+    ),
+    ("consume", 0, "orders -b ADDRESS", b"", ""),
+    ("consume", 0, "orders -b ADDRESS --from 2 --to 1", b"", "nothing is printed"),
+    ("consume", 1, "orders -b ADDRESS -f %v{unpack[qq]}", b"", "q takes 8 bytes"),
+    ("consume", 2, "orders -f %q", b"", "%q is no field"),
+    ("consume", 2, "orders -b CLOSED", b"", "no broker can be reached"),
+    ("consume", 2, "nope -b ADDRESS", b"", "topic nope does not exist"),
+    ("consume", 2, "orders -b ADDRESS -p 7", b"", "has no partition 7"),
+    ("topics", 0, "list -b ADDRESS", b"", ""),
+    ("topics", 0, "describe orders -b ADDRESS", b"", ""),
+    ("topics", 0, "create new -b ADDRESS", b"", "topic new is made"),
+    ("topics", 0, "delete new -b ADDRESS", b"", "topic new is deleted"),
+    ("topics", 1, "create orders -b ADDRESS", b"", "topic orders exists already"),
+    ("topics", 1, "create other -b ADDRESS --replication-factor 3", b"", "refuses topic"),
+    ("topics", 2, "describe nope -b ADDRESS", b"", "topic nope does not exist"),
+    ("topics", 2, "delete nope -b ADDRESS", b"", "topic nope does not exist"),
+    ("topics", 2, "list -b CLOSED", b"", "no broker can be reached"),
+    ("topics", 2, "list --replication-factor", b"", "unexpected argument"),
+    ("topics", 2, "list -X linger.ms=5", b"", "linger.ms means nothing here"),
+    ("bench produce", 0, "-b ADDRESS --topic orders --partitions 1 --records 10", b"", ""),
+    (
+        "bench produce",
+        1,
+        "-b REFUSING --topic orders --partitions 1 --records 2",
+        b"",
+        "not all records are acknowledged",
+    ),
+    ("bench produce", 2, "-b CLOSED", b"", ""),
+    ("bench produce", 2, "-b ADDRESS --topic orders --partitions 2", b"", "fewer than --partitions 2"),
+    (
+        "bench produce",
+        3,
+        "-b SILENT --topic orders --partitions 1 --records 2 -X milena.deadline.ms=200",
+        b"",
+        "not all records are acknowledged",
+    ),
+    ("broker", 2, "--memory --listen 127.0.0.1:x", b"", "127.0.0.1:x"),
+    ("completion", 0, "bash", b"", ""),
+    ("completion", 2, "tcsh", b"", "invalid value"),
+];
+
+#[test]
+fn every_exit_code_that_is_documented_is_given() {
+    let folder = Folder::new();
+    let (_broker, address) = broker(&folder, "--memory");
+    folder.run(&format!("topics create orders --partitions 1 -b {address}"), b"").with_code(0);
+    let (refusing, silent) = (Stubborn::refusing(), Stubborn::silent());
+    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let mut seen: BTreeMap<&str, BTreeSet<i32>> = BTreeMap::new();
+    for (command, code, rest, stdin, said) in ROWS {
+        if rest.contains("/dev/full") && !cfg!(target_os = "linux") {
+            continue;
+        }
+        let line = format!("{command} {rest}")
+            .replace("ADDRESS", &address)
+            .replace("REFUSING", &refusing.address().to_string())
+            .replace("SILENT", &silent.address().to_string())
+            .replace("CLOSED", &closed.to_string());
+        let ended = folder.run(&line, stdin);
+        assert_eq!(ended.code, Some(*code), "{line}: {}", ended.stderr);
+        assert!(ended.says(said), "{line}: {}", ended.stderr);
+        seen.entry(command).or_default().insert(*code);
+    }
+    for (command, code) in [
+        ("produce", interrupted_before_the_first_record(&folder, &address)),
+        ("consume", interrupted_before_an_answer(&folder, "consume orders")),
+        ("topics", interrupted_before_an_answer(&folder, "topics list")),
+        ("bench produce", interrupted_before_an_answer(&folder, "bench produce")),
+        ("broker", interrupted_broker(&folder)),
+    ] {
+        seen.entry(command).or_default().insert(code);
+    }
+    if cfg!(target_os = "linux") {
+        seen.entry("completion").or_default().insert(nobody_can_write(&folder));
+    }
+    for (command, codes) in &seen {
+        let help = folder.run(&format!("{command} --help"), b"").with_code(0).stdout;
+        let documented = documented(&String::from_utf8(help).expect("is text"));
+        assert_eq!(&documented, codes, "milena {command}");
+    }
+    let everywhere: BTreeSet<i32> = seen.into_values().flatten().collect();
+    assert_eq!(documented(&String::from_utf8(folder.run("--help", b"").stdout).expect("is text")), everywhere);
+    let page = include_str!("../../../../docs/cli.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse().ok());
+    assert_eq!(rows.collect::<BTreeSet<i32>>(), everywhere, "docs/cli.md");
+}
+
+/// The numbers with which the parts of a help text's sentence begin.
+fn documented(help: &str) -> BTreeSet<i32> {
+    let (_, codes) = help.split_once("Exit codes: ").unwrap_or_else(|| panic!("no exit codes in {help}"));
+    let sentence = codes.split(".\n").next().unwrap_or_default();
+    sentence.split("; ").filter_map(|part| part.split_whitespace().next()?.parse().ok()).collect()
+}
+
+fn interrupted_before_the_first_record(folder: &Folder, address: &str) -> i32 {
+    let mut produce = folder.start(&format!("produce orders -b {address} --outcomes told"));
+    produce.write(b"half a line");
+    // Made when the cluster was found and before the topic is.
+    while !folder.path().join("told").exists() {
+        std::thread::yield_now();
+    }
+    // Whether the topic is ready by then or not: nothing was read.
+    produce.interrupt();
+    let ended = produce.end();
+    assert!(ended.says("nothing of the input was sent") || ended.says("the input after 0 records is not sent"));
+    ended.code.expect("it ends by itself")
+}
+
+fn interrupted_before_an_answer(folder: &Folder, arguments: &str) -> i32 {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let running = folder.start(&format!("{arguments} -b {}", silent.local_addr().expect("bound")));
+    let _asking = silent.accept().expect("it connects");
+    running.interrupt();
+    let ended = running.end();
+    assert!(ended.says("interrupted before"), "{}", ended.stderr);
+    ended.code.expect("it ends by itself")
+}
+
+/// Its ordinary end.
+fn interrupted_broker(folder: &Folder) -> i32 {
+    let (running, _) = broker(folder, "--memory");
+    running.interrupt();
+    running.end().code.expect("it ends by itself")
+}
+
+fn nobody_can_write(folder: &Folder) -> i32 {
+    let shell = format!("{} completion bash > /dev/full", env!("CARGO_BIN_EXE_milena"));
+    let ended = std::process::Command::new("sh").args(["-c", &shell]).current_dir(folder.path()).output();
+    let ended = ended.expect("there is a shell");
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("stdout cannot be written"));
+    ended.status.code().expect("it ends by itself")
+}

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --example without_runtime -- HOST:PORT`; without an argument there is a broker in this process.
 //!
-//! What is worth copying: each thread has a handle of its own; `blocking_send` waits for room only, so a thread sends on
+//! What is worth copying: handles are cheap to clone for each thread; `blocking_send` waits for room only, so a thread sends on
 //! and reads the outcomes behind it.
 
 use std::error::Error;

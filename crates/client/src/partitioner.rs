@@ -12,8 +12,8 @@ use milena_wire::key_hash::KeyHash;
 /// use murmur2, those on librdkafka CRC-32 unless they are told otherwise.
 ///
 /// "Anywhere" is one partition for a while, then another by chance: until as many bytes went there as a batch holds, or for
-/// `linger`, 5 ms at least, whatever the partition does with them. So all get the same, a slow one too, but for those with
-/// more batches waiting than others: these are chosen less often (KIP-794).
+/// `linger`, 5 ms at least, whatever the partition does with them; each thread that sends for itself. So all partitions get
+/// the same, a slow one too, but for those with more batches waiting than others: these are chosen less often (KIP-794).
 ///
 /// ```
 /// use milena::{Partitioner, ProducerConfig};

@@ -2,10 +2,8 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::hash::{BuildHasher, RandomState};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -48,7 +46,6 @@ pub struct Producer {
 /// Shared by all handles of a producer.
 pub(crate) struct Handle {
     shared: Arc<Shared>,
-    sticky_starts: AtomicU32,
 }
 
 /// What it has done, and not what all of its partitions hold.
@@ -61,11 +58,6 @@ impl fmt::Debug for Producer {
 impl Handle {
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
-    }
-
-    /// Each topic handle starts at another partition, and each producer somewhere else.
-    pub(crate) fn next_sticky(&self) -> u32 {
-        self.sticky_starts.fetch_add(1, Ordering::Relaxed)
     }
 }
 
@@ -106,7 +98,7 @@ impl Producer {
             Some(runtime) => drop(runtime.spawn(driver.run())),
             None => spawn("milena-driver", move || driver.run_here())?,
         }
-        Ok(Self { handle: Arc::new(Handle { shared, sticky_starts: AtomicU32::new(by_chance()) }) })
+        Ok(Self { handle: Arc::new(Handle { shared }) })
     }
 
     /// Waits until the cluster answers, at most `deadline`; the error says which addresses were tried and why each
@@ -217,11 +209,6 @@ impl Producer {
     }
 }
 
-/// What the standard library seeds its maps with.
-fn by_chance() -> u32 {
-    RandomState::new().hash_one(()) as u32
-}
-
 pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), ConfigError> {
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(work);
     spawned.map(drop).map_err(|error| ConfigError::NoThread(error.to_string()))
@@ -245,7 +232,7 @@ mod tests {
         let pool = Arc::new(ChunkPool::new(settings.buffer_memory, settings.memory_share));
         let (commands, mut driver) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::new(&settings, pool, commands));
-        let producer = Producer { handle: Arc::new(Handle { shared, sticky_starts: AtomicU32::new(0) }) };
+        let producer = Producer { handle: Arc::new(Handle { shared }) };
         let mut close = pin!(producer.close(Duration::from_secs(1)));
         let mut poll = || close.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
         assert!(poll().is_pending());

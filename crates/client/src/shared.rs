@@ -24,6 +24,7 @@ use crate::partitioner::Partitioner;
 use crate::pool::ChunkPool;
 use crate::report::{Holds, ReportSlice, Reporter};
 use crate::slot::{PartitionSlot, Watch};
+use crate::topic::Visits;
 use crate::turns::TurnQueue;
 
 /// What a handle asks of the driver.
@@ -298,6 +299,8 @@ pub(crate) struct TopicShared {
     standing: Mutex<TopicStanding>,
     /// Those who wait for the first metadata.
     pub(crate) arrivals: TurnQueue,
+    /// Where records go that may go anywhere.
+    pub(crate) visits: Visits,
 }
 
 /// The partitions that a topic ever had. It seldom gets more, and never fewer, so a reader walks a short chain of
@@ -341,6 +344,7 @@ impl TopicShared {
             count: AtomicUsize::new(0),
             standing: Mutex::new(TopicStanding::Pending),
             arrivals: TurnQueue::new(),
+            visits: Visits::default(),
         }
     }
 

@@ -23,17 +23,20 @@ use crate::waiting::{Refused, Turn};
 mod batch;
 mod permit;
 mod sticky;
+mod thread_number;
 
 pub use self::batch::SendBatchError;
 pub use self::permit::Permit;
 use self::sticky::Sticky;
+pub(crate) use self::sticky::Visits;
 
 /// Sends records to one topic; from [`crate::Producer::topic`].
 ///
 /// Records with a key go to the partition that the Java client chooses (murmur2). Others stick to one partition for a batch
 /// or the time of a linger, then move to another by chance, seldom to one that is behind (KIP-794): few, full batches, and
-/// no slow partition gets more than others. Each clone of a handle starts at another partition, so give every thread its
-/// own. [`crate::Partitioner`] has the alternatives, and [`Record::partition`] names one.
+/// no slow partition gets more than others. Each thread that sends does so for itself, up to 32 at a time, and starts at
+/// another partition, so that threads do not take turns at one; handles are cheap, and may be shared or cloned as is
+/// convenient. [`crate::Partitioner`] has the alternatives, and [`Record::partition`] names one.
 ///
 /// Order: records of one partition are written in the order in which they were accepted. Calls that wait for room are
 /// served first come, first served, and calls that do not wait do not overtake them.
@@ -47,11 +50,10 @@ use self::sticky::Sticky;
 /// # Ok(())
 /// # }
 /// ```
+#[derive(Clone)]
 pub struct Topic {
     handle: Arc<Handle>,
     shared: Arc<TopicShared>,
-    /// Where records go that may go anywhere.
-    sticky: Sticky,
 }
 
 /// Its name and how many partitions are known; not what all of them hold.
@@ -61,16 +63,9 @@ impl fmt::Debug for Topic {
     }
 }
 
-impl Clone for Topic {
-    fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.handle), Arc::clone(&self.shared))
-    }
-}
-
 impl Topic {
     pub(crate) fn new(handle: Arc<Handle>, shared: Arc<TopicShared>) -> Self {
-        let sticky = Sticky::new(handle.next_sticky());
-        Self { handle, shared, sticky }
+        Self { handle, shared }
     }
 
     /// The topic's name.
@@ -331,7 +326,13 @@ impl Topic {
 
     /// Where records go now that may go anywhere, of so many partitions.
     fn sticky_place(&self, count: usize) -> usize {
-        self.sticky.place(count)
+        self.sticky().place(count)
+    }
+
+    /// Where this thread's records go that may go anywhere.
+    #[inline]
+    fn sticky(&self) -> &Sticky {
+        self.shared.visits.here()
     }
 
     /// Where this record would be tried first, and what to do there when it does not fit. Nowhere before partitions are
@@ -346,7 +347,7 @@ impl Topic {
             (None, []) => None,
             (None, [slot]) => Some((slot, WhenFull::OpenNext)),
             // The way for single records begins a visit, and ends it.
-            (None, _) if self.sticky.is_over(now.moment) => None,
+            (None, _) if self.sticky().is_over(now.moment) => None,
             (None, partitions) => Some((&partitions[self.sticky_place(partitions.len())], WhenFull::Refuse)),
         }
     }
@@ -446,10 +447,11 @@ impl Topic {
     ) -> Result<T, AppendError> {
         let (pool, front) = (&self.shared().pool, &self.shared().front);
         let count = partitions.len();
-        let is_new = count > 1 && self.sticky.is_over(now.moment);
-        let first = match is_new && self.sticky.has_begun() {
-            true => self.sticky.next(partitions, front.batch_size),
-            false => self.sticky_place(count),
+        let sticky = self.sticky();
+        let is_new = count > 1 && sticky.is_over(now.moment);
+        let first = match is_new && sticky.has_begun() {
+            true => sticky.next(partitions, front.batch_size),
+            false => sticky.place(count),
         };
         let mut when_full = if count == 1 { WhenFull::OpenNext } else { WhenFull::Refuse };
         // If every partition has somebody who waits for it, only their leaving helps.
@@ -459,7 +461,7 @@ impl Topic {
         for step in 0..=tries {
             if step == 1 {
                 when_full = WhenFull::OpenNext;
-                from = self.sticky.next(partitions, front.batch_size);
+                from = sticky.next(partitions, front.batch_size);
             }
             let place = (from + step) % count;
             let slot = &partitions[place];
@@ -472,9 +474,9 @@ impl Topic {
                 Err(error) => return Err(error),
                 Ok(taken) => {
                     if is_new || step > 0 {
-                        self.sticky.begin(place, now.moment, front.linger, front.batch_size);
+                        sticky.begin(place, now.moment, front.linger, front.batch_size);
                     }
-                    self.sticky.count(size_of_record(&record));
+                    sticky.count(size_of_record(&record));
                     return Ok(taken);
                 }
             }

@@ -1,8 +1,9 @@
 //! Which partition records go to, over real sockets against milena-broker.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use milena::unstable::{Admin, NewTopic};
@@ -24,8 +25,12 @@ fn broker() -> Broker {
 }
 
 async fn create(broker: &Broker) {
+    create_with(broker, "orders", PARTITIONS as i32).await;
+}
+
+async fn create_with(broker: &Broker, name: &str, partitions: i32) {
     let mut admin = Admin::connect(&[broker.bootstrap().to_owned()], "test", SOON).await.expect("connects");
-    let topic = NewTopic { name: "orders".to_owned(), partitions: Some(PARTITIONS as i32), replication: None };
+    let topic = NewTopic { name: name.to_owned(), partitions: Some(partitions), replication: None };
     admin.create_topic(&topic).await.expect("is created");
 }
 
@@ -195,4 +200,37 @@ fn records_without_a_key_are_spread_over_all_partitions_in_full_batches() {
         let stats = producer.stats();
         assert!(stats.records / stats.batches > 20, "{stats:?}");
     });
+}
+
+/// Threads that shared a handle went to the same partition, and took turns at its lock.
+#[test]
+fn each_thread_fills_batches_of_its_own_whatever_handle_it_uses() {
+    let broker = broker();
+    // More than threads have places, so that none of them begin at the same partition.
+    run(create_with(&broker, "wide", 40));
+    let config = ProducerConfig::new(broker.bootstrap()).linger(Duration::from_secs(15));
+    let producer = Producer::new(config).expect("is built");
+    let wide = producer.topic("wide").expect("a name");
+    wide.blocking_ready(SOON).expect("is there");
+    let all_sent = Barrier::new(4);
+    let send = || {
+        let clone = wide.clone();
+        let other = producer.topic("wide").expect("a name");
+        let sent = [&wide, &clone, &other, &wide].map(|handle| handle.try_send("v").expect("accepted"));
+        // Whoever ends leaves its place to others.
+        all_sent.wait();
+        sent
+    };
+    let sent = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(send)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect::<Vec<_>>()
+    });
+    producer.blocking_flush(SOON);
+    let mut partitions = BTreeSet::new();
+    for of_thread in sent {
+        let places = of_thread.map(|delivery| delivery.blocking_wait().into_result().expect("is written").partition);
+        assert!(places.iter().all(|place| *place == places[0]), "{places:?}");
+        partitions.insert(places[0]);
+    }
+    assert_eq!(partitions.len(), 4, "{partitions:?}");
 }

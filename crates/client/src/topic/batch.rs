@@ -132,7 +132,7 @@ impl<'t, 'a, I: Iterator<Item = Record<'a>>> Batch<'t, I> {
                 match taken {
                     Ok(delivery) => {
                         if when_full == WhenFull::Refuse {
-                            self.topic.sticky.count(size_of_record(&record));
+                            self.topic.sticky().count(size_of_record(&record));
                         }
                         self.accepted.push(delivery);
                     }

@@ -5,13 +5,15 @@
 //!
 //! Left out: which one is next by its load; see `core/producer/partitioning.rs`.
 
-use std::sync::Arc;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use milena_core::producer::partitioning;
 use milena_core::time::Moment;
 
+use super::thread_number;
 use crate::slot::PartitionSlot;
 
 /// A visit lasts so long at least, so that batches without linger are not of one record each.
@@ -21,8 +23,33 @@ const VISIT_MIN: Duration = Duration::from_millis(5);
 /// of a visit.
 const LOOKED_AT_MAX: usize = 64;
 
-/// Of one handle. Threads that share it may count a record twice or not at all; they only go on a little sooner or later.
+/// As many threads have visits of their own; of more, some share one. 2 KiB for each topic that has such records.
+const THREADS: usize = 32;
+
+/// The visits of a topic: each thread that sends has its own, whatever handle it uses, so that threads fill batches of their
+/// own instead of taking turns at the lock of one partition.
+#[derive(Debug, Default)]
+pub(crate) struct Visits(OnceLock<Box<[Sticky; THREADS]>>);
+
+impl Visits {
+    /// Of this thread.
+    #[inline]
+    pub(super) fn here(&self) -> &Sticky {
+        &self.0.get_or_init(Self::begin)[thread_number::here() % THREADS]
+    }
+
+    /// Threads start at partitions side by side, and each topic somewhere else.
+    #[cold]
+    fn begin() -> Box<[Sticky; THREADS]> {
+        let first = RandomState::new().hash_one(()) as u32;
+        Box::new(std::array::from_fn(|number| Sticky::new(first.wrapping_add(number as u32))))
+    }
+}
+
+/// Of one thread, on a cache line of its own. Threads that share it may count a record twice or not at all; they only go on a
+/// little sooner or later.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Sticky {
     place: AtomicU32,
     /// In microseconds; 0 before the first record of a visit.
@@ -62,7 +89,7 @@ impl Sticky {
         self.left.store(left.saturating_sub(bytes as u64), Ordering::Relaxed);
     }
 
-    /// Whether any visit was begun: the first one goes where the handle starts.
+    /// Whether any visit was begun: the first one goes where the thread starts.
     #[cold]
     pub(super) fn has_begun(&self) -> bool {
         self.ends.load(Ordering::Relaxed) != 0
@@ -202,7 +229,25 @@ mod tests {
     }
 
     #[test]
-    fn handles_start_at_different_partitions_and_go_different_ways() {
+    fn each_thread_has_visits_of_its_own() {
+        let visits = Visits::default();
+        let place_of_another = || {
+            std::thread::scope(|scope| {
+                let other = scope.spawn(|| {
+                    visits.here().begin(7, at(0), Duration::from_secs(1), BATCH);
+                    visits.here().place(12)
+                });
+                other.join().expect("no panic")
+            })
+        };
+        visits.here().begin(5, at(0), Duration::from_secs(1), BATCH);
+        assert_eq!((place_of_another(), visits.here().place(12)), (7, 5));
+        let starts: Vec<_> = Visits::begin().iter().map(|sticky| sticky.place(12)).collect();
+        assert!(starts.windows(2).all(|pair| pair[0] != pair[1]), "{starts:?}");
+    }
+
+    #[test]
+    fn threads_start_at_different_partitions_and_go_different_ways() {
         let slots = slots(12);
         let way = |start| {
             let sticky = Sticky::new(start);

@@ -4,14 +4,21 @@
 //! the cluster that take a request, and the node it came to, and give a response; they never see a frame. A frame that Kafka would answer
 //! by closing the connection is closed here too, with the reason.
 
+mod alter_configs;
 mod api_versions;
+mod configs;
+mod create_partitions;
 mod create_topics;
 mod delete_topics;
 mod describe_cluster;
+mod describe_configs;
 mod describe_producers;
+mod describe_topic_partitions;
+mod fault;
 mod fetch;
 mod find_coordinator;
 mod init_producer_id;
+mod list_config_resources;
 mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
@@ -22,14 +29,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use milena_wire::frame::{RequestHeader, decode_request, encode_response};
+use milena_wire::messages::alter_configs::request::AlterConfigsRequest;
 use milena_wire::messages::api_versions::request::ApiVersionsRequest;
+use milena_wire::messages::create_partitions::request::CreatePartitionsRequest;
 use milena_wire::messages::create_topics::request::CreateTopicsRequest;
 use milena_wire::messages::delete_topics::request::DeleteTopicsRequest;
 use milena_wire::messages::describe_cluster::request::DescribeClusterRequest;
+use milena_wire::messages::describe_configs::request::DescribeConfigsRequest;
 use milena_wire::messages::describe_producers::request::DescribeProducersRequest;
+use milena_wire::messages::describe_topic_partitions::request::DescribeTopicPartitionsRequest;
 use milena_wire::messages::fetch::request::FetchRequest;
 use milena_wire::messages::find_coordinator::request::FindCoordinatorRequest;
+use milena_wire::messages::incremental_alter_configs::request::IncrementalAlterConfigsRequest;
 use milena_wire::messages::init_producer_id::request::InitProducerIdRequest;
+use milena_wire::messages::list_config_resources::request::ListConfigResourcesRequest;
 use milena_wire::messages::list_offsets::request::ListOffsetsRequest;
 use milena_wire::messages::metadata::request::MetadataRequest;
 use milena_wire::messages::offset_for_leader_epoch::request::OffsetForLeaderEpochRequest;
@@ -44,6 +57,7 @@ use crate::moment::Moment;
 use crate::parking::ParkedRequest;
 use crate::replica::Replica;
 use crate::topics::Topic;
+use alter_configs::How;
 use throttled::ThrottledResponse;
 
 pub use create_topics::{CreateTopicError, PARTITIONS_MAX};
@@ -78,7 +92,7 @@ pub(crate) struct RequestHead {
 }
 
 /// The APIs that are served, in the order of their numbers; the wire has messages for more.
-pub(crate) const SERVED: [ApiKey; 12] = [
+pub(crate) const SERVED: [ApiKey; 18] = [
     ApiKey::PRODUCE,
     ApiKey::FETCH,
     ApiKey::LIST_OFFSETS,
@@ -89,8 +103,14 @@ pub(crate) const SERVED: [ApiKey; 12] = [
     ApiKey::DELETE_TOPICS,
     ApiKey::INIT_PRODUCER_ID,
     ApiKey::OFFSET_FOR_LEADER_EPOCH,
+    ApiKey::DESCRIBE_CONFIGS,
+    ApiKey::ALTER_CONFIGS,
+    ApiKey::CREATE_PARTITIONS,
+    ApiKey::INCREMENTAL_ALTER_CONFIGS,
     ApiKey::DESCRIBE_CLUSTER,
     ApiKey::DESCRIBE_PRODUCERS,
+    ApiKey::LIST_CONFIG_RESOURCES,
+    ApiKey::DESCRIBE_TOPIC_PARTITIONS,
 ];
 
 impl Cluster {
@@ -152,6 +172,45 @@ impl Cluster {
             }
             ApiKey::OFFSET_FOR_LEADER_EPOCH => {
                 write(head, self.offset_for_leader_epoch(node, &read::<OffsetForLeaderEpochRequest>(reader, head)?))
+            }
+            other => self.answer_admin(now, node, other, head, reader),
+        }
+    }
+
+    /// What administrators ask.
+    fn answer_admin(
+        &mut self,
+        now: Moment,
+        node: NodeId,
+        api: ApiKey,
+        head: RequestHead,
+        reader: Reader,
+    ) -> Result<Answer, CloseReason> {
+        match api {
+            ApiKey::DESCRIBE_CONFIGS => {
+                write(head, self.describe_configs(node, &read::<DescribeConfigsRequest>(reader, head)?))
+            }
+            ApiKey::INCREMENTAL_ALTER_CONFIGS => {
+                let request = read::<IncrementalAlterConfigsRequest>(reader, head)?;
+                let how = How { now, node, validate_only: request.validate_only };
+                write(head, self.incremental_alter_configs(how, &request))
+            }
+            ApiKey::ALTER_CONFIGS => {
+                let request = read::<AlterConfigsRequest>(reader, head)?;
+                let how = How { now, node, validate_only: request.validate_only };
+                write(head, self.alter_configs(how, &request))
+            }
+            ApiKey::LIST_CONFIG_RESOURCES => {
+                let request = read::<ListConfigResourcesRequest>(reader, head)?;
+                write(head, self.list_config_resources(&request, head.version))
+            }
+            ApiKey::CREATE_PARTITIONS => {
+                write(head, self.create_partitions_asked(now, &read::<CreatePartitionsRequest>(reader, head)?))
+            }
+            ApiKey::DESCRIBE_TOPIC_PARTITIONS => {
+                let view = self.nodes.view_of(node, now.elapsed);
+                let request = read::<DescribeTopicPartitionsRequest>(reader, head)?;
+                write(head, self.describe_topic_partitions(view, &request))
             }
             other => Err(CloseReason::UnknownApi(other)),
         }

@@ -1,6 +1,6 @@
 //! What a cluster is made of, with Kafka's defaults, and why it cannot be opened.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -36,6 +36,11 @@ pub struct ClusterConfig {
     pub producer_expiry: Duration,
     /// `producer.id.expiration.check.interval.ms`: how often that is looked at. Default: 10 min.
     pub producer_expiry_check: Duration,
+    /// `max.incremental.fetch.session.cache.slots`: how many fetch sessions a node keeps (KIP-227). Default: 1000.
+    pub fetch_sessions_max: usize,
+    /// `broker.rack` of the nodes that stand in one. Consumers that name a rack are sent to a replica in sync there (KIP-392), as with
+    /// Kafka's `RackAwareReplicaSelector`. Default: none.
+    pub racks: BTreeMap<NodeId, String>,
     /// What ids are drawn from.
     pub seed: u64,
 }
@@ -60,6 +65,8 @@ impl ClusterConfig {
             strict_min_isr: true,
             producer_expiry: Duration::from_secs(24 * 60 * 60),
             producer_expiry_check: Duration::from_secs(10 * 60),
+            fetch_sessions_max: 1_000,
+            racks: BTreeMap::new(),
             seed: 0,
         }
     }

@@ -8,6 +8,7 @@ use milena_wire::Uuid;
 
 use crate::cluster::Cluster;
 use crate::ids::{NodeId, PartitionIndex};
+use crate::leadership::Election;
 use crate::moment::Moment;
 use crate::nodes::{Nodes, Process};
 use crate::partition::Partition;
@@ -30,8 +31,8 @@ impl Cluster {
         let Some(state) = self.nodes.get_mut(node) else { return };
         state.fence(now.elapsed, true);
         state.silent_since = None;
-        self.each_partition(now, |partition, nodes| {
-            let next = partition.leadership.without(node, partition.replicas(), |id| nodes.is_eligible(id));
+        self.each_partition(now, |partition, nodes, config| {
+            let next = partition.leadership.without(node, partition.replicas(), election(config, nodes));
             partition.decide(now.elapsed, next, nodes)
         });
     }
@@ -45,16 +46,9 @@ impl Cluster {
         state.silent_since = None;
         state.away_since = None;
         state.fence(now.elapsed, false);
-        self.each_partition(now, |partition, nodes| {
+        self.each_partition(now, |partition, nodes, config| {
             partition.tell(node);
-            let decided = match partition.leader() {
-                Some(_) => false,
-                None => {
-                    let next = partition.leadership.elected(partition.replicas(), |id| nodes.is_eligible(id));
-                    partition.decide(now.elapsed, next, nodes)
-                }
-            };
-            decided || partition.replica(node).is_some()
+            partition.elect_if_leaderless(now, config, nodes) || partition.replica(node).is_some()
         });
     }
 
@@ -84,17 +78,33 @@ impl Cluster {
         self.changed.insert(id);
     }
 
+    /// A topic has other settings or more partitions: what depends on them follows, and so does who waits.
+    pub(crate) fn follow_settings(&mut self, now: Moment, topic: &str) {
+        let Some(topic) = self.topics.named_mut(topic) else { return };
+        let (id, count) = (topic.id, topic.partitions.len());
+        for partition in &mut topic.partitions {
+            self.leadership_changed |= partition.elect_if_leaderless(now, &topic.config, &self.nodes);
+        }
+        for index in (0..).map(PartitionIndex).take(count) {
+            self.replicate(now, id, index);
+        }
+    }
+
     pub(crate) fn replicate_all(&mut self, now: Moment) {
-        self.each_partition(now, |_, _| true);
+        self.each_partition(now, |_, _, _| true);
     }
 
     /// Followers of every partition that is changed copy what they can.
-    pub(crate) fn each_partition(&mut self, now: Moment, mut change: impl FnMut(&mut Partition, &Nodes) -> bool) {
+    pub(crate) fn each_partition(
+        &mut self,
+        now: Moment,
+        mut change: impl FnMut(&mut Partition, &Nodes, &TopicConfig) -> bool,
+    ) {
         let mut changed = Vec::new();
         for topic in self.topics.iter_mut() {
             for (index, partition) in (0..).map(PartitionIndex).zip(&mut topic.partitions) {
                 let before = partition.leadership.clone();
-                if change(partition, &self.nodes) {
+                if change(partition, &self.nodes, &topic.config) {
                     changed.push((topic.id, index));
                 }
                 self.leadership_changed |= partition.leadership != before;
@@ -104,6 +114,21 @@ impl Cluster {
             self.replicate(now, topic, index);
         }
     }
+}
+
+impl Partition {
+    /// Where nobody leads, somebody may by now. Says whether anything changes.
+    fn elect_if_leaderless(&mut self, now: Moment, config: &TopicConfig, nodes: &Nodes) -> bool {
+        if self.leader().is_some() {
+            return false;
+        }
+        let next = self.leadership.elected(self.replicas(), election(config, nodes));
+        self.decide(now.elapsed, next, nodes)
+    }
+}
+
+fn election(config: &TopicConfig, nodes: &Nodes) -> Election<impl Fn(NodeId) -> bool> {
+    Election { is_unclean: config.unclean_leader_election, may_lead: |id| nodes.is_eligible(id) }
 }
 
 /// How many replicas must be in sync for the high watermark to rise.

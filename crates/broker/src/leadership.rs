@@ -30,12 +30,12 @@ impl Leadership {
         Leadership { leader, epoch, isr: self.isr.clone() }
     }
 
-    /// Without a node: it leaves the ISR if another one is left, and leads no more. Elections are clean: only a replica in sync is elected.
+    /// Without a node: it leaves the ISR if another one is left, and leads no more.
     pub(crate) fn without(
         &self,
         node: NodeId,
-        replicas: impl Iterator<Item = NodeId>,
-        may_lead: impl Fn(NodeId) -> bool,
+        replicas: impl Iterator<Item = NodeId> + Clone,
+        election: Election<impl Fn(NodeId) -> bool>,
     ) -> Leadership {
         let mut isr = self.isr.clone();
         if isr.len() > 1 {
@@ -44,18 +44,38 @@ impl Leadership {
         let rest = Leadership { isr, ..self.clone() };
         match self.leader {
             Some(leader) if leader != node => rest,
-            _ => rest.elected(replicas, |candidate| candidate != node && may_lead(candidate)),
+            _ => rest.elected(
+                replicas,
+                Election { is_unclean: election.is_unclean, may_lead: |id| id != node && (election.may_lead)(id) },
+            ),
         }
     }
 
-    /// The first replica in sync that may lead becomes the leader, if there is one.
+    /// The first replica in sync that may lead becomes the leader, if there is one. In an unclean election it is otherwise any that may:
+    /// it alone is in sync then, and what it lacks is lost.
     pub(crate) fn elected(
         &self,
-        mut replicas: impl Iterator<Item = NodeId>,
-        may_lead: impl Fn(NodeId) -> bool,
+        replicas: impl Iterator<Item = NodeId> + Clone,
+        election: Election<impl Fn(NodeId) -> bool>,
     ) -> Leadership {
-        self.led_by(replicas.find(|node| self.isr.contains(node) && may_lead(*node)))
+        let mut candidates = replicas.filter(|node| (election.may_lead)(*node));
+        let first = if election.is_unclean { candidates.clone().next() } else { None };
+        match candidates.find(|node| self.isr.contains(node)).or(first) {
+            Some(unclean) if !self.isr.contains(&unclean) => {
+                Leadership { isr: vec![unclean], ..self.led_by(Some(unclean)) }
+            }
+            leader => self.led_by(leader),
+        }
     }
+}
+
+/// Who may be elected.
+#[derive(Clone, Copy)]
+pub(crate) struct Election<F> {
+    /// Whether a replica out of sync may be, where no other can: `unclean.leader.election.enable`.
+    pub(crate) is_unclean: bool,
+    /// Whether the controller counts on a node.
+    pub(crate) may_lead: F,
 }
 
 /// What a partition went through lately, for nodes whose metadata is old.
@@ -93,7 +113,8 @@ mod tests {
     }
 
     fn without(from: &Leadership, node: i32, dead: &[i32]) -> (Option<i32>, i32, Vec<i32>) {
-        let next = from.without(NodeId(node), NODES.into_iter(), |id| !dead.contains(&id.0));
+        let election = Election { is_unclean: false, may_lead: |id: NodeId| !dead.contains(&id.0) };
+        let next = from.without(NodeId(node), NODES.into_iter(), election);
         (next.leader.map(|id| id.0), next.epoch, next.isr.iter().map(|id| id.0).collect())
     }
 
@@ -109,9 +130,13 @@ mod tests {
     fn last_in_sync_stays_so_and_leads_nothing() {
         let last = Leadership { isr: vec![NodeId(1)], ..led_by_1() };
         assert_eq!(without(&last, 1, &[]), (None, 5, vec![1]));
-        let nobody = last.without(NodeId(1), NODES.into_iter(), |_| true);
-        let back = nobody.elected(NODES.into_iter(), |_| true);
+        let clean = Election { is_unclean: false, may_lead: |_| true };
+        let nobody = last.without(NodeId(1), NODES.into_iter(), clean);
+        let back = nobody.elected(NODES.into_iter(), clean);
         assert_eq!((back.leader, back.epoch), (Some(NodeId(1)), 6));
+        let unclean = Election { is_unclean: true, may_lead: |_| true };
+        let lost = last.without(NodeId(1), NODES.into_iter(), unclean);
+        assert_eq!((lost.leader, lost.epoch, lost.isr), (Some(NodeId(2)), 5, vec![NodeId(2)]));
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl Partition {
     }
 
     /// The nodes that keep a replica, the preferred leader first.
-    pub fn replicas(&self) -> impl Iterator<Item = NodeId> {
+    pub fn replicas(&self) -> impl Iterator<Item = NodeId> + Clone {
         self.replicas.iter().map(|replica| replica.node)
     }
 

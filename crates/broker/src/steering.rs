@@ -63,7 +63,7 @@ impl Cluster {
     }
 
     /// Gives a topic other settings from now on; says whether the topic is there.
-    pub fn alter_topic(&mut self, name: &str, config: TopicConfig) -> Result<bool, StorageError> {
+    pub fn alter_topic(&mut self, now: Moment, name: &str, config: TopicConfig) -> Result<bool, StorageError> {
         let Some(topic) = self.topics.named_mut(name) else {
             return Ok(false);
         };
@@ -72,7 +72,10 @@ impl Cluster {
         if let (Err(_), Some(topic)) = (&saved, self.topics.named_mut(name)) {
             topic.config = before;
         }
-        saved.map(|()| true)
+        saved?;
+        self.follow_settings(now, name);
+        self.settle(now);
+        Ok(true)
     }
 
     /// Answers the next Produce attempts on a partition, at its leader, with an error. Faults of one partition are used up in order.
@@ -125,7 +128,7 @@ impl Cluster {
         state.silent_since = None;
         state.away_since = None;
         self.timers.set(learns_at, Timer::Learn(node));
-        self.each_partition(now, |partition, _| partition.replica(node).is_some());
+        self.each_partition(now, |partition, _, _| partition.replica(node).is_some());
         for connection in self.connections_of(node) {
             self.parking.resume(connection);
             self.serve_waiting(now, connection);
@@ -171,7 +174,7 @@ impl Cluster {
         }
         // A process that registers ends the session of the one before it.
         self.fence(now, node);
-        self.each_partition(now, |partition, _| {
+        self.each_partition(now, |partition, _, _| {
             partition.restart(node, recovery);
             false
         });
@@ -188,7 +191,7 @@ impl Cluster {
             return false;
         };
         state.lag = delay.filter(|delay| !delay.is_zero());
-        self.each_partition(now, |partition, _| partition.replica(node).is_some());
+        self.each_partition(now, |partition, _, _| partition.replica(node).is_some());
         self.settle(now);
         true
     }

@@ -1,12 +1,34 @@
-//! A topic's settings: the few of Kafka's that this broker acts on. Any other is refused by name.
+//! A topic's settings: all that Kafka 4.3 has, by its names, with its defaults. Any other is refused.
 //!
-//! Names, values and defaults are Kafka 4.3's. A setting that would be taken and ignored is worse than a refusal.
+//! What the broker acts on has a field here; the others are taken, listed and kept, because nothing that a client can see depends on
+//! them: there is no tiered storage, no throttled replication, and files are not preallocated.
+//!
+//! What each setting may be is in `topic_config/settings.rs`.
 
+mod settings;
+
+use std::collections::BTreeMap;
 use std::fmt;
+
+use milena_wire::records::Compression;
+
+pub(crate) use settings::{INTERNAL_SEGMENT_BYTES, SETTINGS, Setting};
 
 /// How a topic treats what is written to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicConfig {
+    /// `message.timestamp.type`: who stamps the records.
+    pub timestamp_type: TimestampType,
+    /// `max.message.bytes`: the largest batch taken.
+    pub message_bytes_max: i32,
+    /// `min.insync.replicas`: how many replicas must be in sync for acks=all; no more than there are. Default: 1.
+    pub min_insync_replicas: i32,
+    /// `message.timestamp.before.max.ms`: how far in the past a record's own timestamp may be.
+    pub timestamp_before_max: i64,
+    /// `message.timestamp.after.max.ms`: how far in the future.
+    pub timestamp_after_max: i64,
+    /// `compression.type`: how batches are compressed in the log; none for as they came. Default: none.
+    pub compression: Option<Compression>,
     /// `cleanup.policy`: what becomes of old records. Default: they are deleted.
     pub cleanup: CleanupPolicy,
     /// `delete.retention.ms`: how long a tombstone outlives the compaction that first saw it. Default: 24 h.
@@ -22,21 +44,11 @@ pub struct TopicConfig {
     pub segment_bytes_for_tests: Option<i32>,
     /// `max.compaction.lag.ms`: how long a record may stay uncompacted. Default: `i64::MAX`.
     pub compaction_lag_max: i64,
-    /// `max.message.bytes`: the largest batch taken.
-    pub message_bytes_max: i32,
-    /// `message.timestamp.type`: who stamps the records.
-    pub timestamp_type: TimestampType,
-    /// `message.timestamp.before.max.ms`: how far in the past a record's own timestamp may be.
-    pub timestamp_before_max: i64,
-    /// `message.timestamp.after.max.ms`: how far in the future.
-    pub timestamp_after_max: i64,
     /// `min.cleanable.dirty.ratio`: how much of a log must be uncompacted before it is compacted. Default: 0.5.
     pub cleanable_ratio_min: Ratio,
     /// `min.compaction.lag.ms`: how long a record stays uncompacted at least. Default: 0.
     pub compaction_lag_min: i64,
-    /// `min.insync.replicas`: how many replicas must be in sync for acks=all; no more than there are. Default: 1.
-    pub min_insync_replicas: i32,
-    /// `retention.bytes`: how large a partition may grow before its oldest segments go; −1 for no limit. Default: −1.
+    /// `retention.bytes`: how large a partition may grow before its oldest segments go; negative for no limit. Default: −1.
     pub retention_bytes: i64,
     /// `retention.ms`: how old a segment's newest record may be before the segment goes; −1 for no limit. Default: 7 days.
     pub retention_ms: i64,
@@ -44,6 +56,10 @@ pub struct TopicConfig {
     pub segment_bytes: i32,
     /// `segment.ms`: how much time a segment's records may span. Default: 7 days.
     pub segment_ms: i64,
+    /// `unclean.leader.election.enable`: whether a replica out of sync leads where no other is left. Default: no.
+    pub unclean_leader_election: bool,
+    /// What was set by name, and to what, in the form in which it is listed: a value that is the default counts as set, too.
+    pub named: BTreeMap<&'static str, String>,
 }
 
 /// What becomes of old records.
@@ -55,6 +71,8 @@ pub enum CleanupPolicy {
     Compact,
     /// Both.
     CompactAndDelete,
+    /// Neither: everything stays.
+    Keep,
 }
 
 impl CleanupPolicy {
@@ -102,14 +120,15 @@ pub enum TimestampType {
 pub struct ConfigValue {
     /// Its value, as Kafka writes it.
     pub text: String,
-    /// Whether it differs from the default.
+    /// Whether it was set by name, or differs from the default.
     pub is_set: bool,
 }
 
 /// A setting that is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ConfigError {
-    /// This broker does not act on it.
+    /// Kafka has no such topic setting.
     Unknown {
         /// Its name.
         name: String,
@@ -121,20 +140,36 @@ pub enum ConfigError {
         /// The value given.
         value: String,
         /// What would be right.
-        wanted: &'static str,
+        why: String,
     },
+    /// It is given without a value where one is needed.
+    Null {
+        /// Its name.
+        name: String,
+    },
+    /// `min.compaction.lag.ms` is more than `max.compaction.lag.ms`.
+    CompactionLags {
+        /// The one.
+        min: i64,
+        /// The other.
+        max: i64,
+    },
+    /// `remote.storage.enable` is set, and there is none.
+    RemoteStorage,
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ConfigError::Unknown { name } => {
-                write!(f, "topic config {name} is not supported by this broker; leave it out, or use one of")?;
-                SETTINGS.iter().try_for_each(|known| write!(f, " {}", known.name))
+            ConfigError::Unknown { name } => write!(f, "Unknown topic config name: {name}"),
+            ConfigError::Invalid { name, value, why } => write!(f, "Invalid value {value} for configuration {name}: {why}"),
+            ConfigError::Null { name } => write!(f, "Null value not supported for : {name}"),
+            ConfigError::CompactionLags { min, max } => {
+                write!(f, "conflict topic config setting min.compaction.lag.ms ({min}) > max.compaction.lag.ms ({max})")
             }
-            ConfigError::Invalid { name, value, wanted } => {
-                write!(f, "topic config {name} cannot be {value}; use {wanted}")
-            }
+            ConfigError::RemoteStorage => f.write_str(
+                "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage.",
+            ),
         }
     }
 }
@@ -144,6 +179,12 @@ impl std::error::Error for ConfigError {}
 impl Default for TopicConfig {
     fn default() -> Self {
         TopicConfig {
+            timestamp_type: TimestampType::CreateTime,
+            message_bytes_max: 1_048_588,
+            min_insync_replicas: 1,
+            timestamp_before_max: i64::MAX,
+            timestamp_after_max: 3_600_000,
+            compression: None,
             cleanup: CleanupPolicy::Delete,
             delete_retention: DAY,
             flush_messages: i64::MAX,
@@ -151,17 +192,14 @@ impl Default for TopicConfig {
             index_interval: 4_096,
             segment_bytes_for_tests: None,
             compaction_lag_max: i64::MAX,
-            message_bytes_max: 1_048_588,
-            timestamp_type: TimestampType::CreateTime,
-            timestamp_before_max: i64::MAX,
-            timestamp_after_max: 3_600_000,
             cleanable_ratio_min: Ratio(0.5),
             compaction_lag_min: 0,
-            min_insync_replicas: 1,
             retention_bytes: -1,
             retention_ms: 7 * DAY,
             segment_bytes: 1 << 30,
             segment_ms: 7 * DAY,
+            unclean_leader_election: false,
+            named: BTreeMap::new(),
         }
     }
 }
@@ -169,27 +207,31 @@ impl Default for TopicConfig {
 impl TopicConfig {
     /// Sets one by Kafka's name; no value means its default.
     pub fn set(&mut self, name: &str, value: Option<&str>) -> Result<(), ConfigError> {
-        let known = SETTINGS.iter().chain([&INTERNAL_SEGMENT_BYTES]).find(|setting| setting.name == name);
-        let Some(setting) = known else { return Err(ConfigError::Unknown { name: name.to_owned() }) };
-        let default = (setting.get)(&TopicConfig::default());
-        let text = value.unwrap_or(&default);
-        (setting.set)(self, text).ok_or_else(|| ConfigError::Invalid {
-            name: name.to_owned(),
-            value: text.to_owned(),
-            wanted: setting.wanted,
-        })
+        let setting = Setting::named(name).ok_or_else(|| ConfigError::Unknown { name: name.to_owned() })?;
+        match value {
+            None => {
+                self.named.remove(setting.name);
+                self.assign(setting.name, setting.default);
+            }
+            Some(value) => {
+                let text = setting.read(value)?;
+                self.assign(setting.name, &text);
+                self.named.insert(setting.name, text);
+            }
+        }
+        Ok(())
     }
 
-    /// What only shows when all are set: Kafka refuses a compaction that must come before it may.
+    /// Whether the settings go together, and with a broker without tiered storage.
     pub fn check(&self) -> Result<(), ConfigError> {
-        if self.compaction_lag_min <= self.compaction_lag_max {
-            return Ok(());
+        let (min, max) = (self.compaction_lag_min, self.compaction_lag_max);
+        if min > max {
+            return Err(ConfigError::CompactionLags { min, max });
         }
-        Err(ConfigError::Invalid {
-            name: "min.compaction.lag.ms".to_owned(),
-            value: self.compaction_lag_min.to_string(),
-            wanted: "no more than max.compaction.lag.ms",
-        })
+        match self.named.get("remote.storage.enable").map(String::as_str) {
+            Some("true") => Err(ConfigError::RemoteStorage),
+            _ => Ok(()),
+        }
     }
 
     /// How many replicas must be in sync, of so many.
@@ -197,222 +239,218 @@ impl TopicConfig {
         usize::try_from(self.min_insync_replicas).unwrap_or(1).min(replicas)
     }
 
-    /// All settings by Kafka's names, in one order.
+    /// `compression.gzip.level` and its like, for the codec of `compression`; none for a codec without levels.
+    pub fn compression_level(&self) -> Option<i32> {
+        match self.compression? {
+            Compression::Gzip => Some(self.number("compression.gzip.level")),
+            Compression::Lz4 => Some(self.number("compression.lz4.level")),
+            Compression::Zstd => Some(self.number("compression.zstd.level")),
+            _ => None,
+        }
+    }
+
+    /// One setting as text. None if Kafka has no such setting.
+    pub fn value(&self, name: &str) -> Option<ConfigValue> {
+        Setting::named(name).map(|setting| self.value_of(setting))
+    }
+
+    /// All settings by Kafka's names, in the order of names.
     pub fn entries(&self) -> impl Iterator<Item = (&'static str, ConfigValue)> {
-        SETTINGS.iter().map(|setting| setting.entry(self))
+        SETTINGS.iter().map(|setting| (setting.name, self.value_of(setting)))
     }
 
     /// What has to be kept to make the same again.
     pub(crate) fn kept(&self) -> impl Iterator<Item = (&'static str, ConfigValue)> {
-        let all = SETTINGS.iter().chain([&INTERNAL_SEGMENT_BYTES]).map(|setting| setting.entry(self));
+        let all =
+            SETTINGS.iter().chain([&INTERNAL_SEGMENT_BYTES]).map(|setting| (setting.name, self.value_of(setting)));
         all.filter(|(_, value)| value.is_set)
     }
-}
 
-/// A setting's name, and its way from text and back.
-struct Setting {
-    name: &'static str,
-    wanted: &'static str,
-    get: fn(&TopicConfig) -> String,
-    /// None, and nothing changed, if the value is not one of those wanted.
-    set: fn(&mut TopicConfig, &str) -> Option<()>,
-}
+    pub(crate) fn value_of(&self, setting: &Setting) -> ConfigValue {
+        let named = self.named.get(setting.name);
+        let text = self.text(setting.name).or_else(|| named.cloned()).unwrap_or_else(|| setting.default.to_owned());
+        ConfigValue { is_set: named.is_some() || text != setting.default, text }
+    }
 
-impl Setting {
-    fn entry(&self, config: &TopicConfig) -> (&'static str, ConfigValue) {
-        let text = (self.get)(config);
-        (self.name, ConfigValue { is_set: text != (self.get)(&TopicConfig::default()), text })
+    /// What has no field of its own.
+    fn number<N: std::str::FromStr>(&self, name: &'static str) -> N {
+        let default = Setting::named(name).map_or("", |setting| setting.default);
+        let text = self.named.get(name).map_or(default, String::as_str);
+        text.parse().ok().expect("settings are read before they are kept")
+    }
+
+    /// Takes over a value that was read.
+    fn assign(&mut self, name: &str, text: &str) {
+        match name {
+            "message.timestamp.type" => {
+                self.timestamp_type =
+                    if text == "LogAppendTime" { TimestampType::LogAppendTime } else { TimestampType::CreateTime };
+            }
+            "max.message.bytes" => self.message_bytes_max = parsed(text),
+            "min.insync.replicas" => self.min_insync_replicas = parsed(text),
+            "message.timestamp.before.max.ms" => self.timestamp_before_max = parsed(text),
+            "message.timestamp.after.max.ms" => self.timestamp_after_max = parsed(text),
+            "compression.type" => {
+                self.compression = CODECS.iter().find(|(word, _)| *word == text).map(|(_, codec)| *codec)
+            }
+            "cleanup.policy" => {
+                let has = |wanted: &str| text.split(',').any(|policy| policy == wanted);
+                self.cleanup = match (has("delete"), has("compact")) {
+                    (true, false) => CleanupPolicy::Delete,
+                    (false, true) => CleanupPolicy::Compact,
+                    (true, true) => CleanupPolicy::CompactAndDelete,
+                    (false, false) => CleanupPolicy::Keep,
+                };
+            }
+            "retention.ms" => self.retention_ms = parsed(text),
+            "retention.bytes" => self.retention_bytes = parsed(text),
+            "segment.bytes" => self.segment_bytes = parsed(text),
+            "segment.ms" => self.segment_ms = parsed(text),
+            "flush.messages" => self.flush_messages = parsed(text),
+            "flush.ms" => self.flush_ms = parsed(text),
+            "delete.retention.ms" => self.delete_retention = parsed(text),
+            "min.compaction.lag.ms" => self.compaction_lag_min = parsed(text),
+            "max.compaction.lag.ms" => self.compaction_lag_max = parsed(text),
+            "min.cleanable.dirty.ratio" => {
+                self.cleanable_ratio_min =
+                    Ratio::new(parsed(text)).expect("settings are read before they are assigned");
+            }
+            "index.interval.bytes" => self.index_interval = parsed(text),
+            "internal.segment.bytes" => self.segment_bytes_for_tests = text.parse().ok(),
+            "unclean.leader.election.enable" => self.unclean_leader_election = text == "true",
+            _ => {}
+        }
+    }
+
+    /// The text of what has a field of its own.
+    fn text(&self, name: &str) -> Option<String> {
+        Some(match name {
+            "message.timestamp.type" => match self.timestamp_type {
+                TimestampType::CreateTime => "CreateTime".to_owned(),
+                TimestampType::LogAppendTime => "LogAppendTime".to_owned(),
+            },
+            "max.message.bytes" => self.message_bytes_max.to_string(),
+            "min.insync.replicas" => self.min_insync_replicas.to_string(),
+            "message.timestamp.before.max.ms" => self.timestamp_before_max.to_string(),
+            "message.timestamp.after.max.ms" => self.timestamp_after_max.to_string(),
+            "compression.type" => {
+                let word = CODECS.iter().find(|(_, codec)| Some(*codec) == self.compression).map(|(word, _)| *word);
+                word.unwrap_or("producer").to_owned()
+            }
+            "cleanup.policy" => self.cleanup_text(),
+            "retention.ms" => self.retention_ms.to_string(),
+            "retention.bytes" => self.retention_bytes.to_string(),
+            "segment.bytes" => self.segment_bytes.to_string(),
+            "segment.ms" => self.segment_ms.to_string(),
+            "flush.messages" => self.flush_messages.to_string(),
+            "flush.ms" => self.flush_ms.to_string(),
+            "delete.retention.ms" => self.delete_retention.to_string(),
+            "min.compaction.lag.ms" => self.compaction_lag_min.to_string(),
+            "max.compaction.lag.ms" => self.compaction_lag_max.to_string(),
+            "min.cleanable.dirty.ratio" => format!("{:?}", self.cleanable_ratio_min.share()),
+            "index.interval.bytes" => self.index_interval.to_string(),
+            "internal.segment.bytes" => {
+                self.segment_bytes_for_tests.map_or_else(String::new, |bytes| bytes.to_string())
+            }
+            "unclean.leader.election.enable" => self.unclean_leader_election.to_string(),
+            _ => return None,
+        })
+    }
+
+    /// In the order in which it was given, as Kafka lists it.
+    fn cleanup_text(&self) -> String {
+        let delete_first = self.named.get("cleanup.policy").is_some_and(|text| text.starts_with("delete"));
+        let text = match self.cleanup {
+            CleanupPolicy::Delete => "delete",
+            CleanupPolicy::Compact => "compact",
+            CleanupPolicy::CompactAndDelete if delete_first => "delete,compact",
+            CleanupPolicy::CompactAndDelete => "compact,delete",
+            CleanupPolicy::Keep => "",
+        };
+        text.to_owned()
     }
 }
 
-/// A number from `least` on.
-fn number<N: std::str::FromStr + PartialOrd>(text: &str, least: N) -> Option<N> {
-    text.parse().ok().filter(|number| *number >= least)
+fn parsed<N: std::str::FromStr>(text: &str) -> N {
+    text.parse().ok().expect("settings are read before they are assigned")
 }
 
-macro_rules! number_setting {
-    ($name:literal, $field:ident, $least:literal, $wanted:expr) => {
-        Setting {
-            name: $name,
-            wanted: $wanted,
-            get: |config| config.$field.to_string(),
-            set: |config, text| number(text, $least).map(|number| config.$field = number),
-        }
-    };
-}
-
-/// By name.
-const SETTINGS: [Setting; 17] = [
-    Setting {
-        name: "cleanup.policy",
-        wanted: "delete, compact or compact,delete",
-        get: |config| {
-            let text = match config.cleanup {
-                CleanupPolicy::Delete => "delete",
-                CleanupPolicy::Compact => "compact",
-                CleanupPolicy::CompactAndDelete => "compact,delete",
-            };
-            text.to_owned()
-        },
-        set: |config, text| {
-            let words: Vec<&str> = text.split(',').map(str::trim).collect();
-            config.cleanup = match words[..] {
-                ["delete"] => CleanupPolicy::Delete,
-                ["compact"] => CleanupPolicy::Compact,
-                ["compact", "delete"] | ["delete", "compact"] => CleanupPolicy::CompactAndDelete,
-                _ => return None,
-            };
-            Some(())
-        },
-    },
-    number_setting!("delete.retention.ms", delete_retention, 0, MILLISECONDS),
-    number_setting!("flush.messages", flush_messages, 1, "a number of records from 1"),
-    number_setting!("flush.ms", flush_ms, 0, MILLISECONDS),
-    number_setting!("index.interval.bytes", index_interval, 0, BYTES),
-    number_setting!("max.compaction.lag.ms", compaction_lag_max, 1, MILLISECONDS_FROM_1),
-    number_setting!("max.message.bytes", message_bytes_max, 0, BYTES),
-    number_setting!("message.timestamp.after.max.ms", timestamp_after_max, 0, MILLISECONDS),
-    number_setting!("message.timestamp.before.max.ms", timestamp_before_max, 0, MILLISECONDS),
-    Setting {
-        name: "message.timestamp.type",
-        wanted: "CreateTime or LogAppendTime",
-        get: |config| {
-            let text = match config.timestamp_type {
-                TimestampType::CreateTime => "CreateTime",
-                TimestampType::LogAppendTime => "LogAppendTime",
-            };
-            text.to_owned()
-        },
-        set: |config, text| {
-            config.timestamp_type = match text {
-                "CreateTime" => TimestampType::CreateTime,
-                "LogAppendTime" => TimestampType::LogAppendTime,
-                _ => return None,
-            };
-            Some(())
-        },
-    },
-    Setting {
-        name: "min.cleanable.dirty.ratio",
-        wanted: "a share from 0 to 1",
-        get: |config| format!("{:?}", config.cleanable_ratio_min.share()),
-        set: |config, text| {
-            let share = text.parse().ok().and_then(Ratio::new)?;
-            config.cleanable_ratio_min = share;
-            Some(())
-        },
-    },
-    number_setting!("min.compaction.lag.ms", compaction_lag_min, 0, MILLISECONDS),
-    number_setting!("min.insync.replicas", min_insync_replicas, 1, "a number of replicas from 1"),
-    Setting {
-        name: "retention.bytes",
-        wanted: "a number of bytes from 0, or -1 for no limit",
-        get: |config| config.retention_bytes.to_string(),
-        set: |config, text| number(text, -1).map(|number| config.retention_bytes = number),
-    },
-    Setting {
-        name: "retention.ms",
-        wanted: "a number of milliseconds from 0, or -1 for no limit",
-        get: |config| config.retention_ms.to_string(),
-        set: |config, text| number(text, -1).map(|number| config.retention_ms = number),
-    },
-    number_setting!("segment.bytes", segment_bytes, 1_048_576, "a number of bytes from 1048576 to 2147483647"),
-    number_setting!("segment.ms", segment_ms, 1, MILLISECONDS_FROM_1),
-];
-
-/// Stays out of every list, as in Kafka.
-const INTERNAL_SEGMENT_BYTES: Setting = Setting {
-    name: "internal.segment.bytes",
-    wanted: "a number of bytes from 1 to 2147483647",
-    get: |config| config.segment_bytes_for_tests.map_or_else(String::new, |bytes| bytes.to_string()),
-    set: |config, text| {
-        config.segment_bytes_for_tests = if text.is_empty() { None } else { Some(number(text, 1)?) };
-        Some(())
-    },
-};
-
-const MILLISECONDS: &str = "a number of milliseconds from 0";
-const MILLISECONDS_FROM_1: &str = "a number of milliseconds from 1";
-const BYTES: &str = "a number of bytes from 0 to 2147483647";
 const DAY: i64 = 24 * 60 * 60 * 1_000;
+const CODECS: [(&str, Compression); 5] = [
+    ("uncompressed", Compression::None),
+    ("gzip", Compression::Gzip),
+    ("snappy", Compression::Snappy),
+    ("lz4", Compression::Lz4),
+    ("zstd", Compression::Zstd),
+];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn other_than_default(setting: &Setting) -> &'static str {
+        match setting.name {
+            "message.timestamp.type" => "LogAppendTime",
+            "compression.type" => "lz4",
+            "cleanup.policy" => "delete,compact",
+            "min.cleanable.dirty.ratio" => "0.25",
+            "segment.bytes" => "2000000",
+            name if name.ends_with("replicas") && setting.is_list() => "0:1",
+            _ if setting.type_number() == 1 => "true",
+            _ => "7",
+        }
+    }
+
     #[test]
     fn every_setting_is_set_by_the_name_it_is_listed_under() {
         let mut config = TopicConfig::default();
-        let values = [
-            "compact,delete",
-            "11",
-            "12",
-            "13",
-            "14",
-            "15",
-            "16",
-            "17",
-            "18",
-            "LogAppendTime",
-            "0.25",
-            "9",
-            "2",
-            "20",
-            "21",
-            "2000000",
-            "22",
-        ];
-        for (setting, value) in SETTINGS.iter().zip(values) {
-            config.set(setting.name, Some(value)).expect("a known setting");
+        for setting in &SETTINGS {
+            config.set(setting.name, Some(other_than_default(setting))).expect("a good value");
         }
-        config.check().expect("the lags are in order");
-        let listed: Vec<_> = config.entries().collect();
-        for ((name, value), (setting, expected)) in listed.iter().zip(SETTINGS.iter().zip(values)) {
-            assert_eq!((*name, value.text.as_str(), value.is_set), (setting.name, expected, true));
+        for (setting, (name, value)) in SETTINGS.iter().zip(config.entries()) {
+            let expected = (setting.name, other_than_default(setting), true);
+            assert_eq!((name, value.text.as_str(), value.is_set), expected);
         }
-        assert!(listed.is_sorted_by_key(|(name, _)| *name), "they are listed by name");
         config.set("internal.segment.bytes", Some("100")).expect("a known setting");
-        assert_eq!((config.entries().count(), config.kept().count()), (17, 18));
-        for (name, _) in
-            listed.into_iter().chain([(INTERNAL_SEGMENT_BYTES.name, ConfigValue { text: String::new(), is_set: true })])
-        {
-            config.set(name, None).expect("a known setting");
+        assert_eq!((config.entries().count(), config.kept().count()), (33, 34));
+        for setting in SETTINGS.iter().chain([&INTERNAL_SEGMENT_BYTES]) {
+            config.set(setting.name, None).expect("a known setting");
         }
         assert_eq!(config, TopicConfig::default());
     }
 
     #[test]
-    fn value_out_of_range_is_refused_and_changes_nothing() {
-        let bad = [
-            ("cleanup.policy", "compact,compact"),
-            ("cleanup.policy", ""),
-            ("min.cleanable.dirty.ratio", "1.1"),
-            ("min.cleanable.dirty.ratio", "NaN"),
-            ("retention.ms", "-2"),
-            ("segment.bytes", "1048575"),
-            ("segment.ms", "0"),
-            ("flush.messages", "0"),
-            ("max.message.bytes", "2147483648"),
-            ("internal.segment.bytes", "0"),
-        ];
-        for (name, value) in bad {
-            let mut config = TopicConfig::default();
-            assert!(matches!(config.set(name, Some(value)), Err(ConfigError::Invalid { .. })), "{name}={value}");
-            assert_eq!(config, TopicConfig::default());
+    fn fields_of_the_default_are_what_is_listed() {
+        for (name, value) in TopicConfig::default().entries() {
+            let default = Setting::named(name).expect("it is listed").default;
+            assert_eq!((value.text.as_str(), value.is_set), (default, false), "{name}");
         }
     }
 
     #[test]
-    fn compaction_that_must_come_before_it_may_is_refused() {
-        let lags = TopicConfig { compaction_lag_min: 10, compaction_lag_max: 9, ..TopicConfig::default() };
-        assert!(lags.check().is_err_and(|error| error.to_string().contains("min.compaction.lag.ms cannot be 10")));
+    fn value_that_is_the_default_counts_as_set() {
+        let mut config = TopicConfig::default();
+        config.set("retention.ms", Some("604800000")).expect("a good value");
+        assert!(config.value("retention.ms").is_some_and(|value| value.is_set));
+        let by_field = TopicConfig { retention_ms: 5, ..TopicConfig::default() };
+        assert_eq!(by_field.value("retention.ms"), Some(ConfigValue { text: "5".to_owned(), is_set: true }));
+    }
+
+    #[test]
+    fn settings_that_do_not_go_together_are_refused() {
+        let mut config = TopicConfig::default();
+        config.set("max.compaction.lag.ms", Some("1")).expect("a good value");
+        assert_eq!(config.check(), Ok(()));
+        config.set("min.compaction.lag.ms", Some("100")).expect("a good value");
+        assert_eq!(config.check(), Err(ConfigError::CompactionLags { min: 100, max: 1 }));
+        let mut config = TopicConfig::default();
+        config.set("remote.storage.enable", Some("true")).expect("a good value");
+        assert_eq!(config.check(), Err(ConfigError::RemoteStorage));
     }
 
     #[test]
     fn refusal_names_the_setting() {
-        let error = TopicConfig::default().set("file.delete.delay.ms", Some("1")).expect_err("not acted on");
-        assert!(error.to_string().contains("file.delete.delay.ms"));
-        let error = TopicConfig::default().set("max.message.bytes", Some("-1")).expect_err("negative");
-        assert!(error.to_string().contains("max.message.bytes cannot be -1"));
+        let error = TopicConfig::default().set("clean.policy", Some("compact")).expect_err("Kafka has none of it");
+        assert_eq!(error.to_string(), "Unknown topic config name: clean.policy");
     }
 }

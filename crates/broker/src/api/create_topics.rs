@@ -246,7 +246,7 @@ impl Cluster {
     pub(crate) fn add_topic(&mut self, new: NewTopic<'_>) -> Result<Uuid, CreateTopicError> {
         self.check_new(&new)?;
         let placed: Vec<_> = (0..new.partitions as usize).map(|index| self.place(&new, index)).collect();
-        let (partitions, failed) = match self.create_partitions(new.name, &placed) {
+        let (partitions, failed) = match self.create_partitions(new.name, PartitionIndex(0), &placed) {
             Ok(partitions) => (partitions, None),
             Err(error) => (Vec::new(), Some(error)),
         };
@@ -258,17 +258,22 @@ impl Cluster {
             Ok(()) => Ok(id),
             Err(error) => {
                 self.topics.remove(new.name);
-                self.remove_segments(new.name, &placed);
+                self.remove_segments(new.name, PartitionIndex(0), &placed);
                 Err(CreateTopicError::Storage(error))
             }
         }
     }
 
     /// Nodes that are fenced get replicas too, but are not in sync from the start.
-    fn create_partitions(&mut self, topic: &str, placed: &[Vec<NodeId>]) -> Result<Vec<Partition>, StorageError> {
+    pub(super) fn create_partitions(
+        &mut self,
+        topic: &str,
+        first: PartitionIndex,
+        placed: &[Vec<NodeId>],
+    ) -> Result<Vec<Partition>, StorageError> {
         let recovery = Recovery { now: Moment::default(), producer_expiry: self.config.producer_expiry };
         let mut partitions = Vec::new();
-        for (index, replicas) in (0..).map(PartitionIndex).zip(placed) {
+        for (index, replicas) in (first.0..).map(PartitionIndex).zip(placed) {
             let mut isr: Vec<_> = replicas.iter().copied().filter(|node| self.nodes.is_eligible(*node)).collect();
             if isr.is_empty() {
                 isr.clone_from(replicas);
@@ -288,8 +293,8 @@ impl Cluster {
     }
 
     /// What cannot be removed now is removed at the next start: the catalogue does not name it.
-    pub(super) fn remove_segments(&mut self, topic: &str, placed: &[Vec<NodeId>]) {
-        for (index, replicas) in (0..).map(PartitionIndex).zip(placed) {
+    pub(super) fn remove_segments(&mut self, topic: &str, first: PartitionIndex, placed: &[Vec<NodeId>]) {
+        for (index, replicas) in (first.0..).map(PartitionIndex).zip(placed) {
             for node in replicas.iter().copied() {
                 let place = Place { node, topic, partition: index };
                 let _left_for_the_next_start = self.storage.remove_segment(place);

@@ -10,7 +10,7 @@ use milena_wire::{ErrorCode, Uuid};
 
 use super::TopicRef;
 use crate::cluster::Cluster;
-use crate::ids::NodeId;
+use crate::ids::{NodeId, PartitionIndex};
 use crate::storage::StorageError;
 
 impl Cluster {
@@ -59,7 +59,7 @@ impl Cluster {
         let id = topic.id;
         let replicas: Vec<Vec<NodeId>> = topic.partitions.iter().map(|it| it.replicas().collect()).collect();
         drop(topic);
-        self.remove_segments(name, &replicas);
+        self.remove_segments(name, PartitionIndex(0), &replicas);
         self.changed.insert(id);
         Ok(true)
     }

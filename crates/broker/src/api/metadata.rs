@@ -127,6 +127,6 @@ fn with_operations(mut topics: Vec<MetadataResponseTopic>) -> Vec<MetadataRespon
 
 /// Every operation on a topic, as a broker without an authorizer answers: read, write, create, delete, alter, describe, describe
 /// configs, alter configs.
-const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+pub(super) const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
 /// The first version in which a topic is asked for by id; two versions before it have the field.
 const IDS_SINCE: i16 = 12;

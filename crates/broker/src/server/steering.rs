@@ -36,7 +36,7 @@ impl Broker {
     /// See [`Cluster::alter_topic`].
     pub fn alter_topic(&self, name: &str, config: TopicConfig) -> Result<bool, StorageError> {
         let name = name.to_owned();
-        self.steer(move |cluster, _| cluster.alter_topic(&name, config))
+        self.steer(move |cluster, now| cluster.alter_topic(now, &name, config))
     }
 
     /// See [`Cluster::freeze`]. The node's sockets still accept, and the system reads into its buffers.

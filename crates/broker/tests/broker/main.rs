@@ -2,8 +2,10 @@
 
 mod answers;
 mod client;
+mod configs;
 mod fetch;
 mod frozen;
+mod growth;
 mod hints;
 mod hostile;
 mod leaders;

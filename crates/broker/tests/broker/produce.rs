@@ -172,10 +172,10 @@ fn an_appended_batch_sent_again_is_refused_after_the_topics_settings_moved_on() 
     let batch = Batch::stamped(&["a"], pid, 0, 0);
     assert_eq!(bench.produced(batch.clone()), (ErrorCode::NONE, 0));
     let small = TopicConfig { message_bytes_max: 10, ..TopicConfig::default() };
-    assert!(bench.cluster.alter_topic("orders", small).expect("memory saves"));
+    assert!(bench.cluster.alter_topic(bench.now, "orders", small).expect("memory saves"));
     assert_eq!(bench.produced(batch.clone()), (ErrorCode::MESSAGE_TOO_LARGE, -1));
     let recent = TopicConfig { timestamp_before_max: 1_000, ..TopicConfig::default() };
-    bench.cluster.alter_topic("orders", recent).expect("memory saves");
+    bench.cluster.alter_topic(bench.now, "orders", recent).expect("memory saves");
     bench.advance(std::time::Duration::from_millis(1_001));
     assert_eq!(bench.produced(batch), (ErrorCode::INVALID_TIMESTAMP, -1));
 }
@@ -184,7 +184,7 @@ fn an_appended_batch_sent_again_is_refused_after_the_topics_settings_moved_on() 
 fn topic_of_append_time_gives_records_the_brokers_clock() {
     let mut bench = Bench::with_orders(1);
     let config = TopicConfig { timestamp_type: TimestampType::LogAppendTime, ..TopicConfig::default() };
-    bench.cluster.alter_topic("orders", config).expect("memory saves");
+    bench.cluster.alter_topic(bench.now, "orders", config).expect("memory saves");
     let far = START as i64 + 100 * HOUR;
     let response = bench.produce(Batch::of(&["a", "b"]).at(&[1, far]));
     assert_eq!((response.error_code, response.log_append_time_ms), (0, START as i64));
@@ -205,7 +205,7 @@ fn batch_that_claims_the_brokers_clock_gets_its_own_type_back() {
     let batch = log.read_batch(&log.batches()[0]).expect("the checksum fits the new header");
     assert_eq!(batch.header.attributes.timestamp_type(), BatchTimestampType::CreateTime);
     let config = TopicConfig { timestamp_type: TimestampType::LogAppendTime, ..TopicConfig::default() };
-    bench.cluster.alter_topic("orders", config).expect("memory saves");
+    bench.cluster.alter_topic(bench.now, "orders", config).expect("memory saves");
     let refused = bench.produce(claiming);
     assert_eq!((ErrorCode(refused.error_code), refused.record_errors.len()), (ErrorCode::INVALID_TIMESTAMP, 2));
 }
@@ -416,7 +416,7 @@ fn full_disk_refuses_and_leaves_log_topics_and_producers_as_they_were() {
     assert_eq!(error.code(), ErrorCode::KAFKA_STORAGE_ERROR);
     assert!(bench.cluster.delete_topic(bench.now, "orders").is_err());
     let small = TopicConfig { message_bytes_max: 10, ..TopicConfig::default() };
-    assert!(bench.cluster.alter_topic("orders", small).is_err());
+    assert!(bench.cluster.alter_topic(bench.now, "orders", small).is_err());
     assert_eq!(bench.cluster.topics().count(), 1);
     assert_eq!(bench.values(), ["a"]);
 

@@ -329,7 +329,7 @@ const PATIENCE: i32 = 60_000;
 impl Bench {
     fn min_insync(&mut self, min_insync_replicas: i32) {
         let config = TopicConfig { min_insync_replicas, ..TopicConfig::default() };
-        assert!(self.cluster.alter_topic("orders", config).expect("memory saves"));
+        assert!(self.cluster.alter_topic(self.now, "orders", config).expect("memory saves"));
     }
 
     fn send_patient(&mut self, node: i32, batch: Batch) -> ConnectionId {

@@ -65,7 +65,7 @@ fn topics_records_and_settings_outlive_the_broker() {
         let mut bench = folder.with_orders();
         bench.cluster.create_topic("empty.topic", 3).expect("the topic is new");
         let config = TopicConfig { timestamp_type: TimestampType::LogAppendTime, ..TopicConfig::default() };
-        bench.cluster.alter_topic("empty.topic", config).expect("it saves");
+        bench.cluster.alter_topic(bench.now, "empty.topic", config).expect("it saves");
         bench.produced(Batch::of(&["a", "b"]));
         bench.produced(Batch::of(&["c"]));
         (bench.cluster.cluster_id().to_owned(), bench.topic_id("orders"))

@@ -78,7 +78,7 @@ impl Storm {
         let mut bench = Bench::with(config);
         bench.cluster.create_topic("orders", PARTITIONS).expect("the topic is new");
         let config = TopicConfig { min_insync_replicas: 1 + dice.below(2) as i32, ..TopicConfig::default() };
-        bench.cluster.alter_topic("orders", config).expect("memory saves");
+        bench.cluster.alter_topic(bench.now, "orders", config).expect("memory saves");
         let writer = |pid| Writer { pid, sequence: 0, sent: None, connection: None };
         let writers = (0..PARTITIONS).map(|_| writer(bench.producer_id())).collect();
         let empty = (vec![0; PARTITIONS as usize], vec![0; PARTITIONS as usize]);

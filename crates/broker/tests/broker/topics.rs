@@ -100,9 +100,11 @@ fn settings_are_taken_or_refused_by_name() {
         configs: vec![CreatableTopicConfig { name: key.into(), value: Some(value.into()), ..Default::default() }],
         ..wanted(name, 1)
     };
-    let refused = create(&mut bench, 7, with("compacted", "cleanup.policy", "shrink"));
+    let refused = create(&mut bench, 7, with("unknown", "clean.policy", "compact"));
     assert_eq!(ErrorCode(refused.error_code), ErrorCode::INVALID_CONFIG);
-    assert!(refused.error_message.expect("there is one").contains("cleanup.policy"));
+    assert!(refused.error_message.expect("there is one").contains("clean.policy"));
+    let remote = create(&mut bench, 7, with("remote", "remote.storage.enable", "true"));
+    assert_eq!(ErrorCode(remote.error_code), ErrorCode::INVALID_CONFIG);
     let wrong = create(&mut bench, 7, with("wrong", "message.timestamp.type", "Someday"));
     assert_eq!(ErrorCode(wrong.error_code), ErrorCode::INVALID_CONFIG);
     let taken = create(&mut bench, 7, with("taken", "max.message.bytes", "1000"));

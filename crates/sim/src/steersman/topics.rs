@@ -51,7 +51,7 @@ impl Helm<'_> {
 
     fn alter(&mut self, number: usize, config: TopicConfig) {
         let name = &self.stage.scenario.topics[number].name;
-        let altered = self.brokers.cluster.alter_topic(name, config);
+        let altered = self.brokers.cluster.alter_topic(self.stage.broker_clock(), name, config);
         assert!(altered.is_ok(), "a topic in memory takes every setting");
     }
 

@@ -62,6 +62,7 @@ use throttled::ThrottledResponse;
 
 pub use create_topics::{CreateTopicError, PARTITIONS_MAX};
 pub(crate) use create_topics::{NewTopic, Replicas};
+pub(crate) use fetch::WaitingFetch;
 pub(crate) use produce::WaitingProduce;
 
 /// What comes of a request at once, and how long its connection is muted after the answer.
@@ -275,6 +276,11 @@ impl Cluster {
             TopicRef::Name(name) => self.topics.named(name),
             TopicRef::Id(id) => self.topics.with_id(id),
         }
+    }
+
+    /// The rack of a node, as clients are told it.
+    fn rack(&self, node: NodeId) -> Option<Box<str>> {
+        self.config.racks.get(&node).map(|rack| rack.as_str().into())
     }
 
     /// A replica that a node leads, as a reader asks for it.

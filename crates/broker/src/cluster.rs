@@ -17,6 +17,7 @@ use crate::api::{Answer, Served};
 use crate::catalogue::{Catalogue, PartitionEntry, TopicEntry};
 use crate::cluster_config::{ClusterConfig, OpenError, check_nodes};
 use crate::connection::{CloseReason, Connection, Event, Turn};
+use crate::fetch_sessions::FetchSessions;
 use crate::ids::{ConnectionId, NodeId, PartitionIndex, ProducerId};
 use crate::leadership::Leadership;
 use crate::log::TornTail;
@@ -53,6 +54,8 @@ pub struct Cluster {
     connections_made: u64,
     pub(crate) events: VecDeque<Event>,
     pub(crate) parking: Parking,
+    /// Of each node; they end with its process.
+    pub(crate) fetch_sessions: BTreeMap<NodeId, FetchSessions>,
     torn_tails: Vec<TornTail>,
     /// The last time producers were looked through for expired ones, on the monotonic clock.
     expiry_checked: Duration,
@@ -92,6 +95,7 @@ impl Cluster {
             connections_made: 0,
             events: VecDeque::new(),
             parking: Parking::default(),
+            fetch_sessions: BTreeMap::new(),
             torn_tails: Vec::new(),
             expiry_checked: now.elapsed,
             config,
@@ -342,7 +346,7 @@ impl Cluster {
         self.turn(connection, Turn::Client);
         self.throttle_connection(now, connection, request.head.throttle);
         let answer = match request.what {
-            Waiting::Fetch(fetch) => self.answer_fetch(node, request.head, &fetch),
+            Waiting::Fetch(fetch) => self.answer_fetch(now, node, request.head, &fetch),
             Waiting::Produce(produce) => self.end_produce(node, request.head, produce),
         };
         match answer {

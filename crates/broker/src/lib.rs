@@ -35,7 +35,7 @@
 //! # Several nodes
 //!
 //! [`ClusterConfig::with_nodes`] makes a cluster of N. Partitions have replicas on them, leaders with epochs, an ISR and a high
-//! watermark; followers copy at once unless they are told otherwise, elections are clean unless one is asked for that is not. What happens to nodes is said by whoever owns
+//! watermark; followers copy at once unless they are told otherwise, elections are clean unless one is asked for that is not or the topic allows it. What happens to nodes is said by whoever owns
 //! the cluster, and everything that follows from it happens by itself, at a time that `now` decides:
 //!
 //! | what | effect |
@@ -52,9 +52,9 @@
 //! [`Cluster::leader`], [`leader_epoch`](Cluster::leader_epoch), [`isr`](Cluster::isr), [`high_watermark`](Cluster::high_watermark),
 //! [`log`](Cluster::log) and [`log_on`](Cluster::log_on) tell the truth. The controller always works: it has no node of its own.
 //!
-//! Served: ApiVersions, Metadata, InitProducerId, Produce, Fetch, ListOffsets, CreateTopics, DeleteTopics, FindCoordinator, DescribeCluster,
-//! DescribeProducers, OffsetForLeaderEpoch. Left out: groups, transactions, compaction and retention, unclean elections by themselves, reading
-//! from followers, TLS and SASL.
+//! Served: ApiVersions, Metadata, InitProducerId, Produce, Fetch with sessions and from followers, ListOffsets, CreateTopics, DeleteTopics,
+//! CreatePartitions, DescribeTopicPartitions, DescribeConfigs, IncrementalAlterConfigs, AlterConfigs, ListConfigResources, FindCoordinator,
+//! DescribeCluster, DescribeProducers, OffsetForLeaderEpoch. Left out: groups, transactions, compaction and retention, TLS and SASL.
 
 mod api;
 mod batch_check;
@@ -63,6 +63,7 @@ mod cluster;
 mod cluster_config;
 mod connection;
 mod controller;
+mod fetch_sessions;
 mod ids;
 mod leadership;
 mod log;

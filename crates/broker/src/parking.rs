@@ -8,9 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use milena_wire::Uuid;
-use milena_wire::messages::fetch::request::FetchRequest;
 
-use crate::api::{RequestHead, WaitingProduce};
+use crate::api::{RequestHead, WaitingFetch, WaitingProduce};
 use crate::ids::ConnectionId;
 
 /// A request without an answer yet.
@@ -28,7 +27,7 @@ pub(crate) struct ParkedRequest {
 #[derive(Debug)]
 pub(crate) enum Waiting {
     /// For data.
-    Fetch(FetchRequest),
+    Fetch(WaitingFetch),
     /// For followers.
     Produce(WaitingProduce),
 }

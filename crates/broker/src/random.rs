@@ -22,6 +22,11 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
+    /// From 1 to `i32::MAX`.
+    pub(crate) fn positive(&mut self) -> i32 {
+        (self.next() % i32::MAX as u64) as i32 + 1
+    }
+
     /// A version 4 UUID whose text does not start with `-`: Kafka avoids those, because they look like options.
     pub(crate) fn uuid(&mut self) -> Uuid {
         loop {

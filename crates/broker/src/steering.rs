@@ -152,6 +152,7 @@ impl Cluster {
         }
         let state = self.nodes.get_mut(node).expect("it was just found");
         state.process = Process::Stopped;
+        self.fetch_sessions.remove(&node);
         state.learns_at = None;
         state.knows_until = None;
         state.away_since = Some(now.elapsed);

@@ -29,6 +29,7 @@ impl Cluster {
             broker_id: state.node.id.0,
             host: state.node.host.as_str().into(),
             port: i32::from(state.node.port),
+            rack: self.rack(state.node.id),
             is_fenced: !state.was_listed(view),
             ..Default::default()
         };

@@ -26,7 +26,7 @@ impl Cluster {
         request: &DescribeTopicPartitionsRequest,
     ) -> DescribeTopicPartitionsResponse {
         if let Some(code) = refusal(request) {
-            let refuse = |name: &Box<str>| unknown(code, name, i32::MIN);
+            let refuse = |name: &str| unknown(code, name, i32::MIN);
             let topics = request.topics.iter().map(|topic| refuse(&topic.name)).collect();
             return DescribeTopicPartitionsResponse { topics, ..Default::default() };
         }

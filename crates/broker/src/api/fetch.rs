@@ -1,8 +1,9 @@
 //! Fetch: batches out of logs, at once or when there is enough.
 //!
-//! Sessions are declined: a client that asks for one gets session id 0, which tells it to send every partition every time (KIP-227). The
+//! What a request wants beside what it names, its session knows (`fetch_sessions.rs`). The
 //! first partition with data gives at least one whole batch, whatever the limits say; later ones may end in a cut batch (KIP-74).
-//! Only what is committed is given. There are no transactions, so both isolation levels read the same. Consumers read from leaders only.
+//! Only what is committed is given. There are no transactions, so both isolation levels read the same. Since version 11 followers answer, too,
+//! up to the high watermark that they know, and a consumer that names its rack is sent to a replica there (KIP-392).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,11 +18,28 @@ use milena_wire::{ErrorCode, Uuid};
 use super::{Answer, AskedPartition, RequestHead, TopicRef, frame, write};
 use crate::cluster::Cluster;
 use crate::connection::CloseReason;
+use crate::fetch_sessions::{NewSession, SessionUse};
 use crate::ids::{NodeId, PartitionIndex};
 use crate::moment::Moment;
 use crate::nodes::NodeState;
 use crate::parking::{ParkedRequest, Waiting};
 use crate::replica::Replica;
+
+/// A fetch that waits for data.
+#[derive(Debug)]
+pub(crate) struct WaitingFetch {
+    /// All that it wants, with what its session remembers.
+    request: FetchRequest,
+    session: SessionUse,
+}
+
+/// Who asks, and where.
+#[derive(Clone, Copy)]
+struct From<'a> {
+    node: NodeId,
+    version: i16,
+    rack: &'a str,
+}
 
 impl Cluster {
     pub(super) fn begin_fetch(
@@ -31,46 +49,73 @@ impl Cluster {
         head: RequestHead,
         request: FetchRequest,
     ) -> Result<Answer, CloseReason> {
-        if let Some(code) = session_error(&request) {
-            return write(head, FetchResponse { error_code: code.0, ..Default::default() });
+        let sessions = self.fetch_sessions.entry(node).or_default();
+        let fetch = match sessions.begin(now.elapsed, head.version >= TOPIC_IDS_SINCE, request) {
+            Ok((session, request)) => WaitingFetch { request, session },
+            Err(code) => return write(head, FetchResponse { error_code: code.0, ..Default::default() }),
+        };
+        let wait = Duration::from_millis(u64::try_from(fetch.request.max_wait_ms).unwrap_or(0));
+        let topics = self.fetched_topics(&head, &fetch.request);
+        if wait.is_zero() || topics.is_empty() || self.has_enough(node, head, &fetch) {
+            return self.answer_fetch(now, node, head, &fetch).map(Answer::Frame);
         }
-        let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-        let topics = self.fetched_topics(&head, &request);
-        if wait.is_zero() || topics.is_empty() || self.has_enough(node, head, &request) {
-            return self.answer_fetch(node, head, &request).map(Answer::Frame);
-        }
-        Ok(Answer::Later(ParkedRequest { head, what: Waiting::Fetch(request), topics, deadline: now.elapsed + wait }))
+        Ok(Answer::Later(ParkedRequest { head, what: Waiting::Fetch(fetch), topics, deadline: now.elapsed + wait }))
     }
 
     /// Whether a fetch need not wait any longer: enough bytes, or something to tell that is no data.
-    pub(crate) fn has_enough(&self, node: NodeId, head: RequestHead, request: &FetchRequest) -> bool {
+    pub(crate) fn has_enough(&self, node: NodeId, head: RequestHead, fetch: &WaitingFetch) -> bool {
+        let request = &fetch.request;
+        let from = From { node, version: head.version, rack: &request.rack_id };
         let bytes_max = u64::from(limit(request.max_bytes).min(RESPONSE_BYTES_MAX));
         let bytes_min = u64::try_from(request.min_bytes).unwrap_or(0).min(bytes_max);
         let mut bytes = 0;
         for (topic, partition) in partitions(request) {
-            match self.locate(node, topic_ref(topic, head.version), partition) {
+            match self.locate(from, topic_ref(topic, head.version), partition) {
                 Located::Data(replica) => {
                     let available = replica.log.bytes_between(partition.fetch_offset, replica.high_watermark);
                     bytes += available.min(u64::from(limit(partition.partition_max_bytes)));
                 }
-                Located::Diverging { .. } | Located::Error(_) => return true,
+                Located::Diverging { .. } | Located::Elsewhere { .. } | Located::Error(_) => return true,
             }
         }
         bytes >= bytes_min
     }
 
     pub(crate) fn answer_fetch(
-        &self,
+        &mut self,
+        now: Moment,
         node: NodeId,
         head: RequestHead,
-        request: &FetchRequest,
+        fetch: &WaitingFetch,
     ) -> Result<Bytes, CloseReason> {
+        let responses = self.read_partitions(node, head, &fetch.request);
+        let sessions = self.fetch_sessions.entry(node).or_default();
+        let (session_id, responses) = match (fetch.session, sessions.conclude(fetch.session, responses)) {
+            (SessionUse::New, Ok((_, responses))) => {
+                let new = NewSession {
+                    now: now.elapsed,
+                    sessions_max: self.config.fetch_sessions_max,
+                    uses_ids: head.version >= TOPIC_IDS_SINCE,
+                    request: &fetch.request,
+                    responses: &responses,
+                };
+                (sessions.create(new, || self.random.positive()), responses)
+            }
+            (_, Ok(told)) => told,
+            (_, Err(code)) => return frame(head, FetchResponse { error_code: code.0, ..Default::default() }),
+        };
+        let node_endpoints = self.endpoints(head.version, &responses);
+        frame(head, FetchResponse { session_id, responses, node_endpoints, ..Default::default() })
+    }
+
+    fn read_partitions(&self, node: NodeId, head: RequestHead, request: &FetchRequest) -> Vec<FetchableTopicResponse> {
         let mut budget = Budget { left: limit(request.max_bytes).min(RESPONSE_BYTES_MAX) as usize, whole_first: true };
+        let from = From { node, version: head.version, rack: &request.rack_id };
         let mut responses = Vec::with_capacity(request.topics.len());
         for topic in &request.topics {
             let asked = topic_ref(topic, head.version);
             let read = |partition| {
-                let located = self.locate(node, asked, partition);
+                let located = self.locate(from, asked, partition);
                 let data = fetch_partition(located, partition, request.isolation_level, &mut budget);
                 self.with_hint(node, head.version, asked, data)
             };
@@ -81,15 +126,14 @@ impl Cluster {
                 ..Default::default()
             });
         }
-        let node_endpoints = self.endpoints(head.version, &responses);
-        frame(head, FetchResponse { responses, node_endpoints, ..Default::default() })
+        responses
     }
 
     /// Tells who asked the wrong node which one to ask (KIP-951).
     fn with_hint(&self, node: NodeId, version: i16, topic: TopicRef<'_>, data: PartitionData) -> PartitionData {
         let strayed =
             matches!(ErrorCode(data.error_code), ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH);
-        if version < LEADERS_SINCE || !strayed {
+        if version < HINTS_SINCE || !strayed {
             return data;
         }
         let hint = self.leader_hint(node, topic, PartitionIndex(data.partition_index));
@@ -103,7 +147,7 @@ impl Cluster {
 
     /// Where the leaders are that the answer names.
     fn endpoints(&self, version: i16, responses: &[FetchableTopicResponse]) -> Vec<NodeEndpoint> {
-        if version < ENDPOINTS_SINCE {
+        if version < HINTS_SINCE {
             return Vec::new();
         }
         let partitions = responses.iter().flat_map(|topic| &topic.partitions);
@@ -113,19 +157,27 @@ impl Cluster {
             node_id: state.node.id.0,
             host: state.node.host.as_str().into(),
             port: i32::from(state.node.port),
+            rack: self.rack(state.node.id),
             ..Default::default()
         };
         nodes.map(endpoint).collect()
     }
 
     /// What there is to tell about a partition, before reading it.
-    fn locate(&self, node: NodeId, topic: TopicRef<'_>, asked: &FetchPartition) -> Located<'_> {
+    fn locate(&self, from: From<'_>, topic: TopicRef<'_>, asked: &FetchPartition) -> Located<'_> {
         let index = PartitionIndex(asked.partition);
         let partition = AskedPartition { index, leader_epoch: asked.current_leader_epoch };
-        let replica = match self.find_led(node, topic, partition) {
+        let found = match from.version {
+            FOLLOWERS_SINCE.. => self.find_replica(from.node, topic, partition),
+            _ => self.find_led(from.node, topic, partition),
+        };
+        let replica = match found {
             Ok(replica) => replica,
             Err(code) => return Located::Error(code),
         };
+        if let Some(node) = self.nearer(from, topic, replica, asked) {
+            return Located::Elsewhere { replica, node };
+        }
         if asked.last_fetched_epoch >= 0 {
             match replica.log.end_of_epoch(asked.last_fetched_epoch) {
                 None => return Located::Error(ErrorCode::OFFSET_OUT_OF_RANGE),
@@ -140,6 +192,23 @@ impl Cluster {
         } else {
             Located::Error(ErrorCode::OFFSET_OUT_OF_RANGE)
         }
+    }
+
+    /// A replica in the reader's rack, if it has what is asked for and the leader is not there itself. Of several the one that has most.
+    fn nearer(&self, from: From<'_>, topic: TopicRef<'_>, leader: &Replica, asked: &FetchPartition) -> Option<NodeId> {
+        let stands_there = |node: NodeId| self.config.racks.get(&node).is_some_and(|rack| rack == from.rack);
+        if from.rack.is_empty() || !leader.leads() || stands_there(leader.node) {
+            return None;
+        }
+        let partition = self.find_topic(topic)?.partition(PartitionIndex(asked.partition))?;
+        let serves = |replica: &&Replica| {
+            let offsets = replica.log.start_offset()..=replica.end();
+            let is_alive = !self.nodes.state(replica.node).is_fenced && leader.known.isr.contains(&replica.node);
+            is_alive && stands_there(replica.node) && offsets.contains(&asked.fetch_offset)
+        };
+        // The first of those that have most: `max_by_key` would give the last.
+        let candidates = partition.replicas.iter().rev().filter(serves);
+        candidates.max_by_key(|replica| replica.end()).map(|replica| replica.node)
     }
 
     fn fetched_topics(&self, head: &RequestHead, request: &FetchRequest) -> Vec<Uuid> {
@@ -168,6 +237,9 @@ fn fetch_partition(
             let diverging_epoch = EpochEndOffset { epoch, end_offset, ..Default::default() };
             PartitionData { diverging_epoch, ..with_offsets(answer, replica) }
         }
+        Located::Elsewhere { replica, node } => {
+            PartitionData { preferred_read_replica: node.0, ..with_offsets(answer, replica) }
+        }
         Located::Data(replica) => match budget.read(replica, asked) {
             Ok(records) => PartitionData { records: Some(records), ..with_offsets(answer, replica) },
             Err(_) => error(ErrorCode::KAFKA_STORAGE_ERROR, answer),
@@ -182,6 +254,11 @@ enum Located<'a> {
         replica: &'a Replica,
         epoch: i32,
         end_offset: i64,
+    },
+    /// The reader's own rack has a replica (KIP-392).
+    Elsewhere {
+        replica: &'a Replica,
+        node: NodeId,
     },
     Error(ErrorCode),
 }
@@ -201,11 +278,6 @@ impl Budget {
         self.whole_first &= records.is_empty();
         Ok(records)
     }
-}
-
-fn session_error(request: &FetchRequest) -> Option<ErrorCode> {
-    let full = matches!(request.session_epoch, 0 | -1);
-    (!full).then_some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)
 }
 
 fn with_offsets(answer: PartitionData, replica: &Replica) -> PartitionData {
@@ -233,7 +305,8 @@ fn limit(bytes: i32) -> u32 {
 const RESPONSE_BYTES_MAX: u32 = 55 * 1024 * 1024;
 /// The first version that names topics by id.
 const TOPIC_IDS_SINCE: i16 = 13;
-/// The first version that says who leads, and the first that says where that is.
-const LEADERS_SINCE: i16 = 12;
-const ENDPOINTS_SINCE: i16 = 16;
+/// The first version that is answered by followers.
+const FOLLOWERS_SINCE: i16 = 11;
+/// The first version that says who leads, and where that is. The field for who leads is older, and Kafka leaves it empty there.
+const HINTS_SINCE: i16 = 16;
 const READ_COMMITTED: i8 = 1;

@@ -30,7 +30,7 @@ impl Cluster {
             }
         };
         MetadataResponse {
-            brokers: self.nodes.iter().filter(|state| state.was_listed(view)).map(broker_metadata).collect(),
+            brokers: self.listed_brokers(view),
             cluster_id: Some(self.cluster_id.as_str().into()),
             controller_id: self.nodes.controller(view).map_or(-1, |node| node.0),
             topics: if operations { with_operations(topics) } else { topics },
@@ -40,6 +40,17 @@ impl Cluster {
             },
             ..Default::default()
         }
+    }
+
+    fn listed_brokers(&self, view: Duration) -> Vec<MetadataResponseBroker> {
+        let broker = |state: &NodeState| MetadataResponseBroker {
+            node_id: state.node.id.0,
+            host: state.node.host.as_str().into(),
+            port: i32::from(state.node.port),
+            rack: self.rack(state.node.id),
+            ..Default::default()
+        };
+        self.nodes.iter().filter(|state| state.was_listed(view)).map(broker).collect()
     }
 
     fn asked_topic(
@@ -106,15 +117,6 @@ impl Cluster {
             partitions: partitions.collect(),
             ..Default::default()
         }
-    }
-}
-
-fn broker_metadata(state: &NodeState) -> MetadataResponseBroker {
-    MetadataResponseBroker {
-        node_id: state.node.id.0,
-        host: state.node.host.as_str().into(),
-        port: i32::from(state.node.port),
-        ..Default::default()
     }
 }
 

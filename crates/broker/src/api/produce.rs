@@ -191,7 +191,7 @@ impl Cluster {
     fn endpoint(&self, node: NodeId) -> Option<NodeEndpoint> {
         let node = &self.nodes.get(node)?.node;
         let (host, port) = (node.host.as_str().into(), i32::from(node.port));
-        Some(NodeEndpoint { node_id: node.id.0, host, port, ..Default::default() })
+        Some(NodeEndpoint { node_id: node.id.0, host, port, rack: self.rack(node.id), ..Default::default() })
     }
 }
 

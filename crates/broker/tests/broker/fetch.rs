@@ -198,21 +198,6 @@ fn disconnected_reader_waits_for_nothing() {
 }
 
 #[test]
-fn sessions_are_declined() {
-    let mut bench = Bench::with_orders(1);
-    bench.produced(Batch::of(&["a"]));
-    let session = |session_id, session_epoch| FetchRequest { session_id, session_epoch, ..from(0) };
-    for (id, epoch) in [(0, 0), (0, -1), (5, -1)] {
-        let response = bench.ask(11, &session(id, epoch));
-        assert_eq!((response.error_code, response.session_id), (0, 0));
-        assert_eq!(values(only(&response).records.as_ref()), ["a"]);
-    }
-    let incremental = bench.ask(11, &session(5, 1));
-    assert_eq!(ErrorCode(incremental.error_code), ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
-    assert!(incremental.responses.is_empty());
-}
-
-#[test]
 fn leader_epochs_of_readers_are_compared() {
     let mut bench = Bench::with_orders(1);
     let mut code = |epoch| {

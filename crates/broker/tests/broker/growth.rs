@@ -51,7 +51,8 @@ fn growth_is_refused_with_kafkas_codes() {
     for name in ["orders", "others"] {
         bench.cluster.create_topic(name, 2).expect("the topic is new");
     }
-    let rows: [(i32, Option<&[&[i32]]>, ErrorCode); 12] = [
+    type Placed<'a> = Option<&'a [&'a [i32]]>;
+    let rows: [(i32, Placed<'_>, ErrorCode); 12] = [
         (2, None, ErrorCode::INVALID_PARTITIONS),
         (1, None, ErrorCode::INVALID_PARTITIONS),
         (0, None, ErrorCode::INVALID_PARTITIONS),

@@ -57,10 +57,6 @@ impl Topic {
     /// # Panics
     ///
     /// In a task, if the producer is served by a runtime ([`crate::ProducerConfig::runtime`]).
-    #[allow(
-        clippy::result_large_err,
-        reason = "the error gives the record back; a box would cost an allocation each time"
-    )]
     pub fn blocking_send<'a>(&self, record: impl Into<Record<'a>>) -> Result<Delivery, SendError<'a>> {
         self.shared().block_on(self.send(record))
     }
@@ -101,10 +97,6 @@ impl Topic {
     /// # Panics
     ///
     /// In a task, if the producer is served by a runtime ([`crate::ProducerConfig::runtime`]).
-    #[allow(
-        clippy::result_large_err,
-        reason = "the error gives the record back; a box would cost an allocation each time"
-    )]
     pub fn blocking_post<'a>(&self, record: impl Into<Record<'a>>) -> Result<(), SendError<'a>> {
         self.shared().block_on(self.post_wait(record))
     }
@@ -126,6 +118,30 @@ impl Topic {
     /// In a task, if the producer is served by a runtime ([`crate::ProducerConfig::runtime`]).
     pub fn blocking_reserve(&self, size: usize, deadline: Duration) -> Result<Permit<'_>, ReserveError> {
         self.shared().block_on(self.reserve(size, deadline))
+    }
+
+    /// As [`Self::reserve_for`], on this thread.
+    ///
+    /// ```
+    /// # fn example(orders: milena::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let permit = orders.blocking_reserve_for("table 7", 1000, Duration::from_secs(5))?;
+    /// permit.post(("table 7", "4 tea"))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// In a task, if the producer is served by a runtime ([`crate::ProducerConfig::runtime`]).
+    pub fn blocking_reserve_for(
+        &self,
+        key: &(impl AsRef<[u8]> + ?Sized),
+        size: usize,
+        deadline: Duration,
+    ) -> Result<Permit<'_>, ReserveError> {
+        self.shared().block_on(self.reserve_for(key, size, deadline))
     }
 }
 

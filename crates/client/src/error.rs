@@ -24,7 +24,11 @@ use crate::record::Record;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct SendError<'a> {
+pub struct SendError<'a>(Box<Refusal<'a>>);
+
+/// Apart, because every function that passes the error on would carry its 184 bytes.
+#[derive(Debug)]
+struct Refusal<'a> {
     topic: Arc<str>,
     reason: SendRefused,
     record: Record<'a>,
@@ -171,7 +175,7 @@ impl SendRefused {
 
 impl<'a> SendError<'a> {
     pub(crate) fn new(topic: &Arc<str>, reason: SendRefused, record: Record<'a>) -> Self {
-        Self { topic: Arc::clone(topic), reason, record }
+        Self(Box::new(Refusal { topic: Arc::clone(topic), reason, record }))
     }
 
     /// Why.
@@ -184,7 +188,7 @@ impl<'a> SendError<'a> {
     /// # }
     /// ```
     pub fn reason(&self) -> &SendRefused {
-        &self.reason
+        &self.0.reason
     }
 
     /// Whether the same call may succeed later.
@@ -197,7 +201,7 @@ impl<'a> SendError<'a> {
     /// # }
     /// ```
     pub fn is_retriable(&self) -> bool {
-        self.reason.is_retriable()
+        self.0.reason.is_retriable()
     }
 
     /// The record, to be sent again.
@@ -212,13 +216,13 @@ impl<'a> SendError<'a> {
     /// # }
     /// ```
     pub fn into_record(self) -> Record<'a> {
-        self.record
+        self.0.record
     }
 }
 
 impl fmt::Display for SendError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.reason.tell(&self.topic, f)
+        self.0.reason.tell(&self.0.topic, f)
     }
 }
 

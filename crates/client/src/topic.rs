@@ -127,10 +127,6 @@ impl Topic {
     /// # Ok(())
     /// # }
     /// ```
-    #[allow(
-        clippy::result_large_err,
-        reason = "the error gives the record back; a box would cost an allocation each time"
-    )]
     pub fn try_send<'a>(&self, record: impl Into<Record<'a>>) -> Result<Delivery, SendError<'a>> {
         let record = record.into();
         let now = self.shared().clock.now();
@@ -174,10 +170,6 @@ impl Topic {
     /// }
     /// # }
     /// ```
-    #[allow(
-        clippy::result_large_err,
-        reason = "the error gives the record back; a box would cost an allocation each time"
-    )]
     pub fn post<'a>(&self, record: impl Into<Record<'a>>) -> Result<(), SendError<'a>> {
         let record = record.into();
         let now = self.shared().clock.now();

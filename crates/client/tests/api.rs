@@ -79,6 +79,26 @@ fn every_type_may_go_to_any_thread() {
     assert_eq!(BTreeSet::from(asserted), exported());
 }
 
+/// Clippy warns of every function whose error has 128 bytes or more, and an application has many that pass these on.
+#[test]
+fn errors_are_small() {
+    use std::mem::size_of;
+    for size in [
+        size_of::<ConfigError>(),
+        size_of::<DeliveryError>(),
+        size_of::<InvalidTopic>(),
+        size_of::<PropertiesError>(),
+        size_of::<ReadyError>(),
+        size_of::<ReserveError>(),
+        size_of::<SendBatchError<'_>>(),
+        size_of::<SendError<'_>>(),
+        size_of::<SettlementError>(),
+    ] {
+        assert!(size < 128, "{size} bytes");
+    }
+    assert_eq!(size_of::<SendError<'_>>(), size_of::<usize>());
+}
+
 #[test]
 fn errors_are_errors() {
     fn check<E: std::error::Error + Send + Sync + 'static>() {}

@@ -35,7 +35,9 @@ fn use_all(producer: &Producer, first_offset: i64) {
     assert_eq!(two.into_iter().map(|delivery| offset(delivery.blocking_wait())).max(), Some(first_offset + 2));
     let permit = orders.blocking_reserve(100, SOON).expect("there is room");
     assert_eq!(offset(permit.send("four").expect("has its room").blocking_wait()), first_offset + 3);
-    orders.blocking_post("five").expect("accepted");
+    let permit = orders.blocking_reserve_for("key", 100, SOON).expect("there is room");
+    assert_eq!(offset(permit.send(("key", "five")).expect("has its room").blocking_wait()), first_offset + 4);
+    orders.blocking_post("six").expect("accepted");
     let tally = producer.blocking_flush(SOON);
     // None if it was written before the call.
     assert!(tally.written <= 1 && tally.records() == tally.written, "{tally:?}");
@@ -51,6 +53,7 @@ fn a_thread_without_a_runtime_has_every_call() {
     let orders = producer.topic("orders").expect("a name");
     assert_eq!(orders.blocking_send("late").expect_err("is closed").reason(), &SendRefused::Closed);
     assert_eq!(orders.blocking_reserve(1, SOON).expect_err("is closed").reason(), &SendRefused::Closed);
+    assert_eq!(orders.blocking_reserve_for("key", 1, SOON).expect_err("is closed").reason(), &SendRefused::Closed);
 }
 
 /// The producer has a thread of its own, so nobody waits for the runtime that is held up.
@@ -59,7 +62,7 @@ fn inside_a_runtime_they_work() {
     let broker = Steered::start(1, 1);
     let producer = Producer::new(ProducerConfig::new(&broker.bootstrap)).expect("is built");
     for (place, runtime) in [current_thread(), multi_thread()].into_iter().enumerate() {
-        runtime.block_on(async { use_all(&producer, 5 * place as i64) });
+        runtime.block_on(async { use_all(&producer, 6 * place as i64) });
     }
 }
 
@@ -98,7 +101,7 @@ fn threads_beside_the_runtime_that_serves_the_producer_may_wait() {
     use_all(&producer, 0);
     runtime.block_on(async {
         let producer = producer.clone();
-        tokio::task::spawn_blocking(move || use_all(&producer, 5)).await.expect("no panic");
+        tokio::task::spawn_blocking(move || use_all(&producer, 6)).await.expect("no panic");
     });
 }
 

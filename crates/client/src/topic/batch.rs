@@ -154,7 +154,7 @@ impl<'t, 'a, I: Iterator<Item = Record<'a>>> Batch<'t, I> {
     fn end(self, record: Record<'a>, refused: Refused) -> SendBatchError<'a> {
         let reason = self.topic.explain(refused, self.call.called);
         let error = SendError::new(&self.topic.shared.name, reason, record);
-        SendBatchError { accepted: self.accepted, error: Box::new(error), rest: self.records.collect() }
+        SendBatchError { accepted: self.accepted, error, rest: self.records.collect() }
     }
 }
 
@@ -178,7 +178,7 @@ const EXPECTED_MAX: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct SendBatchError<'a> {
     accepted: Vec<Delivery>,
-    error: Box<SendError<'a>>,
+    error: SendError<'a>,
     rest: Vec<Record<'a>>,
 }
 
@@ -223,7 +223,7 @@ impl<'a> SendBatchError<'a> {
     /// # }
     /// ```
     pub fn into_parts(self) -> (Vec<Delivery>, SendError<'a>, Vec<Record<'a>>) {
-        (self.accepted, *self.error, self.rest)
+        (self.accepted, self.error, self.rest)
     }
 }
 

@@ -169,10 +169,6 @@ impl Permit<'_> {
     /// # Ok(())
     /// # }
     /// ```
-    #[allow(
-        clippy::result_large_err,
-        reason = "the error gives the record back; a box would cost an allocation each time"
-    )]
     pub fn send<'a>(mut self, record: impl Into<Record<'a>>) -> Result<Delivery, SendError<'a>> {
         let record = record.into();
         let accepted = self.accept(&record, Reply::Handle, |appended| appended.delivery());
@@ -191,10 +187,6 @@ impl Permit<'_> {
     /// # Ok(())
     /// # }
     /// ```
-    #[allow(
-        clippy::result_large_err,
-        reason = "the error gives the record back; a box would cost an allocation each time"
-    )]
     pub fn post<'a>(mut self, record: impl Into<Record<'a>>) -> Result<(), SendError<'a>> {
         let record = record.into();
         let reply = self.topic.reply_for(&record);

@@ -11,6 +11,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+mod draft;
 mod error;
 mod file;
 mod nearest;
@@ -25,11 +26,12 @@ mod documented;
 #[cfg(all(test, not(milena_model)))]
 mod tests;
 
+use self::draft::Draft;
 pub use self::error::{PropertiesError, PropertyFault, PropertyPlace, PropertyRefused};
 use self::others::{ELSEWHERE, Elsewhere, OTHERS, Other};
 #[cfg(feature = "unstable")]
 pub use self::reading::Access;
-use self::settings::{Draft, SETTINGS, Setting, Spelling};
+use self::settings::{SETTINGS, Setting, Spelling};
 use super::ProducerConfig;
 
 /// Properties by name, as Java's clients and librdkafka have them, from a file or from the program.

@@ -9,7 +9,9 @@ use milena_core::producer::completion::Delivery;
 use milena_core::producer::front::{Reply, WhenFull};
 use milena_core::time::Now;
 
-use super::{Call, Rights, Topic, size_of_record};
+use super::Topic;
+use super::accepting::{Rights, size_of_record};
+use super::calls::Call;
 use crate::error::SendError;
 use crate::record::Record;
 use crate::waiting::Refused;

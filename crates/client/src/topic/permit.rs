@@ -13,7 +13,10 @@ use milena_core::producer::body::{CHUNK_BYTES_MAX, Chunk, ChunkSource};
 use milena_core::producer::completion::Delivery;
 use milena_core::producer::front::{AppendError, Appended, LINK_BYTES_MIN, Notice, RecordRef, Reply, Value, WhenFull};
 
-use super::{Call, Offer, Rights, TRIES_MAX, Topic};
+use super::Topic;
+use super::accepting::{Rights, TRIES_MAX};
+use super::aiming::Offer;
+use super::calls::Call;
 use crate::error::{ReserveError, SendError, SendRefused};
 use crate::partitioner::Aim;
 use crate::pool::ChunkPool;

@@ -57,6 +57,8 @@ pub struct Cluster {
     /// Of each node; they end with its process.
     pub(crate) fetch_sessions: BTreeMap<NodeId, FetchSessions>,
     torn_tails: Vec<TornTail>,
+    /// Whether a timer looks for old segments.
+    pub(crate) watches_retention: bool,
     /// The last time producers were looked through for expired ones, on the monotonic clock.
     expiry_checked: Duration,
 }
@@ -97,6 +99,7 @@ impl Cluster {
             parking: Parking::default(),
             fetch_sessions: BTreeMap::new(),
             torn_tails: Vec::new(),
+            watches_retention: false,
             expiry_checked: now.elapsed,
             config,
         };
@@ -222,6 +225,8 @@ impl Cluster {
             Some(Timer::Fence(node)) => self.fence_if_silent(now, node),
             Some(Timer::Learn(node)) => self.learn(now, node),
             Some(Timer::Replicate(topic, index)) => self.replicate(now, topic, index),
+            Some(Timer::Flush(topic, index)) => self.flush_due(now, topic, index),
+            Some(Timer::Retain) => self.retain(now),
             Some(Timer::Unmute(connection)) => self.unmute(now, connection),
             None => {}
         }
@@ -403,8 +408,8 @@ impl Cluster {
             let mut opened = Vec::new();
             for node in replicas {
                 let place = Place { node, topic: &name, partition: PartitionIndex(index) };
-                let segment = self.storage.open_segment(place)?;
-                let (replica, torn) = Replica::open(node, segment, leadership.clone(), recovery)?;
+                let folder = self.storage.open_log(place)?;
+                let (replica, torn) = Replica::open(node, folder, leadership.clone(), recovery)?;
                 self.torn_tails.extend(torn);
                 opened.push(replica);
             }

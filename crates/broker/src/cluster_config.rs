@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::ids::NodeId;
+use crate::log::FlushPolicy;
 use crate::nodes::Node;
 use crate::storage::StorageError;
 
@@ -41,6 +42,10 @@ pub struct ClusterConfig {
     /// `broker.rack` of the nodes that stand in one. Consumers that name a rack are sent to a replica in sync there (KIP-392), as with
     /// Kafka's `RackAwareReplicaSelector`. Default: none.
     pub racks: BTreeMap<NodeId, String>,
+    /// `log.flush.interval.messages` and `log.flush.interval.ms`: when logs are fsynced, for topics that do not say. Default: never.
+    pub flush: FlushPolicy,
+    /// `log.retention.check.interval.ms`: how often old segments are looked for. Default: 5 min.
+    pub retention_check: Duration,
     /// What ids are drawn from.
     pub seed: u64,
 }
@@ -67,6 +72,8 @@ impl ClusterConfig {
             producer_expiry_check: Duration::from_secs(10 * 60),
             fetch_sessions_max: 1_000,
             racks: BTreeMap::new(),
+            flush: FlushPolicy::Never,
+            retention_check: Duration::from_secs(5 * 60),
             seed: 0,
         }
     }

@@ -9,6 +9,7 @@ use milena_wire::Uuid;
 use crate::cluster::Cluster;
 use crate::ids::{NodeId, PartitionIndex};
 use crate::leadership::Election;
+use crate::log::Appending;
 use crate::moment::Moment;
 use crate::nodes::{Nodes, Process};
 use crate::partition::Partition;
@@ -64,18 +65,24 @@ impl Cluster {
     pub(crate) fn replicate(&mut self, now: Moment, topic: Uuid, index: PartitionIndex) {
         let Some(topic) = self.topics.with_id_mut(topic) else { return };
         let (id, config) = (topic.id, topic.config.clone());
+        let flush = self.config.flush.of_topic(&config);
         let Some(partition) = topic.partition_mut(index) else { return };
         let replicated = partition.replicate(&Replication {
             nodes: &self.nodes,
             now: now.elapsed,
+            appending: Appending { config: &config, flush, now },
             lag_max: self.config.replica_lag_time_max,
             commit_min: commit_min(self.config.strict_min_isr, &config, partition),
         });
         if let Some(at) = replicated.look_at {
             self.timers.set(at, Timer::Replicate(id, index));
         }
+        for at in partition.replicas.iter_mut().filter_map(|replica| replica.log.arm_flush(flush.after)) {
+            self.timers.set(at, Timer::Flush(id, index));
+        }
         self.leadership_changed |= replicated.isr_changed;
         self.changed.insert(id);
+        self.watch_retention(now.elapsed);
     }
 
     /// A topic has other settings or more partitions: what depends on them follows, and so does who waits.

@@ -32,6 +32,13 @@
 //! After every call that takes `now`, take events until there are none; then call [`Cluster::handle_timeout`] at
 //! [`Cluster::poll_timeout`]. A connection is served one request at a time: frames that arrive while it is muted wait inside, in order.
 //!
+//! # What is kept
+//!
+//! [`Memory`] ends with the process; [`Directory`] keeps segments with offset and time indexes as Kafka has them on disk. Segments roll by
+//! size and time and go by age and size, as the topic's settings say. What survives a machine that loses power says [`FlushPolicy`]; what was
+//! acknowledged survives the process always. After [`Cluster::close_logs`] the next opening reads next to nothing, after a crash only what lies
+//! behind the last finished segment.
+//!
 //! # Several nodes
 //!
 //! [`ClusterConfig::with_nodes`] makes a cluster of N. Partitions have replicas on them, leaders with epochs, an ISR and a high
@@ -55,6 +62,9 @@
 //! Served: ApiVersions, Metadata, InitProducerId, Produce, Fetch with sessions and from followers, ListOffsets, CreateTopics, DeleteTopics,
 //! CreatePartitions, DescribeTopicPartitions, DescribeConfigs, IncrementalAlterConfigs, AlterConfigs, ListConfigResources, FindCoordinator,
 //! DescribeCluster, DescribeProducers, OffsetForLeaderEpoch. Left out: groups, transactions, compaction and retention, TLS and SASL.
+//! Served: ApiVersions, Metadata, InitProducerId, Produce, Fetch, ListOffsets, CreateTopics, DeleteTopics, FindCoordinator, DescribeCluster,
+//! DescribeProducers, OffsetForLeaderEpoch. Left out: groups, transactions, compaction, unclean elections by themselves, reading
+//! from followers, TLS and SASL.
 
 mod api;
 mod batch_check;
@@ -67,6 +77,7 @@ mod fetch_sessions;
 mod ids;
 mod leadership;
 mod log;
+mod log_keeping;
 mod moment;
 mod nodes;
 mod parking;
@@ -89,13 +100,16 @@ pub use cluster::Cluster;
 pub use cluster_config::{ClusterConfig, OpenError};
 pub use connection::{CloseReason, Event};
 pub use ids::{ConnectionId, Epoch, NodeId, PartitionIndex, ProducerId, Sequence};
-pub use log::{BatchEntry, LookupError, PartitionLog, TimestampedOffset, TornTail};
+pub use log::{BatchEntry, FlushPolicy, LookupError, PartitionLog, TimestampedOffset, TornTail};
 pub use moment::Moment;
 pub use nodes::{Node, Process, Stop};
 pub use partition::{Partition, ProduceFault};
 pub use producer_state::{CACHED_BATCHES, CachedBatch, ProducerEntry, Producers, Refusal, Stamp, Verdict, validate};
 pub use server::{Broker, BrokerOptions, StartError};
 pub use steering::Throttle;
-pub use storage::{Directory, DirectoryError, Memory, Place, Segment, Storage, StorageError};
+pub use storage::{
+    Directory, DirectoryError, Disk, DiskEntry, DiskFile, FileEntry, LogFolder, Memory, OpenHow, PendingSync, Place,
+    Segment, Storage, StorageError, SystemDisk,
+};
 pub use topic_config::{CleanupPolicy, ConfigError, ConfigValue, Ratio, TimestampType, TopicConfig};
 pub use topics::{NAME_LENGTH_MAX, Topic, TopicNameError};

@@ -1,22 +1,46 @@
-//! A partition's log: raw batches in a row, and an index of them in memory.
+//! A partition's log: segments of raw batches in a row, and indexes into them.
 //!
-//! Owns the offsets. Batches lie without a gap in positions and ascend in offsets; `next_offset` is one past the last record. A batch is
-//! indexed only after storage took it whole. Opening reads what a segment holds, checks every batch, and cuts what follows the last
-//! whole one.
+//! Owns the offsets. Batches lie without a gap in positions and ascend in offsets; `next_offset` is one past the last record, `start_offset`
+//! the first that is still there. There is always a segment; the last one is active, and only it grows. A batch is noted only after
+//! storage took it whole, and acknowledged only after it was fsynced, where that is wanted.
 //!
-//! Leaves out what a batch may contain (`batch_check.rs`), who may append it (`producer_state.rs`), and how much of it is committed
-//! (`replica.rs`).
+//! Opening is in `log/open.rs`, what is fsynced when in `log/flush.rs`, what is deleted in `log/retention.rs`, what is compacted in
+//! `log/cleaner.rs`. Leaves out what a batch may contain (`batch_check.rs`), who may append it (`producer_state.rs`), and how much of
+//! it is committed (`replica.rs`).
 
+mod epochs;
+mod files;
+mod flush;
+mod index;
+mod open;
+mod retention;
+mod scan;
+mod segment;
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use milena_wire::records::{self, BATCH_HEADER_BYTES, BatchError, BatchHeader, BatchView, TimestampType};
+use milena_wire::records::{self, BatchError, BatchHeader, BatchView, TimestampType};
 
-use crate::storage::{Segment, StorageError};
+use crate::moment::Moment;
+use crate::storage::{LogFolder, Segment, StorageError};
+use crate::topic_config::TopicConfig;
+use epochs::{EpochStart, Epochs};
+use flush::FlushState;
+use scan::{Headers, RECOVERY_AHEAD, damaged};
+use segment::{Found, LogSegment, Looked, OpenSegment};
 
-/// A batch as the index knows it.
+pub(crate) use files::is_log_file;
+pub(crate) use flush::Flush;
+pub use flush::FlushPolicy;
+
+/// A batch as it lies in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchEntry {
+    /// The first offset of the segment that holds it.
+    pub segment: i64,
     /// The offset of its first record.
     pub base_offset: i64,
     /// The offset of its last record.
@@ -27,8 +51,6 @@ pub struct BatchEntry {
     pub size: usize,
     /// Its largest record timestamp.
     pub max_timestamp: i64,
-    /// The largest timestamp of this batch and all before it: ascending, so a timestamp is found by halving.
-    max_timestamp_so_far: i64,
 }
 
 /// What a crash left at the end of a log, cut off when the log was opened.
@@ -38,7 +60,7 @@ pub struct TornTail {
     pub file: Option<PathBuf>,
     /// The position from which it was cut.
     pub at: u64,
-    /// How many bytes were cut.
+    /// How many bytes were cut, those of later segments included.
     pub cut_bytes: u64,
     /// What was wrong with the first batch there.
     pub why: BatchError,
@@ -71,115 +93,246 @@ impl From<StorageError> for LookupError {
 /// The batches of one partition, as consumers see them.
 #[derive(Debug)]
 pub struct PartitionLog {
-    segment: Box<dyn Segment>,
-    batches: Vec<BatchEntry>,
-    /// First offset of each leader epoch, ascending in both.
-    epochs: Vec<EpochStart>,
+    folder: Box<dyn LogFolder>,
+    /// Ascending; never empty.
+    segments: Vec<LogSegment>,
+    epochs: Epochs,
+    start_offset: i64,
     next_offset: i64,
+    /// The last batch of the active segment, if it was appended since the opening: what most readers ask for.
+    last_batch: Option<Found>,
+    /// Everything before it was compacted.
+    cleaned: i64,
+    flush: FlushState,
+    /// The offsets that there are snapshots of.
+    snapshots: BTreeSet<i64>,
+    /// The segment that was read last, of those that are not kept open, by its base offset.
+    looked_into: RefCell<Option<(i64, OpenSegment)>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct EpochStart {
-    epoch: i32,
-    offset: i64,
+/// What an append goes by, beside the batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Appending<'a> {
+    pub(crate) config: &'a TopicConfig,
+    pub(crate) flush: Flush,
+    pub(crate) now: Moment,
 }
 
 impl PartitionLog {
-    /// Reads a segment from its start. `on_batch` sees every header that is kept, in order.
-    pub(crate) fn open(
-        segment: Box<dyn Segment>,
-        mut on_batch: impl FnMut(&BatchHeader),
-    ) -> Result<(PartitionLog, Option<TornTail>), StorageError> {
-        let mut log = PartitionLog { segment, batches: Vec::new(), epochs: Vec::new(), next_offset: 0 };
-        let len = log.segment.len();
-        let mut window = Window::default();
-        while log.position() < len {
-            match log.next_whole_batch(&mut window)? {
-                Ok(header) => {
-                    log.index(&header);
-                    on_batch(&header);
-                }
-                Err(why) => {
-                    log.refuse_damage(&mut window, &why)?;
-                    let torn = log.cut(why)?;
-                    return Ok((log, Some(torn)));
-                }
-            }
-        }
-        Ok((log, None))
-    }
-
     /// From now on this node leads under `epoch`.
     pub(crate) fn begin_epoch(&mut self, epoch: i32) {
-        let start = EpochStart { epoch, offset: self.next_offset };
-        self.epochs.retain(|known| known.epoch < epoch && known.offset < start.offset);
-        self.epochs.push(start);
+        self.epochs.begin(EpochStart { epoch, offset: self.next_offset });
+    }
+
+    /// Whether a batch begins a new segment: by size, by the time between its records and the first ones, or because its offset is too
+    /// far from the segment's first for the indexes.
+    pub(crate) fn must_roll(&self, header: &BatchHeader, how: &Appending<'_>) -> bool {
+        let active = self.active();
+        let fits = active.bytes + header.total_bytes() as u64 <= how.config.segment_size();
+        let is_near = header.last_offset() - active.base_offset <= i64::from(i32::MAX);
+        if active.bytes == 0 {
+            return !is_near;
+        }
+        // Kafka counts from the records' own time; only those without one by the clock.
+        let waited = match active.first_timestamp {
+            Some(first) if first >= 0 => header.max_timestamp.saturating_sub(first),
+            _ => how.now.timestamp().saturating_sub(active.modified),
+        };
+        // A record of a compacted topic must come out of the active segment to be compacted in time.
+        let span_max = match how.config.cleanup.compacts() {
+            true => how.config.segment_ms.min(how.config.compaction_lag_max),
+            false => how.config.segment_ms,
+        };
+        !fits || !is_near || waited > span_max
+    }
+
+    /// Begins a new segment, at the end or where the next batch is to lie. The snapshot is of the producers up to here.
+    pub(crate) fn roll(&mut self, base_offset: i64, snapshot: &[u8], now: Moment) -> Result<(), StorageError> {
+        self.check_unbroken()?;
+        self.keep_snapshot(self.next_offset, snapshot)?;
+        let finished = self.segments.last_mut().expect("a log has a segment");
+        finished.finish(&mut *self.folder)?;
+        let next = LogSegment::create(&mut *self.folder, base_offset, now.timestamp())?;
+        self.segments.push(next);
+        self.last_batch = None;
+        self.begin_sync_of_finished()
     }
 
     /// Appends a batch whose header says where it belongs.
-    pub(crate) fn append(&mut self, header: &BatchHeader, records: &Bytes) -> Result<(), StorageError> {
+    pub(crate) fn append(
+        &mut self,
+        header: &BatchHeader,
+        records: &Bytes,
+        how: &Appending<'_>,
+    ) -> Result<(), StorageError> {
         assert_eq!(header.base_offset, self.next_offset, "a leader gives every batch the next offset");
-        self.segment.append(&header.write(), records)?;
-        self.index(header);
+        self.check_unbroken()?;
+        self.active_data().append(&header.write(), records)?;
+        self.flush_as_wanted(header, how)?;
+        self.note(header, how);
         Ok(())
     }
 
-    /// Copies what another replica's log has after this one's end, up to `end`, epochs and all. `on_batch` sees every header.
-    pub(crate) fn copy_from(
+    /// Appends a batch as another replica has it.
+    pub(crate) fn append_copy(
         &mut self,
-        other: &PartitionLog,
-        end: i64,
-        mut on_batch: impl FnMut(&BatchHeader),
+        header: &BatchHeader,
+        batch: Bytes,
+        how: &Appending<'_>,
     ) -> Result<(), StorageError> {
-        let missing = other.batches[other.batch_index(self.next_offset)..].iter();
-        for entry in missing.take_while(|entry| entry.last_offset < end) {
-            let batch = other.segment.read(entry.position, entry.size)?;
-            let header = other.header_of(entry, &batch)?;
-            self.segment.append_whole(batch)?;
-            self.index(&header);
-            on_batch(&header);
+        self.check_unbroken()?;
+        self.active_data().append_whole(batch)?;
+        self.flush_as_wanted(header, how)?;
+        self.note(header, how);
+        Ok(())
+    }
+
+    fn active_data(&mut self) -> &mut dyn Segment {
+        let active = self.segments.last_mut().expect("a log has a segment");
+        &mut *active.open.as_mut().expect("the active segment is open").data
+    }
+
+    fn note(&mut self, header: &BatchHeader, how: &Appending<'_>) {
+        let active = self.segments.last_mut().expect("a log has a segment");
+        let position = active.bytes;
+        active.take_note(header, u64::try_from(how.config.index_interval).unwrap_or(0));
+        active.modified = how.now.timestamp();
+        self.last_batch = Some(Found { position, header: *header });
+        self.epochs.note(EpochStart { epoch: header.partition_leader_epoch, offset: header.base_offset });
+        self.next_offset = header.last_offset() + 1;
+    }
+
+    /// Shows what another replica needs that ends at `from`: whole batches up to `end`, in order.
+    pub(crate) fn each_batch(
+        &self,
+        from: i64,
+        end: i64,
+        mut take: impl FnMut(&BatchHeader, Bytes) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let mut next = from;
+        while let Some((at, found)) = self.find(next)?.filter(|(_, found)| found.header.last_offset() < end) {
+            let batch =
+                self.look(at, |open| open.data.read(found.position, found.header.total_bytes()).map(Looked::There))?;
+            take(&found.header, batch)?;
+            next = found.header.last_offset() + 1;
         }
         Ok(())
     }
 
     /// Drops every batch that reaches `end`, and the epochs that began there or later.
     pub(crate) fn truncate(&mut self, end: i64) -> Result<(), StorageError> {
-        let kept = self.batch_index(end);
-        if let Some(first_dropped) = self.batches.get(kept) {
-            self.segment.truncate(first_dropped.position)?;
-            self.batches.truncate(kept);
-            self.next_offset = self.batches.last().map_or(self.start_offset(), |entry| entry.last_offset + 1);
+        if end < self.start_offset {
+            return self.restart_at(end);
         }
-        self.epochs.retain(|known| known.offset < self.next_offset);
+        if let Some((at, found)) = self.find(end)? {
+            self.cut(at, found)?;
+            self.next_offset = end.min(found.header.base_offset);
+            self.flush.cut(self.next_offset);
+        }
+        self.epochs.cut(self.next_offset);
+        self.cleaned = self.cleaned.min(self.next_offset);
+        self.forget_snapshots_after(self.next_offset)
+    }
+
+    /// Cuts a segment before a batch, after those behind it are gone: whatever is interrupted leaves a log without a hole.
+    fn cut(&mut self, at: usize, found: Found) -> Result<(), StorageError> {
+        self.looked_into.take();
+        while self.segments.len() > at + 1 {
+            let last = self.segments.last().expect("there are more than one");
+            last.remove(&mut *self.folder)?;
+            self.segments.pop();
+        }
+        let segment = &mut self.segments[at];
+        if segment.open.is_none() {
+            segment.open = Some(segment.reopen(&*self.folder)?);
+        }
+        let open = segment.open.as_mut().expect("it was just opened");
+        open.truncate(segment.base_offset, found.position, found.header.base_offset)?;
+        segment.bytes = found.position;
+        if found.position == 0 {
+            segment.first_timestamp = None;
+        }
+        if segment.newest.is_some_and(|(_, offset)| offset >= found.header.base_offset) {
+            segment.recount_newest()?;
+        }
+        self.last_batch = None;
         Ok(())
+    }
+
+    /// Drops everything; the next record goes to `offset`.
+    pub(crate) fn restart_at(&mut self, offset: i64) -> Result<(), StorageError> {
+        self.looked_into.take();
+        // Made first, so that a log has a segment whatever fails afterwards.
+        let fresh = LogSegment::create(&mut *self.folder, offset, 0)?;
+        for old in self.segments.iter().rev().filter(|old| old.base_offset != offset) {
+            old.remove(&mut *self.folder)?;
+        }
+        self.segments = vec![fresh];
+        self.forget_snapshots_after(-1)?;
+        self.epochs = Epochs::default();
+        (self.start_offset, self.next_offset, self.cleaned) = (offset, offset, offset);
+        self.last_batch = None;
+        self.flush.restart_at(offset);
+        self.write_checkpoint(None)
     }
 
     /// The newest leader epoch that this log knows of.
     pub(crate) fn latest_epoch(&self) -> Option<i32> {
-        self.epochs.last().map(|known| known.epoch)
+        self.epochs.latest()
     }
 
-    /// Shows the headers of all batches from `offset` on.
+    /// Shows the headers of all batches that reach `offset`.
     pub(crate) fn replay(&self, offset: i64, mut on_batch: impl FnMut(&BatchHeader)) -> Result<(), StorageError> {
-        for entry in &self.batches[self.batch_index(offset)..] {
-            let bytes = self.segment.read(entry.position, BATCH_HEADER_BYTES)?;
-            on_batch(&self.header_of(entry, &bytes)?);
+        let Some((first, found)) = self.find(offset)? else { return Ok(()) };
+        for at in first..self.segments.len() {
+            let from = if at == first { found.position } else { 0 };
+            self.look(at, |open| {
+                let mut headers = Headers::from(&*open.data, from, RECOVERY_AHEAD);
+                while let Some((_, header)) = headers.next()? {
+                    on_batch(&header);
+                }
+                Ok(Looked::There(()))
+            })?;
         }
         Ok(())
     }
 
-    /// The header of a batch that was whole when it was indexed.
-    fn header_of(&self, entry: &BatchEntry, bytes: &[u8]) -> Result<BatchHeader, StorageError> {
-        BatchHeader::read(bytes).map_err(|why| StorageError::Damaged {
-            path: self.segment.path().map(PathBuf::from).unwrap_or_default(),
-            at: entry.position,
-            why: why.to_string(),
-        })
+    // Producer snapshots, in the files that Kafka has for them.
+
+    /// Keeps what is known of producers at an offset.
+    pub(crate) fn keep_snapshot(&mut self, offset: i64, content: &[u8]) -> Result<(), StorageError> {
+        self.folder.replace(&files::name(offset, files::SNAPSHOT), content, false)?;
+        self.snapshots.insert(offset);
+        Ok(())
     }
+
+    pub(crate) fn has_snapshot(&self, offset: i64) -> bool {
+        self.snapshots.contains(&offset)
+    }
+
+    /// The offsets of the snapshots that are there, newest first.
+    pub(crate) fn snapshots(&self) -> impl Iterator<Item = i64> {
+        self.snapshots.iter().rev().copied()
+    }
+
+    /// The content of a snapshot.
+    pub(crate) fn snapshot(&self, offset: i64) -> Result<Option<Bytes>, StorageError> {
+        self.folder.read(&files::name(offset, files::SNAPSHOT))
+    }
+
+    fn forget_snapshots_after(&mut self, end: i64) -> Result<(), StorageError> {
+        while let Some(last) = self.snapshots.last().copied().filter(|last| *last > end) {
+            self.folder.remove(&files::name(last, files::SNAPSHOT))?;
+            self.snapshots.remove(&last);
+        }
+        Ok(())
+    }
+
+    // Reading.
 
     /// The offset of the first record that is still there.
     pub fn start_offset(&self) -> i64 {
-        0
+        self.start_offset
     }
 
     /// One past the last record.
@@ -187,73 +340,103 @@ impl PartitionLog {
         self.next_offset
     }
 
-    /// The batches, ascending.
-    pub fn batches(&self) -> &[BatchEntry] {
-        &self.batches
+    /// How many bytes of batches it holds.
+    pub fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// The first offset of each segment, ascending. The last segment is the one that grows.
+    pub fn segments(&self) -> Vec<i64> {
+        self.segments.iter().map(|segment| segment.base_offset).collect()
+    }
+
+    /// The batches that are still there, ascending. Reads every header of the log.
+    pub fn batches(&self) -> Result<Vec<BatchEntry>, StorageError> {
+        let mut entries = Vec::new();
+        for (at, segment) in self.segments.iter().enumerate() {
+            self.look(at, |open| {
+                let mut headers = Headers::from(&*open.data, 0, RECOVERY_AHEAD);
+                while let Some((position, header)) = headers.next()? {
+                    if header.last_offset() >= self.start_offset {
+                        entries.push(entry_of(segment, Found { position, header }));
+                    }
+                }
+                Ok(Looked::There(()))
+            })?;
+        }
+        Ok(entries)
     }
 
     /// Reads one batch, checksum included.
     pub fn read_batch(&self, entry: &BatchEntry) -> Result<BatchView, LookupError> {
-        let bytes = self.segment.read(entry.position, entry.size)?;
+        let at = self.segments.partition_point(|segment| segment.base_offset < entry.segment);
+        let read = |open: &OpenSegment| open.data.read(entry.position, entry.size).map(Looked::There);
+        let is_there = self.segments.get(at).is_some_and(|segment| segment.base_offset == entry.segment);
+        let bytes = if is_there { self.look(at, read)? } else { Bytes::new() };
         match records::batches(bytes).next() {
             Some(batch) => batch.map_err(LookupError::Damaged),
             None => Err(LookupError::Damaged(BatchError::Empty)),
         }
     }
 
-    /// How many bytes a reader could get of what lies between two offsets.
-    pub fn bytes_between(&self, offset: i64, end: i64) -> u64 {
-        self.position_of(end).saturating_sub(self.position_of(offset))
+    /// How many bytes the batches from the one at `offset` to the one before `end` have.
+    pub(crate) fn bytes_between(&self, offset: i64, end: i64) -> Result<u64, StorageError> {
+        let (from, to) = (self.place_of(offset)?, self.place_of(end)?);
+        let whole: u64 = self.segments[from.0.min(to.0)..to.0].iter().map(|segment| segment.bytes).sum();
+        Ok((whole + to.1).saturating_sub(from.1))
     }
 
-    /// Reads from the batch that holds `offset`, of what lies before `end`, at most `bytes_max`. As Kafka does, the last batch may be cut,
+    /// Reads batches from the one that holds `offset` on, those before `end`, at most `bytes_max`. As Kafka does, the last batch may be cut,
     /// and the first one is given whole whatever its size if `whole_first` is set; otherwise a first batch that does not fit gives nothing.
+    /// One read ends where its segment does.
     pub fn read(&self, offset: i64, end: i64, bytes_max: usize, whole_first: bool) -> Result<Bytes, StorageError> {
-        let Some(entry) = self.batches.get(self.batch_index(offset)) else {
+        let Some((at, found)) = self.find(offset)?.filter(|(_, found)| found.header.base_offset < end) else {
             return Ok(Bytes::new());
         };
-        let available = usize::try_from(self.bytes_between(offset, end)).unwrap_or(usize::MAX);
-        let size = match entry.size <= bytes_max {
+        let (last, position) = self.place_of(end)?;
+        let limit = if last == at { position } else { self.segments[at].bytes };
+        let available = usize::try_from(limit.saturating_sub(found.position)).unwrap_or(usize::MAX);
+        let first = found.header.total_bytes();
+        let size = match first <= bytes_max {
             true => bytes_max.min(available),
-            false if whole_first => entry.size.min(available),
+            false if whole_first => first.min(available),
             false => 0,
         };
-        self.segment.read(entry.position, size)
+        self.look(at, |open| open.data.read(found.position, size).map(Looked::There))
     }
 
     /// Where an epoch ended: the newest known epoch not above `epoch`, and one past its last offset. None if `epoch` is newer than all, or
     /// none at all.
     pub fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
-        if epoch < 0 {
-            return None;
-        }
-        let after = self.epochs.partition_point(|known| known.epoch <= epoch);
-        let known = after.checked_sub(1).map(|index| self.epochs[index].epoch);
-        match self.epochs.get(after) {
-            Some(next) => Some((known.unwrap_or(epoch), next.offset)),
-            None => known.filter(|known| *known == epoch).map(|known| (known, self.next_offset)),
-        }
+        self.epochs.end_of(epoch, self.next_offset)
     }
 
     /// The leader epoch under which the record at `offset`, or the next one, was or will be written.
     pub fn epoch_at(&self, offset: i64) -> i32 {
-        let after = self.epochs.partition_point(|known| known.offset <= offset);
-        after.checked_sub(1).map_or(-1, |index| self.epochs[index].epoch)
+        self.epochs.at(offset)
     }
 
     /// The first record at or after a time.
     pub fn first_since(&self, timestamp: i64) -> Result<Option<TimestampedOffset>, LookupError> {
-        let index = self.batches.partition_point(|entry| entry.max_timestamp_so_far < timestamp);
-        match self.batches.get(index) {
-            Some(entry) => self.first_in_batch(entry, timestamp).map(Some),
-            None => Ok(None),
+        for (at, segment) in self.segments.iter().enumerate() {
+            let next = self.segments.get(at + 1).map_or(self.next_offset, |next| next.base_offset);
+            let may_have = segment.newest.is_some_and(|(newest, _)| newest >= timestamp) && next > self.start_offset;
+            if !may_have {
+                continue;
+            }
+            let from = self.start_offset.max(segment.base_offset);
+            let found = self.look(at, |open| open.find_since(segment.base_offset, timestamp, from))?;
+            if let Some(found) = found {
+                return self.first_in_batch(&entry_of(segment, found), timestamp).map(Some);
+            }
         }
+        Ok(None)
     }
 
     /// The first record that has the largest timestamp of all.
     pub fn newest(&self) -> Result<Option<TimestampedOffset>, LookupError> {
-        match self.batches.last() {
-            Some(last) => self.first_since(last.max_timestamp_so_far),
+        match self.segments.iter().filter_map(|segment| segment.newest).map(|(timestamp, _)| timestamp).max() {
+            Some(newest) => self.first_since(newest),
             None => Ok(None),
         }
     }
@@ -262,118 +445,82 @@ impl PartitionLog {
         let batch = self.read_batch(entry)?;
         let attributes = batch.header.attributes;
         if attributes.timestamp_type() == TimestampType::LogAppendTime {
-            return Ok(TimestampedOffset { offset: entry.base_offset, timestamp: entry.max_timestamp });
+            let offset = entry.base_offset.max(self.start_offset);
+            return Ok(TimestampedOffset { offset, timestamp: entry.max_timestamp });
         }
         for record in batch.records() {
             let record = record.map_err(LookupError::Damaged)?;
-            if record.timestamp >= timestamp {
+            if record.timestamp >= timestamp && record.offset >= self.start_offset {
                 return Ok(TimestampedOffset { offset: record.offset, timestamp: record.timestamp });
             }
         }
         Ok(TimestampedOffset { offset: entry.last_offset, timestamp: entry.max_timestamp })
     }
 
-    /// The index of the batch that holds `offset`, or of the next one.
-    fn batch_index(&self, offset: i64) -> usize {
-        self.batches.partition_point(|entry| entry.last_offset < offset)
-    }
-
-    /// Where the batch that holds `offset`, or the next one, starts.
-    fn position_of(&self, offset: i64) -> u64 {
-        self.batches.get(self.batch_index(offset)).map_or(self.segment.len(), |entry| entry.position)
-    }
-
-    fn position(&self) -> u64 {
-        self.batches.last().map_or(0, |entry| entry.position + entry.size as u64)
-    }
-
-    fn index(&mut self, header: &BatchHeader) {
-        let so_far = self.batches.last().map_or(i64::MIN, |entry| entry.max_timestamp_so_far);
-        self.batches.push(BatchEntry {
-            base_offset: header.base_offset,
-            last_offset: header.last_offset(),
-            position: self.position(),
-            size: header.total_bytes(),
-            max_timestamp: header.max_timestamp,
-            max_timestamp_so_far: so_far.max(header.max_timestamp),
-        });
-        let epoch = header.partition_leader_epoch;
-        if self.epochs.last().is_none_or(|known| known.epoch < epoch) {
-            self.epochs.push(EpochStart { epoch, offset: header.base_offset });
+    /// The batch that holds `offset`, or the next one, and the place of its segment; none at the end.
+    fn find(&self, offset: i64) -> Result<Option<(usize, Found)>, StorageError> {
+        let last = self.segments.len() - 1;
+        if offset >= self.next_offset {
+            return Ok(None);
         }
-        self.next_offset = header.last_offset() + 1;
+        if let Some(found) = self.last_batch.filter(|found| offset >= found.header.base_offset) {
+            return Ok(Some((last, found)));
+        }
+        let after = self.segments.partition_point(|segment| segment.base_offset <= offset);
+        for at in after.saturating_sub(1)..=last {
+            let base_offset = self.segments[at].base_offset;
+            if let Some(found) = self.look(at, |open| open.find(base_offset, offset))? {
+                return Ok(Some((at, found)));
+            }
+        }
+        Ok(None)
     }
 
-    /// The batch at the end of what is indexed, if it is whole, undamaged and belongs there.
-    fn next_whole_batch(&self, window: &mut Window) -> Result<Result<BatchHeader, BatchError>, StorageError> {
-        let position = self.position();
-        let header = window.at(&*self.segment, position, BATCH_HEADER_BYTES)?;
-        let size = match BatchHeader::read(&header) {
-            Ok(header) => header.total_bytes(),
-            Err(why) => return Ok(Err(why)),
+    /// Where the batch that holds `offset`, or the next one, starts: place of the segment, position in it.
+    fn place_of(&self, offset: i64) -> Result<(usize, u64), StorageError> {
+        let end = || (self.segments.len() - 1, self.active().bytes);
+        Ok(self.find(offset)?.map_or_else(end, |(at, found)| (at, found.position)))
+    }
+
+    fn active(&self) -> &LogSegment {
+        self.segments.last().expect("a log has a segment")
+    }
+
+    /// Looks into a segment. Indexes that do not fit its batches are made anew.
+    fn look<T>(
+        &self,
+        at: usize,
+        mut look: impl FnMut(&OpenSegment) -> Result<Looked<T>, StorageError>,
+    ) -> Result<T, StorageError> {
+        let segment = &self.segments[at];
+        let mut looked_into = self.looked_into.borrow_mut();
+        let open = match &segment.open {
+            Some(open) => open,
+            None => {
+                if looked_into.as_ref().is_none_or(|(base_offset, _)| *base_offset != segment.base_offset) {
+                    *looked_into = Some((segment.base_offset, segment.reopen(&*self.folder)?));
+                }
+                &looked_into.as_ref().expect("it was just opened").1
+            }
         };
-        let bytes = window.at(&*self.segment, position, size)?;
-        let batch = match records::batches(bytes).next() {
-            Some(Ok(batch)) => batch.header,
-            Some(Err(why)) => return Ok(Err(why)),
-            None => return Ok(Err(BatchError::Incomplete { needed: BATCH_HEADER_BYTES, remaining: 0 })),
-        };
-        if batch.base_offset < self.next_offset {
-            let BatchHeader { base_offset, last_offset_delta, .. } = batch;
-            return Ok(Err(BatchError::Offsets { base_offset, last_offset_delta }));
+        if let Looked::There(found) = look(open)? {
+            return Ok(found);
         }
-        Ok(Ok(batch))
-    }
-
-    /// A crash leaves nothing whole behind the batch that it interrupted. Where a whole batch follows, the file was damaged
-    /// by something else, and cutting would throw away what can still be read.
-    fn refuse_damage(&self, window: &mut Window, why: &BatchError) -> Result<(), StorageError> {
-        let at = self.position();
-        let header = window.at(&*self.segment, at, BATCH_HEADER_BYTES)?;
-        let Ok(header) = BatchHeader::read(&header) else { return Ok(()) };
-        let next = at + header.total_bytes() as u64;
-        if next >= self.segment.len() {
-            return Ok(());
+        open.index_anew(segment.base_offset)?;
+        match look(open)? {
+            Looked::There(found) => Ok(found),
+            Looked::WrongIndex => Err(damaged(&*open.data, 0, &BatchError::Empty)),
         }
-        let rest = window.at(&*self.segment, next, BATCH_HEADER_BYTES)?;
-        let Ok(following) = BatchHeader::read(&rest) else { return Ok(()) };
-        let bytes = window.at(&*self.segment, next, following.total_bytes())?;
-        let is_whole = matches!(records::batches(bytes).next(), Some(Ok(_)));
-        match self.segment.path().filter(|_| is_whole) {
-            Some(path) => Err(StorageError::Damaged { path: PathBuf::from(path), at, why: why.to_string() }),
-            None => Ok(()),
-        }
-    }
-
-    fn cut(&mut self, why: BatchError) -> Result<TornTail, StorageError> {
-        let at = self.position();
-        let cut_bytes = self.segment.len() - at;
-        self.segment.truncate(at)?;
-        Ok(TornTail { file: self.segment.path().map(PathBuf::from), at, cut_bytes, why })
     }
 }
 
-/// A piece of a segment read ahead, so that small batches do not cost a read each.
-#[derive(Default)]
-struct Window {
-    start: u64,
-    bytes: Bytes,
-}
-
-impl Window {
-    /// `size` bytes at `position`, or what the segment has of them.
-    fn at(&mut self, segment: &dyn Segment, position: u64, size: usize) -> Result<Bytes, StorageError> {
-        let available = usize::try_from(segment.len() - position).unwrap_or(usize::MAX);
-        let size = size.min(available);
-        let skipped = usize::try_from(position - self.start).unwrap_or(usize::MAX);
-        if self.bytes.len().checked_sub(skipped).is_none_or(|held| held < size) {
-            self.bytes = segment.read(position, size.max(WINDOW_BYTES).min(available))?;
-            self.start = position;
-        }
-        let skipped = (position - self.start) as usize;
-        Ok(self.bytes.slice(skipped..skipped + size))
+fn entry_of(segment: &LogSegment, found: Found) -> BatchEntry {
+    BatchEntry {
+        segment: segment.base_offset,
+        base_offset: found.header.base_offset,
+        last_offset: found.header.last_offset(),
+        position: found.position,
+        size: found.header.total_bytes(),
+        max_timestamp: found.header.max_timestamp,
     }
 }
-
-/// One read for the batches of a megabyte.
-const WINDOW_BYTES: usize = 1 << 20;

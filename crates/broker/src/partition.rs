@@ -16,12 +16,13 @@ use milena_wire::records::{BatchHeader, TimestampType};
 use crate::batch_check::{CheckedBatch, Judge, Refused};
 use crate::ids::NodeId;
 use crate::leadership::{Leadership, Past};
-use crate::log::PartitionLog;
+use crate::log::{Appending, Flush, PartitionLog};
 use crate::moment::Moment;
 use crate::nodes::Nodes;
 use crate::producer_state::{CachedBatch, Producers, Verdict, validate};
 use crate::replica::{Recovery, Replica, stamp_of};
 use crate::replication::Appends;
+use crate::topic_config::TopicConfig;
 
 /// A partition and its replicas.
 #[derive(Debug)]
@@ -163,6 +164,37 @@ impl Partition {
         }
     }
 
+    // What time does to the logs.
+
+    /// Deletes what is too old or too much, on every node that works.
+    pub(crate) fn retain(&mut self, config: &TopicConfig, now: Moment, nodes: &Nodes) {
+        for replica in self.replicas.iter_mut().filter(|replica| nodes.state(replica.node).works()) {
+            // What cannot be removed now is removed at the next look.
+            let _tried_again = replica.retain(config, now);
+        }
+    }
+
+    /// Deletes the records before an offset, for a client that asks the node to; −1 stands for the high watermark. Followers learn of it when they
+    /// copy next, so replicate afterwards. The answer is where the log starts then.
+    pub(crate) fn delete_records_before(
+        &mut self,
+        node: NodeId,
+        offset: i64,
+        config: &TopicConfig,
+    ) -> Result<i64, ErrorCode> {
+        self.led_on(node)?;
+        if !config.cleanup.deletes() {
+            return Err(ErrorCode::POLICY_VIOLATION);
+        }
+        let replica = self.replicas.iter_mut().find(|replica| replica.node == node).expect("it was found to lead");
+        let offset = if offset == HIGH_WATERMARK { replica.high_watermark } else { offset };
+        if offset < 0 {
+            return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+        }
+        replica.delete_records_before(offset)?;
+        Ok(replica.log.start_offset())
+    }
+
     // What the controller does.
 
     /// The controller decides; nodes that are awake hear it at once. Says whether anything changes.
@@ -188,7 +220,8 @@ impl Partition {
     /// A node's process began again.
     pub(crate) fn restart(&mut self, node: NodeId, recovery: Recovery) {
         if let Some(replica) = self.replicas.iter_mut().find(|replica| replica.node == node) {
-            replica.forget_as_a_restart_does(recovery);
+            // A snapshot that cannot be written is made up for by reading more of the log.
+            let _replayed_instead = replica.forget_as_a_restart_does(recovery);
         }
     }
 
@@ -239,7 +272,8 @@ impl Partition {
         };
         match replica.verdict(&checked.header) {
             Verdict::Append => {
-                let produced = replica.write(checked);
+                let how = Appending { config: judge.config, flush: arrival.flush, now: judge.now };
+                let produced = replica.write(checked, &how);
                 let end = replica.end();
                 if at == self.leading && self.replicas.len() > 1 {
                     self.appends.note(judge.now.elapsed, produced.base_offset, end);
@@ -254,11 +288,16 @@ impl Partition {
     }
 }
 
+/// Stands for the high watermark in a request to delete records.
+const HIGH_WATERMARK: i64 = -1;
+
 /// Where a batch came, and how sure its sender wants to be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival {
     pub(crate) node: NodeId,
     pub(crate) acks_all: bool,
+    /// When what is appended is fsynced.
+    pub(crate) flush: Flush,
 }
 
 impl Replica {
@@ -270,10 +309,15 @@ impl Replica {
         }
     }
 
-    fn write(&mut self, checked: CheckedBatch) -> Produced {
+    fn write(&mut self, checked: CheckedBatch, how: &Appending<'_>) -> Produced {
         let base_offset = self.end();
         let header = BatchHeader { base_offset, partition_leader_epoch: self.known.epoch, ..checked.header };
-        if let Err(error) = self.append(&header, &checked.records) {
+        let (size, limit) = (header.total_bytes(), how.config.segment_size());
+        if size as u64 > limit {
+            let message = Some(format!("record batch of {size} bytes exceeds segment.bytes {limit}"));
+            return Produced { message, ..Produced::error(ErrorCode::RECORD_LIST_TOO_LARGE) };
+        }
+        if let Err(error) = self.append(&header, &checked.records, how) {
             let message = Some(error.to_string());
             return Produced { message, ..Produced::error(ErrorCode::KAFKA_STORAGE_ERROR) };
         }

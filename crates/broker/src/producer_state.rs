@@ -211,5 +211,6 @@ impl Producers {
     }
 }
 
+mod snapshot;
 #[cfg(test)]
 mod tests;

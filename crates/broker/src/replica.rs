@@ -8,14 +8,17 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use milena_wire::ErrorCode;
 use milena_wire::records::BatchHeader;
 
 use crate::ids::{Epoch, NodeId, ProducerId, Sequence};
 use crate::leadership::Leadership;
-use crate::log::{PartitionLog, TornTail};
+use crate::log::{Appending, PartitionLog, TornTail};
 use crate::moment::Moment;
 use crate::producer_state::{CachedBatch, Producers, Stamp};
-use crate::storage::{Segment, StorageError};
+use crate::storage::{LogFolder, StorageError};
+use crate::topic_config::TopicConfig;
 
 /// A node's copy of a partition.
 #[derive(Debug)]
@@ -23,7 +26,6 @@ pub(crate) struct Replica {
     pub(crate) node: NodeId,
     pub(crate) log: PartitionLog,
     pub(crate) producers: Producers,
-    snapshot: Snapshot,
     /// What this node believes; the truth, unless it was frozen meanwhile.
     pub(crate) known: Leadership,
     /// The epoch under which the log was made to agree with the leader's; a leader's own from its first moment on. A leader counts on
@@ -36,15 +38,7 @@ pub(crate) struct Replica {
     pub(crate) behind_since: Option<Duration>,
 }
 
-/// Producer state as Kafka keeps it on disk: the last batch of each producer only.
-#[derive(Debug, Default)]
-struct Snapshot {
-    /// One past the last record it includes.
-    offset: i64,
-    producers: Producers,
-}
-
-/// What opening a replica needs to know beside its segment.
+/// What opening a replica needs to know beside its folder.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Recovery {
     pub(crate) now: Moment,
@@ -52,27 +46,25 @@ pub(crate) struct Recovery {
 }
 
 impl Replica {
-    /// A new one, or an old one after a restart: producer state is what the log tells, less what Kafka forgets then.
+    /// A new one, or an old one after a restart: producer state is what a snapshot and the log behind it tell, less what Kafka forgets then.
     pub(crate) fn open(
         node: NodeId,
-        segment: Box<dyn Segment>,
+        folder: Box<dyn LogFolder>,
         known: Leadership,
         recovery: Recovery,
     ) -> Result<(Replica, Option<TornTail>), StorageError> {
-        let mut producers = Producers::default();
-        let (log, torn) = PartitionLog::open(segment, |header| remember(&mut producers, header))?;
+        let (log, torn) = PartitionLog::open(folder, recovery.now)?;
         let mut replica = Replica {
             node,
+            producers: producers_of(&log)?,
             log,
-            producers,
-            snapshot: Snapshot::default(),
             known,
             agreed_epoch: None,
             epoch_start: 0,
             high_watermark: 0,
             behind_since: None,
         };
-        replica.forget_as_a_restart_does(recovery);
+        replica.forget_as_a_restart_does(recovery)?;
         replica.take_leadership();
         Ok((replica, torn))
     }
@@ -107,16 +99,62 @@ impl Replica {
     }
 
     /// Appends a batch as the leader.
-    pub(crate) fn append(&mut self, header: &BatchHeader, records: &bytes::Bytes) -> Result<(), StorageError> {
-        self.log.append(header, records)?;
+    pub(crate) fn append(
+        &mut self,
+        header: &BatchHeader,
+        records: &Bytes,
+        how: &Appending<'_>,
+    ) -> Result<(), StorageError> {
+        self.roll_if_full(header, how)?;
+        self.log.append(header, records, how)?;
         remember(&mut self.producers, header);
         Ok(())
     }
 
-    /// Copies what the leader has before `end`, without checking it.
-    pub(crate) fn copy(&mut self, leader: &Replica, end: i64) -> Result<(), StorageError> {
-        let producers = &mut self.producers;
-        self.log.copy_from(&leader.log, end, |header| remember(producers, header))
+    /// Copies what the leader has before `end`, without checking it. What the leader has deleted goes here too.
+    pub(crate) fn copy(&mut self, leader: &Replica, end: i64, how: &Appending<'_>) -> Result<(), StorageError> {
+        let start = leader.log.start_offset();
+        if self.end() < start {
+            self.log.restart_at(start)?;
+            self.producers = Producers::default();
+        }
+        leader.log.each_batch(self.end(), end, |header, batch| {
+            self.roll_if_full(header, how)?;
+            self.log.append_copy(header, batch, how)?;
+            remember(&mut self.producers, header);
+            Ok(())
+        })?;
+        self.log.advance_start(start.min(self.end()))
+    }
+
+    fn roll_if_full(&mut self, header: &BatchHeader, how: &Appending<'_>) -> Result<(), StorageError> {
+        if self.log.must_roll(header, how) {
+            self.log.roll(header.base_offset, &self.producers.snapshot(), how.now)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what is too old or too much. If that is everything, an empty segment is left.
+    pub(crate) fn retain(&mut self, config: &TopicConfig, now: Moment) -> Result<(), StorageError> {
+        self.log.note_finished_syncs()?;
+        let expired = self.log.expired_segments(config, now.timestamp(), self.high_watermark);
+        if expired == self.log.segment_count() {
+            self.log.roll(self.end(), &self.producers.snapshot(), now)?;
+        }
+        self.log.remove_oldest(expired)
+    }
+
+    /// Nothing before `offset` is given any more.
+    pub(crate) fn delete_records_before(&mut self, offset: i64) -> Result<(), ErrorCode> {
+        if offset > self.high_watermark {
+            return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+        }
+        self.log.advance_start(offset).map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)
+    }
+
+    /// Leaves the disk so that the next opening need not read the log.
+    pub(crate) fn close(&mut self) -> Result<(), StorageError> {
+        self.log.close(&self.producers.snapshot())
     }
 
     /// Cuts off what the leader does not have: the epochs of both logs tell where they part (KIP-279).
@@ -137,25 +175,37 @@ impl Replica {
     fn truncate(&mut self, end: i64) -> Result<(), StorageError> {
         let cuts = end < self.end();
         self.log.truncate(end)?;
-        if !cuts {
-            return Ok(());
+        if cuts {
+            self.high_watermark = self.high_watermark.min(self.end());
+            self.producers = producers_of(&self.log)?;
         }
-        self.high_watermark = self.high_watermark.min(self.end());
-        if self.snapshot.offset > self.end() {
-            self.snapshot = Snapshot::default();
-        }
-        let mut producers = self.snapshot.producers.clone();
-        self.log.replay(self.snapshot.offset, |header| remember(&mut producers, header))?;
-        self.producers = producers;
         Ok(())
     }
 
     /// The process ended and began again: the log is there, the cache is what a snapshot holds.
-    pub(crate) fn forget_as_a_restart_does(&mut self, recovery: Recovery) {
+    pub(crate) fn forget_as_a_restart_does(&mut self, recovery: Recovery) -> Result<(), StorageError> {
         self.producers.keep_last_batches();
         self.producers.expire(recovery.now, recovery.producer_expiry);
-        self.snapshot = Snapshot { offset: self.end(), producers: self.producers.clone() };
+        let end = self.end();
+        if end > self.log.start_offset() && !self.log.has_snapshot(end) {
+            self.log.keep_snapshot(end, &self.producers.snapshot())?;
+        }
+        Ok(())
     }
+}
+
+/// What the newest readable snapshot says, and every batch behind it.
+fn producers_of(log: &PartitionLog) -> Result<Producers, StorageError> {
+    let (mut from, mut producers) = (log.start_offset(), Producers::default());
+    for offset in log.snapshots() {
+        let content = log.snapshot(offset)?;
+        if let Some(read) = content.and_then(|content| Producers::of_snapshot(&content)) {
+            (from, producers) = (offset, read);
+            break;
+        }
+    }
+    log.replay(from, |header| remember(&mut producers, header))?;
+    Ok(producers)
 }
 
 pub(crate) fn stamp_of(header: &BatchHeader) -> Option<Stamp> {

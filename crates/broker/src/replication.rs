@@ -11,6 +11,7 @@ use std::time::Duration;
 use milena_wire::ErrorCode;
 
 use crate::ids::NodeId;
+use crate::log::Appending;
 use crate::nodes::Nodes;
 use crate::partition::Partition;
 use crate::replica::Replica;
@@ -20,6 +21,8 @@ use crate::replica::Replica;
 pub(crate) struct Replication<'a> {
     pub(crate) nodes: &'a Nodes,
     pub(crate) now: Duration,
+    /// How followers append.
+    pub(crate) appending: Appending<'a>,
     /// `replica.lag.time.max.ms`.
     pub(crate) lag_max: Duration,
     /// `min.insync.replicas`, where the high watermark waits for that many; otherwise 1.
@@ -174,7 +177,7 @@ impl Replica {
             None => leader.end(),
             Some(lag) => appends.end_at(context.now.checked_sub(lag), leader.end()),
         };
-        self.copy(leader, end).ok()?;
+        self.copy(leader, end, &context.appending).ok()?;
         let next = appends.first_after(self.end())?;
         lag.map(|lag| next.saturating_add(lag))
     }

@@ -1,7 +1,7 @@
 //! The TCP server: a cluster on a thread of its own, with a listener for each node.
 //!
-//! When [`Broker::start`] returns, the addresses accept connections. When [`Broker::stop`] returns, every connection is closed, the
-//! data directory is free and its address file is gone. Between the two, what clients wrote is on its way to the disk before they are
+//! When [`Broker::start`] returns, the addresses accept connections. When [`Broker::stop`] returns, every connection is closed, everything
+//! written is on the disk, the data directory is free and its address file is gone. Between the two, what clients wrote is on its way to the disk before they are
 //! told so; see `storage.rs` for what that survives.
 //!
 //! The serving itself is in `server/serving.rs`, what the owner may do to nodes in `server/steering.rs`.
@@ -27,7 +27,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::cluster::Cluster;
 use crate::cluster_config::{ClusterConfig, OpenError};
 use crate::ids::NodeId;
-use crate::log::TornTail;
+use crate::log::{FlushPolicy, TornTail};
 use crate::moment::Moment;
 use crate::nodes::Node;
 use crate::storage::{Directory, DirectoryError, Memory, Storage, StorageError};
@@ -44,6 +44,8 @@ pub struct BrokerOptions {
     pub advertised_host: Option<String>,
     /// Where logs and topics are kept. Default: in memory, gone with the broker.
     pub data_dir: Option<PathBuf>,
+    /// When what is written is fsynced, for topics that do not say (`flush.messages`, `flush.ms`). Default: never, as Kafka.
+    pub flush: FlushPolicy,
     /// Whether asking for a missing topic makes it. Default: no.
     pub auto_create_topics: bool,
     /// Partitions of topics whose creator does not say. Default: 1.
@@ -68,6 +70,7 @@ impl Default for BrokerOptions {
             advertised_host: None,
             nodes: 1,
             data_dir: None,
+            flush: FlushPolicy::Never,
             auto_create_topics: false,
             default_partitions: 1,
             session_timeout: Duration::from_secs(9),
@@ -162,6 +165,7 @@ impl Broker {
         let config = ClusterConfig {
             auto_create_topics: options.auto_create_topics,
             default_partitions: options.default_partitions,
+            flush: options.flush,
             session_timeout: options.session_timeout,
             replica_lag_time_max: options.replica_lag_time_max,
             seed: RandomState::new().build_hasher().finish(),

@@ -1,12 +1,15 @@
-//! Where a cluster keeps what outlives a request: the catalogue, and one file of raw batches per replica of a partition.
+//! Where a cluster keeps what outlives a request: the catalogue, and a folder of files for each replica of a partition.
 //!
 //! A [`Segment`] is a row of bytes that grows at its end; it knows nothing of batches. What was appended is there
-//! for every later read, and a refused append leaves the length as it was. [`Memory`] keeps batches as they came;
-//! [`Directory`] writes them as Kafka has them on disk. Both are synchronous: the cluster has no other thread to wait on.
+//! for every later read, and a refused append leaves the length as it was. A [`LogFolder`] holds the segments of one replica, and small
+//! files beside them. [`Memory`] keeps batches as they came; [`Directory`] writes them as Kafka has them on disk, by way of a [`Disk`],
+//! where every call that changes something can be made to fail. All are synchronous: the cluster has no other thread to wait on.
 //!
-//! Nothing is fsynced but the catalogue: like Kafka's default, a batch survives the process, not the machine.
+//! What the files mean is in `log.rs`; when they are fsynced too.
 
 mod directory;
+mod disk;
+mod folder;
 mod memory;
 
 use std::fmt;
@@ -20,11 +23,12 @@ use crate::catalogue::Catalogue;
 use crate::ids::{NodeId, PartitionIndex};
 
 pub use directory::{Directory, DirectoryError};
+pub use disk::{Disk, DiskEntry, DiskFile, OpenHow, SystemDisk};
 pub use memory::Memory;
 
 /// Keeps a cluster's catalogue and the logs of its nodes. It outlives their processes.
 pub trait Storage: Send + fmt::Debug {
-    /// Told first, once: how many nodes will keep segments here. Whoever keeps all in one place need not care.
+    /// Told first, once: how many nodes will keep logs here. Whoever keeps all in one place need not care.
     fn lay_out(&mut self, _nodes: usize) {}
 
     /// The catalogue as it was saved last; none before the first save.
@@ -33,17 +37,22 @@ pub trait Storage: Send + fmt::Debug {
     /// Replaces the catalogue, wholly or not at all.
     fn save_catalogue(&mut self, catalogue: &Catalogue) -> Result<(), StorageError>;
 
-    /// Makes an empty segment for a new replica. What an unfinished deletion left under that name is gone afterwards.
-    fn create_segment(&mut self, of: Place<'_>) -> Result<Box<dyn Segment>, StorageError>;
+    /// Makes an empty folder for a new replica. What an unfinished deletion left under that name is gone afterwards.
+    fn create_log(&mut self, of: Place<'_>) -> Result<Box<dyn LogFolder>, StorageError>;
 
-    /// Opens the segment of a replica that the catalogue names.
-    fn open_segment(&mut self, of: Place<'_>) -> Result<Box<dyn Segment>, StorageError>;
+    /// Opens the folder of a replica that the catalogue names.
+    fn open_log(&mut self, of: Place<'_>) -> Result<Box<dyn LogFolder>, StorageError>;
 
     /// Removes a replica that the catalogue does not name any more.
-    fn remove_segment(&mut self, of: Place<'_>) -> Result<(), StorageError>;
+    fn remove_log(&mut self, of: Place<'_>) -> Result<(), StorageError>;
+
+    /// Told last, if at all: every log was closed, so the next opening may believe what they noted.
+    fn note_clean_stop(&mut self) -> Result<(), StorageError> {
+        Ok(())
+    }
 }
 
-/// Which replica a segment belongs to.
+/// Which replica a folder belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place<'a> {
     /// The node that keeps it.
@@ -54,7 +63,52 @@ pub struct Place<'a> {
     pub partition: PartitionIndex,
 }
 
-/// The bytes of one replica of a partition.
+/// The files of one replica of a partition.
+pub trait LogFolder: Send + fmt::Debug {
+    /// Whether the files outlive this value: otherwise nobody will ever open what is only needed for that.
+    fn is_lasting(&self) -> bool;
+
+    /// Whether every log was closed before the storage was opened this time.
+    fn stopped_cleanly(&self) -> bool {
+        false
+    }
+
+    /// The files there are.
+    fn list(&self) -> Result<Vec<FileEntry>, StorageError>;
+
+    /// Makes an empty segment, in place of one that may be there.
+    fn create(&mut self, name: &str) -> Result<Box<dyn Segment>, StorageError>;
+
+    /// Opens a segment.
+    fn open(&self, name: &str) -> Result<Box<dyn Segment>, StorageError>;
+
+    /// A small file; none if there is none.
+    fn read(&self, name: &str) -> Result<Option<Bytes>, StorageError>;
+
+    /// Writes a small file wholly or not at all: a reader sees the old one or the new one, after a crash of the process too. After one of the
+    /// machine only with `durably`.
+    fn replace(&mut self, name: &str, content: &[u8], durably: bool) -> Result<(), StorageError>;
+
+    /// Gives a file another name; one that has that name is gone.
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), StorageError>;
+
+    /// Removes a file. One that is gone already is no error.
+    fn remove(&mut self, name: &str) -> Result<(), StorageError>;
+
+    /// Makes files that were made, renamed and removed so outlive the machine. Their content is [`Segment::sync`]'s.
+    fn sync(&mut self) -> Result<(), StorageError>;
+}
+
+/// A file in a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileEntry {
+    /// Its name.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// The bytes of one segment of a log.
 pub trait Segment: Send + fmt::Debug {
     /// Bytes held.
     fn len(&self) -> u64;
@@ -79,9 +133,52 @@ pub trait Segment: Send + fmt::Debug {
     /// Drops everything from `len` on.
     fn truncate(&mut self, len: u64) -> Result<(), StorageError>;
 
+    /// Makes what was appended outlive the machine.
+    fn sync(&mut self) -> Result<(), StorageError>;
+
+    /// The same by another thread, where that is worth it.
+    fn begin_sync(&mut self) -> Result<PendingSync, StorageError> {
+        self.sync().map(|()| PendingSync::Done)
+    }
+
     /// The file behind it, if there is one.
     fn path(&self) -> Option<&std::path::Path> {
         None
+    }
+}
+
+/// An fsync that may still be under way.
+#[derive(Debug)]
+pub enum PendingSync {
+    /// It is over.
+    Done,
+    /// A thread waits for the disk.
+    Thread {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        thread: std::thread::JoinHandle<io::Result<()>>,
+    },
+}
+
+impl PendingSync {
+    /// Whether [`PendingSync::finish`] does not wait.
+    pub fn is_over(&self) -> bool {
+        match self {
+            PendingSync::Done => true,
+            PendingSync::Thread { thread, .. } => thread.is_finished(),
+        }
+    }
+
+    /// Waits for the end, and says how it was.
+    pub fn finish(self) -> Result<(), StorageError> {
+        match self {
+            PendingSync::Done => Ok(()),
+            PendingSync::Thread { path, thread } => {
+                let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("the syncing thread panicked")));
+                ended.map_err(|source| StorageError::Io { action: "sync", path, source })
+            }
+        }
     }
 }
 
@@ -121,7 +218,7 @@ pub enum StorageError {
         /// What is wrong with it.
         why: String,
     },
-    /// An earlier write failed and could not be undone, so the end of the file is unknown.
+    /// An earlier write or fsync failed and could not be undone, so the end of the file is unknown.
     SegmentBroken {
         /// The file.
         path: PathBuf,

@@ -19,6 +19,10 @@ pub(crate) enum Timer {
     Learn(NodeId),
     /// Whether followers have something to copy, or are too far behind.
     Replicate(Uuid, PartitionIndex),
+    /// Whether a log is to be fsynced.
+    Flush(Uuid, PartitionIndex),
+    /// Whether logs have what is too old or too much.
+    Retain,
     /// Whether a throttled connection may be read again.
     Unmute(ConnectionId),
 }

@@ -255,6 +255,12 @@ impl TopicConfig {
     }
 
     /// All settings by Kafka's names, in the order of names.
+    /// How large a segment may grow.
+    pub(crate) fn segment_size(&self) -> u64 {
+        u64::try_from(self.segment_bytes_for_tests.unwrap_or(self.segment_bytes)).unwrap_or(0)
+    }
+
+    /// All settings by Kafka's names, in one order.
     pub fn entries(&self) -> impl Iterator<Item = (&'static str, ConfigValue)> {
         SETTINGS.iter().map(|setting| (setting.name, self.value_of(setting)))
     }

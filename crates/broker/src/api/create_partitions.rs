@@ -89,7 +89,7 @@ impl Cluster {
             if let Some(topic) = self.topics.named_mut(name) {
                 topic.partitions.truncate(before);
             }
-            self.remove_segments(name, first, placed);
+            self.remove_logs(name, first, placed);
             error.into()
         })
     }

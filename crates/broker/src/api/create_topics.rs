@@ -258,7 +258,7 @@ impl Cluster {
             Ok(()) => Ok(id),
             Err(error) => {
                 self.topics.remove(new.name);
-                self.remove_segments(new.name, PartitionIndex(0), &placed);
+                self.remove_logs(new.name, PartitionIndex(0), &placed);
                 Err(CreateTopicError::Storage(error))
             }
         }
@@ -281,8 +281,8 @@ impl Cluster {
             let leadership = Leadership::first(replicas, isr, 0, |node| self.nodes.is_eligible(node));
             let mut made = Vec::new();
             for node in replicas.iter().copied() {
-                let segment = self.storage.create_segment(Place { node, topic, partition: index })?;
-                let (mut replica, _) = Replica::open(node, segment, leadership.clone(), recovery)?;
+                let folder = self.storage.create_log(Place { node, topic, partition: index })?;
+                let (mut replica, _) = Replica::open(node, folder, leadership.clone(), recovery)?;
                 // Empty logs agree.
                 replica.agreed_epoch = Some(leadership.epoch);
                 made.push(replica);
@@ -293,11 +293,11 @@ impl Cluster {
     }
 
     /// What cannot be removed now is removed at the next start: the catalogue does not name it.
-    pub(super) fn remove_segments(&mut self, topic: &str, first: PartitionIndex, placed: &[Vec<NodeId>]) {
+    pub(super) fn remove_logs(&mut self, topic: &str, first: PartitionIndex, placed: &[Vec<NodeId>]) {
         for (index, replicas) in (first.0..).map(PartitionIndex).zip(placed) {
             for node in replicas.iter().copied() {
                 let place = Place { node, topic, partition: index };
-                let _left_for_the_next_start = self.storage.remove_segment(place);
+                let _left_for_the_next_start = self.storage.remove_log(place);
             }
         }
     }

@@ -59,7 +59,7 @@ impl Cluster {
         let id = topic.id;
         let replicas: Vec<Vec<NodeId>> = topic.partitions.iter().map(|it| it.replicas().collect()).collect();
         drop(topic);
-        self.remove_segments(name, PartitionIndex(0), &replicas);
+        self.remove_logs(name, PartitionIndex(0), &replicas);
         self.changed.insert(id);
         Ok(true)
     }

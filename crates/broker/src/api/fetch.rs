@@ -73,6 +73,8 @@ impl Cluster {
             match self.locate(from, topic_ref(topic, head.version), partition) {
                 Located::Data(replica) => {
                     let available = replica.log.bytes_between(partition.fetch_offset, replica.high_watermark);
+                    // What cannot be read is told at once.
+                    let Ok(available) = available else { return true };
                     bytes += available.min(u64::from(limit(partition.partition_max_bytes)));
                 }
                 Located::Diverging { .. } | Located::Elsewhere { .. } | Located::Error(_) => return true,

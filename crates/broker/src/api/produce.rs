@@ -101,7 +101,8 @@ impl Cluster {
         };
         let (id, config) = (topic.id, topic.config.clone());
         let judge = Judge { config: &config, now: how.now, version: how.version };
-        let arrival = Arrival { node: how.node, acks_all: how.acks_all };
+        let flush = self.config.flush.of_topic(&config);
+        let arrival = Arrival { node: how.node, acks_all: how.acks_all, flush };
         let topic_at = produce.response.responses.len();
         answer_all(data, |at, data| {
             let index = PartitionIndex(data.index);

@@ -56,8 +56,10 @@ impl Serving {
                 tokio::task::spawn_local(accept(Rc::clone(door), Rc::clone(&server)));
             }
             tokio::task::spawn_local(keep_time(Rc::clone(&server)));
-            tokio::task::spawn_local(take_orders(orders, server));
+            tokio::task::spawn_local(take_orders(orders, Rc::clone(&server)));
             shared.stop.notified().await;
+            // What could not be closed is read again by the next start, as after a crash.
+            let _read_again = server.cluster.borrow_mut().close_logs();
         };
         runtime.block_on(tasks.run_until(serve));
     }

@@ -1,31 +1,38 @@
 //! Storage in a folder: raw batches as on Kafka's disk, a catalogue, a lock, and the address while serving.
 //!
 //! `DIR/.lock` is locked by the one process that writes. `DIR/catalogue` is replaced by rename, so it is always whole.
-//! `DIR/TOPIC-N/00000000000000000000.log` holds the batches of partition N; in a cluster of several nodes,
-//! `DIR/node-ID/TOPIC-N/00000000000000000000.log` those of one node. `DIR/address` says where the owner's first node serves;
+//! `DIR/TOPIC-N/` holds the files of partition N, in a cluster of several nodes `DIR/node-ID/TOPIC-N/` those of one node; what they are is in
+//! `log/files.rs`. `DIR/clean-stop` is there between a clean stop and the next start. `DIR/address` says where the owner's first node serves;
 //! without the lock it means nothing.
 //! The catalogue is the truth about topics: it is saved after a topic's files are made and before they are removed, so a folder
 //! that it does not name is what a crash left of a creation or a deletion.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{error, fmt};
 
-use bytes::{Bytes, BytesMut};
-
-use super::{Place, Segment, Storage, StorageError};
+use super::disk::{Disk, OpenHow, SystemDisk};
+use super::folder::{ASIDE, DiskFolder, io_error, read_file, replace};
+use super::{LogFolder, Place, Storage, StorageError};
 use crate::catalogue::Catalogue;
 use crate::ids::{NodeId, PartitionIndex};
+use crate::log::is_log_file;
 
 /// A data directory, owned: the lock is held until this is dropped.
 #[derive(Debug)]
 pub struct Directory {
     root: PathBuf,
+    disk: Arc<dyn Disk>,
     /// Whether each node has a folder of its own: in clusters of more than one.
     has_node_folders: bool,
-    /// Never read; closing it releases the lock.
-    _lock: File,
+    /// Whether the broker before this one closed every log.
+    stopped_cleanly: bool,
+    /// The catalogue that was saved last.
+    saved: Option<String>,
+    /// Closing it releases the lock. None on a disk that is not the machine's.
+    lock: Option<File>,
 }
 
 /// Why a data directory cannot be owned.
@@ -77,7 +84,9 @@ impl Directory {
         match lock.try_lock() {
             Ok(()) => {
                 remove_address(root);
-                Ok(Directory { root: root.to_path_buf(), has_node_folders: false, _lock: lock })
+                let mut directory = Directory::on(Arc::new(SystemDisk), root);
+                directory.lock = Some(lock);
+                Ok(directory)
             }
             Err(TryLockError::WouldBlock) => {
                 Err(DirectoryError::InUse { path: root.to_path_buf(), address: read_address(root) })
@@ -88,6 +97,18 @@ impl Directory {
         }
     }
 
+    /// A folder on another disk than the machine's, without a lock: for tests that want the disk to fail.
+    pub fn on(disk: Arc<dyn Disk>, root: &Path) -> Directory {
+        Directory {
+            root: root.to_path_buf(),
+            disk,
+            has_node_folders: false,
+            stopped_cleanly: false,
+            saved: None,
+            lock: None,
+        }
+    }
+
     /// The folder.
     pub fn root(&self) -> &Path {
         &self.root
@@ -95,11 +116,11 @@ impl Directory {
 
     /// Says where the owner serves.
     pub fn publish_address(&self, address: &str) -> Result<(), StorageError> {
-        replace(&self.root.join(ADDRESS_FILE), format!("{address}\n").as_bytes(), File::flush)
+        replace(&*self.disk, &self.root.join(ADDRESS_FILE), format!("{address}\n").as_bytes(), false)
     }
 
-    fn segment_file(&self, of: Place<'_>) -> PathBuf {
-        self.home(of.node).join(format!("{}-{}", of.topic, of.partition)).join(SEGMENT_FILE)
+    fn folder(&self, of: Place<'_>) -> PathBuf {
+        self.home(of.node).join(format!("{}-{}", of.topic, of.partition))
     }
 
     /// Where a node keeps its partitions.
@@ -107,31 +128,57 @@ impl Directory {
         if self.has_node_folders { self.root.join(format!("{NODE_FOLDER}{node}")) } else { self.root.clone() }
     }
 
+    /// The names of the folders in a folder; none where there is no such folder.
+    fn folder_names(&self, folder: &Path) -> Result<Vec<String>, StorageError> {
+        match self.disk.list(folder) {
+            Ok(entries) => Ok(entries.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name).collect()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(io_error("list", folder)(error)),
+        }
+    }
+
     /// The nodes that have partitions here; any one where they do not have folders of their own.
     fn nodes(&self) -> Result<Vec<NodeId>, StorageError> {
         if !self.has_node_folders {
             return Ok(vec![NodeId(0)]);
         }
-        let names = folder_names(&self.root)?;
+        let names = self.folder_names(&self.root)?;
         let mut nodes: Vec<_> = names.iter().filter_map(|name| name.strip_prefix(NODE_FOLDER)?.parse().ok()).collect();
         nodes.sort_unstable();
         Ok(nodes.into_iter().map(NodeId).collect())
     }
 
-    /// Folders that look like a node's partitions: a name with `-N` at its end, and a segment file inside.
+    /// Folders that look like a node's partitions: a name with `-N` at its end, and a file of a log inside.
     fn partition_folders(&self, node: NodeId) -> Result<Vec<(String, PartitionIndex)>, StorageError> {
         let home = self.home(node);
         let mut found = Vec::new();
-        for name in folder_names(&home)? {
+        for name in self.folder_names(&home)? {
             let Some((topic, index)) = name.rsplit_once('-') else { continue };
             let Ok(index) = index.parse::<i32>() else { continue };
-            let ours = format!("{topic}-{index}") == name && home.join(&name).join(SEGMENT_FILE).is_file();
-            if ours {
+            if format!("{topic}-{index}") == name && !self.files_in(&home.join(&name))?.is_empty() {
                 found.push((topic.to_owned(), PartitionIndex(index)));
             }
         }
         found.sort();
         Ok(found)
+    }
+
+    /// The files in a folder that this broker writes, the batches last: as long as any are there, the rest is too.
+    fn files_in(&self, folder: &Path) -> Result<Vec<String>, StorageError> {
+        let entries = self.disk.list(folder).map_err(io_error("list", folder))?;
+        let files = entries.into_iter().filter(|entry| !entry.is_dir).map(|entry| entry.name);
+        let mut ours: Vec<_> = files.filter(|name| is_log_file(name.strip_suffix(ASIDE).unwrap_or(name))).collect();
+        ours.sort_by_key(|name| (name.ends_with(".log"), name.clone()));
+        Ok(ours)
+    }
+
+    /// Removes what this broker wrote. Where somebody else put something beside it, the folder stays with that.
+    fn empty(&self, folder: &Path) -> Result<(), StorageError> {
+        for name in self.files_in(folder)? {
+            let path = folder.join(name);
+            self.disk.remove_file(&path).map_err(io_error("remove", &path))?;
+        }
+        Ok(())
     }
 
     /// Finishes what a crash left undone. Only files that this broker writes are removed.
@@ -145,11 +192,30 @@ impl Directory {
                 let entry = catalogue.and_then(|catalogue| catalogue.topics.get(&topic));
                 let named = entry.is_some_and(|entry| entry.has_replica(partition, node));
                 if !named {
-                    self.remove_segment(Place { node, topic: &topic, partition })?;
+                    self.remove_log(Place { node, topic: &topic, partition })?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// From here on a crash leaves no sign of a clean stop.
+    fn take_clean_stop(&mut self) -> Result<(), StorageError> {
+        let path = self.root.join(CLEAN_STOP_FILE);
+        match self.disk.remove_file(&path) {
+            Ok(()) => self.stopped_cleanly = true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.stopped_cleanly = false,
+            Err(error) => return Err(io_error("remove", &path)(error)),
+        }
+        Ok(())
+    }
+
+    fn sync_root(&self) -> Result<(), StorageError> {
+        self.disk.sync_dir(&self.root).map_err(io_error("sync", &self.root))
+    }
+
+    fn boxed(&self, path: PathBuf) -> Box<dyn LogFolder> {
+        Box::new(DiskFolder { disk: Arc::clone(&self.disk), path, stopped_cleanly: self.stopped_cleanly })
     }
 }
 
@@ -160,128 +226,73 @@ impl Storage for Directory {
 
     fn load_catalogue(&mut self) -> Result<Option<Catalogue>, StorageError> {
         let path = self.root.join(CATALOGUE_FILE);
-        let catalogue = match fs::read_to_string(&path) {
-            Ok(text) => {
+        let catalogue = match read_file(&*self.disk, &path)? {
+            Some(content) => {
+                let text = String::from_utf8_lossy(&content).into_owned();
                 let parsed = Catalogue::parse(&text);
+                self.saved = Some(text);
                 Some(parsed.map_err(|bad| StorageError::BadCatalogue { path, line: bad.line, what: bad.what })?)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(io_error("read", &path)(error)),
+            None => None,
         };
         self.remove_unnamed(catalogue.as_ref())?;
+        self.take_clean_stop()?;
         Ok(catalogue)
     }
 
+    /// The name is synced too: whoever is told of a topic finds it again, with all that was acknowledged in it. If that fails, the former one is
+    /// put back, because the cluster goes on with that.
     fn save_catalogue(&mut self, catalogue: &Catalogue) -> Result<(), StorageError> {
-        replace(&self.root.join(CATALOGUE_FILE), catalogue.to_string().as_bytes(), |file| file.sync_all())
-    }
-
-    fn create_segment(&mut self, of: Place<'_>) -> Result<Box<dyn Segment>, StorageError> {
-        let path = self.segment_file(of);
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(io_error("create", folder))?;
+        let path = self.root.join(CATALOGUE_FILE);
+        let text = catalogue.to_string();
+        replace(&*self.disk, &path, text.as_bytes(), true)?;
+        if let Err(error) = self.sync_root() {
+            if let Some(former) = &self.saved {
+                let _nothing_works = replace(&*self.disk, &path, former.as_bytes(), true);
+            }
+            return Err(error);
         }
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
-        FileSegment::boxed(file.map_err(io_error("create", &path))?, path)
+        self.saved = Some(text);
+        Ok(())
     }
 
-    fn open_segment(&mut self, of: Place<'_>) -> Result<Box<dyn Segment>, StorageError> {
-        let path = self.segment_file(of);
-        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(io_error("open", &path))?;
-        FileSegment::boxed(file, path)
+    fn create_log(&mut self, of: Place<'_>) -> Result<Box<dyn LogFolder>, StorageError> {
+        let folder = self.folder(of);
+        self.disk.create_dir(&folder).map_err(io_error("create", &folder))?;
+        self.empty(&folder)?;
+        Ok(self.boxed(folder))
     }
 
-    fn remove_segment(&mut self, of: Place<'_>) -> Result<(), StorageError> {
-        let path = self.segment_file(of);
-        fs::remove_file(&path).map_err(io_error("remove", &path))?;
-        match path.parent() {
-            Some(folder) => fs::remove_dir(folder).map_err(io_error("remove", folder)),
-            None => Ok(()),
+    /// A folder that is missing is made, as Kafka does: a machine that lost power may have forgotten one in which nothing was fsynced.
+    fn open_log(&mut self, of: Place<'_>) -> Result<Box<dyn LogFolder>, StorageError> {
+        let folder = self.folder(of);
+        self.disk.create_dir(&folder).map_err(io_error("create", &folder))?;
+        Ok(self.boxed(folder))
+    }
+
+    fn remove_log(&mut self, of: Place<'_>) -> Result<(), StorageError> {
+        let folder = self.folder(of);
+        self.empty(&folder)?;
+        match self.disk.remove_dir(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(io_error("remove", &folder)(error)),
+            _ => Ok(()),
         }
+    }
+
+    fn note_clean_stop(&mut self) -> Result<(), StorageError> {
+        let path = self.root.join(CLEAN_STOP_FILE);
+        self.disk.open(&path, OpenHow::Empty).map_err(io_error("create", &path))?;
+        self.sync_root()
     }
 }
 
 impl Drop for Directory {
     /// The address goes before the lock does, so nobody finds an address of the past under a held lock.
     fn drop(&mut self) {
-        remove_address(&self.root);
-    }
-}
-
-/// One file of batches. The position of the next write is kept here, because a failed one moves the file's own.
-#[derive(Debug)]
-struct FileSegment {
-    file: File,
-    path: PathBuf,
-    len: u64,
-    /// Set when a failed append could not be cut off again; nothing is written from then on.
-    broken: bool,
-}
-
-impl FileSegment {
-    fn boxed(file: File, path: PathBuf) -> Result<Box<dyn Segment>, StorageError> {
-        let len = file.metadata().map_err(io_error("read", &path))?.len();
-        Ok(Box::new(FileSegment { file, path, len, broken: false }))
-    }
-
-    fn write(&self, header: &[u8], records: &[u8]) -> io::Result<()> {
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(self.len))?;
-        let written = file.write_vectored(&[IoSlice::new(header), IoSlice::new(records)])?;
-        match written.checked_sub(header.len()) {
-            Some(of_records) => file.write_all(&records[of_records..]),
-            None => {
-                file.write_all(&header[written..])?;
-                file.write_all(records)
-            }
+        if self.lock.is_some() {
+            remove_address(&self.root);
         }
     }
-}
-
-impl Segment for FileSegment {
-    fn len(&self) -> u64 {
-        self.len
-    }
-
-    fn append(&mut self, header: &[u8], records: &Bytes) -> Result<(), StorageError> {
-        if self.broken {
-            return Err(StorageError::SegmentBroken { path: self.path.clone() });
-        }
-        if let Err(error) = self.write(header, records) {
-            self.broken = self.file.set_len(self.len).is_err();
-            return Err(io_error("write", &self.path)(error));
-        }
-        self.len += (header.len() + records.len()) as u64;
-        Ok(())
-    }
-
-    fn read(&self, position: u64, size: usize) -> Result<Bytes, StorageError> {
-        let mut file = &self.file;
-        let mut bytes = BytesMut::zeroed(size);
-        file.seek(SeekFrom::Start(position))
-            .and_then(|_| file.read_exact(&mut bytes))
-            .map_err(io_error("read", &self.path))?;
-        Ok(bytes.freeze())
-    }
-
-    fn truncate(&mut self, len: u64) -> Result<(), StorageError> {
-        self.file.set_len(len).map_err(io_error("truncate", &self.path))?;
-        self.len = len;
-        Ok(())
-    }
-
-    fn path(&self) -> Option<&Path> {
-        Some(&self.path)
-    }
-}
-
-fn folder_names(folder: &Path) -> Result<Vec<String>, StorageError> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).map_err(io_error("list", folder))? {
-        let entry = entry.map_err(io_error("list", folder))?;
-        names.extend(entry.file_name().into_string().ok());
-    }
-    Ok(names)
 }
 
 fn lock_file(root: &Path) -> Result<File, StorageError> {
@@ -302,43 +313,8 @@ fn remove_address(root: &Path) {
     let _gone_or_stale = fs::remove_file(root.join(ADDRESS_FILE));
 }
 
-/// Writes aside, then renames: a reader sees the old file or the new one; `settle` decides whether a crash of the machine does too.
-fn replace(path: &Path, content: &[u8], settle: fn(&mut File) -> io::Result<()>) -> Result<(), StorageError> {
-    let aside = path.with_extension("new");
-    let mut file = File::create(&aside).map_err(io_error("create", &aside))?;
-    file.write_all(content).map_err(io_error("write", &aside))?;
-    settle(&mut file).map_err(io_error("sync", &aside))?;
-    fs::rename(&aside, path).map_err(io_error("rename", &aside))
-}
-
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StorageError {
-    let path = path.to_path_buf();
-    move |source| StorageError::Io { action, path, source }
-}
-
 const LOCK_FILE: &str = ".lock";
 const CATALOGUE_FILE: &str = "catalogue";
+const CLEAN_STOP_FILE: &str = "clean-stop";
 const NODE_FOLDER: &str = "node-";
 const ADDRESS_FILE: &str = "address";
-/// Kafka names a segment by its first offset; there is one, from 0.
-const SEGMENT_FILE: &str = "00000000000000000000.log";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn segment_whose_failed_write_cannot_be_undone_takes_no_more() {
-        let path = std::env::temp_dir().join(format!("milena-broker-segment-{}", std::process::id()));
-        fs::write(&path, b"kept").expect("there is room");
-        // A handle that may only be read refuses the write, and the cut after it.
-        let file = File::open(&path).expect("it was written");
-        let mut segment = FileSegment::boxed(file, path.clone()).expect("it has a length");
-        let records = Bytes::from_static(b"records");
-        assert!(matches!(segment.append(b"header", &records), Err(StorageError::Io { action: "write", .. })));
-        assert!(matches!(segment.append(b"header", &records), Err(StorageError::SegmentBroken { .. })));
-        assert_eq!(segment.len(), 4);
-        assert_eq!(segment.read(0, 4).expect("reading goes on"), &b"kept"[..]);
-        fs::remove_file(path).expect("it was written");
-    }
-}

@@ -1,8 +1,10 @@
 //! Storage that ends with the process: batches stay as they came, one buffer each, shared by the replicas that have it.
 
+use std::collections::BTreeMap;
+
 use bytes::{Bytes, BytesMut};
 
-use super::{Place, Segment, Storage, StorageError};
+use super::{FileEntry, LogFolder, Place, Segment, Storage, StorageError};
 use crate::catalogue::Catalogue;
 
 /// Keeps everything in memory. For tests, simulations and brokers without a data directory.
@@ -18,15 +20,65 @@ impl Storage for Memory {
         Ok(())
     }
 
-    fn create_segment(&mut self, _of: Place<'_>) -> Result<Box<dyn Segment>, StorageError> {
+    fn create_log(&mut self, _of: Place<'_>) -> Result<Box<dyn LogFolder>, StorageError> {
+        Ok(Box::new(MemoryFolder::default()))
+    }
+
+    fn open_log(&mut self, of: Place<'_>) -> Result<Box<dyn LogFolder>, StorageError> {
+        self.create_log(of)
+    }
+
+    fn remove_log(&mut self, _of: Place<'_>) -> Result<(), StorageError> {
+        Ok(())
+    }
+}
+
+/// Small files only: segments are held by whoever made them, and end with that.
+#[derive(Debug, Default)]
+struct MemoryFolder {
+    files: BTreeMap<String, Bytes>,
+}
+
+impl LogFolder for MemoryFolder {
+    fn is_lasting(&self) -> bool {
+        false
+    }
+
+    fn list(&self) -> Result<Vec<FileEntry>, StorageError> {
+        let entry = |(name, content): (&String, &Bytes)| FileEntry { name: name.clone(), bytes: content.len() as u64 };
+        Ok(self.files.iter().map(entry).collect())
+    }
+
+    fn create(&mut self, _name: &str) -> Result<Box<dyn Segment>, StorageError> {
         Ok(Box::new(MemorySegment::default()))
     }
 
-    fn open_segment(&mut self, of: Place<'_>) -> Result<Box<dyn Segment>, StorageError> {
-        self.create_segment(of)
+    fn open(&self, _name: &str) -> Result<Box<dyn Segment>, StorageError> {
+        Ok(Box::new(MemorySegment::default()))
     }
 
-    fn remove_segment(&mut self, _of: Place<'_>) -> Result<(), StorageError> {
+    fn read(&self, name: &str) -> Result<Option<Bytes>, StorageError> {
+        Ok(self.files.get(name).cloned())
+    }
+
+    fn replace(&mut self, name: &str, content: &[u8], _durably: bool) -> Result<(), StorageError> {
+        self.files.insert(name.to_owned(), Bytes::copy_from_slice(content));
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), StorageError> {
+        if let Some(content) = self.files.remove(from) {
+            self.files.insert(to.to_owned(), content);
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, name: &str) -> Result<(), StorageError> {
+        self.files.remove(name);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StorageError> {
         Ok(())
     }
 }
@@ -85,6 +137,10 @@ impl Segment for MemorySegment {
             piece.truncate((len - *start) as usize);
         }
         self.len = self.len.min(len);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StorageError> {
         Ok(())
     }
 }

@@ -14,6 +14,9 @@ use milena_wire::messages::produce::response::PartitionProduceResponse;
 use milena_wire::records::{BatchHeader, RecordLayout};
 use milena_wire::{ErrorCode, Request, Uuid, crc32c};
 
+/// How often a cluster looks for old segments, once it has records.
+pub const RETENTION_CHECK: Duration = Duration::from_secs(300);
+
 /// Wall clock at the start of every test, in milliseconds.
 pub const START: u64 = 1_700_000_000_000;
 
@@ -206,7 +209,8 @@ impl Bench {
 }
 
 fn values_of(log: &PartitionLog) -> Vec<String> {
-    let batches = log.batches().iter().map(|entry| log.read_batch(entry).expect("the batch reads"));
+    let entries = log.batches().expect("the log reads");
+    let batches = entries.iter().map(|entry| log.read_batch(entry).expect("the batch reads"));
     let records: Vec<_> = batches.flat_map(|batch| batch.records()).map(|record| record.expect("reads")).collect();
     assert!(records.iter().map(|record| record.offset).eq((0..).take(records.len())), "offsets ascend by one");
     let text = |value: Option<Bytes>| String::from_utf8(value.expect("not null").to_vec()).expect("text");

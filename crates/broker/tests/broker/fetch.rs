@@ -9,7 +9,7 @@ use milena_wire::messages::fetch::response::{FetchResponse, PartitionData};
 use milena_wire::records::{BatchError, batches};
 use milena_wire::{ErrorCode, Uuid};
 
-use crate::client::{Batch, Bench, produce};
+use crate::client::{Batch, Bench, RETENTION_CHECK, produce};
 
 fn partition(index: i32, offset: i64) -> FetchPartition {
     FetchPartition { partition: index, fetch_offset: offset, partition_max_bytes: 1_000_000, ..Default::default() }
@@ -129,7 +129,7 @@ fn fetch_waits_for_data_and_is_answered_when_it_comes() {
     bench.send(writer, 9, &produce("orders", 0, Batch::of(&["a"])));
     let response = bench.response::<FetchRequest>(reader, 11);
     assert_eq!(values(only(&response).records.as_ref()), ["a"]);
-    assert_eq!(bench.cluster.poll_timeout(), None);
+    assert_eq!(bench.cluster.poll_timeout(), Some(RETENTION_CHECK));
 }
 
 #[test]

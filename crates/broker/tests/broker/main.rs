@@ -3,6 +3,8 @@
 mod answers;
 mod client;
 mod configs;
+mod disk;
+mod failing_disk;
 mod fetch;
 mod followers;
 mod frozen;
@@ -16,6 +18,8 @@ mod offsets;
 mod produce;
 mod replicas;
 mod restart;
+mod retention;
+mod segments;
 mod server;
 mod server_nodes;
 mod sessions;

@@ -1,18 +1,16 @@
 //! Produce: what is written, what is refused, and what the answer says.
 
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use milena_broker::{
-    Catalogue, CloseReason, Event, Memory, PartitionIndex, Place, ProduceFault, Segment, Storage, StorageError,
-    TimestampType, TopicConfig,
-};
+use milena_broker::{CloseReason, Directory, Event, PartitionIndex, ProduceFault, TimestampType, TopicConfig};
 use milena_wire::ErrorCode;
 use milena_wire::messages::produce::request::ProduceRequest;
 use milena_wire::records::{Attributes, Compression, TimestampType as BatchTimestampType};
 
 use crate::client::{Batch, Bench, START, config, produce};
+use crate::disk::TestDisk;
 
 const HOUR: i64 = 3_600_000;
 
@@ -189,7 +187,7 @@ fn topic_of_append_time_gives_records_the_brokers_clock() {
     let response = bench.produce(Batch::of(&["a", "b"]).at(&[1, far]));
     assert_eq!((response.error_code, response.log_append_time_ms), (0, START as i64));
     let log = bench.cluster.log("orders", PartitionIndex(0)).expect("it is there");
-    let batch = log.read_batch(&log.batches()[0]).expect("the checksum fits the new header");
+    let batch = log.read_batch(&log.batches().expect("the log reads")[0]).expect("the checksum fits the new header");
     let timestamps: Vec<_> = batch.records().map(|record| record.expect("reads").timestamp).collect();
     assert_eq!(timestamps, [START as i64; 2]);
 }
@@ -202,7 +200,7 @@ fn batch_that_claims_the_brokers_clock_gets_its_own_type_back() {
     });
     assert_eq!(bench.produced(claiming.clone()).0, ErrorCode::NONE, "seen on 4.3.1");
     let log = bench.cluster.log("orders", PartitionIndex(0)).expect("it is there");
-    let batch = log.read_batch(&log.batches()[0]).expect("the checksum fits the new header");
+    let batch = log.read_batch(&log.batches().expect("the log reads")[0]).expect("the checksum fits the new header");
     assert_eq!(batch.header.attributes.timestamp_type(), BatchTimestampType::CreateTime);
     let config = TopicConfig { timestamp_type: TimestampType::LogAppendTime, ..TopicConfig::default() };
     bench.cluster.alter_topic(bench.now, "orders", config).expect("memory saves");
@@ -216,7 +214,7 @@ fn largest_timestamp_in_the_log_is_that_of_the_records_whatever_the_header_said(
     let lying = Batch::of(&["a", "b"]).at(&[5, 9]).bytes_with(|header| header.max_timestamp = 7_777);
     assert_eq!(bench.produced(lying).0, ErrorCode::NONE);
     let log = bench.cluster.log("orders", PartitionIndex(0)).expect("it is there");
-    let batch = log.read_batch(&log.batches()[0]).expect("the checksum fits the new header");
+    let batch = log.read_batch(&log.batches().expect("the log reads")[0]).expect("the checksum fits the new header");
     assert_eq!(batch.header.max_timestamp, 9);
 }
 
@@ -227,7 +225,7 @@ fn compressed_batch_is_kept_as_it_came() {
         .bytes_with(|header| header.attributes = header.attributes.with_compression(Compression::Gzip));
     assert_eq!(bench.produced(compressed.clone()).0, ErrorCode::NONE);
     let log = bench.cluster.log("orders", PartitionIndex(0)).expect("it is there");
-    let stored = log.read_batch(&log.batches()[0]).expect("reads").bytes;
+    let stored = log.read_batch(&log.batches().expect("the log reads")[0]).expect("reads").bytes;
     assert_eq!(stored[16..], compressed[16..]);
     let zstd = Batch::of(&["x"])
         .bytes_with(|header| header.attributes = header.attributes.with_compression(Compression::Zstd));
@@ -338,78 +336,15 @@ fn disconnected_client_leaves_neither_answers_nor_waiting_requests() {
     assert_eq!(bench.values(), ["a"], "what was served before stays");
 }
 
-/// Storage whose disk is full now and then.
-#[derive(Debug, Default)]
-struct FullDisk {
-    full: Arc<AtomicBool>,
-    inner: Memory,
-}
-
-#[derive(Debug)]
-struct FullSegment {
-    full: Arc<AtomicBool>,
-    inner: Box<dyn Segment>,
-}
-
-fn full(disk: &AtomicBool) -> Result<(), StorageError> {
-    let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
-    match disk.load(Ordering::Relaxed) {
-        true => Err(StorageError::Io { action: "write", path: "disk".into(), source }),
-        false => Ok(()),
-    }
-}
-
-impl Storage for FullDisk {
-    fn load_catalogue(&mut self) -> Result<Option<Catalogue>, StorageError> {
-        self.inner.load_catalogue()
-    }
-
-    fn save_catalogue(&mut self, catalogue: &Catalogue) -> Result<(), StorageError> {
-        full(&self.full).and_then(|()| self.inner.save_catalogue(catalogue))
-    }
-
-    fn create_segment(&mut self, of: Place<'_>) -> Result<Box<dyn Segment>, StorageError> {
-        let inner = self.inner.create_segment(of)?;
-        Ok(Box::new(FullSegment { full: Arc::clone(&self.full), inner }))
-    }
-
-    fn open_segment(&mut self, of: Place<'_>) -> Result<Box<dyn Segment>, StorageError> {
-        self.create_segment(of)
-    }
-
-    fn remove_segment(&mut self, of: Place<'_>) -> Result<(), StorageError> {
-        self.inner.remove_segment(of)
-    }
-}
-
-impl Segment for FullSegment {
-    fn len(&self) -> u64 {
-        self.inner.len()
-    }
-
-    fn append(&mut self, header: &[u8], records: &Bytes) -> Result<(), StorageError> {
-        full(&self.full).and_then(|()| self.inner.append(header, records))
-    }
-
-    fn read(&self, position: u64, size: usize) -> Result<Bytes, StorageError> {
-        self.inner.read(position, size)
-    }
-
-    fn truncate(&mut self, len: u64) -> Result<(), StorageError> {
-        self.inner.truncate(len)
-    }
-}
-
 #[test]
 fn full_disk_refuses_and_leaves_log_topics_and_producers_as_they_were() {
-    let disk = FullDisk::default();
-    let is_full = Arc::clone(&disk.full);
-    let mut bench = Bench::open(config(), Box::new(disk));
+    let disk = TestDisk::default();
+    let mut bench = Bench::open(config(), Box::new(Directory::on(Arc::new(disk.clone()), Path::new("/data"))));
     bench.cluster.create_topic("orders", 1).expect("there is room");
     let pid = bench.producer_id();
     assert_eq!(bench.produced(Batch::stamped(&["a"], pid, 0, 0)), (ErrorCode::NONE, 0));
 
-    is_full.store(true, Ordering::Relaxed);
+    disk.fill(true);
     let next = Batch::stamped(&["b"], pid, 0, 1);
     assert_eq!(bench.produced(next.clone()), (ErrorCode::KAFKA_STORAGE_ERROR, -1));
     let error = bench.cluster.create_topic("more", 1).expect_err("the catalogue cannot be saved");
@@ -420,7 +355,7 @@ fn full_disk_refuses_and_leaves_log_topics_and_producers_as_they_were() {
     assert_eq!(bench.cluster.topics().count(), 1);
     assert_eq!(bench.values(), ["a"]);
 
-    is_full.store(false, Ordering::Relaxed);
+    disk.fill(false);
     assert_eq!(bench.produced(next), (ErrorCode::NONE, 1));
     assert_eq!(bench.values(), ["a", "b"]);
 }

@@ -213,7 +213,8 @@ impl Storm {
 }
 
 fn contents(log: &PartitionLog) -> Vec<String> {
-    let batches = log.batches().iter().map(|entry| log.read_batch(entry).expect("the batch reads"));
+    let entries = log.batches().expect("the log reads");
+    let batches = entries.iter().map(|entry| log.read_batch(entry).expect("the batch reads"));
     let records = batches.flat_map(|batch| batch.records()).map(|record| record.expect("reads"));
     records.map(|record| String::from_utf8(record.value.expect("not null").to_vec()).expect("text")).collect()
 }

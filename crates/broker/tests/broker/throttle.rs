@@ -7,7 +7,7 @@ use milena_wire::messages::metadata::request::MetadataRequest;
 use milena_wire::messages::produce::request::ProduceRequest;
 use milena_wire::{ApiKey, ErrorCode};
 
-use crate::client::{Batch, Bench, produce};
+use crate::client::{Batch, Bench, RETENTION_CHECK, produce};
 
 fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -42,7 +42,7 @@ fn throttled_answer_goes_out_at_once_and_then_the_connection_is_not_read() {
     assert_eq!(bench.values(), ["a", "b"]);
     bench.advance(millis(300));
     assert!(!bench.cluster.is_muted(writer));
-    assert_eq!(bench.cluster.poll_timeout(), None);
+    assert_eq!(bench.cluster.poll_timeout(), Some(RETENTION_CHECK));
 }
 
 #[test]

@@ -1,0 +1,219 @@
+//! What is deleted, by whom, and what readers see of it.
+
+use std::time::Duration;
+
+use milena_broker::{CleanupPolicy, NodeId, TopicConfig};
+use milena_wire::ErrorCode;
+use milena_wire::messages::offset_for_leader_epoch::request::{
+    OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
+
+use crate::client::{Batch, Bench, P0, RETENTION_CHECK, START, config_of_nodes};
+use crate::restart::Folder;
+use crate::segments::{create, fetched, listed, open, small_segments, stop};
+
+/// One record a batch, so many, a second apart from the bench's clock on.
+fn write(bench: &mut Bench, values: std::ops::Range<i64>) {
+    for value in values {
+        let time = START as i64 + value * 1_000;
+        let batch = Batch::of(&[&format!("{value:0>100}")]).at(&[time]);
+        assert_eq!(bench.produced(batch), (ErrorCode::NONE, value));
+    }
+}
+
+fn segments(bench: &Bench) -> Vec<i64> {
+    bench.cluster.log("orders", P0).expect("it is there").segments()
+}
+
+fn start(bench: &Bench) -> i64 {
+    bench.cluster.log("orders", P0).expect("it is there").start_offset()
+}
+
+#[test]
+fn segments_go_once_their_newest_record_is_too_old() {
+    let mut bench = Bench::new();
+    create(&mut bench, TopicConfig { retention_ms: 300_000, ..small_segments() });
+    write(&mut bench, 0..10);
+    assert_eq!(segments(&bench), [0, 3, 6, 9]);
+    bench.advance(RETENTION_CHECK);
+    assert_eq!((segments(&bench), start(&bench)), (vec![0, 3, 6, 9], 0), "300 s is not yet more than 300 s");
+    bench.advance(RETENTION_CHECK);
+    assert_eq!((segments(&bench), start(&bench)), (vec![10], 10), "the active one goes too, when all of it is old");
+    assert_eq!(fetched(&mut bench, 9), Err(ErrorCode::OFFSET_OUT_OF_RANGE));
+    assert_eq!(fetched(&mut bench, 10), Ok(None));
+    assert_eq!((listed(&mut bench, -2), listed(&mut bench, -1)), ((10, -1), (10, -1)));
+    assert_eq!(listed(&mut bench, 0), (-1, -1));
+    assert_eq!(bench.produced(Batch::of(&["more"])), (ErrorCode::NONE, 10));
+    assert_eq!(fetched(&mut bench, 10), Ok(Some((10, vec!["more".to_owned()]))));
+}
+
+#[test]
+fn only_the_oldest_go_while_the_time_of_the_others_lasts() {
+    let mut bench = Bench::new();
+    create(&mut bench, TopicConfig { retention_ms: 295_000, ..small_segments() });
+    write(&mut bench, 0..10);
+    bench.advance(RETENTION_CHECK);
+    assert_eq!((segments(&bench), start(&bench)), (vec![3, 6, 9], 3), "2 s is older than 295 s, 5 s is not");
+    assert_eq!(fetched(&mut bench, 2), Err(ErrorCode::OFFSET_OUT_OF_RANGE));
+    assert_eq!(fetched(&mut bench, 3).expect("it is there").expect("it is there").0, 3);
+    assert_eq!(listed(&mut bench, START as i64), (3, START as i64 + 3_000));
+}
+
+/// Kafka goes by what records say, not by when they came: one with a time of the future holds everything behind it.
+#[test]
+fn record_of_the_future_holds_back_what_lies_behind_it() {
+    let mut bench = Bench::new();
+    create(&mut bench, TopicConfig { retention_ms: 1_000, ..small_segments() });
+    let batch = Batch::of(&[&"x".repeat(400)]);
+    bench.produced(batch.clone());
+    bench.produced(batch.clone().at(&[START as i64 + 3_000_000]));
+    bench.produced(batch);
+    bench.advance(RETENTION_CHECK);
+    assert_eq!((segments(&bench), start(&bench)), (vec![1, 2], 1));
+}
+
+#[test]
+fn segments_go_while_what_is_left_is_large_enough() {
+    let mut bench = Bench::new();
+    create(&mut bench, TopicConfig { retention_bytes: 1_000, ..small_segments() });
+    write(&mut bench, 0..10);
+    let sizes = bench.cluster.log("orders", P0).expect("it is there").bytes();
+    bench.advance(RETENTION_CHECK);
+    let left = bench.cluster.log("orders", P0).expect("it is there").bytes();
+    assert!(sizes > left && (1_000..1_000 + 600).contains(&left), "{sizes} became {left}");
+    assert_eq!(segments(&bench), [3, 6, 9]);
+}
+
+#[test]
+fn nothing_goes_without_a_limit_or_where_compaction_is_wanted_instead() {
+    let unlimited = TopicConfig { retention_ms: -1, ..small_segments() };
+    let compacted = TopicConfig { cleanup: CleanupPolicy::Compact, retention_ms: 1, ..small_segments() };
+    let young = TopicConfig { retention_ms: i64::MAX, ..small_segments() };
+    for settings in [unlimited, young] {
+        let mut bench = Bench::new();
+        create(&mut bench, settings);
+        write(&mut bench, 0..10);
+        bench.advance(RETENTION_CHECK * 100);
+        assert_eq!(start(&bench), 0);
+    }
+    let mut bench = Bench::new();
+    create(&mut bench, compacted);
+    bench.advance(RETENTION_CHECK * 100);
+    assert_eq!(start(&bench), 0);
+}
+
+#[test]
+fn what_was_deleted_stays_so_after_a_stop_and_after_a_crash() {
+    for clean in [true, false] {
+        let folder = Folder::new();
+        let mut bench = open(&folder);
+        create(&mut bench, TopicConfig { retention_ms: 295_000, ..small_segments() });
+        write(&mut bench, 0..10);
+        bench.advance(RETENTION_CHECK);
+        if clean {
+            stop(bench)
+        } else {
+            drop(bench)
+        }
+        assert!(!folder.file("00000000000000000000.log").exists());
+        let mut bench = open(&folder);
+        assert_eq!((segments(&bench), start(&bench)), (vec![3, 6, 9], 3));
+        assert_eq!(fetched(&mut bench, 2), Err(ErrorCode::OFFSET_OUT_OF_RANGE));
+    }
+}
+
+/// Retention takes no state of producers along (it stays in memory), and what it takes of the log a snapshot makes up for.
+#[test]
+fn producer_whose_batches_were_deleted_is_still_known() {
+    for clean in [true, false] {
+        let folder = Folder::new();
+        let mut bench = open(&folder);
+        create(&mut bench, TopicConfig { retention_bytes: 500, ..small_segments() });
+        let pid = bench.producer_id();
+        for sequence in 0..3 {
+            bench.produced(Batch::stamped(&["mine"], pid, 0, sequence));
+        }
+        for _ in 0..10 {
+            bench.produced(Batch::of(&[&"x".repeat(300)]));
+        }
+        bench.advance(RETENTION_CHECK);
+        assert!(start(&bench) > 3);
+        assert_eq!(bench.produced(Batch::stamped(&["mine"], pid, 0, 2)), (ErrorCode::NONE, 2), "a duplicate");
+        if clean {
+            stop(bench)
+        } else {
+            drop(bench)
+        }
+        let mut bench = open(&folder);
+        assert_eq!(bench.produced(Batch::stamped(&["mine"], pid, 0, 2)), (ErrorCode::NONE, 2), "still a duplicate");
+        let gap = bench.produced(Batch::stamped(&["mine"], pid, 0, 4));
+        assert_eq!(gap, (ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1));
+    }
+}
+
+#[test]
+fn epochs_before_the_start_are_forgotten() {
+    let folder = Folder::new();
+    let mut bench = open(&folder);
+    create(&mut bench, TopicConfig { retention_ms: 295_000, ..small_segments() });
+    write(&mut bench, 0..2);
+    drop(bench);
+    let mut bench = open(&folder);
+    write(&mut bench, 2..10);
+    bench.advance(RETENTION_CHECK);
+    assert_eq!(start(&bench), 3);
+    stop(bench);
+    let mut bench = open(&folder);
+    bench.produced(Batch::of(&["under epoch 2"]));
+    let mut end = |epoch| {
+        let partition = OffsetForLeaderPartition { leader_epoch: epoch, ..Default::default() };
+        let topic = OffsetForLeaderTopic { topic: "orders".into(), partitions: vec![partition], ..Default::default() };
+        let request = OffsetForLeaderEpochRequest { topics: vec![topic], ..Default::default() };
+        let answer = bench.ask(4, &request).topics[0].partitions[0].clone();
+        (answer.leader_epoch, answer.end_offset)
+    };
+    assert_eq!((end(0), end(1), end(2)), ((0, 3), (1, 10), (2, 11)));
+}
+
+#[test]
+fn what_is_not_committed_is_not_deleted() {
+    let mut bench = Bench::with(config_of_nodes(2));
+    let settings = TopicConfig { retention_ms: 1_000, ..small_segments() };
+    bench.cluster.create_topic_with("orders", 1, 2, settings).expect("the topic is new");
+    write(&mut bench, 0..4);
+    bench.cluster.lag(bench.now, NodeId(2), Some(Duration::MAX));
+    for value in 4..10 {
+        let time = START as i64 + value * 1_000;
+        bench.send_batch(1, Batch::of(&[&format!("{value:0>100}")]).at(&[time]));
+    }
+    assert_eq!(bench.high_watermark(), 4);
+    bench.cluster.freeze(bench.now, NodeId(2));
+    bench.now.wall += Duration::from_secs(1_000_000);
+    bench.now.elapsed += Duration::from_secs(1);
+    bench.cluster.retain_now(bench.now);
+    assert_eq!(segments(&bench), [3, 6, 9], "the segment that holds offset 4 stays");
+}
+
+#[test]
+fn follower_that_was_away_begins_where_the_leader_does() {
+    let mut bench = Bench::with(config_of_nodes(3));
+    let settings = TopicConfig { retention_ms: 295_000, ..small_segments() };
+    bench.cluster.create_topic_with("orders", 1, 3, settings).expect("the topic is new");
+    write(&mut bench, 0..1);
+    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::MAX));
+    let lacked = Batch::of(&[&format!("{:0>100}", 1)]).at(&[START as i64 + 1_000]);
+    let waiting = bench.send_batch(1, lacked);
+    bench.advance(Duration::from_secs(31));
+    assert_eq!(bench.leadership().2, [1, 2]);
+    let _timed_out = bench.answer_to(waiting);
+    write(&mut bench, 2..10);
+    bench.advance(RETENTION_CHECK - Duration::from_secs(31));
+    let starts = |bench: &Bench| {
+        [1, 2, 3].map(|node| bench.cluster.log_on(NodeId(node), "orders", P0).expect("it keeps it").start_offset())
+    };
+    assert_eq!((starts(&bench), bench.ends()), ([3, 3, 1], [10, 10, 1]), "each node deletes its own");
+    bench.cluster.lag(bench.now, NodeId(3), None);
+    write(&mut bench, 10..11);
+    assert_eq!((starts(&bench), bench.ends()), ([3, 3, 3], [11, 11, 11]));
+    assert_eq!(bench.leadership().2, [1, 2, 3]);
+}

@@ -25,6 +25,7 @@ mod offset_for_leader_epoch;
 mod produce;
 mod throttled;
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -55,6 +56,7 @@ use crate::ids::{NodeId, PartitionIndex};
 use crate::leadership::Leadership;
 use crate::moment::Moment;
 use crate::parking::ParkedRequest;
+use crate::release::KafkaRelease;
 use crate::replica::Replica;
 use crate::topics::Topic;
 use alter_configs::How;
@@ -114,6 +116,11 @@ pub(crate) const SERVED: [ApiKey; 18] = [
     ApiKey::DESCRIBE_TOPIC_PARTITIONS,
 ];
 
+/// In which versions a cluster that behaves as a release serves an API.
+fn served(release: KafkaRelease, api: ApiKey) -> Option<RangeInclusive<i16>> {
+    release.versions(api).filter(|_| SERVED.contains(&api))
+}
+
 impl Cluster {
     /// Serves one request.
     pub(crate) fn answer(&mut self, now: Moment, node: NodeId, frame: Bytes) -> Result<Served, CloseReason> {
@@ -122,12 +129,12 @@ impl Cluster {
         let api = header.api_key;
         let throttle = self.throttle_of(now, node, api);
         let head = RequestHead { correlation_id: header.correlation_id, version: header.api_version, throttle };
-        let Some(served) = api.stable_versions().filter(|_| SERVED.contains(&api)) else {
+        let Some(served) = served(self.config.release, api) else {
             return Err(CloseReason::UnknownApi(api));
         };
         let answer = match (served.contains(&head.version), api) {
             (true, _) => self.answer_api(now, node, api, head, reader)?,
-            (false, ApiKey::API_VERSIONS) => write(head.at_version(0), api_versions::unsupported())?,
+            (false, ApiKey::API_VERSIONS) => write(head.at_version(0), api_versions::unsupported(self.config.release))?,
             (false, _) => return Err(CloseReason::UnsupportedVersion { api, version: head.version }),
         };
         Ok(Served { answer, throttle })
@@ -145,7 +152,8 @@ impl Cluster {
             ApiKey::PRODUCE => self.answer_produce(now, node, head, &read::<ProduceRequest>(reader, head)?),
             ApiKey::FETCH => self.begin_fetch(now, node, head, read::<FetchRequest>(reader, head)?),
             ApiKey::API_VERSIONS => {
-                write(head, api_versions::answer(&read::<ApiVersionsRequest>(reader, head)?, head.version))
+                let request = read::<ApiVersionsRequest>(reader, head)?;
+                write(head, api_versions::answer(self.config.release, &request, head.version))
             }
             ApiKey::METADATA => {
                 let view = self.nodes.view_of(node, now.elapsed);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::ids::NodeId;
 use crate::log::FlushPolicy;
 use crate::nodes::Node;
+use crate::release::KafkaRelease;
 use crate::storage::StorageError;
 
 /// What a cluster is made of, and how it behaves.
@@ -46,6 +47,8 @@ pub struct ClusterConfig {
     pub flush: FlushPolicy,
     /// `log.retention.check.interval.ms`: how often old segments are looked for. Default: 5 min.
     pub retention_check: Duration,
+    /// Which release of Kafka it behaves as; [`ClusterConfig::behave_as`] also sets what that release does by default. Default: 4.3.
+    pub release: KafkaRelease,
     /// What ids are drawn from.
     pub seed: u64,
 }
@@ -74,8 +77,28 @@ impl ClusterConfig {
             racks: BTreeMap::new(),
             flush: FlushPolicy::Never,
             retention_check: Duration::from_secs(5 * 60),
+            release: KafkaRelease::default(),
             seed: 0,
         }
+    }
+
+    /// With the versions of messages, the settings of topics and the defaults of a release of Kafka, to test against what is deployed.
+    ///
+    /// Sets `release`, `strict_min_isr` (since 3.7) and `producer_expiry` (seven days before 3.4).
+    ///
+    /// ```
+    /// use milena_broker::{ClusterConfig, KafkaRelease, Node, NodeId};
+    ///
+    /// let node = Node { id: NodeId(1), host: "localhost".into(), port: 9092 };
+    /// let config = ClusterConfig::with_node(node).behave_as(KafkaRelease::V3_6);
+    /// assert!(!config.strict_min_isr);
+    /// ```
+    #[must_use]
+    pub fn behave_as(mut self, release: KafkaRelease) -> ClusterConfig {
+        self.release = release;
+        self.strict_min_isr = release.is_min_isr_strict();
+        self.producer_expiry = release.producer_expiry();
+        self
     }
 }
 

@@ -32,8 +32,12 @@ impl Cluster {
         let Some(state) = self.nodes.get_mut(node) else { return };
         state.fence(now.elapsed, true);
         state.silent_since = None;
+        let renews_epoch = self.config.release.renews_epoch_on_shrink();
         self.each_partition(now, |partition, nodes, config| {
-            let next = partition.leadership.without(node, partition.replicas(), election(config, nodes));
+            let mut next = partition.leadership.without(node, partition.replicas(), election(config, nodes));
+            if renews_epoch {
+                next = partition.leadership.renewed_on_shrink(next);
+            }
             partition.decide(now.elapsed, next, nodes)
         });
     }
@@ -73,6 +77,7 @@ impl Cluster {
             appending: Appending { config: &config, flush, now },
             lag_max: self.config.replica_lag_time_max,
             commit_min: commit_min(self.config.strict_min_isr, &config, partition),
+            renews_epoch_on_shrink: self.config.release.renews_epoch_on_shrink(),
         });
         if let Some(at) = replicated.look_at {
             self.timers.set(at, Timer::Replicate(id, index));

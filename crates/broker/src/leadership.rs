@@ -1,6 +1,6 @@
 //! Who leads a partition, under which epoch, and who is in sync; now, and at earlier times.
 //!
-//! The leader epoch rises by one whenever the leader changes, to nobody too, and never otherwise. The leader is always in the ISR,
+//! The leader epoch rises by one whenever the leader changes, to nobody too; in some releases also when the ISR shrinks. The leader is always in the ISR,
 //! and the ISR is never empty: the last replica in it stays, because nobody else is elected unless an unclean election is asked for.
 
 use std::collections::VecDeque;
@@ -28,6 +28,13 @@ impl Leadership {
     pub(crate) fn led_by(&self, leader: Option<NodeId>) -> Leadership {
         let epoch = if leader == self.leader { self.epoch } else { self.epoch + 1 };
         Leadership { leader, epoch, isr: self.isr.clone() }
+    }
+
+    /// The state after this one, as releases of Kafka have it that give a leader a new epoch when a replica falls out of sync.
+    pub(crate) fn renewed_on_shrink(&self, next: Leadership) -> Leadership {
+        let has_shrunk = self.isr.iter().any(|member| !next.isr.contains(member));
+        let epoch = if has_shrunk && next.epoch == self.epoch { self.epoch + 1 } else { next.epoch };
+        Leadership { epoch, ..next }
     }
 
     /// Without a node: it leaves the ISR if another one is left, and leads no more.

@@ -85,6 +85,7 @@ mod partition;
 mod producer_ids;
 mod producer_state;
 mod random;
+mod release;
 mod replica;
 mod replication;
 mod server;
@@ -105,6 +106,7 @@ pub use moment::Moment;
 pub use nodes::{Node, Process, Stop};
 pub use partition::{Partition, ProduceFault};
 pub use producer_state::{CACHED_BATCHES, CachedBatch, ProducerEntry, Producers, Refusal, Stamp, Verdict, validate};
+pub use release::{KafkaRelease, UnknownRelease};
 pub use server::{Broker, BrokerOptions, StartError};
 pub use steering::Throttle;
 pub use storage::{

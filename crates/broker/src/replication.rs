@@ -12,6 +12,7 @@ use milena_wire::ErrorCode;
 
 use crate::ids::NodeId;
 use crate::log::Appending;
+use crate::leadership::Leadership;
 use crate::nodes::Nodes;
 use crate::partition::Partition;
 use crate::replica::Replica;
@@ -27,6 +28,8 @@ pub(crate) struct Replication<'a> {
     pub(crate) lag_max: Duration,
     /// `min.insync.replicas`, where the high watermark waits for that many; otherwise 1.
     pub(crate) commit_min: usize,
+    /// Whether the leader gets a new epoch when a follower falls out of sync.
+    pub(crate) renews_epoch_on_shrink: bool,
 }
 
 /// What came of it.
@@ -64,7 +67,14 @@ impl Partition {
         }
         let isr_changed = isr != self.leadership.isr;
         if isr_changed {
-            let next = crate::leadership::Leadership { isr, ..self.leadership.clone() };
+            let mut next = Leadership { isr, ..self.leadership.clone() };
+            if context.renews_epoch_on_shrink {
+                next = self.leadership.renewed_on_shrink(next);
+            }
+            if next.epoch != self.leadership.epoch {
+                // Followers of the former epoch have to agree with the leader anew.
+                look_at = Some(context.now);
+            }
             leader.learn(&next);
             self.replicas.insert(self.leading, leader);
             self.decide(context.now, next, context.nodes);

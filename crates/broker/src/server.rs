@@ -30,6 +30,7 @@ use crate::ids::NodeId;
 use crate::log::{FlushPolicy, TornTail};
 use crate::moment::Moment;
 use crate::nodes::Node;
+use crate::release::KafkaRelease;
 use crate::storage::{Directory, DirectoryError, Memory, Storage, StorageError};
 
 /// How a broker is started.
@@ -54,6 +55,8 @@ pub struct BrokerOptions {
     pub session_timeout: Duration,
     /// `replica.lag.time.max.ms`: when a late follower is out of sync. Default: Kafka's 30 s.
     pub replica_lag_time_max: Duration,
+    /// Which release of Kafka it behaves as; see [`ClusterConfig::behave_as`]. Default: 4.3.
+    pub release: KafkaRelease,
 }
 
 impl BrokerOptions {
@@ -75,6 +78,7 @@ impl Default for BrokerOptions {
             default_partitions: 1,
             session_timeout: Duration::from_secs(9),
             replica_lag_time_max: Duration::from_secs(30),
+            release: KafkaRelease::default(),
         }
     }
 }
@@ -169,7 +173,7 @@ impl Broker {
             session_timeout: options.session_timeout,
             replica_lag_time_max: options.replica_lag_time_max,
             seed: RandomState::new().build_hasher().finish(),
-            ..ClusterConfig::with_nodes(nodes)
+            ..ClusterConfig::with_nodes(nodes).behave_as(options.release)
         };
         let storage: Box<dyn Storage> = match directory {
             Some(directory) => Box::new(directory),

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, ValueHint, value_parser};
 use clap_complete::Shell;
+use milena_broker::KafkaRelease;
 
 use crate::format::unescape;
 use crate::settings::Settings;
@@ -47,6 +48,7 @@ pub use self::topics::{Access, CreateTopic, DeleteTopic, DescribeTopic, ListTopi
 pub struct Broker {
     pub listen: String,
     pub nodes: u16,
+    pub release: KafkaRelease,
     /// None: in memory.
     pub data_dir: Option<PathBuf>,
 }
@@ -139,6 +141,14 @@ fn broker_command() -> clap::Command {
                 .value_parser(value_parser!(u16).range(1..=NODES_MAX))
                 .default_value("1")
                 .help("How many brokers it is, each on a port of its own: the next ones after --listen"),
+        )
+        .arg(
+            Arg::new("kafka-version")
+                .long("kafka-version")
+                .value_name("VERSION")
+                .value_parser(|text: &str| text.parse::<KafkaRelease>())
+                .default_value("4.3")
+                .help("The release of Kafka whose API versions and behaviour it has, from 2.8 on"),
         )
         .arg(data_dir())
         .arg(flag("memory").conflicts_with("data-dir").help("Keeps everything in memory, gone at the end"))
@@ -240,7 +250,12 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
 
 fn broker(matches: &ArgMatches) -> Broker {
     let data_dir = (!matches.get_flag("memory")).then(|| required(matches, "data-dir"));
-    Broker { listen: required(matches, "listen"), nodes: required(matches, "nodes"), data_dir }
+    Broker {
+        listen: required(matches, "listen"),
+        nodes: required(matches, "nodes"),
+        release: required(matches, "kafka-version"),
+        data_dir,
+    }
 }
 
 fn place_of(matches: &ArgMatches) -> Where {
@@ -322,6 +337,7 @@ mod tests {
             "milena broker --memory --data-dir d",
             "milena broker --nodes 0",
             "milena broker --nodes 100",
+            "milena broker --kafka-version 1.1",
             "milena dance",
         ] {
             assert_eq!(parsed(line).expect_err(line).exit_code(), 2, "{line}");

@@ -16,6 +16,7 @@ pub async fn run(options: &arguments::Broker, interrupts: &mut Interrupts) -> Re
         listen: options.listen.clone(),
         nodes: options.nodes,
         data_dir: options.data_dir.clone(),
+        release: options.release,
         ..BrokerOptions::default()
     };
     let broker = Broker::start(start).map_err(Failure::to_start)?;

@@ -420,3 +420,21 @@ fn of_two_closes_the_earlier_deadline_counts() {
         assert!(matches!(delivery.await, Outcome::Unknown(_)));
     });
 }
+
+#[test]
+fn clusters_of_every_release_are_written_to_and_read() {
+    for release in milena_broker::KafkaRelease::ALL {
+        let broker = Broker::start(BrokerOptions { release, ..BrokerOptions::default() }).expect("starts");
+        run(async {
+            let servers = [broker.bootstrap().to_owned()];
+            let mut admin = Admin::connect(&servers, "test", SOON).await.expect("connects");
+            let topic = NewTopic { name: "orders".to_owned(), partitions: Some(1), replication: None };
+            admin.create_topic(&topic).await.expect("is created");
+            let producer = Producer::new(ProducerConfig::new(broker.bootstrap())).expect("starts");
+            let orders = producer.topic("orders").expect("has a name");
+            let delivery = orders.send(Record::value("tea").key("table 7")).await.expect("is taken");
+            assert!(matches!(delivery.await, Outcome::Written(Written { offset: Some(0), .. })), "{release}");
+        });
+        assert_eq!(log(&broker, 0), [(0, b"tea".to_vec())], "{release}");
+    }
+}

@@ -216,8 +216,8 @@ pub fn check(definitions: &[Summary]) -> Result<(), String> {
 fn actual_reason(definition: &Summary, stated: Reason) -> Reason {
     match stated {
         _ if definition.is_removed => Reason::Removed,
-        Reason::Brokers(_) if definition.brokers_listen => stated,
-        _ if definition.brokers_listen => Reason::Brokers(""),
+        Reason::Brokers(_) if definition.brokers_listen() => stated,
+        _ if definition.brokers_listen() => Reason::Brokers(""),
         _ => Reason::Controllers,
     }
 }
@@ -236,7 +236,14 @@ mod tests {
     }
 
     fn summary(name: &str, brokers_listen: bool, is_removed: bool) -> Summary {
-        Summary { api_key: 0, name: name.to_owned(), brokers_listen, is_removed }
+        let listener = if brokers_listen { "broker" } else { "controller" };
+        Summary {
+            api_key: 0,
+            name: name.to_owned(),
+            listeners: vec![listener.to_owned()],
+            stable_versions: None,
+            is_removed,
+        }
     }
 
     #[test]
@@ -256,7 +263,7 @@ mod tests {
         {
             let mut changed = all();
             let definition = changed.iter_mut().find(|definition| definition.name == name).unwrap();
-            (definition.brokers_listen, definition.is_removed) = (brokers_listen, is_removed);
+            *definition = summary(name, brokers_listen, is_removed);
             assert!(check(&changed).unwrap_err().starts_with(name), "{name}");
         }
     }

@@ -1,10 +1,12 @@
 //! `cargo xtask codegen [--check] [--jar PATH]`: the messages of `milena-wire` out of Kafka's own definitions.
 //!
 //! The definitions are read from the kafka-clients jar, which Maven brings unless a path is given. The result is checked
-//! in; `--check` compares it with what the definitions give and changes nothing.
+//! in; `--check` compares it with what the definitions give and changes nothing. What earlier releases serve is a table of
+//! `milena-broker`; it comes from their own jars, and is left alone where a path is given.
 
 mod emit;
 mod families;
+mod releases;
 mod schema;
 
 use std::collections::BTreeMap;
@@ -19,8 +21,12 @@ use schema::{Direction, Schema, Summary};
 /// The release whose definitions are used.
 const KAFKA_VERSION: &str = "4.3.1";
 
+/// Where jars and what is unpacked of them are kept.
+const TARGET: &str = "target/codegen";
+
 const MESSAGES: &str = "crates/wire/src/messages";
 const RANDOM: &str = "crates/wire/tests/random";
+const RELEASES: &str = "crates/broker/src/release/table.rs";
 
 /// One API: its two messages.
 pub struct Api {
@@ -54,6 +60,10 @@ pub fn run(args: &[String]) -> Result<(), String> {
     files.insert(format!("{MESSAGES}/mod.rs"), formatted(&root, &emit::modules_file(&apis))?);
     files.insert(format!("{MESSAGES}/apis.rs"), formatted(&root, &emit::table_file(&apis, &names))?);
     files.insert(format!("{RANDOM}/messages.rs"), formatted(&root, &emit::random_file(&apis))?);
+    if options.jar.is_none() {
+        let releases = releases::read(&root.join(TARGET))?;
+        files.insert(RELEASES.to_owned(), formatted(&root, &releases::file(&releases))?);
+    }
     let stale = stale_files(&root, &files)?;
     if options.check { check(&root, &files, &stale) } else { write(&root, &files, &stale) }
 }
@@ -87,19 +97,25 @@ struct Definitions {
 
 impl Definitions {
     fn unpack(root: &Path, jar: Option<&Path>) -> Result<Definitions, String> {
-        let target = root.join("target/codegen");
+        let target = root.join(TARGET);
         fs::create_dir_all(&target).map_err(|error| describe(&target, &error))?;
         let jar = match jar {
             Some(jar) => fs::canonicalize(jar).map_err(|error| describe(jar, &error))?,
             None => jar_from_maven(&target)?,
         };
+        Definitions::of_jar(&jar, &target)
+    }
+
+    /// Unpacks them below `target`, in place of what was unpacked there before.
+    fn of_jar(jar: &Path, target: &Path) -> Result<Definitions, String> {
         let folder = target.join("common/message");
         if folder.exists() {
             fs::remove_dir_all(&folder).map_err(|error| describe(&folder, &error))?;
         }
+        fs::create_dir_all(target).map_err(|error| describe(target, &error))?;
         // The JDK that Maven needs anyway can open a jar.
         let mut unpack = Command::new("jar");
-        unpack.arg("xf").arg(&jar).arg("common/message").current_dir(&target);
+        unpack.arg("xf").arg(jar).arg("common/message").current_dir(target);
         succeed(&mut unpack)?;
         Ok(Definitions { folder })
     }

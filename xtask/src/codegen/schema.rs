@@ -211,8 +211,10 @@ pub struct Summary {
     pub api_key: i16,
     /// Without `Request`.
     pub name: String,
-    /// Whether clients can send it to a broker.
-    pub brokers_listen: bool,
+    /// Who takes it: `broker`, `zkBroker`, `controller`.
+    pub listeners: Vec<String>,
+    /// What can be sent without asking for what is not stable yet; `None` if no version is valid any more.
+    pub stable_versions: Option<Versions>,
     /// Whether no version is valid any more.
     pub is_removed: bool,
 }
@@ -220,17 +222,29 @@ pub struct Summary {
 impl Summary {
     /// Understands the outermost part of a request's definition file.
     pub fn parse(text: &str) -> Result<Summary, String> {
-        let value: Value = serde_json::from_str(&without_comments(text)).map_err(|error| error.to_string())?;
+        let text = without_comments(text);
+        // The first value counts, as for Kafka's own generator: a definition of 2.8 has a brace too many.
+        let mut values = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
+        let value = values.next().ok_or("it is empty")?.map_err(|error| error.to_string())?;
         let object = Object::new(&value)?;
         let name = object.text("name")?;
         let name = name.strip_suffix("Request").ok_or_else(|| format!("{name} is no request"))?;
         let listeners = object.array("listeners")?.unwrap_or_default();
+        let valid = object.versions("validVersions")?;
+        let unstable = i16::from(object.flag("latestVersionUnstable")?);
+        let stable = valid.map(|versions| Versions { max: versions.max - unstable, ..versions });
         Ok(Summary {
             api_key: object.number("apiKey")?,
             name: name.to_owned(),
-            brokers_listen: listeners.iter().any(|listener| listener == "broker"),
-            is_removed: object.versions("validVersions")?.is_none(),
+            listeners: listeners.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            stable_versions: stable.filter(|versions| versions.min <= versions.max),
+            is_removed: valid.is_none(),
         })
+    }
+
+    /// Whether clients can send it to a broker.
+    pub fn brokers_listen(&self) -> bool {
+        self.listeners.iter().any(|listener| listener == "broker")
     }
 }
 

@@ -8,27 +8,31 @@ use milena_wire::messages::api_versions::response::{ApiVersion, ApiVersionsRespo
 use milena_wire::{ApiKey, ErrorCode};
 
 use super::SERVED;
+use crate::release::KafkaRelease;
 
 /// All APIs, or a complaint about how the client calls itself (KIP-511).
-pub(super) fn answer(request: &ApiVersionsRequest, version: i16) -> ApiVersionsResponse {
+pub(super) fn answer(release: KafkaRelease, request: &ApiVersionsRequest, version: i16) -> ApiVersionsResponse {
     let names = [&request.client_software_name, &request.client_software_version];
     if version >= NAMED_SINCE && !names.into_iter().all(|name| is_software_name(name)) {
         return ApiVersionsResponse { error_code: ErrorCode::INVALID_REQUEST.0, ..Default::default() };
     }
-    ApiVersionsResponse { api_keys: SERVED.into_iter().filter_map(advertised).collect(), ..Default::default() }
-}
-
-/// For a version that is not served: in version 0, which everybody reads, with the versions that are.
-pub(super) fn unsupported() -> ApiVersionsResponse {
     ApiVersionsResponse {
-        error_code: ErrorCode::UNSUPPORTED_VERSION.0,
-        api_keys: advertised(ApiKey::API_VERSIONS).into_iter().collect(),
+        api_keys: SERVED.into_iter().filter_map(|api| advertised(release, api)).collect(),
         ..Default::default()
     }
 }
 
-fn advertised(api: ApiKey) -> Option<ApiVersion> {
-    let served = api.stable_versions()?;
+/// For a version that is not served: in version 0, which everybody reads, with the versions that are.
+pub(super) fn unsupported(release: KafkaRelease) -> ApiVersionsResponse {
+    ApiVersionsResponse {
+        error_code: ErrorCode::UNSUPPORTED_VERSION.0,
+        api_keys: advertised(release, ApiKey::API_VERSIONS).into_iter().collect(),
+        ..Default::default()
+    }
+}
+
+fn advertised(release: KafkaRelease, api: ApiKey) -> Option<ApiVersion> {
+    let served = super::served(release, api)?;
     Some(ApiVersion {
         api_key: api.0,
         min_version: if api == ApiKey::PRODUCE { 0 } else { *served.start() },

@@ -161,6 +161,9 @@ impl Cluster {
     fn plan<'a>(&self, asked: &'a CreatableTopic) -> Result<NewTopic<'a>, CreateTopicError> {
         let mut config = TopicConfig::default();
         for entry in &asked.configs {
+            if !self.config.release.has_topic_setting(&entry.name) {
+                return Err(CreateTopicError::Config(ConfigError::Unknown { name: entry.name.to_string() }));
+            }
             config.set(&entry.name, entry.value.as_deref()).map_err(CreateTopicError::Config)?;
         }
         config.check().map_err(CreateTopicError::Config)?;

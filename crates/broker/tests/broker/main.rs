@@ -16,6 +16,7 @@ mod metadata_age;
 mod nodes_on_disk;
 mod offsets;
 mod produce;
+mod releases;
 mod replicas;
 mod restart;
 mod retention;

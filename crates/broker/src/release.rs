@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use milena_wire::ApiKey;
 
+use crate::topic_config::{ConfigError, ConfigValue, SETTINGS, Setting, TopicConfig};
+
 /// A release of Kafka, without its last number: patches change no protocol.
 ///
 /// Until 3.2 it is a cluster with ZooKeeper as clients see it, from 3.3 on one without. Versions of messages that only clients older than
@@ -64,10 +66,38 @@ impl KafkaRelease {
         (!both.is_empty()).then_some(both)
     }
 
-    /// Whether a topic can have this setting. A name that no release has is not judged here.
-    pub(crate) fn has_topic_setting(self, name: &str) -> bool {
+    /// The settings of topics that it has, in the order of names.
+    pub(crate) fn topic_settings(self) -> impl Iterator<Item = &'static Setting> {
+        SETTINGS.iter().filter(move |setting| self.has_topic_setting(setting.name))
+    }
+
+    /// Refuses a setting that other releases have; a name that none has is not judged here.
+    pub(crate) fn check_topic_setting(self, name: &str) -> Result<(), ConfigError> {
+        if self.has_topic_setting(name) { Ok(()) } else { Err(ConfigError::Unknown { name: name.to_owned() }) }
+    }
+
+    fn has_topic_setting(self, name: &str) -> bool {
         let row = table::TOPIC_SETTINGS.iter().find(|(known, ..)| *known == name);
         row.is_none_or(|(_, since, until)| (*since..=*until).contains(&self))
+    }
+
+    /// What a setting of a topic is unless it is set. Until 4.0 a record could lie any time ahead of the broker's clock (KIP-1030).
+    pub(crate) fn default_of(self, setting: &Setting) -> &'static str {
+        if self < V4_0 && setting.name == TIMESTAMP_AFTER_MAX { "9223372036854775807" } else { setting.default }
+    }
+
+    /// A setting of a topic as text.
+    pub(crate) fn value_of(self, setting: &Setting, config: &TopicConfig) -> ConfigValue {
+        let value = config.value_of(setting);
+        if value.is_set { value } else { ConfigValue { text: self.default_of(setting).to_owned(), is_set: false } }
+    }
+
+    /// The settings that hold for a topic's records: what is not set is as the release has it.
+    pub(crate) fn completed(self, mut config: TopicConfig) -> TopicConfig {
+        if self < V4_0 && config.value(TIMESTAMP_AFTER_MAX).is_some_and(|value| !value.is_set) {
+            config.timestamp_after_max = i64::MAX;
+        }
+        config
     }
 
     /// Whether the high watermark waits while fewer replicas than `min.insync.replicas` are in sync (KIP-966).
@@ -88,6 +118,8 @@ impl KafkaRelease {
         Duration::from_secs(days * 24 * 60 * 60)
     }
 }
+
+const TIMESTAMP_AFTER_MAX: &str = "message.timestamp.after.max.ms";
 
 impl fmt::Display for KafkaRelease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

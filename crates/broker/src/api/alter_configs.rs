@@ -153,6 +153,9 @@ impl Cluster {
         let topic = self.configured_topic(resource.name)?;
         let mut config = if resource.replaces { TopicConfig::default() } else { topic.config.clone() };
         for change in &resource.changes {
+            if change.operation != DELETE {
+                self.config.release.check_topic_setting(change.name)?;
+            }
             change.apply(&mut config)?;
         }
         config.check()?;

@@ -7,7 +7,6 @@ use crate::cluster::Cluster;
 use crate::cluster_config::ClusterConfig;
 use crate::ids::NodeId;
 use crate::nodes::NodeState;
-use crate::topic_config::SETTINGS;
 use crate::topics::{Topic, check_name};
 
 use super::fault::Fault;
@@ -42,9 +41,10 @@ impl Cluster {
     /// Every setting that this node acts on, in the order of names.
     pub(super) fn broker_settings(&self, node: NodeId) -> Vec<BrokerSetting> {
         let mut settings = own_settings(&self.config, self.nodes.state(node));
-        settings.extend(SETTINGS.iter().filter_map(|setting| {
+        let release = self.config.release;
+        settings.extend(release.topic_settings().filter_map(|setting| {
             let name = setting.broker_name?;
-            let value = Some(setting.default.to_owned());
+            let value = Some(release.default_of(setting).to_owned());
             let (type_number, documentation) = (setting.type_number(), setting.documentation);
             Some(BrokerSetting { name, default: value.clone(), value, type_number, documentation })
         }));

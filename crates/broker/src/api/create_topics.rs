@@ -16,9 +16,10 @@ use crate::ids::{NodeId, PartitionIndex};
 use crate::leadership::Leadership;
 use crate::moment::Moment;
 use crate::partition::Partition;
+use crate::release::KafkaRelease;
 use crate::replica::{Recovery, Replica};
 use crate::storage::{Place, StorageError};
-use crate::topic_config::{ConfigError, TopicConfig};
+use crate::topic_config::{ConfigError, Setting, TopicConfig};
 use crate::topics::{Topic, TopicNameError, check_name};
 
 /// A topic to be.
@@ -149,7 +150,7 @@ impl Cluster {
             name: asked.name.clone(),
             num_partitions: topic.partitions,
             replication_factor: self.factor_of(&topic.replicas),
-            configs: Some(config_answer(&topic.config)),
+            configs: Some(config_answer(self.config.release, &topic.config)),
             error_message: None,
             ..Default::default()
         };
@@ -161,9 +162,7 @@ impl Cluster {
     fn plan<'a>(&self, asked: &'a CreatableTopic) -> Result<NewTopic<'a>, CreateTopicError> {
         let mut config = TopicConfig::default();
         for entry in &asked.configs {
-            if !self.config.release.has_topic_setting(&entry.name) {
-                return Err(CreateTopicError::Config(ConfigError::Unknown { name: entry.name.to_string() }));
-            }
+            self.config.release.check_topic_setting(&entry.name).map_err(CreateTopicError::Config)?;
             config.set(&entry.name, entry.value.as_deref()).map_err(CreateTopicError::Config)?;
         }
         config.check().map_err(CreateTopicError::Config)?;
@@ -320,14 +319,17 @@ fn refusal(name: &str, error: &CreateTopicError) -> CreatableTopicResult {
     }
 }
 
-fn config_answer(config: &TopicConfig) -> Vec<CreatableTopicConfigs> {
-    let entry = |(name, value): (&str, crate::topic_config::ConfigValue)| CreatableTopicConfigs {
-        name: name.into(),
-        value: Some(value.text.into()),
-        config_source: if value.is_set { SOURCE_TOPIC } else { SOURCE_DEFAULT },
-        ..Default::default()
+fn config_answer(release: KafkaRelease, config: &TopicConfig) -> Vec<CreatableTopicConfigs> {
+    let entry = |setting: &Setting| {
+        let value = release.value_of(setting, config);
+        CreatableTopicConfigs {
+            name: setting.name.into(),
+            value: Some(value.text.into()),
+            config_source: if value.is_set { SOURCE_TOPIC } else { SOURCE_DEFAULT },
+            ..Default::default()
+        }
     };
-    config.entries().map(entry).collect()
+    release.topic_settings().map(entry).collect()
 }
 
 /// Kafka's limit for one request; a log is a file and a folder.

@@ -14,7 +14,8 @@ use super::configs::{
 use super::fault::Fault;
 use crate::cluster::Cluster;
 use crate::ids::NodeId;
-use crate::topic_config::{SETTINGS, Setting};
+use crate::release::KafkaRelease;
+use crate::topic_config::Setting;
 use crate::topics::Topic;
 
 /// What the answer shall tell beside values.
@@ -60,8 +61,9 @@ impl Cluster {
         match resource.resource_type {
             TOPIC => {
                 let topic = self.configured_topic(&resource.resource_name)?;
-                let asked = SETTINGS.iter().filter(|setting| is_asked(setting.name));
-                Ok(asked.map(|setting| topic_setting(topic, setting, wanted)).collect())
+                let release = self.config.release;
+                let asked = release.topic_settings().filter(|setting| is_asked(setting.name));
+                Ok(asked.map(|setting| topic_setting(release, topic, setting, wanted)).collect())
             }
             BROKER => match broker_named(&resource.resource_name)? {
                 // What was changed for all brokers while they run: nothing can be.
@@ -82,10 +84,15 @@ impl Cluster {
     }
 }
 
-fn topic_setting(topic: &Topic, setting: &Setting, wanted: Wanted) -> DescribeConfigsResourceResult {
-    let value = topic.config.value_of(setting);
+fn topic_setting(
+    release: KafkaRelease,
+    topic: &Topic,
+    setting: &Setting,
+    wanted: Wanted,
+) -> DescribeConfigsResourceResult {
+    let value = release.value_of(setting, &topic.config);
     let own = value.is_set.then(|| synonym(setting.name, &value.text, FROM_TOPIC));
-    let default = setting.broker_name.map(|name| synonym(name, setting.default, FROM_DEFAULT));
+    let default = setting.broker_name.map(|name| synonym(name, release.default_of(setting), FROM_DEFAULT));
     DescribeConfigsResourceResult {
         name: setting.name.into(),
         value: Some(value.text.into()),

@@ -99,7 +99,7 @@ impl Cluster {
         let Some(topic) = topic else {
             return answer_all(data, |_, _| Produced::error(asked.unknown()));
         };
-        let (id, config) = (topic.id, topic.config.clone());
+        let (id, config) = (topic.id, self.config.release.completed(topic.config.clone()));
         let judge = Judge { config: &config, now: how.now, version: how.version };
         let flush = self.config.flush.of_topic(&config);
         let arrival = Arrival { node: how.node, acks_all: how.acks_all, flush };

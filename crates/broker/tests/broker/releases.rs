@@ -8,7 +8,7 @@ use milena_wire::messages::create_topics::request::{CreatableTopic, CreatableTop
 use milena_wire::messages::produce::request::ProduceRequest;
 use milena_wire::{ApiKey, ErrorCode};
 
-use crate::client::{Batch, Bench, config, config_of_nodes, produce};
+use crate::client::{Batch, Bench, START, config, config_of_nodes, produce};
 
 fn versions(bench: &mut Bench) -> Vec<(ApiKey, i16, i16)> {
     let response = bench.ask(0, &ApiVersionsRequest::default());
@@ -95,6 +95,18 @@ fn answer(bench: &mut Bench, writer: ConnectionId) -> (ErrorCode, i64) {
     let answer = bench.response::<ProduceRequest>(writer, 9);
     let of = &answer.responses[0].partition_responses[0];
     (ErrorCode(of.error_code), of.base_offset)
+}
+
+#[test]
+fn records_of_the_future_are_taken_until_4_0() {
+    let ahead = START as i64 + 2 * 60 * 60 * 1000;
+    for (release, code) in [(KafkaRelease::V3_9, ErrorCode::NONE), (KafkaRelease::V4_0, ErrorCode::INVALID_TIMESTAMP)] {
+        let mut bench = Bench::with(config().behave_as(release));
+        bench.cluster.create_topic("orders", 1).expect("the topic is new");
+        let writer = bench.connect();
+        bench.send(writer, 9, &produce("orders", 0, Batch::of(&["a"]).at(&[ahead])));
+        assert_eq!(answer(&mut bench, writer).0, code, "{release}");
+    }
 }
 
 #[test]

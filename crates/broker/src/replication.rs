@@ -11,8 +11,8 @@ use std::time::Duration;
 use milena_wire::ErrorCode;
 
 use crate::ids::NodeId;
-use crate::log::Appending;
 use crate::leadership::Leadership;
+use crate::log::Appending;
 use crate::nodes::Nodes;
 use crate::partition::Partition;
 use crate::replica::Replica;

@@ -52,7 +52,10 @@ fn a_setting_that_means_nothing_says_what_to_use() {
         ("-X sasl.password=x", "sasl.password"),
         ("-F bad", "bad:2"),
         ("-F nowhere", "nowhere"),
-        ("-z lz4:3", "lz4"),
+        ("-z lz4:3", "lz4 is written at one level here"),
+        ("-z snappy:3", "snappy has no levels"),
+        ("-z gzip:10", "it must be 1 to 9"),
+        ("-z zstd:23", "it must be -131072 to 22"),
         ("-X batch.size=0", "batch.size is 0: it must be 1 to"),
         ("-X acks=1 -X enable.idempotence=true", "set acks to all, or set enable.idempotence to false"),
         ("-X linger.ms=60000", "lower linger.ms to 20000 or raise milena.deadline.ms to 70000"),
@@ -66,8 +69,18 @@ fn a_setting_that_means_nothing_says_what_to_use() {
 fn every_codec_and_every_kind_of_acknowledgement_is_taken() {
     let folder = Folder::new();
     let mut expected = Vec::new();
-    for option in ["-z none", "-z gzip:9", "-z snappy", "-z lz4", "-z zstd:1", "-z zstd,lz4", "-a all", "-a -1", "-a 1"]
-    {
+    for option in [
+        "-z none",
+        "-z gzip:9",
+        "-z snappy",
+        "-z lz4",
+        "-z zstd:1",
+        "-z zstd:-5",
+        "-z zstd,lz4",
+        "-a all",
+        "-a -1",
+        "-a 1",
+    ] {
         let line = format!("{option} {}\n", "again and ".repeat(100));
         folder.run(&format!("produce orders {option}"), line.as_bytes()).with_code(0);
         expected.extend_from_slice(line.as_bytes());

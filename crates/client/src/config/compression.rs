@@ -33,7 +33,7 @@ pub enum Compression {
     Snappy,
     /// Fast. Has no levels here; Java's and librdkafka's slower ones are not written.
     Lz4,
-    /// The smallest for its time. Levels 1 to 22, default 3; with the feature `zstd`, which is on by default and C. Without it
+    /// The smallest for its time. Levels 1 to 22, default 3, and down to -131072 faster and larger; with the feature `zstd`, which is on by default and C. Without it
     /// there is one level, and it is several times slower. Brokers take it from Kafka 2.1 on (KIP-110).
     Zstd,
 }
@@ -91,8 +91,8 @@ impl ProducerConfig {
         self
     }
 
-    /// The level of a codec, wherever it is used: 1 to 9 for gzip, 1 to 22 for zstd. Default 6 and 3. Raising it makes batches
-    /// somewhat smaller and takes far more time: zstd at 19 a hundred times that of 3. `compression.gzip.level` and
+    /// The level of a codec, wherever it is used: 1 to 9 for gzip, -131072 to 22 for zstd. Default 6 and 3. Raising it makes batches
+    /// somewhat smaller and takes far more time: zstd at 19 a hundred times that of 3; below 0 zstd leaves more and more as it is, and 0 is its default. `compression.gzip.level` and
     /// `compression.zstd.level`; librdkafka's `compression.level` is that of the codec it uses.
     ///
     /// ```
@@ -212,7 +212,7 @@ impl ProducerConfig {
             Some(Codec::Zstd) if Codec::Zstd.levels().is_none() => {
                 ("levels of zstd need the feature zstd of this crate", "enable it, or leave the level out")
             }
-            Some(Codec::Zstd) => ("it must be 1 to 22", "give another level, or leave it out for 3"),
+            Some(Codec::Zstd) => ("it must be -131072 to 22", "give another level, or leave it out for 3"),
             Some(Codec::Snappy) => ("snappy has no levels", "leave it out, or use gzip or zstd"),
             Some(Codec::Lz4) => ("lz4 is written at one level here", "leave it out, or use gzip or zstd"),
         };

@@ -51,7 +51,7 @@ pub(in crate::arguments) fn compression() -> Arg {
         .value_delimiter(',')
         .value_parser(Codecs)
         .hide_possible_values(true)
-        .help("none, gzip, snappy, lz4 or zstd, with a level as in zstd:6; of several the first that the broker takes")
+        .help("none, gzip, snappy, lz4 or zstd, with a level as in zstd:6 or zstd:-5; of several the first that the broker takes")
 }
 
 pub(in crate::arguments) fn acks() -> Arg {

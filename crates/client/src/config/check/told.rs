@@ -147,7 +147,7 @@ fn every_relation_tells_names_values_the_limit_and_the_fix() {
 fn what_is_said_of_codecs_tells_it_too() {
     use Compression::{Gzip, Lz4, None, Snappy, Zstd};
     let zstd = match cfg!(feature = "zstd") {
-        true => "it must be 1 to 22: give another level, or leave it out for 3",
+        true => "it must be -131072 to 22: give another level, or leave it out for 3",
         false => "levels of zstd need the feature zstd of this crate: enable it, or leave the level out",
     };
     let twice = "a codec is named twice: name each once, the preferred one first";
@@ -271,7 +271,7 @@ fn who_wrote_properties_is_answered_in_properties() {
         ),
         (
             &[("compression.zstd.level", "99"), ("compression.type", "zstd")],
-            "compression.zstd.level is 99: it must be 1 to 22: give another level, or leave it out for 3",
+            "compression.zstd.level is 99: it must be -131072 to 22: give another level, or leave it out for 3",
         ),
         (
             &[("retry.backoff.ms", "0")],

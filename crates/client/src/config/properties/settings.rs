@@ -215,11 +215,14 @@ pub(super) const SETTINGS: &[Setting] = &[
     },
     Setting {
         ours: "compression_level of zstd",
-        spellings: &[java("compression.zstd.level", |draft, value| draft.level(Compression::Zstd, value))],
+        spellings: &[java("compression.zstd.level", |draft, value| {
+            draft.config.compression_level.insert(Compression::Zstd, value::zstd_level(value)?);
+            Ok(())
+        })],
         default: None,
         java: "3",
         librdkafka: "",
-        why: "negative ones, faster than 1 and larger, are not offered: lz4 is for that",
+        why: "unset it is 3 too; without the feature zstd there is one level",
     },
     Setting {
         ours: "compression_level",

@@ -133,6 +133,8 @@ fn every_spelling_reaches_its_setting() {
         ("compression.codec", "snappy", plain().compression(Compression::Snappy)),
         ("compression.gzip.level", "9", plain().compression_level(Compression::Gzip, 9)),
         ("compression.zstd.level", "5", plain().compression_level(Compression::Zstd, 5)),
+        // Not the default, as it is for gzip.
+        ("compression.zstd.level", "-1", plain().compression_level(Compression::Zstd, -1)),
         ("compression.level", "-1", plain()),
         (
             "milena.topic.compression",

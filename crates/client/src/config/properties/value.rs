@@ -105,8 +105,13 @@ pub(super) fn topic_compression(value: &str) -> Parsed<BTreeMap<String, Vec<Comp
 /// None for -1, which is the codec's own default.
 pub(super) fn level(value: &str) -> Parsed<Option<i32>> {
     let level: i32 =
-        value.parse().map_err(|_| "a whole number: 1 to 9 for gzip, 1 to 22 for zstd, or -1 for the default")?;
+        value.parse().map_err(|_| "a whole number: 1 to 9 for gzip, -131072 to 22 for zstd, or -1 for the default")?;
     Ok(Some(level).filter(|level| *level != -1))
+}
+
+/// Java's levels of zstd: −1 is one of them.
+pub(super) fn zstd_level(value: &str) -> Parsed<i32> {
+    value.parse().map_err(|_| "a whole number, -131072 to 22")
 }
 
 pub(super) fn share(value: &str) -> Parsed<f64> {

@@ -7,8 +7,8 @@ use zstd_safe::{CCtx, CParameter, DCtx, DParameter, InBuffer, OutBuffer, ResetDi
 
 use super::UnpackError;
 
-/// Those of the library that trade speed for size the usual way.
-pub(super) const LEVELS: Option<RangeInclusive<i32>> = Some(1..=22);
+/// All of the library, as Java has them. Negative ones are faster than 1 and larger; 0 is the default.
+pub(super) const LEVELS: Option<RangeInclusive<i32>> = Some(-131_072..=22);
 /// The library's own default, and Java's.
 const LEVEL: i32 = 3;
 

@@ -118,7 +118,7 @@ fn rustdoc() -> End {
     quiet(call.env("RUSTDOCFLAGS", "--deny warnings"))
 }
 
-/// Documentation of the library: an example for every public item.
+/// Documentation of the library and of the wire format: an example for every public item.
 fn examples() -> End {
     match examples::missing() {
         Ok(missing) if missing.is_empty() => End::Good(String::new()),

@@ -10,6 +10,20 @@ use std::ops::RangeInclusive;
 use crate::messages::apis;
 
 /// The number of an API, as in the first two bytes of a request.
+///
+/// ```
+/// use milena_wire::ApiKey;
+///
+/// let metadata = ApiKey(3);
+/// assert_eq!(metadata, ApiKey::METADATA);
+/// assert_eq!(metadata.name(), "Metadata");
+/// assert_eq!(metadata.versions(), Some(0..=13));
+/// assert_eq!(metadata.flexible_from(), Some(9));
+/// assert!(metadata.is_flexible(9) && !metadata.is_flexible(8));
+/// // Kafka may still change the newest version of this one.
+/// assert_eq!(ApiKey::INIT_PRODUCER_ID.stable_versions(), Some(0..=5));
+/// assert!(ApiKey::with_messages().any(|api| api == metadata));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ApiKey(pub i16);
 

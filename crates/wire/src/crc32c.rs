@@ -4,6 +4,11 @@
 //! known. Combining is what lets a stamp change the header of a sealed batch without reading its body again.
 
 /// The checksum of `bytes`.
+///
+/// ```
+/// use milena_wire::crc32c;
+/// assert_eq!(crc32c::checksum(b"123456789"), 0xe306_9283);
+/// ```
 #[must_use]
 #[inline]
 pub fn checksum(bytes: &[u8]) -> u32 {
@@ -11,6 +16,12 @@ pub fn checksum(bytes: &[u8]) -> u32 {
 }
 
 /// The checksum of everything summed into `crc` so far, followed by `bytes`. Begin with 0.
+///
+/// ```
+/// use milena_wire::crc32c;
+/// let begun = crc32c::append(0, b"12345");
+/// assert_eq!(crc32c::append(begun, b"6789"), crc32c::checksum(b"123456789"));
+/// ```
 #[must_use]
 #[inline]
 pub fn append(crc: u32, bytes: &[u8]) -> u32 {
@@ -21,6 +32,12 @@ pub fn append(crc: u32, bytes: &[u8]) -> u32 {
 ///
 /// Under half a microsecond for a body of 1 MB, whatever its bytes: one multiplication for each bit set in the length.
 /// (The matrix squarings of the `crc32c` crate's own function take 10 to 15 µs, more than summing a small batch again.)
+///
+/// ```
+/// use milena_wire::crc32c;
+/// let (head, body) = (crc32c::checksum(b"12345"), crc32c::checksum(b"6789"));
+/// assert_eq!(crc32c::combine(head, body, 4), crc32c::checksum(b"123456789"));
+/// ```
 #[must_use]
 pub fn combine(crc_a: u32, crc_b: u32, len_b: usize) -> u32 {
     // Appending n zero bytes to A multiplies its checksum by x^(8n); what B contributes is then added.

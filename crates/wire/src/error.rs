@@ -8,6 +8,15 @@ use std::fmt;
 use crate::ApiKey;
 
 /// Why a frame is not a well-formed message; `at` counts from the first byte after the frame's length.
+///
+/// ```
+/// use milena_wire::{DecodeError, Reader};
+///
+/// let mut frame = Reader::new([0, 0, 1].as_slice().into());
+/// let cut = frame.int32().unwrap_err();
+/// assert_eq!(cut, DecodeError::Truncated { at: 0, needed: 4, left: 3 });
+/// assert_eq!(cut.to_string(), "frame ends inside a value of 4 bytes at byte 0, 3 left");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -139,6 +148,14 @@ impl fmt::Display for DecodeError {
 impl std::error::Error for DecodeError {}
 
 /// Why a message cannot be written in the version asked for.
+///
+/// ```
+/// use milena_wire::messages::metadata::request::MetadataRequest;
+/// use milena_wire::{ApiKey, EncodeError, Message, Writer};
+///
+/// let refused = MetadataRequest::default().write(&mut Writer::new(), 99);
+/// assert_eq!(refused, Err(EncodeError::UnsupportedVersion { api: ApiKey::METADATA, version: 99 }));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EncodeError {

@@ -7,6 +7,20 @@
 use std::fmt;
 
 /// An error code as it stands in a response; 0 is success. Codes that this table does not know are kept as they are.
+///
+/// ```
+/// use milena_wire::ErrorCode;
+///
+/// let code = ErrorCode::from(6);
+/// assert_eq!(code, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+/// assert_eq!(code.name(), Some("NOT_LEADER_OR_FOLLOWER"));
+/// assert!(code.is_retriable() && code.refreshes_metadata());
+/// assert_eq!(code.into_result(), Err(code));
+/// assert!(ErrorCode::NONE.is_none());
+/// assert!(ErrorCode::KNOWN.contains(&code));
+/// // One of a newer broker.
+/// assert_eq!(ErrorCode(9999).name(), None);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ErrorCode(pub i16);
 

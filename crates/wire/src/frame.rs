@@ -15,6 +15,23 @@ use crate::{ApiKey, DecodeError, EncodeError, ErrorCode, Reader, Request, Respon
 pub use splitter::{FRAME_BYTES_MAX, FrameSplitter, FrameTooLong};
 
 /// What comes before a request.
+///
+/// ```
+/// use milena_wire::frame::RequestHeader;
+/// use milena_wire::{ApiKey, Reader, UnknownTags, Writer};
+///
+/// let header = RequestHeader {
+///     api_key: ApiKey::METADATA,
+///     api_version: 12,
+///     correlation_id: 7,
+///     client_id: Some("shop".into()),
+///     unknown_tags: UnknownTags::default(),
+/// };
+/// let mut w = Writer::new();
+/// header.write(&mut w)?;
+/// assert_eq!(RequestHeader::read(&mut Reader::new(w.into_bytes().into()))?, header);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestHeader {
     /// The API that is asked.
@@ -55,6 +72,18 @@ impl RequestHeader {
 }
 
 /// What comes before a response.
+///
+/// ```
+/// use milena_wire::frame::ResponseHeader;
+/// use milena_wire::{ApiKey, Reader, UnknownTags, Writer};
+///
+/// let header = ResponseHeader { correlation_id: 7, unknown_tags: UnknownTags::default() };
+/// let mut w = Writer::new();
+/// header.write(&mut w, ApiKey::METADATA, 12)?;
+/// let mut r = Reader::new(w.into_bytes().into());
+/// assert_eq!(ResponseHeader::read(&mut r, ApiKey::METADATA, 12)?, header);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResponseHeader {
     /// The correlation id of the request.
@@ -84,6 +113,16 @@ fn has_flexible_response_header(api_key: ApiKey, version: i16) -> bool {
 }
 
 /// A request as a frame, its length included.
+///
+/// ```
+/// use milena_wire::frame;
+/// use milena_wire::messages::metadata::request::MetadataRequest;
+///
+/// let all_topics = MetadataRequest { topics: None, ..MetadataRequest::default() };
+/// let frame = frame::encode_request("shop", 7, 12, &all_topics)?;
+/// assert_eq!(frame[..4], (frame.len() as i32 - 4).to_be_bytes());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn encode_request<R: Request>(
     client_id: &str,
     correlation_id: i32,
@@ -104,6 +143,19 @@ pub fn encode_request<R: Request>(
 }
 
 /// A response as a frame, its length included.
+///
+/// ```
+/// use milena_wire::frame;
+/// use milena_wire::messages::metadata::request::MetadataRequest;
+/// use milena_wire::messages::metadata::response::MetadataResponse;
+///
+/// let answer = MetadataResponse { controller_id: 1, ..MetadataResponse::default() };
+/// let frame = frame::encode_response(7, 12, &answer)?;
+/// // Whoever reads it has taken off the length.
+/// let (header, read) = frame::decode_response::<MetadataRequest>(frame[4..].to_vec().into(), 12)?;
+/// assert_eq!((header.correlation_id, read), (7, answer));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn encode_response<R: Response>(correlation_id: i32, version: i16, response: &R) -> Result<Vec<u8>, EncodeError> {
     let header = ResponseHeader { correlation_id, unknown_tags: UnknownTags::default() };
     let mut w = begin_frame();
@@ -113,6 +165,15 @@ pub fn encode_response<R: Response>(correlation_id: i32, version: i16, response:
 }
 
 /// A writer that holds the place of the frame's length.
+///
+/// ```
+/// use milena_wire::frame;
+///
+/// let mut w = frame::begin_frame();
+/// w.int16(18);
+/// assert_eq!(frame::end_frame(w, 0)?, [0, 0, 0, 2, 0, 18]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn begin_frame() -> Writer {
     let mut w = Writer::with_capacity(FRAME_BYTES_USUAL);
     w.int32(0);
@@ -121,6 +182,17 @@ pub fn begin_frame() -> Writer {
 
 /// Puts the length in its place. `bytes_to_follow` counts what the caller sends after these bytes as the rest of the
 /// frame, such as records that are not copied.
+///
+/// ```
+/// use milena_wire::frame;
+///
+/// let records = b"many of them";
+/// let mut w = frame::begin_frame();
+/// w.bytes_length(records.len())?;
+/// let before = frame::end_frame(w, records.len())?;
+/// assert_eq!(before, [0, 0, 0, 16, 0, 0, 0, 12], "the records go to the socket from where they are");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn end_frame(mut w: Writer, bytes_to_follow: usize) -> Result<Vec<u8>, EncodeError> {
     let length = w.position() - LENGTH_BYTES + bytes_to_follow;
     let limit = i32::MAX as usize;
@@ -130,6 +202,21 @@ pub fn end_frame(mut w: Writer, bytes_to_follow: usize) -> Result<Vec<u8>, Encod
 }
 
 /// Reads the request that follows a header, to the end of the frame.
+///
+/// ```
+/// use milena_wire::frame::{self, RequestHeader};
+/// use milena_wire::messages::api_versions::request::ApiVersionsRequest;
+/// use milena_wire::{ApiKey, Reader};
+///
+/// let sent = ApiVersionsRequest { client_software_name: "shop".into(), ..ApiVersionsRequest::default() };
+/// let frame = frame::encode_request("shop", 7, 3, &sent)?;
+/// let mut r = Reader::new(frame[4..].to_vec().into());
+/// let header = RequestHeader::read(&mut r)?;
+/// assert_eq!(header.api_key, ApiKey::API_VERSIONS);
+/// let request: ApiVersionsRequest = frame::decode_request(r, header.api_version)?;
+/// assert_eq!(request, sent);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn decode_request<R: Request>(mut r: Reader, version: i16) -> Result<R, DecodeError> {
     let request = R::read(&mut r, version)?;
     r.finish()?;
@@ -137,11 +224,35 @@ pub fn decode_request<R: Request>(mut r: Reader, version: i16) -> Result<R, Deco
 }
 
 /// The correlation id of a response frame, by which the caller finds the request and with it the version.
+///
+/// ```
+/// use milena_wire::frame;
+/// use milena_wire::messages::metadata::response::MetadataResponse;
+///
+/// let frame = frame::encode_response(7, 12, &MetadataResponse::default())?;
+/// assert_eq!(frame::correlation_id(&frame[4..].to_vec().into())?, 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn correlation_id(frame: &Bytes) -> Result<i32, DecodeError> {
     Reader::new(frame.clone()).int32()
 }
 
 /// Reads a response frame, which comes without its length, to its end.
+///
+/// ```
+/// use milena_wire::frame;
+/// use milena_wire::messages::api_versions::request::ApiVersionsRequest;
+/// use milena_wire::messages::api_versions::response::ApiVersionsResponse;
+/// use milena_wire::ErrorCode;
+///
+/// // A broker that lacks version 4 says so in version 0.
+/// let error_code = ErrorCode::UNSUPPORTED_VERSION.0;
+/// let answer = ApiVersionsResponse { error_code, ..ApiVersionsResponse::default() };
+/// let frame = frame::encode_response(7, 0, &answer)?;
+/// let (_, read) = frame::decode_response::<ApiVersionsRequest>(frame[4..].to_vec().into(), 4)?;
+/// assert_eq!(read.error_code, error_code);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn decode_response<R: Request>(frame: Bytes, version: i16) -> Result<(ResponseHeader, R::Response), DecodeError> {
     let mut r = Reader::new(frame);
     let header = ResponseHeader::read(&mut r, R::KEY, version)?;

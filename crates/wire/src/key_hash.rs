@@ -10,6 +10,15 @@ use flate2::Crc;
 use crate::murmur2;
 
 /// One of them.
+///
+/// ```
+/// use milena_wire::key_hash::KeyHash;
+/// use std::num::NonZeroU32;
+///
+/// let twelve = NonZeroU32::new(12).expect("not zero");
+/// let partitions = [KeyHash::Murmur2, KeyHash::Crc32, KeyHash::Fnv1a].map(|hash| hash.partition(b"order-17", twelve));
+/// assert!(partitions.iter().all(|partition| (0..12).contains(partition)));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyHash {
     /// Java's, and librdkafka's `murmur2`.

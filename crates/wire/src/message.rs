@@ -8,6 +8,18 @@ use std::ops::RangeInclusive;
 use crate::{ApiKey, DecodeError, EncodeError, Reader, Uuid, Writer};
 
 /// A message, a type nested in one, or an element of an array.
+///
+/// ```
+/// use milena_wire::messages::metadata::request::MetadataRequest;
+/// use milena_wire::{Message, Reader, Writer};
+///
+/// let (request, version) = (MetadataRequest::default(), 12);
+/// let mut w = Writer::new();
+/// request.write(&mut w, version)?;
+/// assert!(w.position() >= MetadataRequest::BYTES_MIN);
+/// assert_eq!(MetadataRequest::read(&mut Reader::new(w.into_bytes().into()), version)?, request);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Message: Sized {
     /// The fewest bytes that a value takes in any version; bounds what an array's length may claim.
     const BYTES_MIN: usize;
@@ -20,6 +32,20 @@ pub trait Message: Sized {
 }
 
 /// The request of an API.
+///
+/// ```
+/// use milena_wire::messages::metadata::request::MetadataRequest;
+/// use milena_wire::{ApiKey, Request};
+///
+/// /// The newest version that both sides have.
+/// fn newest<R: Request>(brokers: std::ops::RangeInclusive<i16>) -> Option<i16> {
+///     let newest = *R::VERSIONS.end().min(brokers.end());
+///     (newest >= *R::VERSIONS.start().max(brokers.start())).then_some(newest)
+/// }
+/// assert_eq!(MetadataRequest::KEY, ApiKey::METADATA);
+/// assert_eq!(newest::<MetadataRequest>(0..=9), Some(9));
+/// assert!(9 >= MetadataRequest::FLEXIBLE_FROM);
+/// ```
 pub trait Request: Message {
     /// The API.
     const KEY: ApiKey;
@@ -32,6 +58,16 @@ pub trait Request: Message {
 }
 
 /// The response of an API.
+///
+/// ```
+/// use milena_wire::messages::metadata::request::MetadataRequest;
+/// use milena_wire::{Request, Response};
+///
+/// fn answered_by<R: Request>() -> String {
+///     <R::Response as Response>::KEY.to_string()
+/// }
+/// assert_eq!(answered_by::<MetadataRequest>(), "Metadata");
+/// ```
 pub trait Response: Message {
     /// The API.
     const KEY: ApiKey;

@@ -5,6 +5,11 @@
 use std::num::NonZeroU32;
 
 /// Kafka's murmur2 of `data`, 32 bits, seed `0x9747b28c`, as Java's signed integer.
+///
+/// ```
+/// use milena_wire::murmur2::murmur2;
+/// assert_eq!(murmur2(b"foobar"), -790_332_482);
+/// ```
 #[must_use]
 pub fn murmur2(data: &[u8]) -> i32 {
     let (words, tail) = data.as_chunks::<4>();
@@ -25,6 +30,14 @@ pub fn murmur2(data: &[u8]) -> i32 {
 
 /// The partition that Kafka's default partitioner gives to a record with this key: the hash without its sign bit,
 /// modulo the number of partitions.
+///
+/// ```
+/// use milena_wire::murmur2::partition_for_key;
+/// use std::num::NonZeroU32;
+///
+/// let twelve = NonZeroU32::new(12).expect("not zero");
+/// assert_eq!(partition_for_key(b"foobar", twelve), (790_332_482i64.wrapping_neg() as i32 & i32::MAX) % 12);
+/// ```
 #[must_use]
 pub fn partition_for_key(key: &[u8], partitions: NonZeroU32) -> i32 {
     let positive = murmur2(key).cast_unsigned() & 0x7fff_ffff;

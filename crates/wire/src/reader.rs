@@ -15,16 +15,78 @@ use crate::tags::{TagSection, UnknownTags};
 use crate::{DecodeError, Message, Uuid};
 
 /// How many bytes of memory a byte of a frame may cost at most.
+///
+/// ```
+/// use milena_wire::MEMORY_PER_BYTE;
+/// // What an answer of a mebibyte may cost while it is looked at.
+/// let bytes = MEMORY_PER_BYTE * 1024 * 1024;
+/// # let _ = bytes;
+/// ```
 pub const MEMORY_PER_BYTE: usize = 16;
 
 /// What a frame may cost on top: room for messages that no peer has a reason to send but that are still readable, such
 /// as topics with empty names.
+///
+/// ```
+/// use milena_wire::{MEMORY_PER_BYTE, MEMORY_SLACK};
+/// let budget = |frame_bytes: usize| frame_bytes * MEMORY_PER_BYTE + MEMORY_SLACK;
+/// # let _ = budget(100);
+/// ```
 pub const MEMORY_SLACK: usize = 32 * 1024;
 
 /// The longest string, in bytes; Kafka refuses longer ones in every version.
+///
+/// ```
+/// use milena_wire::{EncodeError, STRING_BYTES_MAX, Writer};
+///
+/// let long = "x".repeat(STRING_BYTES_MAX + 1);
+/// let refused = Writer::new().string(&long);
+/// assert_eq!(refused, Err(EncodeError::TooLong { length: 32_768, limit: 32_767 }));
+/// ```
 pub const STRING_BYTES_MAX: usize = i16::MAX as usize;
 
 /// A position in a frame, and the rules under which the rest of it is read.
+///
+/// ```
+/// use milena_wire::{Reader, Uuid, Writer};
+///
+/// let mut w = Writer::new();
+/// w.bool(true);
+/// w.int8(-1);
+/// w.int16(2);
+/// w.uint16(3);
+/// w.int32(4);
+/// w.int64(5);
+/// w.float64(0.5);
+/// w.uuid(Uuid::ZERO);
+/// w.unsigned_varint(300);
+/// w.string("topic")?;
+/// w.nullable_string(None)?;
+/// w.bytes(b"records")?;
+/// w.nullable_bytes(None)?;
+/// w.array(&[1i32, 2], 0)?;
+/// w.nullable_array::<i32>(None, 0)?;
+/// w.nullable_struct::<i32>(None, 0)?;
+///
+/// let mut r = Reader::new(w.into_bytes().into());
+/// assert_eq!((r.bool()?, r.int8()?, r.int16()?, r.uint16()?), (true, -1, 2, 3));
+/// assert_eq!((r.int32()?, r.int64()?, r.float64()?, r.uuid()?), (4, 5, 0.5, Uuid::ZERO));
+/// assert_eq!((r.unsigned_varint()?, &*r.string()?, r.nullable_string()?), (300, "topic", None));
+/// assert_eq!((&r.bytes()?[..], r.nullable_bytes()?), (b"records".as_slice(), None));
+/// assert_eq!((r.array::<i32>(0)?, r.nullable_array::<i32>(0)?), (vec![1, 2], None));
+/// assert_eq!(r.nullable_struct::<i32>(0)?, None);
+/// assert_eq!(r.left(), 0);
+/// r.finish()?;
+///
+/// // Newer versions have shorter lengths, and fields that may be missing.
+/// let mut r = Reader::new([2, b'a', 0].as_slice().into());
+/// r.set_flexible(true);
+/// assert!(r.flexible());
+/// assert_eq!(&*r.string()?, "a");
+/// assert!(r.unknown_tags()?.is_empty());
+/// assert_eq!(r.position(), 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Reader {
     bytes: Bytes,

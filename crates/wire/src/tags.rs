@@ -9,6 +9,20 @@ use crate::writer::varint;
 use crate::{DecodeError, EncodeError, Reader, Writer};
 
 /// Tagged fields that the definitions lack. Takes 8 bytes of its owner and allocates only when there are any.
+///
+/// ```
+/// use milena_wire::messages::metadata::request::MetadataRequest;
+/// use milena_wire::{Message, Reader, Writer};
+///
+/// let mut request = MetadataRequest::default();
+/// assert!(request.unknown_tags.is_empty());
+/// request.unknown_tags.append(5, b"of a newer Kafka")?;
+/// let mut w = Writer::new();
+/// request.write(&mut w, 12)?;
+/// let read = MetadataRequest::read(&mut Reader::new(w.into_bytes().into()), 12)?;
+/// assert_eq!(read.unknown_tags.iter().next(), Some((5, b"of a newer Kafka".as_slice())));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct UnknownTags(Option<Box<Kept>>);
 

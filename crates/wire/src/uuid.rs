@@ -5,6 +5,12 @@
 use std::fmt;
 
 /// Sixteen bytes that name a topic, a directory or a cluster member.
+///
+/// ```
+/// use milena_wire::Uuid;
+/// assert_eq!(Uuid([1; 16]).to_string(), "AQEBAQEBAQEBAQEBAQEBAQ");
+/// assert!(Uuid::ZERO.is_zero());
+/// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uuid(pub [u8; 16]);
 

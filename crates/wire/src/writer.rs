@@ -9,6 +9,45 @@ use crate::tags::{TagWriter, UnknownTags};
 use crate::{EncodeError, Message, Uuid};
 
 /// The bytes written so far, and the rules under which the next ones are written.
+///
+/// ```
+/// use milena_wire::{UnknownTags, Uuid, Writer};
+///
+/// let mut w = Writer::with_capacity(64);
+/// w.bool(true);
+/// w.int8(-1);
+/// w.int16(2);
+/// w.uint16(3);
+/// assert_eq!(w.position(), 6);
+/// assert_eq!(w.into_bytes(), [1, 255, 0, 2, 0, 3]);
+///
+/// let mut w = Writer::new();
+/// w.int32(4);
+/// w.int64(5);
+/// w.float64(0.5);
+/// w.uuid(Uuid::ZERO);
+/// w.string("topic")?;
+/// w.nullable_string(None)?;
+/// w.bytes(b"copied")?;
+/// w.nullable_bytes(None)?;
+/// w.bytes_length(7)?;
+/// w.raw(b"as they");
+/// w.array_length(1)?;
+/// w.int32(6);
+/// w.array(&[7i32], 0)?;
+/// w.nullable_array::<i32>(None, 0)?;
+/// w.nullable_struct(Some(&8i32), 0)?;
+///
+/// // Newer versions have shorter lengths, and fields that may be missing.
+/// let mut w = Writer::new();
+/// w.set_flexible(true);
+/// assert!(w.flexible());
+/// w.string("a")?;
+/// w.unsigned_varint(300);
+/// w.unknown_tags(&UnknownTags::default())?;
+/// assert_eq!(w.into_bytes(), [2, b'a', 0xac, 2, 0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Writer {
     out: Vec<u8>,

@@ -27,7 +27,8 @@ pub fn api_file(api: &Api) -> String {
     let mut out = HEADER.to_owned();
     let schema = &api.request;
     let feature = api.feature.map(|feature| format!("; feature `{feature}`")).unwrap_or_default();
-    line!(out, "//! {}, {}{feature}.\n", api.name, range_text(schema.versions));
+    line!(out, "//! {}, {}{feature}.\n//!", api.name, range_text(schema.versions));
+    line!(out, "{}\n", example(api));
     line!(out, "use super::apis::{} as API;\n", constant_case(&api.name));
     line!(out, "/// What the client sends.\npub mod request {{");
     let response = &api.response.root().name;
@@ -37,6 +38,33 @@ pub fn api_file(api: &Api) -> String {
     message_module(&mut out, &api.response, "Response", "");
     line!(out, "}}");
     out
+}
+
+/// Both ways through a frame, in the newest version that is stable.
+fn example(api: &Api) -> String {
+    let (module, request, response) = (snake_case(&api.name), &api.request.root().name, &api.response.root().name);
+    let Versions { min, max } = api.request.versions;
+    let version = if api.request.latest_unstable { (max - 1).max(min) } else { max };
+    format!(
+        "//! ```
+//! use milena_wire::frame::{{self, RequestHeader}};
+//! use milena_wire::messages::{module}::{{request::{request}, response::{response}}};
+//! use milena_wire::{{ApiKey, Reader}};
+//!
+//! let (asked, answer) = ({request}::default(), {response}::default());
+//! let frame = frame::encode_request(\"shop\", 7, {version}, &asked)?;
+//! let mut r = Reader::new(frame[4..].to_vec().into());
+//! let header = RequestHeader::read(&mut r)?;
+//! assert_eq!((header.api_key, header.api_version), (ApiKey::{constant}, {version}));
+//! assert_eq!(frame::decode_request::<{request}>(r, {version})?, asked);
+//!
+//! let frame = frame::encode_response(header.correlation_id, {version}, &answer)?;
+//! let (_, read) = frame::decode_response::<{request}>(frame[4..].to_vec().into(), {version})?;
+//! assert_eq!(read, answer);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```",
+        constant = constant_case(&api.name),
+    )
 }
 
 /// The modules.

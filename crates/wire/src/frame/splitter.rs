@@ -8,9 +8,27 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 
 /// The longest frame by default: what a broker's `socket.request.max.bytes` allows.
+///
+/// ```
+/// use milena_wire::frame::{FRAME_BYTES_MAX, FrameSplitter};
+/// let splitter = FrameSplitter::new(FRAME_BYTES_MAX);
+/// # let _ = splitter;
+/// ```
 pub const FRAME_BYTES_MAX: usize = 104_857_600;
 
 /// The bytes that have arrived and do not make a frame yet.
+///
+/// ```
+/// use milena_wire::frame::FrameSplitter;
+///
+/// let mut splitter = FrameSplitter::new(1024);
+/// splitter.push(&[0, 0, 0, 2, 7]);
+/// assert_eq!(splitter.next_frame()?, None, "a byte is missing");
+/// // A socket reads into it, and nothing is copied.
+/// splitter.read_buffer().extend_from_slice(&[8]);
+/// assert_eq!(splitter.next_frame()?.as_deref(), Some([7, 8].as_slice()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct FrameSplitter {
     arrived: BytesMut,
@@ -57,6 +75,15 @@ impl FrameSplitter {
 }
 
 /// A peer states a frame length that is negative or above the limit; what follows cannot be read.
+///
+/// ```
+/// use milena_wire::frame::FrameSplitter;
+///
+/// let mut splitter = FrameSplitter::new(1024);
+/// splitter.push(b"HTTP/1.1 400 Bad Request");
+/// let refused = splitter.next_frame().unwrap_err();
+/// assert_eq!((refused.stated, refused.limit), (0x4854_5450, 1024));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrameTooLong {
     /// The length as stated.

@@ -32,6 +32,15 @@ use std::ops::RangeInclusive;
 use super::header::Compression;
 
 /// A codec by which records can be written.
+///
+/// ```
+/// use milena_wire::records::{Codec, Compression};
+///
+/// assert_eq!(Codec::Gzip.levels(), Some(1..=9));
+/// assert_eq!(Codec::Snappy.levels(), None);
+/// assert_eq!(Codec::Zstd.produce_version_min(), 7);
+/// assert!(Codec::ALL.iter().all(|codec| Compression::from(*codec) != Compression::None));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Codec {
     /// Small and slow.
@@ -86,6 +95,15 @@ impl fmt::Display for Codec {
 }
 
 /// How records are written: a codec at a level that it has.
+///
+/// ```
+/// use milena_wire::records::{Codec, Encoding};
+///
+/// let small = Encoding::with_level(Codec::Gzip, 9).expect("gzip has it");
+/// assert_eq!((small.codec(), small.level()), (Codec::Gzip, Some(9)));
+/// assert_eq!(Encoding::new(Codec::Lz4).level(), None);
+/// assert_eq!(Encoding::with_level(Codec::Snappy, 1), None);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encoding {
     codec: Codec,
@@ -120,6 +138,17 @@ impl Encoding {
 }
 
 /// Writes bodies. Keeps the tables of the codecs and a buffer from one to the next, so each thread has its own.
+///
+/// ```
+/// use milena_wire::records::{Codec, Encoding, Packer, unpack};
+///
+/// let text = "again and ".repeat(100);
+/// let mut packer = Packer::new();
+/// let packed = packer.pack(Encoding::new(Codec::Lz4), [text.as_bytes()]).expect("it shrinks");
+/// assert_eq!(unpack(Codec::Lz4.into(), &packed, text.len())?, text.as_bytes());
+/// assert_eq!(packer.pack(Encoding::new(Codec::Lz4), [b"no".as_slice()]), None, "it would grow");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Default)]
 pub struct Packer {
     out: Vec<u8>,
@@ -178,10 +207,22 @@ const BUFFER_KEPT_MAX: usize = 2 * 1024 * 1024;
 
 /// As many bytes as a reader of batches unpacks at most by default: far more than brokers take in one batch
 /// (`max.message.bytes`, 1 MiB by default) compressed ten times, and what a bomb may cost.
+///
+/// ```
+/// use milena_wire::records::{Compression, UNPACKED_BYTES_MAX, unpack};
+/// assert!(unpack(Compression::None, b"records", UNPACKED_BYTES_MAX).is_ok());
+/// ```
 pub const UNPACKED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Reads a body that is compressed with `codec`, up to `limit` bytes of records. Takes at most three times the limit and a
 /// constant of memory for it, and never more than what the bytes really hold asks for.
+///
+/// ```
+/// use milena_wire::records::{Codec, Encoding, Packer, UnpackError, unpack};
+///
+/// let bomb = Packer::new().pack(Encoding::new(Codec::Zstd), [[0; 1_000_000].as_slice()]).expect("it shrinks");
+/// assert_eq!(unpack(Codec::Zstd.into(), &bomb, 1_000), Err(UnpackError::TooLarge { limit: 1_000 }));
+/// ```
 pub fn unpack(codec: Compression, body: &[u8], limit: usize) -> Result<Vec<u8>, UnpackError> {
     match codec {
         Compression::None if body.len() > limit => Err(UnpackError::TooLarge { limit }),
@@ -195,6 +236,13 @@ pub fn unpack(codec: Compression, body: &[u8], limit: usize) -> Result<Vec<u8>, 
 }
 
 /// Why a compressed body was not read.
+///
+/// ```
+/// use milena_wire::records::{Compression, UnpackError, unpack};
+///
+/// assert_eq!(unpack(Compression::Gzip, b"no gzip", 1_000), Err(UnpackError::Malformed));
+/// assert_eq!(unpack(Compression::Unknown(7), b"", 1_000), Err(UnpackError::NoCodec(7)));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnpackError {

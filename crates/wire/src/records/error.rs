@@ -8,6 +8,17 @@ use super::header::Compression;
 use crate::ErrorCode;
 
 /// Why bytes were not accepted as a record batch. `base_offset` is the one that the batch claims for itself.
+///
+/// ```
+/// use milena_wire::ErrorCode;
+/// use milena_wire::records::{BatchError, batches};
+///
+/// let mut cut = batches([0; 30].as_slice().into());
+/// let error = cut.next().expect("there are bytes").unwrap_err();
+/// assert_eq!(error, BatchError::Magic { base_offset: 0, magic: 0 });
+/// // What a broker answers to whoever sends it.
+/// assert_eq!(error.error_code(), ErrorCode::INVALID_RECORD);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BatchError {
@@ -192,6 +203,13 @@ impl fmt::Display for BatchError {
 impl Error for BatchError {}
 
 /// What is wrong with one record.
+///
+/// ```
+/// use milena_wire::records::{BatchError, RecordFault, retain};
+///
+/// let error = retain([[0x7f].as_slice()], |_| true).unwrap_err();
+/// assert!(matches!(error, BatchError::Record { index: 0, fault: RecordFault::Length(-64), .. }), "{error}");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecordFault {

@@ -9,12 +9,45 @@ use super::error::BatchError;
 use crate::crc32c;
 
 /// Length of a batch header.
+///
+/// ```
+/// use milena_wire::records::{BATCH_HEADER_BYTES, BatchHeader};
+/// assert_eq!(BatchHeader::default().write().len(), BATCH_HEADER_BYTES);
+/// ```
 pub const BATCH_HEADER_BYTES: usize = 61;
 
 /// Longest body of one batch: its length and the covered part of the header share a signed 32-bit number.
+///
+/// ```
+/// use milena_wire::records::BODY_BYTES_MAX;
+/// let may_grow = |body: usize, record: usize| body + record <= BODY_BYTES_MAX;
+/// assert!(may_grow(1_000_000, 100));
+/// ```
 pub const BODY_BYTES_MAX: usize = i32::MAX as usize - LENGTH_WITHOUT_BODY;
 
 /// The header of a batch. The magic byte is always 2 and has no field.
+///
+/// ```
+/// use milena_wire::crc32c;
+/// use milena_wire::records::{Attributes, BatchHeader};
+///
+/// let header = BatchHeader {
+///     last_offset_delta: 2,
+///     record_count: 3,
+///     producer_id: 4_000,
+///     producer_epoch: 0,
+///     base_sequence: i32::MAX,
+///     ..BatchHeader::default()
+/// };
+/// let body = b"three records";
+/// let sealed = header.seal(body.len(), crc32c::checksum(body));
+/// let read = BatchHeader::read(&sealed)?;
+/// assert_eq!(read.total_bytes(), sealed.len() + body.len());
+/// assert_eq!((read.last_offset(), read.last_sequence()), (2, Some(1)), "sequences go on with 0");
+/// assert_eq!(read.write(), sealed);
+/// assert_eq!(read.delete_horizon(), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchHeader {
     /// Offset of the first record; 0 in what a producer sends.
@@ -167,6 +200,20 @@ impl BatchHeader {
 }
 
 /// The 16 bits of codec, timestamp type and flags. Bits without a meaning are kept.
+///
+/// ```
+/// use milena_wire::records::{Attributes, Compression, TimestampType};
+///
+/// let attributes = Attributes::default()
+///     .with_compression(Compression::Zstd)
+///     .with_timestamp_type(TimestampType::LogAppendTime)
+///     .with_transactional(true)
+///     .with_control(false);
+/// assert_eq!(attributes, Attributes(0b1_1100));
+/// assert_eq!(attributes.compression(), Compression::Zstd);
+/// assert_eq!(attributes.timestamp_type(), TimestampType::LogAppendTime);
+/// assert!(attributes.is_transactional() && !attributes.is_control() && !attributes.has_delete_horizon());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Attributes(pub i16);
 
@@ -241,6 +288,12 @@ impl Attributes {
 }
 
 /// Codec of a batch's body.
+///
+/// ```
+/// use milena_wire::records::Compression;
+/// assert_eq!(Compression::Lz4.id(), 3);
+/// assert_eq!(Compression::Unknown(7).to_string(), "unknown codec 7");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
     /// Not compressed.
@@ -286,6 +339,11 @@ impl fmt::Display for Compression {
 }
 
 /// Whose clock gave a batch its timestamps.
+///
+/// ```
+/// use milena_wire::records::{Attributes, TimestampType};
+/// assert_eq!(Attributes::default().timestamp_type(), TimestampType::CreateTime);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimestampType {
     /// The producer's: each record has its own.

@@ -14,9 +14,23 @@ use super::header::BODY_BYTES_MAX;
 use super::varint;
 
 /// Longest record, its length field included: one that fills a batch alone.
+///
+/// ```
+/// use milena_wire::records::{RECORD_BYTES_MAX, RecordLayout};
+/// assert!(RecordLayout::new(0, 0, None, Some(RECORD_BYTES_MAX), &[]).is_err());
+/// ```
 pub const RECORD_BYTES_MAX: usize = BODY_BYTES_MAX;
 
 /// A header of a record. Keys may repeat; order is kept.
+///
+/// ```
+/// use milena_wire::records::{RecordHeader, RecordLayout};
+///
+/// let headers = [RecordHeader { key: "shop", value: Some(b"berlin") }, RecordHeader { key: "flag", value: None }];
+/// let layout = RecordLayout::new(0, 0, None, None, &headers)?;
+/// # let _ = layout;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordHeader<'a> {
     /// The key.
@@ -26,6 +40,24 @@ pub struct RecordHeader<'a> {
 }
 
 /// The lengths and fields of one record, ready to be written.
+///
+/// ```
+/// use milena_wire::records::RecordLayout;
+///
+/// let value = b"large";
+/// let layout = RecordLayout::new(15, 1, Some(b"key"), Some(value.len()), &[])?;
+/// let mut whole = Vec::new();
+/// layout.write(Some(value), &mut whole);
+/// assert_eq!(whole.len(), layout.total_len());
+/// assert!(layout.body_len() < layout.total_len(), "the length itself is a record's first field");
+///
+/// // The same where the value stays in a buffer of its own.
+/// let (mut before, mut after) = (Vec::new(), Vec::new());
+/// layout.write_up_to_value(&mut before);
+/// layout.write_after_value(&mut after);
+/// assert_eq!([before.as_slice(), value, &after].concat(), whole);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct RecordLayout<'a> {
     timestamp_delta: i64,
@@ -121,6 +153,13 @@ impl<'a> RecordLayout<'a> {
 }
 
 /// A record that no batch can hold.
+///
+/// ```
+/// use milena_wire::records::RecordLayout;
+///
+/// let refused = RecordLayout::new(0, 0, None, Some(3_000_000_000), &[]).unwrap_err();
+/// assert!(refused.bytes > 3_000_000_000);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordTooLarge {
     /// Its length, or `usize::MAX` when even that is exceeded.

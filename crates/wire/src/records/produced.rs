@@ -10,6 +10,23 @@ use crate::crc32c;
 
 /// Checks that `bytes` are exactly one batch that a producer may send: right checksum, at least one record, offsets
 /// from 0 without a gap, no control batch, a sequence with every producer id. Uncompressed records are read through.
+///
+/// ```
+/// # use milena_wire::crc32c;
+/// # use milena_wire::records::{BatchHeader, RecordLayout};
+/// #
+/// # let (key, value) = (b"k".as_slice(), b"v".as_slice());
+/// # let mut body = Vec::new();
+/// # RecordLayout::new(0, 0, Some(key), Some(value.len()), &[])?.write(Some(value), &mut body);
+/// # let header = BatchHeader { record_count: 1, base_timestamp: 1_767_225_600_000, ..BatchHeader::default() };
+/// # let batch = [header.seal(body.len(), crc32c::checksum(&body)).as_slice(), &body].concat();
+/// use milena_wire::records::{BatchError, validate_produced};
+///
+/// assert_eq!(validate_produced(&batch)?.record_count, 1);
+/// let twice = [&batch[..], &batch].concat();
+/// assert!(matches!(validate_produced(&twice), Err(BatchError::NotOneBatch { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn validate_produced(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
     let header = check_one_batch(bytes)?;
     if header.attributes.is_control() {
@@ -34,6 +51,24 @@ pub fn validate_produced(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
 
 /// Writes the place in the log into a batch: its base offset and the epoch of the leader that appends it. The checksum
 /// does not cover them and stays right.
+///
+/// ```
+/// # use milena_wire::crc32c;
+/// # use milena_wire::records::{BatchHeader, RecordLayout};
+/// #
+/// # let (key, value) = (b"k".as_slice(), b"v".as_slice());
+/// # let mut body = Vec::new();
+/// # RecordLayout::new(0, 0, Some(key), Some(value.len()), &[])?.write(Some(value), &mut body);
+/// # let header = BatchHeader { record_count: 1, base_timestamp: 1_767_225_600_000, ..BatchHeader::default() };
+/// # let batch = [header.seal(body.len(), crc32c::checksum(&body)).as_slice(), &body].concat();
+/// use milena_wire::records::{batches, place_batch};
+///
+/// let mut batch = batch;
+/// place_batch(&mut batch, 17, 3)?;
+/// let placed = batches(batch.into()).next().expect("there is one")?;
+/// assert_eq!((placed.header.base_offset, placed.header.partition_leader_epoch), (17, 3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn place_batch(batch: &mut [u8], base_offset: i64, partition_leader_epoch: i32) -> Result<(), BatchError> {
     BatchHeader::read(batch)?;
     batch[0..8].copy_from_slice(&base_offset.to_be_bytes());
@@ -43,6 +78,24 @@ pub fn place_batch(batch: &mut [u8], base_offset: i64, partition_leader_epoch: i
 
 /// Gives all records of a whole batch the time of its append, as a topic of `message.timestamp.type=LogAppendTime` asks
 /// for, and sums it again. The records' own deltas stay and are not looked at any more.
+///
+/// ```
+/// # use milena_wire::crc32c;
+/// # use milena_wire::records::{BatchHeader, RecordLayout};
+/// #
+/// # let (key, value) = (b"k".as_slice(), b"v".as_slice());
+/// # let mut body = Vec::new();
+/// # RecordLayout::new(0, 0, Some(key), Some(value.len()), &[])?.write(Some(value), &mut body);
+/// # let header = BatchHeader { record_count: 1, base_timestamp: 1_767_225_600_000, ..BatchHeader::default() };
+/// # let batch = [header.seal(body.len(), crc32c::checksum(&body)).as_slice(), &body].concat();
+/// use milena_wire::records::{batches, set_log_append_time};
+///
+/// let mut batch = batch;
+/// set_log_append_time(&mut batch, 1_767_225_600_999)?;
+/// let batch = batches(batch.into()).next().expect("there is one")?;
+/// assert_eq!(batch.records().next().expect("there is one")?.timestamp, 1_767_225_600_999);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn set_log_append_time(batch: &mut [u8], timestamp: i64) -> Result<(), BatchError> {
     let mut header = check_length(batch)?;
     header.attributes = header.attributes.with_timestamp_type(TimestampType::LogAppendTime);

@@ -17,12 +17,48 @@ use super::parse::{Cursor, RECORD_BYTES_MIN, RecordParts};
 use crate::crc32c;
 
 /// The batches in `bytes`, one after the other. A cut last one ends them with [`BatchError::Incomplete`].
+///
+/// ```
+/// use milena_wire::crc32c;
+/// use milena_wire::records::{BatchHeader, RecordLayout};
+///
+/// let (key, value) = (b"k".as_slice(), b"v".as_slice());
+/// let mut body = Vec::new();
+/// RecordLayout::new(0, 0, Some(key), Some(value.len()), &[])?.write(Some(value), &mut body);
+/// let header = BatchHeader { record_count: 1, base_timestamp: 1_767_225_600_000, ..BatchHeader::default() };
+/// let batch = [header.seal(body.len(), crc32c::checksum(&body)).as_slice(), &body].concat();
+///
+/// let torn = [&batch[..], &batch[..20]].concat();
+/// let mut read = milena_wire::records::batches(torn.into());
+/// let record = read.next().expect("there is one")?.records().next().expect("there is one")?;
+/// assert_eq!((record.key.as_deref(), record.value.as_deref()), (Some(key), Some(value)));
+/// assert!(read.next().is_some_and(|cut| cut.is_err()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub fn batches(bytes: Bytes) -> Batches {
     Batches { bytes, at: 0, checksums: true, ended: false }
 }
 
 /// Iterator over the batches of a fetch or a log; see [`batches`].
+///
+/// ```
+/// # use milena_wire::crc32c;
+/// # use milena_wire::records::{BatchHeader, RecordLayout};
+/// #
+/// # let (key, value) = (b"k".as_slice(), b"v".as_slice());
+/// # let mut body = Vec::new();
+/// # RecordLayout::new(0, 0, Some(key), Some(value.len()), &[])?.write(Some(value), &mut body);
+/// # let header = BatchHeader { record_count: 1, base_timestamp: 1_767_225_600_000, ..BatchHeader::default() };
+/// # let batch = [header.seal(body.len(), crc32c::checksum(&body)).as_slice(), &body].concat();
+/// use milena_wire::records::batches;
+///
+/// let log = [&batch[..], &batch[..20]].concat();
+/// let mut read = batches(log.into()).without_checksums();
+/// while let Some(Ok(_)) = read.next() {}
+/// assert_eq!(read.consumed(), batch.len(), "where the log is cut");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Batches {
     bytes: Bytes,
@@ -65,6 +101,26 @@ impl Iterator for Batches {
 impl FusedIterator for Batches {}
 
 /// One whole batch whose header has been checked against its bytes.
+///
+/// ```
+/// # use milena_wire::crc32c;
+/// # use milena_wire::records::{BatchHeader, RecordLayout};
+/// #
+/// # let (key, value) = (b"k".as_slice(), b"v".as_slice());
+/// # let mut body = Vec::new();
+/// # RecordLayout::new(0, 0, Some(key), Some(value.len()), &[])?.write(Some(value), &mut body);
+/// # let header = BatchHeader { record_count: 1, base_timestamp: 1_767_225_600_000, ..BatchHeader::default() };
+/// # let batch = [header.seal(body.len(), crc32c::checksum(&body)).as_slice(), &body].concat();
+/// use milena_wire::records::batches;
+///
+/// let view = batches(batch.clone().into()).next().expect("there is one")?;
+/// assert_eq!((view.header.record_count, &view.bytes[..]), (1, &batch[..]));
+/// assert_eq!(view.unpacked(1_000)?, view.body, "it is not compressed");
+/// assert_eq!(view.records().count(), 1);
+/// // Of a peer that is not trusted with more.
+/// assert_eq!(view.records_within(1_000).count(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchView {
     /// The header.
@@ -150,6 +206,23 @@ fn check_count(header: &BatchHeader, body_bytes: usize) -> Result<(), BatchError
 }
 
 /// Iterator over the records of a batch; see [`BatchView::records`].
+///
+/// ```
+/// # use milena_wire::crc32c;
+/// # use milena_wire::records::{BatchHeader, RecordLayout};
+/// #
+/// # let (key, value) = (b"k".as_slice(), b"v".as_slice());
+/// # let mut body = Vec::new();
+/// # RecordLayout::new(0, 0, Some(key), Some(value.len()), &[])?.write(Some(value), &mut body);
+/// # let header = BatchHeader { record_count: 1, base_timestamp: 1_767_225_600_000, ..BatchHeader::default() };
+/// # let batch = [header.seal(body.len(), crc32c::checksum(&body)).as_slice(), &body].concat();
+/// use milena_wire::records::batches;
+///
+/// let view = batches(batch.into()).next().expect("there is one")?;
+/// let values: Result<Vec<_>, _> = view.records().map(|record| record.map(|record| record.value)).collect();
+/// assert_eq!(values?, [Some("v".into())]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Records {
     header: BatchHeader,
@@ -227,6 +300,23 @@ pub(super) fn next_record(
 }
 
 /// One record; key, value and headers are slices of the bytes it was read from and keep these alive.
+///
+/// ```
+/// # use milena_wire::crc32c;
+/// # use milena_wire::records::{BatchHeader, RecordLayout};
+/// #
+/// # let (key, value) = (b"k".as_slice(), b"v".as_slice());
+/// # let mut body = Vec::new();
+/// # RecordLayout::new(0, 0, Some(key), Some(value.len()), &[])?.write(Some(value), &mut body);
+/// # let header = BatchHeader { record_count: 1, base_timestamp: 1_767_225_600_000, ..BatchHeader::default() };
+/// # let batch = [header.seal(body.len(), crc32c::checksum(&body)).as_slice(), &body].concat();
+/// use milena_wire::records::batches;
+///
+/// let record = batches(batch.into()).next().expect("there is one")?.records().next().expect("there is one")?;
+/// assert_eq!((record.offset, record.timestamp, record.sequence), (0, 1_767_225_600_000, None));
+/// assert_eq!(record.headers().count(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Its offset in the partition.
@@ -267,6 +357,23 @@ impl Record {
 }
 
 /// Iterator over the headers of a record; see [`Record::headers`].
+///
+/// ```
+/// # use milena_wire::crc32c;
+/// # use milena_wire::records::{BatchHeader, RecordHeader, RecordLayout};
+/// #
+/// # let (key, value) = (b"k".as_slice(), b"v".as_slice());
+/// # let mut body = Vec::new();
+/// # RecordLayout::new(0, 0, Some(key), Some(value.len()), &[RecordHeader { key: "shop", value: Some(b"berlin") }])?.write(Some(value), &mut body);
+/// # let header = BatchHeader { record_count: 1, base_timestamp: 1_767_225_600_000, ..BatchHeader::default() };
+/// # let batch = [header.seal(body.len(), crc32c::checksum(&body)).as_slice(), &body].concat();
+/// use milena_wire::records::batches;
+///
+/// let record = batches(batch.into()).next().expect("there is one")?.records().next().expect("there is one")?;
+/// let shop = record.headers().find(|header| &header.key[..] == b"shop");
+/// assert_eq!(shop.and_then(|header| header.value), Some("berlin".into()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Headers {
     bytes: Bytes,
@@ -294,6 +401,12 @@ impl ExactSizeIterator for Headers {}
 impl FusedIterator for Headers {}
 
 /// A header as it was read.
+///
+/// ```
+/// use milena_wire::records::Header;
+/// let header = Header { key: b"sh\xffp".as_slice().into(), value: None };
+/// assert_eq!(header.key_text(), "sh\u{fffd}p");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// The key. Writers give UTF-8, but nothing on the way enforces it, and one bad key must not stop a partition.

@@ -10,6 +10,12 @@ use super::parse::RecordParts;
 use super::varint;
 
 /// What is left of a body.
+///
+/// ```
+/// let nothing = milena_wire::records::retain([], |_| true)?;
+/// assert_eq!((nothing.bytes, nothing.record_count, nothing.max_timestamp_delta), (vec![], 0, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RewrittenBody {
     /// The records that stayed.
@@ -22,6 +28,19 @@ pub struct RewrittenBody {
 
 /// Drops from an uncompressed body every record for whose position `keep` says no. The body is given as its chunks in
 /// order, split anywhere. An error means that the chunks do not hold whole records in ascending order.
+///
+/// ```
+/// use milena_wire::records::{RecordLayout, retain};
+///
+/// let mut body = Vec::new();
+/// for number in 0..3 {
+///     RecordLayout::new(i64::from(number) * 10, number, None, Some(1), &[])?.write(Some(b"v"), &mut body);
+/// }
+/// let left = retain([&body[..]], |number| number != 2)?;
+/// assert_eq!((left.record_count, left.max_timestamp_delta), (2, 10));
+/// assert_eq!(left.bytes, body[..left.bytes.len()], "these two were numbered so before");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn retain<'a>(
     chunks: impl IntoIterator<Item = &'a [u8]>,
     mut keep: impl FnMut(u32) -> bool,

@@ -83,12 +83,14 @@ fn configure(
 }
 
 async fn ensure_topic(place: &Place, options: &BenchProduce) -> Result<(), Failure> {
-    if !place.is_embedded() && !options.create {
-        return Ok(());
-    }
+    // A cluster that nobody reaches is told here, at once; a producer would go on trying.
     let mut admin = place.admin(CLIENT_ID, START_TIME).await?;
     if admin.topic(&options.topic).await.map_err(Failure::to_start)?.is_some() {
         return Ok(());
+    }
+    if !place.is_embedded() && !options.create {
+        let topic = &options.topic;
+        return Err(Failure::to_start(format!("topic {topic} does not exist; make it with --create")));
     }
     let new = NewTopic { name: options.topic.clone(), partitions: Some(options.partitions), replication: None };
     match admin.create_topic(&new).await {

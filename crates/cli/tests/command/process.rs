@@ -181,6 +181,11 @@ impl Running {
     /// Closes its stdin and waits for its end.
     pub fn end(mut self) -> Ended {
         self.close_stdin();
+        self.end_by_itself()
+    }
+
+    /// Waits for its end, though there might be more to read.
+    pub fn end_by_itself(mut self) -> Ended {
         let status = self.await_end();
         while let Ok(line) = self.stderr.recv_timeout(PATIENCE) {
             self.said += &line;

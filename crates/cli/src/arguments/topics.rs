@@ -49,7 +49,6 @@ pub fn command() -> clap::Command {
     let create = clap::Command::new("create")
         .about("Makes a topic")
         .arg(topic())
-        .args(place())
         .arg(partitions())
         .arg(
             Arg::new("replication-factor")
@@ -67,30 +66,25 @@ pub fn command() -> clap::Command {
                 .value_parser(parse_pair)
                 .help("A setting of the topic by Kafka's name, as in max.message.bytes=2000000. May be repeated"),
         )
-        .args(reach_arguments())
         .arg(json().help("Prints the topic that was made as a line of JSON"));
     let delete = clap::Command::new("delete")
         .about("Removes a topic with its records")
         .arg(topic())
-        .args(place())
-        .args(reach_arguments())
         .arg(json().help("Prints the topic that was removed as a line of JSON"));
     let list = clap::Command::new("list")
         .about("Prints name, number of partitions and replication factor of each topic, with tabs between")
-        .args(place())
-        .args(reach_arguments())
         .arg(flag("internal").help("Kafka's own topics too"))
         .arg(json().help("Each topic is a line of JSON"));
     let describe = clap::Command::new("describe")
         .about("Prints the partitions of a topic: leader, replicas, offsets, and the settings that it has of its own")
         .arg(topic())
-        .args(place())
-        .args(reach_arguments())
         .arg(json().help("As one line of JSON"));
     clap::Command::new("topics")
         .about("Lists, describes, makes and removes topics")
         .after_help("Exit codes: 0 done; 1 failed midway, or the cluster refuses; 2 usage, or not started (no broker, no such topic); 130 Ctrl-C \
              before its end.")
+        // Whichever side of the subcommand they stand on.
+        .args(place().into_iter().chain(reach_arguments()).map(|argument| argument.global(true)))
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(list)

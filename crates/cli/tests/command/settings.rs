@@ -110,6 +110,9 @@ fn what_reads_and_looks_takes_the_settings_that_mean_something_there() {
     assert_eq!(folder.run("consume orders -F access", b"").with_code(0).stdout, b"a\n");
     let listed = folder.run(&format!("topics list -X bootstrap.servers={address}"), b"").with_code(0).stdout;
     assert!(listed.starts_with(b"orders\t"));
+    let before = folder.run("topics -F access list", b"").with_code(0).stdout;
+    assert_eq!(listed, before, "on either side of the subcommand");
+    assert_eq!(folder.run(&format!("topics -b {address} list"), b"").with_code(0).stdout, before);
     // What is typed goes before the file, and an option before both.
     let typed = folder.run("topics list -F access -X metadata.broker.list=127.0.0.1:1", b"").with_code(2);
     assert!(typed.says("127.0.0.1:1"), "{}", typed.stderr);

@@ -270,8 +270,8 @@ fn who_wrote_properties_is_answered_in_properties() {
              or raise message.timeout.ms to 3001",
         ),
         (
-            &[("compression.zstd.level", "99"), ("compression.type", "zstd")],
-            "compression.zstd.level is 99: it must be -131072 to 22: give another level, or leave it out for 3",
+            &[("compression.level", "12"), ("compression.codec", "gzip")],
+            "compression.level is 12: it must be 1 to 9: give another level, or leave it out for 6",
         ),
         (
             &[("retry.backoff.ms", "0")],

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Package and integration test.
-const TARGETS: &[(&str, &str)] = &[("milena-wire", "hostile"), ("milena-wire", "hostile_records")];
+const TARGETS: &[(&str, &str)] =
+    &[("milena-wire", "hostile"), ("milena-wire", "hostile_records"), ("milena-broker", "hostile_requests")];
 
 const MINUTES: f64 = 10.0;
 

@@ -6,6 +6,7 @@
 mod messages;
 mod source;
 
-pub use source::{Draw, Random};
+#[allow(unused_imports, reason = "each test uses a part")]
+pub use source::{Draw, Known, Random};
 
 pub(crate) use messages::each_api;

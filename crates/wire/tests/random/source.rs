@@ -22,11 +22,21 @@ pub struct Random {
     one_in: Option<usize>,
     /// What decides instead of chance.
     steering: Option<std::collections::VecDeque<u8>>,
+    /// What the receiver knows; most values are taken from here then.
+    pub known: Option<&'static Known>,
+}
+
+/// Values that mean something to whoever gets the messages: all others are refused by it at the first look.
+#[derive(Debug)]
+pub struct Known {
+    pub strings: Vec<Box<str>>,
+    pub uuids: Vec<Uuid>,
+    pub bytes: Vec<Bytes>,
 }
 
 impl Random {
     pub fn new(seed: u64, flexible: bool) -> Self {
-        Self { state: seed, flexible, one_in: None, steering: None }
+        Self { state: seed, flexible, one_in: None, steering: None, known: None }
     }
 
     pub fn sparse(seed: u64, flexible: bool) -> Self {
@@ -92,6 +102,9 @@ impl Random {
     }
 
     pub fn int64(&mut self) -> i64 {
+        if self.known.is_some() && self.below(4) > 0 {
+            return self.below(4) as i64;
+        }
         match self.below(4) {
             0 => self.below(3) as i64 - 1,
             1 => [i64::MAX, i64::MIN, i32::MAX.into(), i32::MIN.into(), i16::MAX.into()][self.below(5)],
@@ -108,6 +121,9 @@ impl Random {
     }
 
     pub fn uuid(&mut self) -> Uuid {
+        if let Some(uuid) = self.of_known(|known| &known.uuids) {
+            return uuid;
+        }
         match self.below(4) {
             0 => Uuid::ZERO,
             _ => Uuid((u128::from(self.roll()) << 64 | u128::from(self.roll())).to_be_bytes()),
@@ -115,6 +131,9 @@ impl Random {
     }
 
     pub fn string(&mut self) -> Box<str> {
+        if let Some(string) = self.of_known(|known| &known.strings) {
+            return string;
+        }
         let length = self.length();
         (0..length).map(|_| ['a', 'Z', '.', '0', 'ß', '水', '🦀', '\0'][self.below(8)]).collect::<String>().into()
     }
@@ -124,6 +143,9 @@ impl Random {
     }
 
     pub fn bytes(&mut self) -> Bytes {
+        if let Some(bytes) = self.of_known(|known| &known.bytes) {
+            return bytes;
+        }
         let length = self.length();
         (0..length).map(|_| self.roll() as u8).collect()
     }
@@ -157,6 +179,12 @@ impl Random {
             }
         }
         tags
+    }
+
+    /// Something known, most of the time.
+    fn of_known<T: Clone + 'static>(&mut self, values: impl Fn(&'static Known) -> &'static Vec<T>) -> Option<T> {
+        let values = values(self.known?);
+        if self.below(8) == 0 { None } else { values.get(self.below(values.len())).cloned() }
     }
 
     /// Mostly short; now and then past what one byte of a compact length can say.

@@ -3,7 +3,7 @@
 //! The checks, their order and their codes are those of Kafka 4.3. They come before the duplicate check, so an *appended* batch that is
 //! sent again can be refused here after the topic's settings or the clock moved on (seen on 4.3.1). Nothing here knows the log.
 //!
-//! Compressed records are not looked into: a compressed batch is judged by its header. Stricter than Kafka in three points, for the sake of
+//! Compressed records are not looked into, unless the topic is compacted: a compressed batch is judged by its header. Stricter than Kafka in three points, for the sake of
 //! whoever reads the log: offset deltas that do not ascend by one and bytes behind the batch are refused, and records that cannot be read and
 //! unknown codecs get a code that says so instead of UNKNOWN_SERVER_ERROR.
 
@@ -75,6 +75,7 @@ impl Judge<'_> {
         self.check_shape(&batch)?;
         let header = validate_produced(&batch).map_err(|error| Refused::malformed(&error))?;
         let records = batch.slice(BATCH_HEADER_BYTES..);
+        self.check_keys(&batch)?;
         let max_timestamp = self.check_timestamps(&header, &batch)?;
         Ok(CheckedBatch { header: with_timestamps(header, max_timestamp, &records), records })
     }
@@ -94,6 +95,26 @@ impl Judge<'_> {
             return Err(Refused::batch(ErrorCode::MESSAGE_TOO_LARGE, message));
         }
         Ok(())
+    }
+
+    /// What has no key cannot be compacted. Compressed records are looked into here, because their topic needs it.
+    fn check_keys(&self, batch: &Bytes) -> Result<(), Refused> {
+        if !self.config.cleanup.compacts() {
+            return Ok(());
+        }
+        let view = records::batches(batch.clone()).without_checksums().next();
+        let view = view.expect("a batch is not empty").expect("the batch was validated");
+        let mut bad = Vec::new();
+        for (index, record) in (0..).zip(view.records()) {
+            if record.map_err(|error| Refused::malformed(&error))?.key.is_none() {
+                bad.push(index);
+            }
+        }
+        if bad.is_empty() {
+            return Ok(());
+        }
+        let message = "a topic that is compacted takes no record without a key".to_owned();
+        Err(Refused { code: ErrorCode::INVALID_RECORD, message, records: bad, by_log: true })
     }
 
     /// The largest timestamp and its type, as they will be in the log.

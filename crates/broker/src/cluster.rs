@@ -59,6 +59,8 @@ pub struct Cluster {
     torn_tails: Vec<TornTail>,
     /// Whether a timer looks for old segments.
     pub(crate) watches_retention: bool,
+    /// The same for what was written again.
+    pub(crate) watches_compaction: bool,
     /// The last time producers were looked through for expired ones, on the monotonic clock.
     expiry_checked: Duration,
 }
@@ -100,6 +102,7 @@ impl Cluster {
             fetch_sessions: BTreeMap::new(),
             torn_tails: Vec::new(),
             watches_retention: false,
+            watches_compaction: false,
             expiry_checked: now.elapsed,
             config,
         };
@@ -227,6 +230,7 @@ impl Cluster {
             Some(Timer::Replicate(topic, index)) => self.replicate(now, topic, index),
             Some(Timer::Flush(topic, index)) => self.flush_due(now, topic, index),
             Some(Timer::Retain) => self.retain(now),
+            Some(Timer::Compact) => self.compact(now),
             Some(Timer::Unmute(connection)) => self.unmute(now, connection),
             None => {}
         }

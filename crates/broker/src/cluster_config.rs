@@ -49,6 +49,8 @@ pub struct ClusterConfig {
     pub retention_check: Duration,
     /// Which release of Kafka it behaves as; [`ClusterConfig::behave_as`] also sets what that release does by default. Default: 4.3.
     pub release: KafkaRelease,
+    /// `log.cleaner.backoff.ms`: how often logs are looked at whether they have to be compacted. Default: 15 s.
+    pub cleaner_backoff: Duration,
     /// What ids are drawn from.
     pub seed: u64,
 }
@@ -78,6 +80,7 @@ impl ClusterConfig {
             flush: FlushPolicy::Never,
             retention_check: Duration::from_secs(5 * 60),
             release: KafkaRelease::default(),
+            cleaner_backoff: Duration::from_secs(15),
             seed: 0,
         }
     }

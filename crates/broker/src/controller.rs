@@ -88,6 +88,9 @@ impl Cluster {
         self.leadership_changed |= replicated.isr_changed;
         self.changed.insert(id);
         self.watch_retention(now.elapsed);
+        if config.cleanup.compacts() {
+            self.watch_compaction(now.elapsed);
+        }
     }
 
     /// A topic has other settings or more partitions: what depends on them follows, and so does who waits.

@@ -35,7 +35,7 @@
 //! # What is kept
 //!
 //! [`Memory`] ends with the process; [`Directory`] keeps segments with offset and time indexes as Kafka has them on disk. Segments roll by
-//! size and time and go by age and size, as the topic's settings say. What survives a machine that loses power says [`FlushPolicy`]; what was
+//! size and time, go by age and size, and are compacted, as the topic's settings say. What survives a machine that loses power says [`FlushPolicy`]; what was
 //! acknowledged survives the process always. After [`Cluster::close_logs`] the next opening reads next to nothing, after a crash only what lies
 //! behind the last finished segment.
 //!
@@ -61,9 +61,9 @@
 //!
 //! Served: ApiVersions, Metadata, InitProducerId, Produce, Fetch with sessions and from followers, ListOffsets, CreateTopics, DeleteTopics,
 //! CreatePartitions, DescribeTopicPartitions, DescribeConfigs, IncrementalAlterConfigs, AlterConfigs, ListConfigResources, FindCoordinator,
-//! DescribeCluster, DescribeProducers, OffsetForLeaderEpoch. Left out: groups, transactions, compaction and retention, TLS and SASL.
+//! DescribeCluster, DescribeProducers, OffsetForLeaderEpoch. Left out: groups, transactions, TLS and SASL.
 //! Served: ApiVersions, Metadata, InitProducerId, Produce, Fetch, ListOffsets, CreateTopics, DeleteTopics, FindCoordinator, DescribeCluster,
-//! DescribeProducers, OffsetForLeaderEpoch. Left out: groups, transactions, compaction, unclean elections by themselves, reading
+//! DescribeProducers, OffsetForLeaderEpoch. Left out: groups, transactions, unclean elections by themselves, reading
 //! from followers, TLS and SASL.
 
 mod api;

@@ -8,6 +8,8 @@
 //! `log/cleaner.rs`. Leaves out what a batch may contain (`batch_check.rs`), who may append it (`producer_state.rs`), and how much of
 //! it is committed (`replica.rs`).
 
+mod cleaned_batch;
+mod cleaner;
 mod epochs;
 mod files;
 mod flush;

@@ -65,6 +65,29 @@ impl Cluster {
         }
     }
 
+    /// From the first record of a compacted topic on, logs are looked at in fixed intervals.
+    pub(crate) fn watch_compaction(&mut self, now: Duration) {
+        if !std::mem::replace(&mut self.watches_compaction, true) {
+            let interval = self.config.cleaner_backoff.max(Duration::from_millis(1));
+            self.timers.set(now.saturating_add(interval), Timer::Compact);
+        }
+    }
+
+    /// The thread is held up for as long as a compaction takes; Kafka's has one of its own.
+    pub(crate) fn compact(&mut self, now: Moment) {
+        let mut has_data = false;
+        for topic in self.topics.iter_mut().filter(|topic| topic.config.cleanup.compacts()) {
+            for partition in &mut topic.partitions {
+                partition.compact(&topic.config, now, &self.nodes);
+                has_data |= partition.replicas.iter().any(|replica| replica.log.bytes() > 0);
+            }
+        }
+        self.watches_compaction = false;
+        if has_data {
+            self.watch_compaction(now.elapsed);
+        }
+    }
+
     /// Looks for segments that are too old or too much now, whenever the next look is due.
     pub fn retain_now(&mut self, now: Moment) {
         self.retain(now);

@@ -174,6 +174,14 @@ impl Partition {
         }
     }
 
+    /// Leaves out what was written again, on every node that works.
+    pub(crate) fn compact(&mut self, config: &TopicConfig, now: Moment, nodes: &Nodes) {
+        for replica in self.replicas.iter_mut().filter(|replica| nodes.state(replica.node).works()) {
+            // What cannot be compacted now is at the next look.
+            let _tried_again = replica.compact(config, now);
+        }
+    }
+
     /// Deletes the records before an offset, for a client that asks the node to; −1 stands for the high watermark. Followers learn of it when they
     /// copy next, so replicate afterwards. The answer is where the log starts then.
     pub(crate) fn delete_records_before(

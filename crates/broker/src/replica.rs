@@ -144,6 +144,13 @@ impl Replica {
         self.log.remove_oldest(expired)
     }
 
+    /// Leaves out what was written again, as far as that is due.
+    pub(crate) fn compact(&mut self, config: &TopicConfig, now: Moment) -> Result<bool, StorageError> {
+        let last_of = self.producers.iter().filter_map(|(id, entry)| Some((id.0, entry.cached().last()?.last_offset)));
+        let last_of = last_of.collect();
+        self.log.compact(config, now.timestamp(), self.high_watermark, &last_of)
+    }
+
     /// Nothing before `offset` is given any more.
     pub(crate) fn delete_records_before(&mut self, offset: i64) -> Result<(), ErrorCode> {
         if offset > self.high_watermark {

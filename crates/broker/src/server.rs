@@ -47,6 +47,8 @@ pub struct BrokerOptions {
     pub data_dir: Option<PathBuf>,
     /// When what is written is fsynced, for topics that do not say (`flush.messages`, `flush.ms`). Default: never, as Kafka.
     pub flush: FlushPolicy,
+    /// `log.retention.check.interval.ms`: how often old segments are looked for. Default: Kafka's 5 min.
+    pub retention_check: Duration,
     /// Whether asking for a missing topic makes it. Default: no.
     pub auto_create_topics: bool,
     /// Partitions of topics whose creator does not say. Default: 1.
@@ -74,6 +76,7 @@ impl Default for BrokerOptions {
             nodes: 1,
             data_dir: None,
             flush: FlushPolicy::Never,
+            retention_check: Duration::from_secs(5 * 60),
             auto_create_topics: false,
             default_partitions: 1,
             session_timeout: Duration::from_secs(9),
@@ -170,6 +173,7 @@ impl Broker {
             auto_create_topics: options.auto_create_topics,
             default_partitions: options.default_partitions,
             flush: options.flush,
+            retention_check: options.retention_check,
             session_timeout: options.session_timeout,
             replica_lag_time_max: options.replica_lag_time_max,
             seed: RandomState::new().build_hasher().finish(),

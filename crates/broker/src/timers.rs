@@ -23,6 +23,8 @@ pub(crate) enum Timer {
     Flush(Uuid, PartitionIndex),
     /// Whether logs have what is too old or too much.
     Retain,
+    /// Whether logs have enough that was written again.
+    Compact,
     /// Whether a throttled connection may be read again.
     Unmute(ConnectionId),
 }

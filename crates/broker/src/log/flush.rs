@@ -104,7 +104,8 @@ impl PartitionLog {
         Err(StorageError::SegmentBroken { path: data.unwrap_or(std::path::Path::new("")).to_path_buf() })
     }
 
-    fn unless_broken<T>(&mut self, done: Result<T, StorageError>) -> Result<T, StorageError> {
+    /// What failed in between leaves nobody knows what on the disk.
+    pub(super) fn unless_broken<T>(&mut self, done: Result<T, StorageError>) -> Result<T, StorageError> {
         self.flush.is_broken |= done.is_err();
         done
     }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod client;
+mod compaction;
 mod configs;
 mod disk;
 mod failing_disk;

@@ -1,0 +1,270 @@
+//! What the broker takes in a second, and how fast it opens what it has: `cargo bench -p milena-broker --bench throughput -- [WHAT] [GB]`.
+//!
+//! WHAT is one of: `memory` and `disk`, requests as frames into a cluster on one thread, without sockets; `fsync`, the same with an fsync per
+//! batch; `memory-socket` and `disk-socket`, a broker's thread and a client's over loopback; `recovery`, a log of so many gigabytes opened
+//! after a clean stop and after a crash. Without it all of them run. Each line says how many records of 100 bytes, how many bytes of values, and the
+//! largest memory so far.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use milena_broker::{
+    Broker, BrokerOptions, Cluster, ClusterConfig, Directory, Event, FlushPolicy, Memory, Moment, Node, NodeId,
+    PartitionIndex, Storage, TopicConfig,
+};
+use milena_wire::crc32c;
+use milena_wire::frame::{decode_response, encode_request};
+use milena_wire::messages::produce::request::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use milena_wire::records::{BatchHeader, RecordLayout};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let wanted = arguments.first().map(String::as_str);
+    let gigabytes = arguments.get(1).map_or(1.0, |text| text.parse().expect("a number of gigabytes"));
+    for (name, run) in WHAT {
+        if wanted.is_none_or(|wanted| wanted == *name) {
+            run(gigabytes);
+        }
+    }
+    if wanted.is_some_and(|wanted| WHAT.iter().all(|(name, _)| *name != wanted)) {
+        eprintln!("unknown: use one of {}", WHAT.map(|(name, _)| name).join(" "));
+        std::process::exit(2);
+    }
+}
+
+type What = (&'static str, fn(f64));
+
+const WHAT: &[What; 6] = &[
+    ("memory", |gigabytes| frames("memory", gigabytes, || Box::new(Memory), FlushPolicy::Never)),
+    ("disk", |gigabytes| {
+        let folder = Folder::new();
+        frames("disk", gigabytes, || folder.storage(), FlushPolicy::Never);
+    }),
+    ("fsync", |gigabytes| {
+        let folder = Folder::new();
+        frames("fsync", gigabytes / 10.0, || folder.storage(), FlushPolicy::EveryBatch);
+    }),
+    ("memory-socket", |gigabytes| socket("memory-socket", gigabytes, None)),
+    ("disk-socket", |gigabytes| {
+        let folder = Folder::new();
+        socket("disk-socket", gigabytes, Some(folder.0.clone()));
+    }),
+    ("recovery", recovery),
+];
+
+/// Frames into a cluster, batch sizes as clients make them: Java's default of 16 kB, milena's of 1 MB.
+fn frames(name: &str, gigabytes: f64, storage: impl Fn() -> Box<dyn Storage>, flush: FlushPolicy) {
+    for records in [150, 9_000] {
+        let frame = frame(0, records);
+        let requests = (gigabytes * 1e9 / (100 * records) as f64).ceil() as usize;
+        let mut bench = Bench::open(storage(), flush);
+        let _there_already = bench.cluster.create_topic_with("bench", 1, 1, settings());
+        let started = Instant::now();
+        for _ in 0..requests {
+            bench.send(&frame);
+        }
+        report(name, records, requests, started.elapsed());
+    }
+}
+
+/// Old segments go, as they do in a broker that runs for days, so what is measured can go on for ever.
+fn settings() -> TopicConfig {
+    TopicConfig { segment_bytes: 32 << 20, retention_bytes: 64 << 20, ..TopicConfig::default() }
+}
+
+fn socket(name: &str, gigabytes: f64, data_dir: Option<PathBuf>) {
+    for records in [150, 9_000] {
+        let retention_check = Duration::from_millis(50);
+        let options = BrokerOptions { data_dir: data_dir.clone(), retention_check, ..BrokerOptions::default() };
+        let broker = Broker::start(options).expect("it starts");
+        let _there_already = broker.create_topic("bench", 1);
+        broker.alter_topic("bench", settings()).expect("there is room");
+        let mut stream = TcpStream::connect(broker.bootstrap()).expect("it listens");
+        stream.set_nodelay(true).expect("it is a socket");
+        let requests = (gigabytes * 1e9 / (100 * records) as f64).ceil() as usize;
+        let mut answered = stream.try_clone().expect("it is a socket");
+        let whole = request(0, records);
+        let started = Instant::now();
+        // Five on their way, as an idempotent producer has.
+        let (done, may_send) = std::sync::mpsc::sync_channel(5);
+        let reader = std::thread::spawn(move || {
+            for _ in may_send.iter().take(requests) {
+                check(&read_answer(&mut answered));
+            }
+        });
+        for _ in 0..requests {
+            done.send(()).expect("the reader reads");
+            stream.write_all(&whole).expect("the broker reads");
+        }
+        reader.join().expect("every answer is good");
+        report(name, records, requests, started.elapsed());
+    }
+}
+
+fn read_answer(stream: &mut TcpStream) -> Bytes {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).expect("the broker answers");
+    let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut answer).expect("the broker answers");
+    Bytes::from(answer)
+}
+
+/// A log of segments of 128 MB, and one of a single segment, which is all read after a crash.
+fn recovery(gigabytes: f64) {
+    for segment_bytes in [128 << 20, 1 << 30] {
+        let folder = Folder::new();
+        let mut bench = Bench::open(folder.storage(), FlushPolicy::Never);
+        let settings = TopicConfig { segment_bytes, ..TopicConfig::default() };
+        bench.cluster.create_topic_with("bench", 1, 1, settings).expect("the topic is new");
+        let frame = frame(0, 150);
+        for _ in 0..(gigabytes * 1e9 / (150.0 * 110.0)).ceil() as usize {
+            bench.send(&frame);
+        }
+        let size = bench.cluster.log("bench", PartitionIndex(0)).expect("it was made").bytes();
+        // The fsyncs of the finished segments are noted at the next look.
+        std::thread::sleep(Duration::from_secs(2));
+        bench.cluster.retain_now(bench.now());
+        drop(bench);
+        let crashed = folder.timed_opening();
+        let mut bench = Bench::open(folder.storage(), FlushPolicy::Never);
+        bench.cluster.close_logs().expect("there is room");
+        drop(bench);
+        let clean = folder.timed_opening();
+        println!(
+            "recovery of {:.2} GB in segments of {} MB: {crashed:.0?} after a crash, {clean:.0?} after a clean stop",
+            size as f64 / 1e9,
+            segment_bytes >> 20
+        );
+    }
+}
+
+struct Bench {
+    cluster: Cluster,
+    connection: milena_broker::ConnectionId,
+    started: Instant,
+}
+
+impl Bench {
+    fn open(storage: Box<dyn Storage>, flush: FlushPolicy) -> Bench {
+        let node = Node { id: NodeId(1), host: "bench".to_owned(), port: 9092 };
+        let retention_check = Duration::from_millis(50);
+        let config = ClusterConfig { flush, retention_check, ..ClusterConfig::with_node(node) };
+        let mut cluster = Cluster::open(config, storage, now_since(Instant::now())).expect("the storage opens");
+        let connection = cluster.connect(NodeId(1)).expect("there is a node 1");
+        Bench { cluster, connection, started: Instant::now() }
+    }
+
+    fn now(&self) -> Moment {
+        now_since(self.started)
+    }
+
+    fn send(&mut self, frame: &Bytes) {
+        let now = self.now();
+        self.cluster.handle_frame(now, self.connection, frame.clone());
+        match self.cluster.poll_event(now) {
+            Some(Event::Response { frame, .. }) => check(&frame.slice(4..)),
+            other => panic!("{other:?}"),
+        }
+        self.cluster.handle_timeout(now);
+    }
+}
+
+fn now_since(started: Instant) -> Moment {
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later than 1970");
+    Moment { elapsed: started.elapsed(), wall }
+}
+
+fn check(answer: &Bytes) {
+    let answer = decode_response::<ProduceRequest>(answer.clone(), VERSION).expect("the answer reads").1;
+    assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+}
+
+/// A request without its length.
+fn frame(partition: i32, records: usize) -> Bytes {
+    request(partition, records).slice(4..)
+}
+
+fn request(partition: i32, records: usize) -> Bytes {
+    let timestamp = now_since(Instant::now()).timestamp();
+    let mut body = Vec::new();
+    for index in 0..records {
+        let value = [index as u8; 100];
+        let layout = RecordLayout::new(0, index as i32, None, Some(value.len()), &[]).expect("it is small");
+        layout.write(Some(&value), &mut body);
+    }
+    let header = BatchHeader {
+        last_offset_delta: records as i32 - 1,
+        base_timestamp: timestamp,
+        max_timestamp: timestamp,
+        record_count: records as i32,
+        ..BatchHeader::default()
+    };
+    let mut batch = header.seal(body.len(), crc32c::checksum(&body)).to_vec();
+    batch.extend_from_slice(&body);
+    let data = PartitionProduceData { index: partition, records: Some(batch.into()), ..Default::default() };
+    let request = ProduceRequest {
+        acks: -1,
+        timeout_ms: 2_000,
+        topic_data: vec![TopicProduceData { name: "bench".into(), partition_data: vec![data], ..Default::default() }],
+        ..Default::default()
+    };
+    Bytes::from(encode_request("bench", 1, VERSION, &request).expect("the request fits the version"))
+}
+
+fn report(name: &str, records: usize, requests: usize, took: Duration) {
+    let total = (records * requests) as f64;
+    println!(
+        "{name}, {records} records a batch: {:.2} M records/s, {:.0} MB/s of values, {:.2} s, {} MB at most",
+        total / took.as_secs_f64() / 1e6,
+        total * 100.0 / took.as_secs_f64() / 1e6,
+        took.as_secs_f64(),
+        peak_megabytes()
+    );
+}
+
+/// The largest resident memory so far; 0 where the system does not tell.
+fn peak_megabytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) / 1024
+}
+
+struct Folder(PathBuf);
+
+impl Folder {
+    /// Under the folder that `MILENA_BENCH_DIR` names, or the system's for temporary files.
+    fn new() -> Folder {
+        let under = std::env::var_os("MILENA_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+        Folder(under.join(format!("milena-broker-bench-{}", std::process::id())))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn storage(&self) -> Box<dyn Storage> {
+        Box::new(Directory::open(self.path()).expect("nobody else has it"))
+    }
+
+    fn timed_opening(&self) -> Duration {
+        let storage = self.storage();
+        let started = Instant::now();
+        let bench = Bench::open(storage, FlushPolicy::Never);
+        let took = started.elapsed();
+        assert!(bench.cluster.torn_tails().is_empty());
+        took
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _never_made = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// By topic name, and as good as the newest.
+const VERSION: i16 = 12;

@@ -69,7 +69,7 @@ pub enum LaneEvent {
     /// A batch ended; its outcome must be published and its memory given back.
     Ended(PartitionId, Ended),
     /// There is no connection (any more), for this reason. Its socket must be closed, if it is not: then dial again at
-    /// [`Lane::poll_dial`].
+    /// [`Lane::poll_dial`](super::Lane::poll_dial).
     Disconnected(ConnectionError),
     /// For control.
     Report(LaneReport),

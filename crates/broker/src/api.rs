@@ -29,7 +29,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
-use milena_wire::frame::{RequestHeader, decode_request, encode_response};
+use milena_wire::frame::{RequestHeader, encode_response};
 use milena_wire::messages::alter_configs::request::AlterConfigsRequest;
 use milena_wire::messages::api_versions::request::ApiVersionsRequest;
 use milena_wire::messages::create_partitions::request::CreatePartitionsRequest;
@@ -247,8 +247,9 @@ impl RequestHead {
     }
 }
 
-fn read<R: Request>(reader: Reader, head: RequestHead) -> Result<R, CloseReason> {
-    decode_request(reader, head.version).map_err(CloseReason::Malformed)
+/// What follows the request in its frame is not looked at, as Kafka does.
+fn read<R: Request>(mut reader: Reader, head: RequestHead) -> Result<R, CloseReason> {
+    R::read(&mut reader, head.version).map_err(CloseReason::Malformed)
 }
 
 fn write<R: Response + ThrottledResponse>(head: RequestHead, response: R) -> Result<Answer, CloseReason> {

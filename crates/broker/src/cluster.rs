@@ -408,7 +408,8 @@ impl Cluster {
         for (index, stored) in (0..).zip(entry.partitions) {
             let or_all = |nodes: Vec<NodeId>| if nodes.is_empty() { self.nodes.ids() } else { nodes };
             let (replicas, isr) = (or_all(stored.replicas), or_all(stored.isr));
-            let leadership = Leadership::first(&replicas, isr, stored.leader_epoch + 1, |_| true);
+            // Nobody led while no process ran, which takes an epoch too.
+            let leadership = Leadership::first(&replicas, isr, stored.leader_epoch + 2, |_| true);
             let mut opened = Vec::new();
             for node in replicas {
                 let place = Place { node, topic: &name, partition: PartitionIndex(index) };

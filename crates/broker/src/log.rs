@@ -408,7 +408,7 @@ impl PartitionLog {
     }
 
     /// Where an epoch ended: the newest known epoch not above `epoch`, and one past its last offset. None if `epoch` is newer than all, or
-    /// none at all.
+    /// none at all; one older than all ended where the first one began.
     pub fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
         self.epochs.end_of(epoch, self.next_offset)
     }

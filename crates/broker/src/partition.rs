@@ -13,7 +13,7 @@ use bytes::Bytes;
 use milena_wire::ErrorCode;
 use milena_wire::records::{BatchHeader, TimestampType};
 
-use crate::batch_check::{CheckedBatch, Judge, Refused};
+use crate::batch_check::{BadRecord, CheckedBatch, Judge, Refused};
 use crate::ids::NodeId;
 use crate::leadership::{Leadership, Past};
 use crate::log::{Appending, Flush, PartitionLog};
@@ -61,7 +61,7 @@ pub(crate) struct Produced {
     pub(crate) append_timestamp: i64,
     pub(crate) log_start_offset: i64,
     pub(crate) message: Option<String>,
-    pub(crate) bad_records: Vec<i32>,
+    pub(crate) bad_records: Vec<BadRecord>,
 }
 
 impl Produced {
@@ -76,6 +76,11 @@ impl Produced {
             message: None,
             bad_records: Vec::new(),
         }
+    }
+
+    /// The same with the reason.
+    pub(crate) fn refused(refused: Refused) -> Produced {
+        Produced { message: refused.message, bad_records: refused.records, ..Produced::error(refused.code) }
     }
 }
 
@@ -244,7 +249,7 @@ impl Partition {
     // What clients do.
 
     /// Handles one batch at a node, as the planted faults want it.
-    pub(crate) fn produce(&mut self, batch: Option<Bytes>, judge: Judge<'_>, arrival: Arrival) -> Produced {
+    pub(crate) fn produce(&mut self, batch: &Bytes, judge: Judge<'_>, arrival: Arrival) -> Produced {
         if let Err(code) = self.led_on(arrival.node) {
             return Produced::error(code);
         }
@@ -266,7 +271,7 @@ impl Partition {
         Some(*fault)
     }
 
-    fn append(&mut self, batch: Option<Bytes>, judge: Judge<'_>, arrival: Arrival) -> Produced {
+    fn append(&mut self, batch: &Bytes, judge: Judge<'_>, arrival: Arrival) -> Produced {
         let at = self.replicas.iter().position(|replica| replica.node == arrival.node).expect("it was found to lead");
         let min_isr = judge.config.min_isr(self.replicas.len());
         let replica = &mut self.replicas[at];
@@ -350,11 +355,7 @@ impl Replica {
     }
 
     fn refused(&self, refused: Refused) -> Produced {
-        Produced {
-            log_start_offset: if refused.by_log { self.log.start_offset() } else { -1 },
-            message: Some(refused.message),
-            bad_records: refused.records,
-            ..Produced::error(refused.code)
-        }
+        let log_start_offset = if refused.by_log { self.log.start_offset() } else { -1 };
+        Produced { log_start_offset, ..Produced::refused(refused) }
     }
 }

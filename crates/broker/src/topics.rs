@@ -102,26 +102,30 @@ impl Topics {
 }
 
 /// Why a name cannot be a topic's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TopicNameError {
     /// Nothing there.
     Empty,
     /// `.` or `..`, which name folders.
-    Dots,
+    Dots(String),
     /// Longer than [`NAME_LENGTH_MAX`].
-    TooLong,
+    TooLong(String),
     /// A character that Kafka does not allow.
-    Character(char),
+    Character(String),
 }
 
+/// In Kafka's words.
 impl fmt::Display for TopicNameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Topic name is invalid: ")?;
         match self {
-            TopicNameError::Empty => f.write_str("topic name is empty"),
-            TopicNameError::Dots => f.write_str("topic name cannot be \".\" or \"..\""),
-            TopicNameError::TooLong => write!(f, "topic name is longer than {NAME_LENGTH_MAX} characters"),
-            TopicNameError::Character(c) => {
-                write!(f, "topic name contains {c:?}; use ASCII letters, digits, '.', '_' and '-'")
+            TopicNameError::Empty => f.write_str("the empty string is not allowed"),
+            TopicNameError::Dots(name) => write!(f, "'{name}' is not allowed"),
+            TopicNameError::TooLong(name) => {
+                write!(f, "the length of '{name}' is longer than the max allowed length {NAME_LENGTH_MAX}")
+            }
+            TopicNameError::Character(name) => {
+                write!(f, "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'")
             }
         }
     }
@@ -129,15 +133,14 @@ impl fmt::Display for TopicNameError {
 
 /// Kafka's rules for topic names.
 pub(crate) fn check_name(name: &str) -> Result<(), TopicNameError> {
+    let is_bad = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_' | '-');
     match name {
-        "" => return Err(TopicNameError::Empty),
-        "." | ".." => return Err(TopicNameError::Dots),
-        _ => {}
+        "" => Err(TopicNameError::Empty),
+        "." | ".." => Err(TopicNameError::Dots(name.to_owned())),
+        long if long.encode_utf16().count() > NAME_LENGTH_MAX => Err(TopicNameError::TooLong(name.to_owned())),
+        odd if odd.contains(is_bad) => Err(TopicNameError::Character(name.to_owned())),
+        _ => Ok(()),
     }
-    if let Some(bad) = name.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_' | '-')) {
-        return Err(TopicNameError::Character(bad));
-    }
-    if name.len() > NAME_LENGTH_MAX { Err(TopicNameError::TooLong) } else { Ok(()) }
 }
 
 /// Kafka's limit: a folder name, with room for the partition's number.
@@ -152,12 +155,13 @@ mod tests {
         assert_eq!(check_name("orders.v1_eu-WEST"), Ok(()));
         assert_eq!(check_name("..."), Ok(()));
         assert_eq!(check_name(""), Err(TopicNameError::Empty));
-        assert_eq!(check_name("."), Err(TopicNameError::Dots));
-        assert_eq!(check_name(".."), Err(TopicNameError::Dots));
-        assert_eq!(check_name("a b"), Err(TopicNameError::Character(' ')));
-        assert_eq!(check_name("../etc"), Err(TopicNameError::Character('/')));
-        assert_eq!(check_name("größe"), Err(TopicNameError::Character('ö')));
+        for dots in [".", ".."] {
+            assert_eq!(check_name(dots), Err(TopicNameError::Dots(dots.to_owned())));
+        }
+        for odd in ["a b", "../etc", "größe"] {
+            assert_eq!(check_name(odd), Err(TopicNameError::Character(odd.to_owned())));
+        }
         assert_eq!(check_name(&"x".repeat(249)), Ok(()));
-        assert_eq!(check_name(&"x".repeat(250)), Err(TopicNameError::TooLong));
+        assert_eq!(check_name(&"x".repeat(250)), Err(TopicNameError::TooLong("x".repeat(250))));
     }
 }

@@ -55,11 +55,13 @@ pub enum CreateTopicError {
     Name(TopicNameError),
     /// It would have the same metric names as another topic.
     Collision {
+        /// The new one.
+        name: String,
         /// The other one.
         with: String,
     },
     /// There is one of that name.
-    Exists,
+    Exists(String),
     /// Less than one, or more than [`PARTITIONS_MAX`].
     Partitions(i32),
     /// Less than one replica, or more than there are nodes.
@@ -69,10 +71,10 @@ pub enum CreateTopicError {
         /// How many nodes there are.
         nodes: usize,
     },
-    /// Replicas were placed by hand, and counts were given as well.
-    AssignmentAndCounts,
+    /// Replicas were placed by hand, and this count was given as well.
+    AssignmentAndCounts(&'static str),
     /// Replicas were placed by hand, with a gap or on nodes that are not there.
-    Assignment(&'static str),
+    Assignment(String),
     /// A setting is refused.
     Config(ConfigError),
     /// The request names it twice.
@@ -86,12 +88,12 @@ impl CreateTopicError {
     pub fn code(&self) -> ErrorCode {
         match self {
             CreateTopicError::Name(_) | CreateTopicError::Collision { .. } => ErrorCode::INVALID_TOPIC_EXCEPTION,
-            CreateTopicError::Exists => ErrorCode::TOPIC_ALREADY_EXISTS,
+            CreateTopicError::Exists(_) => ErrorCode::TOPIC_ALREADY_EXISTS,
             CreateTopicError::Partitions(_) => ErrorCode::INVALID_PARTITIONS,
             CreateTopicError::ReplicationFactor { .. } => ErrorCode::INVALID_REPLICATION_FACTOR,
             CreateTopicError::Assignment(_) => ErrorCode::INVALID_REPLICA_ASSIGNMENT,
             CreateTopicError::Config(_) => ErrorCode::INVALID_CONFIG,
-            CreateTopicError::Repeated | CreateTopicError::AssignmentAndCounts => ErrorCode::INVALID_REQUEST,
+            CreateTopicError::Repeated | CreateTopicError::AssignmentAndCounts(_) => ErrorCode::INVALID_REQUEST,
             CreateTopicError::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }
     }
@@ -101,25 +103,29 @@ impl fmt::Display for CreateTopicError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CreateTopicError::Name(error) => error.fmt(f),
-            CreateTopicError::Collision { with } => {
-                write!(f, "topic name collides with {with}: '.' and '_' are the same in metric names")
+            CreateTopicError::Collision { name, with } => {
+                write!(f, "Topic '{name}' collides with existing topic: {with}")
             }
-            CreateTopicError::Exists => f.write_str("a topic of this name exists"),
-            CreateTopicError::Partitions(count) => {
+            CreateTopicError::Exists(name) => write!(f, "Topic '{name}' already exists."),
+            CreateTopicError::Partitions(count) if *count > PARTITIONS_MAX => {
                 write!(f, "a topic cannot have {count} partitions; use 1 to {PARTITIONS_MAX}")
             }
-            CreateTopicError::ReplicationFactor { factor, nodes: 1 } => {
-                write!(f, "replication factor {factor} cannot be reached with 1 node; use 1")
+            CreateTopicError::Partitions(_) => {
+                f.write_str("Number of partitions was set to an invalid non-positive value.")
             }
-            CreateTopicError::ReplicationFactor { factor, nodes } => {
-                write!(f, "replication factor {factor} cannot be reached with {nodes} nodes; use 1 to {nodes}")
+            CreateTopicError::ReplicationFactor { factor: ..=0, .. } => {
+                f.write_str("Replication factor must be larger than 0, or -1 to use the default value.")
             }
-            CreateTopicError::AssignmentAndCounts => {
-                f.write_str("replicas are assigned by hand, so both counts must be -1")
+            CreateTopicError::ReplicationFactor { factor, nodes } => write!(
+                f,
+                "Unable to replicate the partition {factor} time(s): The target replication factor of {factor} cannot be reached because only {nodes} broker(s) are registered or some brokers have all their log directories cordoned."
+            ),
+            CreateTopicError::AssignmentAndCounts(count) => {
+                write!(f, "A manual partition assignment was specified, but {count} was not set to -1.")
             }
             CreateTopicError::Assignment(what) => f.write_str(what),
             CreateTopicError::Config(error) => error.fmt(f),
-            CreateTopicError::Repeated => f.write_str("the request names this topic more than once"),
+            CreateTopicError::Repeated => f.write_str("Duplicate topic name."),
             CreateTopicError::Storage(error) => error.fmt(f),
         }
     }
@@ -154,7 +160,8 @@ impl Cluster {
             error_message: None,
             ..Default::default()
         };
-        let topic_id = if validate_only { Uuid::ZERO } else { self.add_topic(topic)? };
+        // What is only looked at gets an id as well, which nothing has.
+        let topic_id = if validate_only { self.random.uuid() } else { self.add_topic(topic)? };
         Ok(CreatableTopicResult { topic_id, ..answer })
     }
 
@@ -182,27 +189,57 @@ impl Cluster {
 
     /// A manual assignment: partitions numbered from 0, equally many replicas for each, all on nodes that are there.
     fn assigned_replicas(&self, asked: &CreatableTopic) -> Result<Vec<Vec<NodeId>>, CreateTopicError> {
-        if asked.num_partitions != -1 || asked.replication_factor != -1 {
-            return Err(CreateTopicError::AssignmentAndCounts);
+        if asked.replication_factor != -1 {
+            return Err(CreateTopicError::AssignmentAndCounts("replication factor"));
         }
-        let nodes = |ids: &Vec<i32>| ids.iter().copied().map(NodeId).collect::<Vec<_>>();
-        let by_index: BTreeMap<i32, Vec<NodeId>> =
-            asked.assignments.iter().map(|assigned| (assigned.partition_index, nodes(&assigned.broker_ids))).collect();
+        if asked.num_partitions != -1 {
+            return Err(CreateTopicError::AssignmentAndCounts("numPartitions"));
+        }
+        let mut by_index: BTreeMap<i32, Vec<NodeId>> = BTreeMap::new();
+        for assigned in &asked.assignments {
+            let nodes: Vec<NodeId> = assigned.broker_ids.iter().copied().map(NodeId).collect();
+            let index = assigned.partition_index;
+            if by_index.contains_key(&index) {
+                let what = format!("Found multiple manual partition assignments for partition {index}");
+                return Err(CreateTopicError::Assignment(what));
+            }
+            self.check_assigned(&nodes, by_index.values().next().map(Vec::len))?;
+            by_index.insert(index, nodes);
+        }
         if !by_index.keys().copied().eq((0..).take(asked.assignments.len())) {
-            return Err(CreateTopicError::Assignment("assigned partitions must be numbered from 0 without a gap"));
+            let what = "partitions should be a consecutive 0-based integer sequence";
+            return Err(CreateTopicError::Assignment(what.to_owned()));
         }
-        let assigned: Vec<_> = by_index.into_values().collect();
-        if assigned.iter().flatten().any(|node| self.nodes.get(*node).is_none()) {
-            return Err(CreateTopicError::Assignment("partitions must be assigned to nodes of this cluster"));
+        Ok(by_index.into_values().collect())
+    }
+
+    /// The nodes of one partition: some, different ones, of this cluster, and as many as for the partitions before.
+    fn check_assigned(&self, nodes: &[NodeId], factor: Option<usize>) -> Result<(), CreateTopicError> {
+        let refused = |what: String| {
+            Err(CreateTopicError::Assignment(format!("The manual partition assignment includes {what}")))
+        };
+        if nodes.is_empty() {
+            return refused("an empty replica list.".to_owned());
         }
-        let distinct = |nodes: &Vec<NodeId>| nodes.iter().collect::<BTreeSet<_>>().len() == nodes.len();
-        let factor = assigned.first().map_or(0, Vec::len);
-        if factor == 0 || !assigned.iter().all(|nodes| nodes.len() == factor && distinct(nodes)) {
-            return Err(CreateTopicError::Assignment(
-                "every partition needs equally many replicas, on different nodes",
-            ));
+        let mut sorted = nodes.to_vec();
+        sorted.sort_unstable();
+        let mut before = None;
+        for node in sorted {
+            if before == Some(node) {
+                return refused(format!("the broker {} more than once.", node.0));
+            }
+            if self.nodes.get(node).is_none() {
+                return refused(format!("broker {}, but no such broker is registered.", node.0));
+            }
+            before = Some(node);
         }
-        Ok(assigned)
+        match factor {
+            Some(factor) if factor != nodes.len() => refused(format!(
+                "a partition with {} replica(s), but this is not consistent with previous partitions, which have {factor} replica(s).",
+                nodes.len()
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn factor_of(&self, replicas: &Replicas) -> i16 {
@@ -229,10 +266,10 @@ impl Cluster {
     fn check_new(&self, topic: &NewTopic<'_>) -> Result<(), CreateTopicError> {
         check_name(topic.name).map_err(CreateTopicError::Name)?;
         if self.topics.named(topic.name).is_some() {
-            return Err(CreateTopicError::Exists);
+            return Err(CreateTopicError::Exists(topic.name.to_owned()));
         }
         if let Some(with) = self.topics.colliding(topic.name) {
-            return Err(CreateTopicError::Collision { with: with.to_owned() });
+            return Err(CreateTopicError::Collision { name: topic.name.to_owned(), with: with.to_owned() });
         }
         if !(1..=PARTITIONS_MAX).contains(&topic.partitions) {
             return Err(CreateTopicError::Partitions(topic.partitions));

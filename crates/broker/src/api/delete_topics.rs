@@ -25,26 +25,32 @@ impl Cluster {
         }
         let mut responses = Vec::with_capacity(asked.len());
         for state in &asked {
+            let is_named_once = |state: &DeleteTopicState| state.name.is_some() == state.topic_id.is_zero();
             // Who names a topic twice is answered once, and the topic stays.
-            let deleted = match times.remove(&(state.name.as_deref(), state.topic_id)) {
+            let deleted = match times.get_mut(&(state.name.as_deref(), state.topic_id)) {
+                _ if !is_named_once(state) => Err(Refusal::naming(state)),
                 Some(1) => self.delete_asked(state),
-                Some(_) => Err(ErrorCode::INVALID_REQUEST),
-                None => continue,
+                Some(0) | None => continue,
+                Some(times) => {
+                    *times = 0;
+                    Err(Refusal::repeated(state))
+                }
             };
             responses.push(result(state, deleted));
         }
         DeleteTopicsResponse { responses, ..Default::default() }
     }
 
-    fn delete_asked(&mut self, asked: &DeleteTopicState) -> Result<(String, Uuid), ErrorCode> {
-        let topic = match (&asked.name, asked.topic_id) {
-            (Some(name), Uuid::ZERO) => TopicRef::Name(name),
-            (None, id) if !id.is_zero() => TopicRef::Id(id),
-            _ => return Err(ErrorCode::INVALID_REQUEST),
+    fn delete_asked(&mut self, asked: &DeleteTopicState) -> Result<(String, Uuid), Refusal> {
+        let (topic, unknown) = match &asked.name {
+            Some(name) => (TopicRef::Name(name), "This server does not host this topic-partition."),
+            None => (TopicRef::Id(asked.topic_id), "This server does not host this topic ID."),
         };
-        let found = self.find_topic(topic).ok_or(topic.unknown())?;
+        let unknown = Refusal { code: topic.unknown(), message: Some(unknown) };
+        let found = self.find_topic(topic).ok_or(unknown)?;
         let (name, id) = (found.name.clone(), found.id);
-        self.remove_topic(&name).map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
+        let failed = |_: StorageError| Refusal { code: ErrorCode::KAFKA_STORAGE_ERROR, message: None };
+        self.remove_topic(&name).map_err(failed)?;
         Ok((name, id))
     }
 
@@ -65,17 +71,40 @@ impl Cluster {
     }
 }
 
+/// Why a topic is not deleted, in Kafka's words.
+#[derive(Clone, Copy, Debug)]
+struct Refusal {
+    code: ErrorCode,
+    message: Option<&'static str>,
+}
+
+impl Refusal {
+    fn naming(asked: &DeleteTopicState) -> Refusal {
+        let message = match &asked.name {
+            None => "Neither topic name nor id were specified.",
+            Some(_) => "You may not specify both topic name and topic id.",
+        };
+        Refusal { code: ErrorCode::INVALID_REQUEST, message: Some(message) }
+    }
+
+    fn repeated(asked: &DeleteTopicState) -> Refusal {
+        let message = if asked.name.is_some() { "Duplicate topic name." } else { "Duplicate topic id." };
+        Refusal { code: ErrorCode::INVALID_REQUEST, message: Some(message) }
+    }
+}
+
 fn by_name(name: &str) -> DeleteTopicState {
     DeleteTopicState { name: Some(name.into()), ..Default::default() }
 }
 
-fn result(asked: &DeleteTopicState, deleted: Result<(String, Uuid), ErrorCode>) -> DeletableTopicResult {
+fn result(asked: &DeleteTopicState, deleted: Result<(String, Uuid), Refusal>) -> DeletableTopicResult {
     match deleted {
         Ok((name, topic_id)) => DeletableTopicResult { name: Some(name.into()), topic_id, ..Default::default() },
-        Err(code) => DeletableTopicResult {
+        Err(Refusal { code, message }) => DeletableTopicResult {
             name: asked.name.clone(),
             topic_id: asked.topic_id,
             error_code: code.0,
+            error_message: message.map(Into::into),
             ..Default::default()
         },
     }

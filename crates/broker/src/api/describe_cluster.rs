@@ -11,18 +11,22 @@ use crate::nodes::NodeState;
 
 impl Cluster {
     pub(super) fn describe_cluster(&self, view: Duration, request: &DescribeClusterRequest) -> DescribeClusterResponse {
-        let wrong_endpoint = match request.endpoint_type {
-            BROKERS => None,
-            CONTROLLERS => Some(ErrorCode::MISMATCHED_ENDPOINT_TYPE),
-            _ => Some(ErrorCode::UNSUPPORTED_ENDPOINT_TYPE),
+        let refusal = |code: ErrorCode, message: String| DescribeClusterResponse {
+            error_code: code.0,
+            error_message: Some(message.into()),
+            ..Default::default()
         };
-        if let Some(code) = wrong_endpoint {
-            let message = "this is a broker; ask it for endpoint type 1";
-            return DescribeClusterResponse {
-                error_code: code.0,
-                error_message: Some(message.into()),
-                ..Default::default()
-            };
+        match request.endpoint_type {
+            BROKERS => {}
+            CONTROLLERS => {
+                let message =
+                    "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER";
+                return refusal(ErrorCode::MISMATCHED_ENDPOINT_TYPE, message.to_owned());
+            }
+            other => {
+                let message = format!("Unsupported endpoint type {other}");
+                return refusal(ErrorCode::UNSUPPORTED_ENDPOINT_TYPE, message);
+            }
         }
         let listed = |state: &&NodeState| request.include_fenced_brokers || state.was_listed(view);
         let broker = |state: &NodeState| DescribeClusterBroker {

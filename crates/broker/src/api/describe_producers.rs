@@ -5,10 +5,13 @@ use milena_wire::messages::describe_producers::response::{
     DescribeProducersResponse, PartitionResponse, ProducerState, TopicResponse,
 };
 
+use milena_wire::ErrorCode;
+
 use super::{AskedPartition, TopicRef};
 use crate::cluster::Cluster;
 use crate::ids::{NodeId, PartitionIndex, ProducerId};
 use crate::producer_state::{ProducerEntry, Producers};
+use crate::topics::check_name;
 
 impl Cluster {
     pub(super) fn describe_producers(
@@ -22,6 +25,14 @@ impl Cluster {
 
     fn describe_topic(&self, node: NodeId, asked: &TopicRequest) -> TopicResponse {
         let topic = TopicRef::Name(&asked.name);
+        let unknown = match (check_name(&asked.name), self.find_topic(topic)) {
+            (Err(invalid), _) => Some((ErrorCode::INVALID_TOPIC_EXCEPTION, invalid.to_string())),
+            (Ok(()), None) => {
+                let message = "This server does not host this topic-partition.";
+                Some((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, message.to_owned()))
+            }
+            (Ok(()), Some(_)) => None,
+        };
         let describe = |index: &i32| {
             let partition = AskedPartition { index: PartitionIndex(*index), leader_epoch: -1 };
             match self.find_replica(node, topic, partition) {
@@ -30,7 +41,15 @@ impl Cluster {
                     active_producers: producers(&replica.producers),
                     ..Default::default()
                 },
-                Err(code) => PartitionResponse { partition_index: *index, error_code: code.0, ..Default::default() },
+                Err(code) => {
+                    let (code, message) = unknown.clone().map_or((code, None), |(code, message)| (code, Some(message)));
+                    PartitionResponse {
+                        partition_index: *index,
+                        error_code: code.0,
+                        error_message: message.map(Into::into),
+                        ..Default::default()
+                    }
+                }
             }
         };
         TopicResponse {

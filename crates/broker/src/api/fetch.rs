@@ -113,20 +113,21 @@ impl Cluster {
     fn read_partitions(&self, node: NodeId, head: RequestHead, request: &FetchRequest) -> Vec<FetchableTopicResponse> {
         let mut budget = Budget { left: limit(request.max_bytes).min(RESPONSE_BYTES_MAX) as usize, whole_first: true };
         let from = From { node, version: head.version, rack: &request.rack_id };
-        let mut responses = Vec::with_capacity(request.topics.len());
-        for topic in &request.topics {
+        let mut responses: Vec<FetchableTopicResponse> = Vec::with_capacity(request.topics.len());
+        for (topic, partition) in self.in_order(head.version, request) {
             let asked = topic_ref(topic, head.version);
-            let read = |partition| {
-                let located = self.locate(from, asked, partition);
-                let data = fetch_partition(located, partition, request.isolation_level, &mut budget);
-                self.with_hint(node, head.version, asked, data)
-            };
-            responses.push(FetchableTopicResponse {
-                topic: topic.topic.clone(),
-                topic_id: topic.topic_id,
-                partitions: topic.partitions.iter().map(read).collect(),
-                ..Default::default()
-            });
+            let located = self.locate(from, asked, partition);
+            let data = fetch_partition(located, partition, request.isolation_level, &mut budget);
+            let data = self.with_hint(node, head.version, asked, data);
+            match responses.last_mut().filter(|last| last.topic == topic.topic && last.topic_id == topic.topic_id) {
+                Some(last) => last.partitions.push(data),
+                None => responses.push(FetchableTopicResponse {
+                    topic: topic.topic.clone(),
+                    topic_id: topic.topic_id,
+                    partitions: vec![data],
+                    ..Default::default()
+                }),
+            }
         }
         responses
     }
@@ -165,10 +166,21 @@ impl Cluster {
         nodes.map(endpoint).collect()
     }
 
+    /// What is asked for, in the order of the answer: partitions that are not there come last.
+    fn in_order<'a>(&self, version: i16, request: &'a FetchRequest) -> Vec<(&'a FetchTopic, &'a FetchPartition)> {
+        let is_there = |(topic, partition): &(&FetchTopic, &FetchPartition)| {
+            let topic = self.find_topic(topic_ref(topic, version));
+            topic.is_some_and(|topic| topic.partition(PartitionIndex(partition.partition)).is_some())
+        };
+        let (there, missing): (Vec<_>, Vec<_>) = partitions(request).partition(is_there);
+        there.into_iter().chain(missing).collect()
+    }
+
     /// What there is to tell about a partition, before reading it.
     fn locate(&self, from: From<'_>, topic: TopicRef<'_>, asked: &FetchPartition) -> Located<'_> {
         let index = PartitionIndex(asked.partition);
-        let partition = AskedPartition { index, leader_epoch: asked.current_leader_epoch };
+        // Here every negative epoch is none.
+        let partition = AskedPartition { index, leader_epoch: asked.current_leader_epoch.max(-1) };
         let found = match from.version {
             FOLLOWERS_SINCE.. => self.find_replica(from.node, topic, partition),
             _ => self.find_led(from.node, topic, partition),
@@ -228,12 +240,17 @@ fn fetch_partition(
     let answer = PartitionData {
         partition_index: asked.partition,
         high_watermark: -1,
-        aborted_transactions: (isolation_level == READ_COMMITTED).then(Vec::new),
+        aborted_transactions: None,
         records: Some(Bytes::new()),
         ..Default::default()
     };
     let error = |code: ErrorCode, answer| PartitionData { error_code: code.0, ..answer };
+    let bytes_max = budget.bytes_max(asked);
     match located {
+        // What is not there is answered before isolation is looked at, with the default of the field.
+        Located::Error(code @ (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID)) => {
+            error(code, PartitionData { aborted_transactions: Some(Vec::new()), ..answer })
+        }
         Located::Error(code) => error(code, answer),
         Located::Diverging { replica, epoch, end_offset } => {
             let diverging_epoch = EpochEndOffset { epoch, end_offset, ..Default::default() };
@@ -243,7 +260,15 @@ fn fetch_partition(
             PartitionData { preferred_read_replica: node.0, ..with_offsets(answer, replica) }
         }
         Located::Data(replica) => match budget.read(replica, asked) {
-            Ok(records) => PartitionData { records: Some(records), ..with_offsets(answer, replica) },
+            Ok(records) => {
+                // A batch that does not fit is taken back, and nobody looks for its transactions then.
+                let is_read = !records.is_empty() || asked.fetch_offset >= replica.high_watermark || bytes_max == 0;
+                PartitionData {
+                    records: Some(records),
+                    aborted_transactions: (isolation_level == READ_COMMITTED && is_read).then(Vec::new),
+                    ..with_offsets(answer, replica)
+                }
+            }
             Err(_) => error(ErrorCode::KAFKA_STORAGE_ERROR, answer),
         },
     }
@@ -273,8 +298,12 @@ struct Budget {
 }
 
 impl Budget {
+    fn bytes_max(&self, asked: &FetchPartition) -> usize {
+        self.left.min(limit(asked.partition_max_bytes) as usize)
+    }
+
     fn read(&mut self, replica: &Replica, asked: &FetchPartition) -> Result<Bytes, crate::storage::StorageError> {
-        let bytes_max = self.left.min(limit(asked.partition_max_bytes) as usize);
+        let bytes_max = self.bytes_max(asked);
         let records = replica.log.read(asked.fetch_offset, replica.high_watermark, bytes_max, self.whole_first)?;
         self.left = self.left.saturating_sub(records.len());
         self.whole_first &= records.is_empty();

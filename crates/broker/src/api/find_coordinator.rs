@@ -11,9 +11,16 @@ pub(super) fn answer(request: &FindCoordinatorRequest, version: i16) -> FindCoor
         0 => (ErrorCode::COORDINATOR_NOT_AVAILABLE, "this broker does not coordinate groups"),
         1 => (ErrorCode::COORDINATOR_NOT_AVAILABLE, "this broker does not coordinate transactions"),
         2 => (ErrorCode::COORDINATOR_NOT_AVAILABLE, "this broker does not coordinate share groups"),
-        _ => (ErrorCode::INVALID_REQUEST, "unknown type of coordinator key"),
+        _ => (ErrorCode::INVALID_REQUEST, MALFORMED),
+    };
+    // The key of a share group names a partition of a topic, which is looked at before anything else.
+    let judged = |key: &str| match request.key_type == SHARE && !is_share_key(key) {
+        true if version < BATCHES_SINCE => (ErrorCode::INVALID_REQUEST, MALFORMED),
+        true => (ErrorCode::INVALID_REQUEST, ""),
+        false => (code, message),
     };
     if version < BATCHES_SINCE {
+        let (code, message) = judged(&request.key);
         return FindCoordinatorResponse {
             error_code: code.0,
             error_message: Some(message.into()),
@@ -22,13 +29,16 @@ pub(super) fn answer(request: &FindCoordinatorRequest, version: i16) -> FindCoor
             ..Default::default()
         };
     }
-    let coordinator = |key: &str| Coordinator {
-        key: key.into(),
-        node_id: -1,
-        port: -1,
-        error_code: code.0,
-        error_message: Some(message.into()),
-        ..Default::default()
+    let coordinator = |key: &str| {
+        let (code, message) = judged(key);
+        Coordinator {
+            key: key.into(),
+            node_id: -1,
+            port: -1,
+            error_code: code.0,
+            error_message: Some(message.into()),
+            ..Default::default()
+        }
     };
     FindCoordinatorResponse {
         coordinators: request.coordinator_keys.iter().map(|key| coordinator(key)).collect(),
@@ -36,5 +46,15 @@ pub(super) fn answer(request: &FindCoordinatorRequest, version: i16) -> FindCoor
     }
 }
 
+/// `GROUP:TOPIC-ID:PARTITION`.
+fn is_share_key(key: &str) -> bool {
+    let parts: Vec<&str> = key.split(':').collect();
+    matches!(parts[..], [group, topic, partition]
+        if !group.is_empty() && topic.len() == 22 && partition.parse::<i32>().is_ok_and(|index| index >= 0))
+}
+
+const SHARE: i8 = 2;
+/// Kafka's words for the code where it has no others.
+const MALFORMED: &str = "This most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. See the broker logs for more details.";
 /// The first version that asks for several keys at once (KIP-699).
 const BATCHES_SINCE: i16 = 4;

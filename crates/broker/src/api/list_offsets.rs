@@ -3,8 +3,10 @@
 //! Negative timestamps have meanings, each since a version; what a version does not know is refused per partition. A consumer is told about
 //! what is committed, and by the leader only; the replica id of Kafka's debugging tools, −2, is told about the whole log, by any replica.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use milena_wire::ErrorCode;
-use milena_wire::messages::list_offsets::request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use milena_wire::messages::list_offsets::request::{ListOffsetsPartition, ListOffsetsRequest};
 use milena_wire::messages::list_offsets::response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
@@ -17,24 +19,42 @@ use crate::log::{LookupError, PartitionLog, TimestampedOffset};
 impl Cluster {
     pub(super) fn list_offsets(&self, node: NodeId, request: &ListOffsetsRequest, version: i16) -> ListOffsetsResponse {
         let from = From { node, whole_log: request.replica_id == DEBUGGING_REPLICA, version };
-        let topics = request.topics.iter().map(|topic| self.list_topic(from, topic)).collect();
+        let mut topics: Vec<ListOffsetsTopicResponse> = Vec::with_capacity(request.topics.len());
+        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+        let times = times_asked(request);
+        let mut answered = BTreeSet::new();
+        for topic in &request.topics {
+            let place = *places.entry(&topic.name).or_insert(topics.len());
+            if place == topics.len() {
+                topics.push(ListOffsetsTopicResponse { name: topic.name.clone(), ..Default::default() });
+            }
+            for partition in &topic.partitions {
+                let asked = (&*topic.name, partition.partition_index);
+                if answered.insert(asked) {
+                    topics[place].partitions.push(self.list(from, &topic.name, partition, times[&asked]));
+                }
+            }
+        }
         ListOffsetsResponse { topics, ..Default::default() }
     }
 
-    fn list_topic(&self, from: From, topic: &ListOffsetsTopic) -> ListOffsetsTopicResponse {
-        let list = |partition| match self.list_partition(from, &topic.name, partition) {
-            Ok(found) => found,
-            Err(code) => ListOffsetsPartitionResponse {
-                partition_index: partition.partition_index,
-                error_code: code.0,
-                ..Default::default()
-            },
+    /// A partition that is asked for twice is answered once, with an error.
+    fn list(
+        &self,
+        from: From,
+        topic: &str,
+        partition: &ListOffsetsPartition,
+        times: usize,
+    ) -> ListOffsetsPartitionResponse {
+        let listed = match times {
+            1 => self.list_partition(from, topic, partition),
+            _ => Err(ErrorCode::INVALID_REQUEST),
         };
-        ListOffsetsTopicResponse {
-            name: topic.name.clone(),
-            partitions: topic.partitions.iter().map(list).collect(),
+        listed.unwrap_or_else(|code| ListOffsetsPartitionResponse {
+            partition_index: partition.partition_index,
+            error_code: code.0,
             ..Default::default()
-        }
+        })
     }
 
     fn list_partition(
@@ -44,13 +64,13 @@ impl Cluster {
         asked: &ListOffsetsPartition,
     ) -> Result<ListOffsetsPartitionResponse, ErrorCode> {
         let From { node, whole_log, version } = from;
+        let question = Question::read(asked.timestamp, version).ok_or(ErrorCode::UNSUPPORTED_VERSION)?;
         let index = PartitionIndex(asked.partition_index);
         let partition = AskedPartition { index, leader_epoch: asked.current_leader_epoch };
         let replica = match whole_log {
             true => self.find_replica(node, TopicRef::Name(topic), partition)?,
             false => self.find_led(node, TopicRef::Name(topic), partition)?,
         };
-        let question = Question::read(asked.timestamp, version).ok_or(ErrorCode::UNSUPPORTED_VERSION)?;
         let log = &replica.log;
         let end = if whole_log { replica.end() } else { replica.high_watermark };
         let found = question.answer(log, end)?;
@@ -79,6 +99,17 @@ struct From {
     /// Whether what is not committed counts too, and followers may answer.
     whole_log: bool,
     version: i16,
+}
+
+/// How often each partition is asked for.
+fn times_asked(request: &ListOffsetsRequest) -> BTreeMap<(&str, i32), usize> {
+    let mut times = BTreeMap::new();
+    for topic in &request.topics {
+        for partition in &topic.partitions {
+            *times.entry((&*topic.name, partition.partition_index)).or_default() += 1;
+        }
+    }
+    times
 }
 
 fn not_yet(version: i16) -> ErrorCode {

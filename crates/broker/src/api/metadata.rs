@@ -3,13 +3,15 @@
 //! A topic that is made because somebody asked for it is in the answer at once; Kafka says UNKNOWN_TOPIC_OR_PARTITION first and
 //! expects the client to ask again, which it may here too. A node answers as of the time that its view of the cluster ends at.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use milena_wire::ErrorCode;
 use milena_wire::messages::metadata::request::{MetadataRequest, MetadataRequestTopic};
 use milena_wire::messages::metadata::response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
+
+use milena_wire::{ErrorCode, Uuid};
 
 use super::{NewTopic, TopicRef};
 use crate::cluster::Cluster;
@@ -21,12 +23,15 @@ impl Cluster {
     pub(super) fn metadata(&mut self, view: Duration, request: &MetadataRequest, version: i16) -> MetadataResponse {
         let operations = request.include_topic_authorized_operations;
         // In version 0 an empty list asks for all, because null came later.
-        let asked = request.topics.as_ref().filter(|topics| version > 0 || !topics.is_empty());
+        let asked = request.topics.as_deref().filter(|topics| version > 0 || !topics.is_empty());
+        if let Some((asked, code)) = asked.and_then(|asked| Some((asked, fault(asked, version)?))) {
+            return refusal(asked, code);
+        }
         let topics = match asked {
             None => self.topics.iter().map(|topic| self.topic_metadata(view, topic)).collect(),
             Some(asked) => {
                 let create = self.config.auto_create_topics && request.allow_auto_topic_creation;
-                asked.iter().map(|topic| self.asked_topic(view, topic, create, version)).collect()
+                topics_asked(asked).into_iter().map(|topic| self.asked_topic(view, topic, create)).collect()
             }
         };
         MetadataResponse {
@@ -53,34 +58,18 @@ impl Cluster {
         self.nodes.iter().filter(|state| state.was_listed(view)).map(broker).collect()
     }
 
-    fn asked_topic(
-        &mut self,
-        view: Duration,
-        asked: &MetadataRequestTopic,
-        create: bool,
-        version: i16,
-    ) -> MetadataResponseTopic {
-        let topic = match &asked.name {
-            Some(name) => TopicRef::Name(name),
-            None => TopicRef::Id(asked.topic_id),
-        };
-        let served = asked.name.is_some() || version >= IDS_SINCE;
-        if let Some(found) = self.find_topic(topic).filter(|_| served) {
+    fn asked_topic(&mut self, view: Duration, topic: TopicRef<'_>, create: bool) -> MetadataResponseTopic {
+        if let Some(found) = self.find_topic(topic) {
             return self.topic_metadata(view, found);
         }
-        let error = match topic {
-            TopicRef::Name(name) => match self.missing_topic(view, name, create) {
-                Ok(created) => return created,
-                Err(code) => code,
-            },
-            TopicRef::Id(_) if served => ErrorCode::UNKNOWN_TOPIC_ID,
-            TopicRef::Id(_) => ErrorCode::INVALID_REQUEST,
-        };
-        MetadataResponseTopic {
-            error_code: error.0,
-            name: asked.name.clone().or_else(|| (version < IDS_SINCE).then(Box::default)),
-            topic_id: asked.topic_id,
-            ..Default::default()
+        let unknown = |error: ErrorCode| MetadataResponseTopic { error_code: error.0, ..Default::default() };
+        match topic {
+            TopicRef::Name(name) => self
+                .missing_topic(view, name, create)
+                .unwrap_or_else(|code| MetadataResponseTopic { name: Some(name.into()), ..unknown(code) }),
+            TopicRef::Id(topic_id) => {
+                MetadataResponseTopic { name: None, topic_id, ..unknown(ErrorCode::UNKNOWN_TOPIC_ID) }
+            }
         }
     }
 
@@ -120,8 +109,44 @@ impl Cluster {
     }
 }
 
+/// Why no topic of a request is looked for. Two versions have the field for ids and do not serve it; in later ones Kafka fails by itself where
+/// there is neither name nor id.
+fn fault(asked: &[MetadataRequestTopic], version: i16) -> Option<ErrorCode> {
+    let by_id = |topic: &MetadataRequestTopic| !topic.topic_id.is_zero();
+    let nameless = |topic: &MetadataRequestTopic| topic.name.is_none();
+    match version {
+        ..IDS_SINCE => asked.iter().any(|topic| by_id(topic) || nameless(topic)).then_some(ErrorCode::INVALID_REQUEST),
+        _ if asked.iter().any(by_id) => None,
+        _ => asked.iter().any(nameless).then_some(ErrorCode::UNKNOWN_SERVER_ERROR),
+    }
+}
+
+/// Every topic once, by id where any id is given: names count for nothing beside ids, as in Kafka.
+fn topics_asked(asked: &[MetadataRequestTopic]) -> Vec<TopicRef<'_>> {
+    let ids = asked.iter().map(|topic| topic.topic_id).filter(|id| !id.is_zero());
+    let by_id: BTreeSet<Uuid> = ids.collect();
+    if !by_id.is_empty() {
+        return by_id.into_iter().map(TopicRef::Id).collect();
+    }
+    let mut seen = BTreeSet::new();
+    let names = asked.iter().filter_map(|topic| topic.name.as_deref());
+    names.filter(|name| seen.insert(*name)).map(TopicRef::Name).collect()
+}
+
+/// The answer to a request that cannot be served as it is: no nodes, and the error with each topic.
+fn refusal(asked: &[MetadataRequestTopic], code: ErrorCode) -> MetadataResponse {
+    let topic = |topic: &MetadataRequestTopic| MetadataResponseTopic {
+        error_code: code.0,
+        name: Some(topic.name.clone().unwrap_or_default()),
+        topic_id: topic.topic_id,
+        ..Default::default()
+    };
+    MetadataResponse { topics: asked.iter().map(topic).collect(), ..Default::default() }
+}
+
+/// Who asks by id learns them of topics that are there.
 fn with_operations(mut topics: Vec<MetadataResponseTopic>) -> Vec<MetadataResponseTopic> {
-    for topic in topics.iter_mut().filter(|topic| topic.error_code == 0) {
+    for topic in topics.iter_mut().filter(|topic| topic.name.is_some()) {
         topic.topic_authorized_operations = TOPIC_OPERATIONS;
     }
     topics

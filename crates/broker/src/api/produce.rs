@@ -5,7 +5,7 @@
 //! changes, so an error may follow an append: the base offset beside it says so. With acks=0 there is no answer; a refusal closes the
 //! connection, which is all that the client can notice.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use milena_wire::messages::produce::request::{PartitionProduceData, ProduceRequest, TopicProduceData};
@@ -13,11 +13,11 @@ use milena_wire::messages::produce::response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceResponse,
     TopicProduceResponse,
 };
-use milena_wire::records::BatchHeader;
+use milena_wire::records::Compression;
 use milena_wire::{ErrorCode, Uuid};
 
 use super::{Answer, RequestHead, TopicRef, frame, write};
-use crate::batch_check::Judge;
+use crate::batch_check::{BadRecord, Judge, Unreadable, ZSTD_SINCE, attributes, is_newest, next_batch};
 use crate::cluster::Cluster;
 use crate::connection::CloseReason;
 use crate::ids::{ConnectionId, NodeId, PartitionIndex};
@@ -50,7 +50,7 @@ struct Request {
     now: Moment,
     node: NodeId,
     version: i16,
-    acks_all: bool,
+    acks: i16,
 }
 
 impl Cluster {
@@ -61,13 +61,15 @@ impl Cluster {
         head: RequestHead,
         request: &ProduceRequest,
     ) -> Result<Answer, CloseReason> {
-        let how = Request { now, node, version: head.version, acks_all: request.acks == -1 };
+        let how = Request { now, node, version: head.version, acks: request.acks };
         let mut produce = WaitingProduce { response: ProduceResponse::default(), batches: Vec::new() };
-        let refused = refusal(request);
-        for topic in &request.topic_data {
-            let response = match refused {
-                None => self.produce(how, topic, &mut produce),
-                Some(code) => answer_all(topic, |_, _| Produced::error(code)),
+        let refused = self.refusal(request, head.version);
+        for data in each_once(request) {
+            let response = match &refused {
+                None => self.produce(how, &data, &mut produce),
+                Some(Unreadable { code, message }) => {
+                    data.answer_all(|_, _| Produced { message: message.clone(), ..Produced::error(*code) })
+                }
             };
             produce.response.responses.push(response);
         }
@@ -77,10 +79,11 @@ impl Cluster {
                 Some(code) => Err(CloseReason::SilentProduceRefused(code)),
             };
         }
-        if how.acks_all {
+        let acks_all = how.acks == ALL;
+        if acks_all {
             self.review(node, &mut produce);
         }
-        if !how.acks_all || produce.batches.is_empty() {
+        if !acks_all || produce.batches.is_empty() {
             self.give_hints(node, head.version, &mut produce.response);
             return write(head, produce.response);
         }
@@ -90,33 +93,71 @@ impl Cluster {
         Ok(Answer::Later(ParkedRequest { head, what: Waiting::Produce(produce), topics, deadline }))
     }
 
-    fn produce(&mut self, how: Request, data: &TopicProduceData, produce: &mut WaitingProduce) -> TopicProduceResponse {
-        let asked = topic_ref(how.version, &data.name, data.topic_id);
+    fn produce(&mut self, how: Request, data: &Once<'_>, produce: &mut WaitingProduce) -> TopicProduceResponse {
+        let asked = topic_ref(how.version, &data.topic.name, data.topic.topic_id);
         let topic = match asked {
             TopicRef::Id(id) => self.topics.with_id_mut(id),
             TopicRef::Name(name) => self.topics.named_mut(name),
         };
         let Some(topic) = topic else {
-            return answer_all(data, |_, _| Produced::error(asked.unknown()));
+            return data.answer_all(|_, _| Produced::error(asked.unknown()));
         };
         let (id, config) = (topic.id, self.config.release.completed(topic.config.clone()));
-        let judge = Judge { config: &config, now: how.now, version: how.version };
+        let name = topic.name.clone();
         let flush = self.config.flush.of_topic(&config);
-        let arrival = Arrival { node: how.node, acks_all: how.acks_all, flush };
+        let arrival = Arrival { node: how.node, acks_all: how.acks == ALL, flush };
         let topic_at = produce.response.responses.len();
-        answer_all(data, |at, data| {
+        data.answer_all(|at, data| {
             let index = PartitionIndex(data.index);
             let found = self.topics.with_id_mut(id).and_then(|topic| topic.partition_mut(index));
             let Some(partition) = found else {
                 return Produced::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
             };
-            let produced = partition.produce(data.records.clone(), judge, arrival);
+            let place = (name.as_str(), data.index);
+            let judge = Judge { config: &config, now: how.now, version: how.version, place };
+            let batch = match judge.shape(data.records.as_ref()) {
+                Ok(_) if !(-1..=1).contains(&how.acks) => return Produced::error(ErrorCode::INVALID_REQUIRED_ACKS),
+                Ok(batch) => batch,
+                Err(refused) => return Produced::refused(refused),
+            };
+            let produced = partition.produce(&batch, judge, arrival);
             if let Some(end_offset) = produced.end_offset {
                 produce.batches.push(WaitingBatch { topic: id, partition: index, end_offset, at: (topic_at, at) });
             }
             self.replicate(how.now, id, index);
             produced
         })
+    }
+
+    /// Why a whole request is refused: what Kafka meets before it looks at single partitions.
+    fn refusal(&self, request: &ProduceRequest, version: i16) -> Option<Unreadable> {
+        let data =
+            || request.topic_data.iter().flat_map(|topic| topic.partition_data.iter().map(move |data| (topic, data)));
+        for (_, PartitionProduceData { records, .. }) in data() {
+            let batch = records.as_deref().unwrap_or_default();
+            match next_batch(batch) {
+                Err(unreadable) => return Some(unreadable),
+                Ok(Some(_)) if is_newest(batch) && attributes(batch).is_transactional() => {
+                    let code = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+                    let is_named = request.transactional_id.is_some();
+                    return (!is_named).then_some(Unreadable { code, message: None });
+                }
+                Ok(_) => {}
+            }
+        }
+        // Older versions look for zstd, and fail to name what they find.
+        let is_there = |topic: &TopicProduceData, index| {
+            let topic = self.find_topic(topic_ref(version, &topic.name, topic.topic_id));
+            topic.is_some_and(|topic| topic.partition(PartitionIndex(index)).is_some())
+        };
+        let is_nameless = |(topic, data): (&TopicProduceData, &PartitionProduceData)| {
+            let batch = data.records.as_deref().unwrap_or_default();
+            let codec = attributes(batch).compression();
+            let is_odd = is_newest(batch) && matches!(codec, Compression::Unknown(_));
+            is_odd && matches!(next_batch(batch), Ok(Some(_))) && is_there(topic, data.index)
+        };
+        let is_refused = version < ZSTD_SINCE && data().any(is_nameless);
+        is_refused.then_some(Unreadable { code: ErrorCode::UNKNOWN_SERVER_ERROR, message: None })
     }
 
     /// Whether a waiting request has got all that it waits for.
@@ -205,34 +246,50 @@ fn topic_ref(version: i16, name: &str, id: Uuid) -> TopicRef<'_> {
     if version >= TOPIC_IDS_SINCE { TopicRef::Id(id) } else { TopicRef::Name(name) }
 }
 
-/// Why a whole request is refused.
-fn refusal(request: &ProduceRequest) -> Option<ErrorCode> {
-    let batches = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
-    let transactional = |data: &PartitionProduceData| {
-        let header = BatchHeader::read(data.records.as_deref().unwrap_or_default());
-        header.is_ok_and(|header| header.attributes.is_transactional())
-    };
-    if request.transactional_id.is_none() && batches.into_iter().any(transactional) {
-        return Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
-    }
-    (!(-1..=1).contains(&request.acks)).then_some(ErrorCode::INVALID_REQUIRED_ACKS)
+/// What a request has for a topic.
+struct Once<'a> {
+    topic: &'a TopicProduceData,
+    partitions: Vec<&'a PartitionProduceData>,
 }
 
-fn answer_all(
-    data: &TopicProduceData,
-    mut produce: impl FnMut(usize, &PartitionProduceData) -> Produced,
-) -> TopicProduceResponse {
-    let partitions = data.partition_data.iter().enumerate();
-    TopicProduceResponse {
-        name: data.name.clone(),
-        topic_id: data.topic_id,
-        partition_responses: partitions.map(|(at, data)| response(data.index, produce(at, data))).collect(),
-        ..Default::default()
+impl Once<'_> {
+    fn answer_all(&self, mut produce: impl FnMut(usize, &PartitionProduceData) -> Produced) -> TopicProduceResponse {
+        let partitions = self.partitions.iter().enumerate();
+        TopicProduceResponse {
+            name: self.topic.name.clone(),
+            topic_id: self.topic.topic_id,
+            partition_responses: partitions.map(|(at, data)| response(data.index, produce(at, data))).collect(),
+            ..Default::default()
+        }
     }
+}
+
+/// Every topic once, and every partition once, with what is named last for it.
+fn each_once(request: &ProduceRequest) -> Vec<Once<'_>> {
+    let mut topics: Vec<Once<'_>> = Vec::with_capacity(request.topic_data.len());
+    let (mut topic_places, mut places) = (BTreeMap::new(), BTreeMap::new());
+    for topic in &request.topic_data {
+        let at = *topic_places.entry((&topic.name, topic.topic_id)).or_insert(topics.len());
+        if at == topics.len() {
+            topics.push(Once { topic, partitions: Vec::with_capacity(topic.partition_data.len()) });
+        }
+        let partitions = &mut topics[at].partitions;
+        for data in &topic.partition_data {
+            match *places.entry((at, data.index)).or_insert(partitions.len()) {
+                place if place == partitions.len() => partitions.push(data),
+                known => partitions[known] = data,
+            }
+        }
+    }
+    topics
 }
 
 fn response(index: i32, produced: Produced) -> PartitionProduceResponse {
-    let record_error = |index| BatchIndexAndErrorMessage { batch_index: index, ..Default::default() };
+    let record_error = |bad: BadRecord| BatchIndexAndErrorMessage {
+        batch_index: bad.index,
+        batch_index_error_message: Some(bad.message.into()),
+        ..Default::default()
+    };
     PartitionProduceResponse {
         index,
         error_code: produced.code.0,
@@ -251,6 +308,8 @@ fn first_error(response: &ProduceResponse) -> Option<ErrorCode> {
     codes.find(|code| !code.is_none())
 }
 
+/// Acks of those who wait for every replica in sync.
+const ALL: i16 = -1;
 /// The first version that names topics by id.
 const TOPIC_IDS_SINCE: i16 = 13;
 /// The first version that says who leads (KIP-951).

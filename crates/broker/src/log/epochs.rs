@@ -49,9 +49,9 @@ impl Epochs {
     }
 
     /// Where an epoch ended: the newest known epoch not above `epoch`, and one past its last offset, in a log that ends at `end`. None if
-    /// `epoch` is newer than all, or none at all.
+    /// `epoch` is newer than all, or none at all; one older than all ended where the first one began.
     pub(crate) fn end_of(&self, epoch: i32, end: i64) -> Option<(i32, i64)> {
-        if epoch < 0 {
+        if epoch == NO_EPOCH {
             return None;
         }
         let after = self.starts.partition_point(|known| known.epoch <= epoch);
@@ -65,9 +65,12 @@ impl Epochs {
     /// The epoch under which the record at `offset`, or the next one, was or will be written.
     pub(crate) fn at(&self, offset: i64) -> i32 {
         let after = self.starts.partition_point(|known| known.offset <= offset);
-        after.checked_sub(1).map_or(-1, |index| self.starts[index].epoch)
+        after.checked_sub(1).map_or(NO_EPOCH, |index| self.starts[index].epoch)
     }
 }
+
+/// As clients write it.
+const NO_EPOCH: i32 = -1;
 
 #[cfg(test)]
 mod tests {

@@ -48,7 +48,7 @@ fn restart_of_all_nodes_keeps_logs_and_who_was_in_sync() {
     let mut bench = open(&folder, config_of_nodes(3));
     assert_eq!(
         bench.leadership(),
-        (Some(2), 2, vec![1, 2, 3]),
+        (Some(2), 3, vec![1, 2, 3]),
         "1 was not in sync, so it is not elected; it catches up"
     );
     assert_eq!([1, 2, 3].map(|node| bench.values_on(node)), [["a", "b"]; 3]);

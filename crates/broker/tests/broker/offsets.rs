@@ -8,7 +8,7 @@ use milena_wire::messages::list_offsets::response::ListOffsetsPartitionResponse;
 use milena_wire::messages::offset_for_leader_epoch::request::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
-use milena_wire::records::{BATCH_HEADER_BYTES, BatchHeader, Codec, Compression, Encoding, Packer};
+use milena_wire::records::{BATCH_HEADER_BYTES, BatchHeader, Codec, Encoding, Packer};
 
 use crate::client::{Batch, Bench};
 
@@ -89,18 +89,7 @@ fn time_inside_a_compressed_batch_is_that_of_its_records() {
     }
 }
 
-#[test]
-fn time_inside_a_batch_that_cannot_be_unpacked_is_refused_and_not_guessed() {
-    let mut bench = Bench::with_orders(1);
-    let damaged = Batch::of(&["a", "b"])
-        .at(&[10, 20])
-        .bytes_with(|header| header.attributes = header.attributes.with_compression(Compression::Gzip));
-    bench.produced(damaged);
-    assert_eq!(ErrorCode(list(&mut bench, 7, 15).error_code), ErrorCode::CORRUPT_MESSAGE);
-    assert_eq!(found(&list(&mut bench, 7, 21)), (-1, -1));
-}
-
-fn compressed(codec: Codec, plain: &[u8]) -> Bytes {
+pub fn compressed(codec: Codec, plain: &[u8]) -> Bytes {
     let mut header = BatchHeader::read(plain).expect("a batch");
     header.attributes = header.attributes.with_compression(codec.into());
     let packed =

@@ -11,10 +11,13 @@ use milena_broker::{
 };
 use milena_wire::ErrorCode;
 use milena_wire::messages::fetch::request::{FetchPartition, FetchRequest, FetchTopic};
+use milena_wire::messages::list_offsets::request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use milena_wire::messages::metadata::request::MetadataRequest;
 use milena_wire::messages::offset_for_leader_epoch::request::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
+
+use milena_wire::records::Compression;
 
 use crate::client::{Batch, Bench, config};
 
@@ -134,7 +137,7 @@ fn restart_is_a_new_leader_epoch() {
     let mut bench = folder.open();
     bench.produced(Batch::of(&["c"]));
     let metadata = bench.ask(9, &MetadataRequest { topics: None, ..Default::default() });
-    assert_eq!(metadata.topics[0].partitions[0].leader_epoch, 1);
+    assert_eq!(metadata.topics[0].partitions[0].leader_epoch, 2, "nobody led under 1");
     let mut end = |epoch| {
         let partition = OffsetForLeaderPartition { leader_epoch: epoch, ..Default::default() };
         let topic = OffsetForLeaderTopic { topic: "orders".into(), partitions: vec![partition], ..Default::default() };
@@ -142,7 +145,7 @@ fn restart_is_a_new_leader_epoch() {
         let answer = bench.ask(4, &request).topics[0].partitions[0].clone();
         (answer.leader_epoch, answer.end_offset)
     };
-    assert_eq!((end(0), end(1), end(2)), ((0, 2), (1, 3), (-1, -1)));
+    assert_eq!((end(0), end(1), end(2), end(3)), ((0, 2), (0, 2), (2, 3), (-1, -1)));
 }
 
 #[test]
@@ -165,7 +168,28 @@ fn reader_whose_epoch_ended_earlier_is_told_where() {
     };
     assert_eq!(fetch(2, 0), (-1, -1, true), "at the end of its epoch");
     assert_eq!(fetch(3, 0), (0, 2, false), "past the end of its epoch");
-    assert_eq!(fetch(3, 1), (-1, -1, true));
+    assert_eq!(fetch(3, 2), (-1, -1, true));
+    assert_eq!(fetch(3, 1), (0, 2, false), "nobody wrote under 1");
+}
+
+#[test]
+fn time_inside_a_batch_that_cannot_be_unpacked_is_refused_and_not_guessed() {
+    let folder = Folder::new();
+    drop(folder.with_orders());
+    let damaged = Batch::of(&["a", "b"])
+        .at(&[10, 20])
+        .bytes_with(|header| header.attributes = header.attributes.with_compression(Compression::Gzip));
+    append(&folder.log(), &damaged);
+    let mut bench = folder.open();
+    let mut list = |timestamp| {
+        let partition = ListOffsetsPartition { timestamp, ..Default::default() };
+        let topic = ListOffsetsTopic { name: "orders".into(), partitions: vec![partition], ..Default::default() };
+        let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+        let found = bench.ask(7, &request).topics[0].partitions[0].clone();
+        (ErrorCode(found.error_code), found.offset)
+    };
+    assert_eq!(list(15), (ErrorCode::CORRUPT_MESSAGE, -1));
+    assert_eq!(list(21), (ErrorCode::NONE, -1));
 }
 
 /// A flipped byte in the first of two batches once cost both.

@@ -231,7 +231,7 @@ fn checkpoint_that_is_damaged_costs_reading_only() {
     fs::write(folder.file("checkpoint"), b"nonsense").expect("there is room");
     let mut bench = open(&folder);
     written.check(&mut bench, 0, "without a checkpoint");
-    assert_eq!(bench.cluster.leader_epoch("orders", P0), Some(1));
+    assert_eq!(bench.cluster.leader_epoch("orders", P0), Some(2));
 }
 
 /// Data directories of the time when a log was one file are read as they are.

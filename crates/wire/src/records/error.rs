@@ -217,6 +217,8 @@ pub enum RecordFault {
     Cut,
     /// A variable-length integer is longer than its type allows.
     Varint,
+    /// The record's own length is such an integer: nothing behind it can be found.
+    LengthVarint,
     /// A length that cannot be: of the record, of a header's key, or a count of headers.
     Length(i32),
     /// The record claims more bytes than its fields use.
@@ -230,6 +232,7 @@ impl fmt::Display for RecordFault {
         match self {
             Self::Cut => write!(f, "a field reaches past the end"),
             Self::Varint => write!(f, "a variable-length integer is too long"),
+            Self::LengthVarint => write!(f, "the variable-length integer of its length is too long"),
             Self::Length(length) => write!(f, "a length or count of {length} cannot be"),
             Self::TrailingBytes(bytes) => write!(f, "{bytes} bytes follow its last field"),
             Self::OffsetDelta(delta) => write!(f, "its offset delta {delta} is out of order"),

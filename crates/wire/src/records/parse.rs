@@ -30,7 +30,10 @@ impl RecordParts {
     /// Reads the record that starts at `at`; the next one starts at the end of `after_offset`.
     pub(super) fn read(body: &[u8], at: usize) -> Result<Self, RecordFault> {
         let mut cursor = Cursor { bytes: body, at };
-        let length = cursor.varint()?;
+        let length = cursor.varint().map_err(|fault| match fault {
+            RecordFault::Varint => RecordFault::LengthVarint,
+            other => other,
+        })?;
         let start = cursor.at;
         let record = cursor.span(usize::try_from(length).map_err(|_| RecordFault::Length(length))?)?;
         let mut cursor = Cursor { bytes: &body[..record.end], at: start };

@@ -16,6 +16,7 @@ use crate::partition::Partition;
 use crate::replication::Replication;
 use crate::timers::Timer;
 use crate::topic_config::TopicConfig;
+use crate::topics::Topic;
 
 impl Cluster {
     /// A node that has said nothing for the session timeout is not counted on any more.
@@ -68,15 +69,17 @@ impl Cluster {
     /// Followers copy, the ISR and the high watermark follow.
     pub(crate) fn replicate(&mut self, now: Moment, topic: Uuid, index: PartitionIndex) {
         let Some(topic) = self.topics.with_id_mut(topic) else { return };
-        let (id, config) = (topic.id, topic.config.clone());
-        let flush = self.config.flush.of_topic(&config);
-        let Some(partition) = topic.partition_mut(index) else { return };
+        let Topic { id, config, partitions, .. } = topic;
+        let id = *id;
+        let flush = self.config.flush.of_topic(config);
+        let at = usize::try_from(index.0).ok();
+        let Some(partition) = at.and_then(|at| partitions.get_mut(at)) else { return };
         let replicated = partition.replicate(&Replication {
             nodes: &self.nodes,
             now: now.elapsed,
-            appending: Appending { config: &config, flush, now },
+            appending: Appending { config, flush, now },
             lag_max: self.config.replica_lag_time_max,
-            commit_min: commit_min(self.config.strict_min_isr, &config, partition),
+            commit_min: commit_min(self.config.strict_min_isr, config, partition),
             renews_epoch_on_shrink: self.config.release.renews_epoch_on_shrink(),
         });
         if let Some(at) = replicated.look_at {
@@ -85,10 +88,11 @@ impl Cluster {
         for at in partition.replicas.iter_mut().filter_map(|replica| replica.log.arm_flush(flush.after)) {
             self.timers.set(at, Timer::Flush(id, index));
         }
+        let is_compacted = config.cleanup.compacts();
         self.leadership_changed |= replicated.isr_changed;
         self.changed.insert(id);
         self.watch_retention(now.elapsed);
-        if config.cleanup.compacts() {
+        if is_compacted {
             self.watch_compaction(now.elapsed);
         }
     }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, ValueHint, value_parser};
 use clap_complete::Shell;
-use milena_broker::KafkaRelease;
+use milena_broker::{FlushPolicy, KafkaRelease};
 
 use crate::format::unescape;
 use crate::settings::Settings;
@@ -49,6 +49,7 @@ pub struct Broker {
     pub listen: String,
     pub nodes: u16,
     pub release: KafkaRelease,
+    pub flush: FlushPolicy,
     /// None: in memory.
     pub data_dir: Option<PathBuf>,
 }
@@ -149,6 +150,17 @@ fn broker_command() -> clap::Command {
                 .value_parser(|text: &str| text.parse::<KafkaRelease>())
                 .default_value("4.3")
                 .help("The release of Kafka whose API versions and behaviour it has, from 2.8 on"),
+        )
+        .arg(
+            Arg::new("fsync")
+                .long("fsync")
+                .value_name("WHEN")
+                .value_parser(parse_fsync)
+                .default_value("never")
+                .help(
+                    "When what was written is made to survive the machine: never, as Kafka; batch, before it is acknowledged; or a \
+                     time as in 100ms, after which it is at the latest",
+                ),
         )
         .arg(data_dir())
         .arg(flag("memory").conflicts_with("data-dir").help("Keeps everything in memory, gone at the end"))
@@ -254,7 +266,16 @@ fn broker(matches: &ArgMatches) -> Broker {
         listen: required(matches, "listen"),
         nodes: required(matches, "nodes"),
         release: required(matches, "kafka-version"),
+        flush: required(matches, "fsync"),
         data_dir,
+    }
+}
+
+fn parse_fsync(text: &str) -> Result<FlushPolicy, String> {
+    match text {
+        "never" => Ok(FlushPolicy::Never),
+        "batch" => Ok(FlushPolicy::EveryBatch),
+        time => parse_duration(time).map(FlushPolicy::Interval).map_err(|error| format!("never, batch, or {error}")),
     }
 }
 
@@ -338,6 +359,7 @@ mod tests {
             "milena broker --nodes 0",
             "milena broker --nodes 100",
             "milena broker --kafka-version 1.1",
+            "milena broker --fsync sometimes",
             "milena dance",
         ] {
             assert_eq!(parsed(line).expect_err(line).exit_code(), 2, "{line}");
@@ -345,6 +367,18 @@ mod tests {
         for line in ["milena --help", "milena --version", "milena topics delete --help"] {
             assert_eq!(parsed(line).expect_err(line).exit_code(), 0, "{line}");
         }
+    }
+
+    #[test]
+    fn broker_fsyncs_as_it_is_told() {
+        let flush = |line: &str| match parsed(line) {
+            Ok(Command::Broker(broker)) => broker.flush,
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(flush("milena broker"), FlushPolicy::Never);
+        assert_eq!(flush("milena broker --fsync batch"), FlushPolicy::EveryBatch);
+        let interval = FlushPolicy::Interval(std::time::Duration::from_millis(100));
+        assert_eq!(flush("milena broker --fsync 100ms"), interval);
     }
 
     #[test]

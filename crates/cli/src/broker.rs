@@ -17,6 +17,7 @@ pub async fn run(options: &arguments::Broker, interrupts: &mut Interrupts) -> Re
         nodes: options.nodes,
         data_dir: options.data_dir.clone(),
         release: options.release,
+        flush: options.flush,
         ..BrokerOptions::default()
     };
     let broker = Broker::start(start).map_err(Failure::to_start)?;

@@ -11,12 +11,14 @@ use crate::storage::{Segment, StorageError};
 pub(crate) struct Headers<'a> {
     segment: &'a dyn Segment,
     position: u64,
+    /// How far a read goes where batches are small; large ones are skipped.
+    ahead: usize,
     window: Window,
 }
 
 impl<'a> Headers<'a> {
     pub(crate) fn from(segment: &'a dyn Segment, position: u64, ahead: usize) -> Headers<'a> {
-        Headers { segment, position, window: Window::ahead(ahead) }
+        Headers { segment, position, ahead, window: Window::ahead(ahead) }
     }
 
     /// The next one and where its batch starts; none at the end.
@@ -27,7 +29,9 @@ impl<'a> Headers<'a> {
         }
         let bytes = self.window.at(self.segment, position, BATCH_HEADER_BYTES)?;
         let header = BatchHeader::read(&bytes).map_err(|why| damaged(self.segment, position, &why))?;
-        self.position += header.total_bytes() as u64;
+        let size = header.total_bytes();
+        self.position += size as u64;
+        self.window.ahead = if size > SKIPPED_FROM { 0 } else { self.ahead };
         Ok(Some((position, header)))
     }
 }
@@ -150,8 +154,10 @@ impl Window {
     }
 }
 
-/// One read for the batches of a megabyte.
-pub(crate) const RECOVERY_AHEAD: usize = 1 << 20;
+/// One read for many small batches, and small enough to stay in the processor's cache until they are summed.
+pub(crate) const RECOVERY_AHEAD: usize = 256 << 10;
+/// A read for a header alone costs less than copying a batch of this size.
+const SKIPPED_FROM: usize = 8 << 10;
 /// A lookup reads on for as long as an index interval.
 pub(crate) const LOOKUP_AHEAD: usize = 4 * 1024;
 /// What disks write wholly or not at all.

@@ -12,6 +12,7 @@ mod frozen;
 mod growth;
 mod hints;
 mod hostile;
+mod killed;
 mod leaders;
 mod metadata_age;
 mod nodes_on_disk;

@@ -12,7 +12,6 @@ mod frozen;
 mod growth;
 mod hints;
 mod hostile;
-mod killed;
 mod leaders;
 mod metadata_age;
 mod nodes_on_disk;

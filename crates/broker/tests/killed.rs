@@ -1,20 +1,23 @@
 //! A broker's process that is killed again and again under load: what it acknowledged under fsync is there, and it starts again each time.
+//!
+//! By itself, because a process that is being spawned holds the locks of other tests' data directories for a moment.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
-use milena_broker::{Broker, BrokerOptions, FlushPolicy, TopicConfig};
-use milena_wire::ErrorCode;
+use milena_broker::{
+    Broker, BrokerOptions, Cluster, ClusterConfig, Directory, FlushPolicy, Moment, Node, NodeId, PartitionIndex,
+    TopicConfig,
+};
 use milena_wire::frame::{decode_response, encode_request};
-use milena_wire::messages::produce::request::ProduceRequest;
-
-use crate::client::{Batch, P0, produce};
-use crate::restart::Folder;
-use crate::segments::open;
+use milena_wire::messages::produce::request::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use milena_wire::records::{BatchHeader, RecordLayout};
+use milena_wire::{ErrorCode, crc32c};
 
 /// What the process that is killed finds in its environment: the data directory.
 const TO_KILL: &str = "MILENA_BROKER_TO_KILL";
@@ -30,7 +33,7 @@ fn broker_that_is_killed_200_times_keeps_what_it_acknowledged() {
     let mut acknowledged = Vec::new();
     let mut unanswered = 0;
     for life in 0..LIVES {
-        let (mut child, address) = begin(folder.path());
+        let (mut child, address) = begin(&folder.0);
         let batches = (0..1 + life % 7).map(|number| value(life, number));
         let batches: Vec<_> = batches.collect();
         let told = write_and_kill(&mut child, &address, life, &batches);
@@ -70,7 +73,7 @@ fn serve_until_killed(folder: &Path) -> ! {
 }
 
 fn begin(folder: &Path) -> (Child, String) {
-    let name = "killed::broker_that_is_killed_200_times_keeps_what_it_acknowledged";
+    let name = "broker_that_is_killed_200_times_keeps_what_it_acknowledged";
     let mut command = Command::new(std::env::current_exe().expect("it runs"));
     command.args(["--exact", name, "--nocapture"]).env(TO_KILL, folder).stdout(Stdio::piped());
     let mut child = command.spawn().expect("it runs already");
@@ -91,7 +94,7 @@ fn begin(folder: &Path) -> (Child, String) {
 fn write_and_kill(child: &mut Child, address: &str, life: u64, batches: &[String]) -> Vec<(i64, String)> {
     let mut stream = TcpStream::connect(address).expect("it listens");
     for (sequence, text) in (0..).zip(batches) {
-        let request = produce("orders", 0, Batch::stamped(&[text], life as i64 + 1, 0, sequence));
+        let request = produce(text, life as i64 + 1, sequence);
         stream.write_all(&encode_request("killer", sequence, 9, &request).expect("it fits")).expect("it reads");
     }
     let mut told = Vec::new();
@@ -120,9 +123,12 @@ fn answer(stream: &mut TcpStream) -> Option<i64> {
 
 /// Opens what the last broker left, as the next one would.
 fn check(folder: &Folder, acknowledged: &[(i64, String)]) {
-    let bench = open(folder);
-    let log = bench.cluster.log("orders", P0).expect("it was made");
-    let mut found = std::collections::BTreeMap::new();
+    let storage = Directory::open(&folder.0).expect("its owner was killed");
+    let node = Node { id: NodeId(1), host: "killed".to_owned(), port: 1 };
+    let cluster = Cluster::open(ClusterConfig::with_node(node), Box::new(storage), Moment::default());
+    let cluster = cluster.expect("what a killed broker left can be opened");
+    let log = cluster.log("orders", PartitionIndex(0)).expect("it was made");
+    let mut found = BTreeMap::new();
     for entry in log.batches().expect("the log reads") {
         for record in log.read_batch(&entry).expect("the batch reads").records() {
             let record = record.expect("reads");
@@ -141,4 +147,32 @@ fn check(folder: &Folder, acknowledged: &[(i64, String)]) {
 
 fn value(life: u64, number: u64) -> String {
     format!("{life} {number} {:0>1000}", 0)
+}
+
+fn produce(value: &str, producer_id: i64, base_sequence: i32) -> ProduceRequest {
+    let mut body = Vec::new();
+    let layout = RecordLayout::new(0, 0, None, Some(value.len()), &[]).expect("it is small");
+    layout.write(Some(value.as_bytes()), &mut body);
+    let header =
+        BatchHeader { producer_id, producer_epoch: 0, base_sequence, record_count: 1, ..BatchHeader::default() };
+    let mut batch = header.seal(body.len(), crc32c::checksum(&body)).to_vec();
+    batch.extend_from_slice(&body);
+    let data = PartitionProduceData { index: 0, records: Some(batch.into()), ..Default::default() };
+    let topic = TopicProduceData { name: "orders".into(), partition_data: vec![data], ..Default::default() };
+    ProduceRequest { acks: -1, timeout_ms: 2_000, topic_data: vec![topic], ..Default::default() }
+}
+
+/// Gone afterwards.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        Folder(std::env::temp_dir().join(format!("milena-broker-killed-{}", std::process::id())))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _never_made = std::fs::remove_dir_all(&self.0);
+    }
 }

@@ -12,8 +12,10 @@ mod create_topics;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
+mod elect_leaders;
 mod fault;
 mod fetch;
 mod find_coordinator;
@@ -23,6 +25,7 @@ mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
+mod reassignments;
 mod throttled;
 
 use std::ops::RangeInclusive;
@@ -31,20 +34,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use milena_wire::frame::{RequestHeader, encode_response};
 use milena_wire::messages::alter_configs::request::AlterConfigsRequest;
+use milena_wire::messages::alter_partition_reassignments::request::AlterPartitionReassignmentsRequest;
 use milena_wire::messages::api_versions::request::ApiVersionsRequest;
 use milena_wire::messages::create_partitions::request::CreatePartitionsRequest;
 use milena_wire::messages::create_topics::request::CreateTopicsRequest;
 use milena_wire::messages::delete_topics::request::DeleteTopicsRequest;
 use milena_wire::messages::describe_cluster::request::DescribeClusterRequest;
 use milena_wire::messages::describe_configs::request::DescribeConfigsRequest;
+use milena_wire::messages::describe_log_dirs::request::DescribeLogDirsRequest;
 use milena_wire::messages::describe_producers::request::DescribeProducersRequest;
 use milena_wire::messages::describe_topic_partitions::request::DescribeTopicPartitionsRequest;
+use milena_wire::messages::elect_leaders::request::ElectLeadersRequest;
 use milena_wire::messages::fetch::request::FetchRequest;
 use milena_wire::messages::find_coordinator::request::FindCoordinatorRequest;
 use milena_wire::messages::incremental_alter_configs::request::IncrementalAlterConfigsRequest;
 use milena_wire::messages::init_producer_id::request::InitProducerIdRequest;
 use milena_wire::messages::list_config_resources::request::ListConfigResourcesRequest;
 use milena_wire::messages::list_offsets::request::ListOffsetsRequest;
+use milena_wire::messages::list_partition_reassignments::request::ListPartitionReassignmentsRequest;
 use milena_wire::messages::metadata::request::MetadataRequest;
 use milena_wire::messages::offset_for_leader_epoch::request::OffsetForLeaderEpochRequest;
 use milena_wire::messages::produce::request::ProduceRequest;
@@ -95,7 +102,7 @@ pub(crate) struct RequestHead {
 }
 
 /// The APIs that are served, in the order of their numbers; the wire has messages for more.
-pub(crate) const SERVED: [ApiKey; 18] = [
+pub(crate) const SERVED: [ApiKey; 22] = [
     ApiKey::PRODUCE,
     ApiKey::FETCH,
     ApiKey::LIST_OFFSETS,
@@ -108,8 +115,12 @@ pub(crate) const SERVED: [ApiKey; 18] = [
     ApiKey::OFFSET_FOR_LEADER_EPOCH,
     ApiKey::DESCRIBE_CONFIGS,
     ApiKey::ALTER_CONFIGS,
+    ApiKey::DESCRIBE_LOG_DIRS,
     ApiKey::CREATE_PARTITIONS,
+    ApiKey::ELECT_LEADERS,
     ApiKey::INCREMENTAL_ALTER_CONFIGS,
+    ApiKey::ALTER_PARTITION_REASSIGNMENTS,
+    ApiKey::LIST_PARTITION_REASSIGNMENTS,
     ApiKey::DESCRIBE_CLUSTER,
     ApiKey::DESCRIBE_PRODUCERS,
     ApiKey::LIST_CONFIG_RESOURCES,
@@ -215,6 +226,17 @@ impl Cluster {
             }
             ApiKey::CREATE_PARTITIONS => {
                 write(head, self.create_partitions_asked(now, &read::<CreatePartitionsRequest>(reader, head)?))
+            }
+            ApiKey::ELECT_LEADERS => write(head, self.elect_leaders(now, &read::<ElectLeadersRequest>(reader, head)?)),
+            ApiKey::ALTER_PARTITION_REASSIGNMENTS => {
+                let request = read::<AlterPartitionReassignmentsRequest>(reader, head)?;
+                write(head, self.alter_reassignments(now, &request))
+            }
+            ApiKey::LIST_PARTITION_REASSIGNMENTS => {
+                write(head, self.list_reassignments(&read::<ListPartitionReassignmentsRequest>(reader, head)?))
+            }
+            ApiKey::DESCRIBE_LOG_DIRS => {
+                write(head, self.describe_log_dirs(node, &read::<DescribeLogDirsRequest>(reader, head)?))
             }
             ApiKey::DESCRIBE_TOPIC_PARTITIONS => {
                 let view = self.nodes.view_of(node, now.elapsed);

@@ -38,7 +38,7 @@ pub struct TopicEntry {
 }
 
 /// One partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartitionEntry {
     /// Its leader epoch; one higher after every restart.
     pub leader_epoch: i32,
@@ -46,6 +46,10 @@ pub struct PartitionEntry {
     pub replicas: Vec<NodeId>,
     /// Those of them that had all that is committed. Empty in a cluster of one node.
     pub isr: Vec<NodeId>,
+    /// Those that are to stay once they are in sync: a reassignment is not over.
+    pub adding: Vec<NodeId>,
+    /// Those that are to leave then.
+    pub removing: Vec<NodeId>,
 }
 
 impl TopicEntry {
@@ -86,7 +90,7 @@ impl Catalogue {
             let (name, count, leader_epoch, mut entry) = expect_line(line, parse_topic, "not a topic")?;
             for _ in 0..count {
                 let partition = match version {
-                    Version::OneNode => PartitionEntry { leader_epoch, replicas: Vec::new(), isr: Vec::new() },
+                    Version::OneNode => PartitionEntry { leader_epoch, ..PartitionEntry::default() },
                     Version::ManyNodes => {
                         let line = lines.next().ok_or(BadLine { line: end, what: "missing partition" })?;
                         expect_line(line, parse_partition, "not a partition")?
@@ -118,8 +122,14 @@ impl fmt::Display for Catalogue {
             }
             writeln!(f)?;
             for partition in entry.partitions.iter().filter(|_| many_nodes) {
-                let PartitionEntry { leader_epoch, replicas, isr } = partition;
-                writeln!(f, "  epoch {leader_epoch} replicas {} isr {}", Row(replicas), Row(isr))?;
+                let PartitionEntry { leader_epoch, replicas, isr, adding, removing } = partition;
+                write!(f, "  epoch {leader_epoch} replicas {} isr {}", Row(replicas), Row(isr))?;
+                for (word, nodes) in
+                    [(ADDING, adding), (REMOVING, removing)].into_iter().filter(|(_, it)| !it.is_empty())
+                {
+                    write!(f, "{word}{}", Row(nodes))?;
+                }
+                writeln!(f)?;
             }
         }
         Ok(())
@@ -181,13 +191,19 @@ fn parse_topic(line: &str) -> Option<(String, i32, i32, TopicEntry)> {
 
 fn parse_partition(line: &str) -> Option<PartitionEntry> {
     let (leader_epoch, rest) = line.strip_prefix("  epoch ")?.split_once(" replicas ")?;
-    let (replicas, isr) = rest.split_once(" isr ")?;
+    let (replicas, rest) = rest.split_once(" isr ")?;
+    let (rest, removing) = rest.split_once(REMOVING).map_or((rest, None), |(rest, nodes)| (rest, Some(nodes)));
+    let (isr, adding) = rest.split_once(ADDING).map_or((rest, None), |(rest, nodes)| (rest, Some(nodes)));
+    let row_or_none = |nodes: Option<&str>| nodes.map_or(Some(Vec::new()), parse_row);
     let entry = PartitionEntry {
         leader_epoch: leader_epoch.parse().ok()?,
         replicas: parse_row(replicas)?,
         isr: parse_row(isr)?,
+        adding: row_or_none(adding)?,
+        removing: row_or_none(removing)?,
     };
-    entry.isr.iter().all(|node| entry.replicas.contains(node)).then_some(entry)
+    let mut named = entry.isr.iter().chain(&entry.adding).chain(&entry.removing);
+    named.all(|node| entry.replicas.contains(node)).then_some(entry)
 }
 
 /// At least one, none twice.
@@ -215,6 +231,8 @@ fn parse_id(text: &str) -> Option<Uuid> {
     (text.len() == 22).then(|| Uuid(bits.to_be_bytes()))
 }
 
+const ADDING: &str = " adding ";
+const REMOVING: &str = " removing ";
 const FIRST_LINE: &str = "milena-catalogue 1";
 const FIRST_LINE_MANY_NODES: &str = "milena-catalogue 2";
 
@@ -225,7 +243,7 @@ mod tests {
     fn catalogue() -> Catalogue {
         let mut config = TopicConfig::default();
         config.set("message.timestamp.type", Some("LogAppendTime")).expect("a known setting");
-        let partition = |leader_epoch| PartitionEntry { leader_epoch, replicas: Vec::new(), isr: Vec::new() };
+        let partition = |leader_epoch| PartitionEntry { leader_epoch, ..PartitionEntry::default() };
         let orders = TopicEntry { id: Uuid([7; 16]), partitions: vec![partition(2); 3], config };
         let plain = TopicEntry { id: Uuid([200; 16]), partitions: vec![partition(0)], config: TopicConfig::default() };
         Catalogue {
@@ -243,6 +261,8 @@ mod tests {
             partition.leader_epoch = epoch;
             partition.replicas = vec![NodeId(2), NodeId(3), NodeId(1)];
             partition.isr = vec![NodeId(3)];
+            partition.adding = if epoch == 1 { vec![NodeId(1)] } else { Vec::new() };
+            partition.removing = if epoch < 2 { vec![NodeId(2), NodeId(3)] } else { Vec::new() };
         }
         catalogue
     }
@@ -263,6 +283,8 @@ mod tests {
             ("replicas 2,3,1 isr 3", "replicas 2,3,1", "not a partition"),
             ("replicas 2,3,1", "replicas 2,2,3", "not a partition"),
             ("isr 3", "isr 4", "not a partition"),
+            ("removing 2,3", "removing 2,7", "not a partition"),
+            ("removing 2,3", "removing ", "not a partition"),
             ("nodes 3", "nodes 1", "no number of nodes"),
         ];
         for (good, bad, what) in rows {

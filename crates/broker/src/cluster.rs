@@ -24,7 +24,7 @@ use crate::log::TornTail;
 use crate::moment::Moment;
 use crate::nodes::{Nodes, Process};
 use crate::parking::{Parking, Waiting};
-use crate::partition::Partition;
+use crate::partition::{Move, Partition};
 use crate::producer_ids::ProducerIds;
 use crate::random::Random;
 use crate::replica::{Recovery, Replica};
@@ -387,6 +387,8 @@ impl Cluster {
             leader_epoch: partition.leader_epoch(),
             replicas: if has_one_node { Vec::new() } else { partition.replicas().collect() },
             isr: if has_one_node { Vec::new() } else { partition.isr().to_vec() },
+            adding: partition.moving.adding.clone(),
+            removing: partition.moving.removing.clone(),
         };
         let entry = |topic: &Topic| TopicEntry {
             id: topic.id,
@@ -418,7 +420,9 @@ impl Cluster {
                 self.torn_tails.extend(torn);
                 opened.push(replica);
             }
-            partitions.push(Partition::new(opened, leadership));
+            let mut partition = Partition::new(opened, leadership);
+            partition.moving = Move { adding: stored.adding, removing: stored.removing };
+            partitions.push(partition);
         }
         self.topics.insert(Topic { name, id: entry.id, config: entry.config, partitions });
         Ok(())

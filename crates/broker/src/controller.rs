@@ -95,6 +95,9 @@ impl Cluster {
         if is_compacted {
             self.watch_compaction(now.elapsed);
         }
+        if self.finish_move(now, id, index) {
+            self.replicate(now, id, index);
+        }
     }
 
     /// A topic has other settings or more partitions: what depends on them follows, and so does who waits.

@@ -34,7 +34,23 @@ pub struct Partition {
     /// The index of the replica that leads, or led last.
     pub(crate) leading: usize,
     pub(crate) appends: Appends,
+    pub(crate) moving: Move,
     faults: VecDeque<ProduceFault>,
+}
+
+/// A reassignment that is not over: replicas that are to come and to go. None of either, and there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Move {
+    /// They stay once all of them are in sync.
+    pub(crate) adding: Vec<NodeId>,
+    /// They leave then.
+    pub(crate) removing: Vec<NodeId>,
+}
+
+impl Move {
+    pub(crate) fn is_under_way(&self) -> bool {
+        !self.adding.is_empty() || !self.removing.is_empty()
+    }
 }
 
 /// An answer to give instead of the true one. Planted by tests and simulations.
@@ -93,6 +109,7 @@ impl Partition {
             past: Past::default(),
             leading: 0,
             appends: Appends::default(),
+            moving: Move::default(),
             faults: VecDeque::new(),
         };
         partition.find_leader();

@@ -31,6 +31,11 @@ pub trait Storage: Send + fmt::Debug {
     /// Told first, once: how many nodes will keep logs here. Whoever keeps all in one place need not care.
     fn lay_out(&mut self, _nodes: usize) {}
 
+    /// The folder of a node's logs; none in memory.
+    fn log_dir(&self, _node: NodeId) -> Option<PathBuf> {
+        None
+    }
+
     /// The catalogue as it was saved last; none before the first save.
     fn load_catalogue(&mut self) -> Result<Option<Catalogue>, StorageError>;
 

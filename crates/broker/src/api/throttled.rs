@@ -1,20 +1,24 @@
 //! The field that every response has for clients that ask too much (KIP-219).
 
 use milena_wire::messages::alter_configs::response::AlterConfigsResponse;
+use milena_wire::messages::alter_partition_reassignments::response::AlterPartitionReassignmentsResponse;
 use milena_wire::messages::api_versions::response::ApiVersionsResponse;
 use milena_wire::messages::create_partitions::response::CreatePartitionsResponse;
 use milena_wire::messages::create_topics::response::CreateTopicsResponse;
 use milena_wire::messages::delete_topics::response::DeleteTopicsResponse;
 use milena_wire::messages::describe_cluster::response::DescribeClusterResponse;
 use milena_wire::messages::describe_configs::response::DescribeConfigsResponse;
+use milena_wire::messages::describe_log_dirs::response::DescribeLogDirsResponse;
 use milena_wire::messages::describe_producers::response::DescribeProducersResponse;
 use milena_wire::messages::describe_topic_partitions::response::DescribeTopicPartitionsResponse;
+use milena_wire::messages::elect_leaders::response::ElectLeadersResponse;
 use milena_wire::messages::fetch::response::FetchResponse;
 use milena_wire::messages::find_coordinator::response::FindCoordinatorResponse;
 use milena_wire::messages::incremental_alter_configs::response::IncrementalAlterConfigsResponse;
 use milena_wire::messages::init_producer_id::response::InitProducerIdResponse;
 use milena_wire::messages::list_config_resources::response::ListConfigResourcesResponse;
 use milena_wire::messages::list_offsets::response::ListOffsetsResponse;
+use milena_wire::messages::list_partition_reassignments::response::ListPartitionReassignmentsResponse;
 use milena_wire::messages::metadata::response::MetadataResponse;
 use milena_wire::messages::offset_for_leader_epoch::response::OffsetForLeaderEpochResponse;
 use milena_wire::messages::produce::response::ProduceResponse;
@@ -36,20 +40,24 @@ macro_rules! throttled {
 
 throttled!(
     AlterConfigsResponse,
+    AlterPartitionReassignmentsResponse,
     ApiVersionsResponse,
     CreatePartitionsResponse,
     CreateTopicsResponse,
     DeleteTopicsResponse,
     DescribeClusterResponse,
     DescribeConfigsResponse,
+    DescribeLogDirsResponse,
     DescribeProducersResponse,
     DescribeTopicPartitionsResponse,
+    ElectLeadersResponse,
     FetchResponse,
     FindCoordinatorResponse,
     IncrementalAlterConfigsResponse,
     InitProducerIdResponse,
     ListConfigResourcesResponse,
     ListOffsetsResponse,
+    ListPartitionReassignmentsResponse,
     MetadataResponse,
     OffsetForLeaderEpochResponse,
     ProduceResponse,

@@ -220,6 +220,10 @@ impl Directory {
 }
 
 impl Storage for Directory {
+    fn log_dir(&self, node: NodeId) -> Option<PathBuf> {
+        Some(self.home(node))
+    }
+
     fn lay_out(&mut self, nodes: usize) {
         self.has_node_folders = nodes > 1;
     }

@@ -14,6 +14,7 @@ mod hints;
 mod hostile;
 mod leaders;
 mod metadata_age;
+mod moves;
 mod nodes_on_disk;
 mod offsets;
 mod produce;

@@ -6,6 +6,7 @@
 
 mod alter_configs;
 mod api_versions;
+mod client_quotas;
 mod configs;
 mod create_partitions;
 mod create_topics;
@@ -33,12 +34,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use milena_wire::frame::{RequestHeader, encode_response};
+use milena_wire::messages::alter_client_quotas::request::AlterClientQuotasRequest;
 use milena_wire::messages::alter_configs::request::AlterConfigsRequest;
 use milena_wire::messages::alter_partition_reassignments::request::AlterPartitionReassignmentsRequest;
 use milena_wire::messages::api_versions::request::ApiVersionsRequest;
 use milena_wire::messages::create_partitions::request::CreatePartitionsRequest;
 use milena_wire::messages::create_topics::request::CreateTopicsRequest;
 use milena_wire::messages::delete_topics::request::DeleteTopicsRequest;
+use milena_wire::messages::describe_client_quotas::request::DescribeClientQuotasRequest;
 use milena_wire::messages::describe_cluster::request::DescribeClusterRequest;
 use milena_wire::messages::describe_configs::request::DescribeConfigsRequest;
 use milena_wire::messages::describe_log_dirs::request::DescribeLogDirsRequest;
@@ -67,6 +70,7 @@ use crate::release::KafkaRelease;
 use crate::replica::Replica;
 use crate::topics::Topic;
 use alter_configs::How;
+use client_quotas::Charged;
 use throttled::ThrottledResponse;
 
 pub use create_topics::{CreateTopicError, PARTITIONS_MAX};
@@ -89,7 +93,7 @@ pub(crate) enum Answer {
     /// A Produce request with acks=0: nothing is answered, and the next request is served.
     Silence,
     /// A request that waits for data or for followers.
-    Later(ParkedRequest),
+    Later(Box<ParkedRequest>),
 }
 
 /// What an answer needs of its request's header.
@@ -99,10 +103,19 @@ pub(crate) struct RequestHead {
     pub(crate) version: i16,
     /// How long the client is told to wait after the answer.
     pub(crate) throttle: Duration,
+    /// The most that the answer to a Fetch request may have by the client's quota.
+    pub(crate) fetch_bytes_max: u32,
+}
+
+/// Who asks: what it calls itself, and the node that it asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Client<'a> {
+    pub(crate) node: NodeId,
+    pub(crate) name: &'a str,
 }
 
 /// The APIs that are served, in the order of their numbers; the wire has messages for more.
-pub(crate) const SERVED: [ApiKey; 22] = [
+pub(crate) const SERVED: [ApiKey; 24] = [
     ApiKey::PRODUCE,
     ApiKey::FETCH,
     ApiKey::LIST_OFFSETS,
@@ -121,6 +134,8 @@ pub(crate) const SERVED: [ApiKey; 22] = [
     ApiKey::INCREMENTAL_ALTER_CONFIGS,
     ApiKey::ALTER_PARTITION_REASSIGNMENTS,
     ApiKey::LIST_PARTITION_REASSIGNMENTS,
+    ApiKey::DESCRIBE_CLIENT_QUOTAS,
+    ApiKey::ALTER_CLIENT_QUOTAS,
     ApiKey::DESCRIBE_CLUSTER,
     ApiKey::DESCRIBE_PRODUCERS,
     ApiKey::LIST_CONFIG_RESOURCES,
@@ -135,15 +150,24 @@ fn served(release: KafkaRelease, api: ApiKey) -> Option<RangeInclusive<i16>> {
 impl Cluster {
     /// Serves one request.
     pub(crate) fn answer(&mut self, now: Moment, node: NodeId, frame: Bytes) -> Result<Served, CloseReason> {
+        let bytes = frame.len();
         let mut reader = Reader::new(frame);
         let header = RequestHeader::read(&mut reader).map_err(CloseReason::Malformed)?;
         let api = header.api_key;
-        let throttle = self.throttle_of(now, node, api);
-        let head = RequestHead { correlation_id: header.correlation_id, version: header.api_version, throttle };
         let Some(served) = served(self.config.release, api) else {
             return Err(CloseReason::UnknownApi(api));
         };
+        let client = Client { node, name: header.client_id.as_deref().unwrap_or_default() };
+        let charged = Charged { node, now: now.elapsed, client: client.name, bytes };
+        let throttle = self.throttle_of(now, node, api).max(self.charge_request(charged, api == ApiKey::PRODUCE));
+        let head = RequestHead {
+            correlation_id: header.correlation_id,
+            version: header.api_version,
+            throttle,
+            fetch_bytes_max: self.fetch_bytes_max(client.name),
+        };
         let answer = match (served.contains(&head.version), api) {
+            (true, ApiKey::FETCH) => return self.begin_fetch(now, client, head, read::<FetchRequest>(reader, head)?),
             (true, _) => self.answer_api(now, node, api, head, reader)?,
             (false, ApiKey::API_VERSIONS) => write(head.at_version(0), api_versions::unsupported(self.config.release))?,
             (false, _) => return Err(CloseReason::UnsupportedVersion { api, version: head.version }),
@@ -161,7 +185,6 @@ impl Cluster {
     ) -> Result<Answer, CloseReason> {
         match api {
             ApiKey::PRODUCE => self.answer_produce(now, node, head, &read::<ProduceRequest>(reader, head)?),
-            ApiKey::FETCH => self.begin_fetch(now, node, head, read::<FetchRequest>(reader, head)?),
             ApiKey::API_VERSIONS => {
                 let request = read::<ApiVersionsRequest>(reader, head)?;
                 write(head, api_versions::answer(self.config.release, &request, head.version))
@@ -234,6 +257,12 @@ impl Cluster {
             }
             ApiKey::LIST_PARTITION_REASSIGNMENTS => {
                 write(head, self.list_reassignments(&read::<ListPartitionReassignmentsRequest>(reader, head)?))
+            }
+            ApiKey::DESCRIBE_CLIENT_QUOTAS => {
+                write(head, self.describe_client_quotas(&read::<DescribeClientQuotasRequest>(reader, head)?))
+            }
+            ApiKey::ALTER_CLIENT_QUOTAS => {
+                write(head, self.alter_client_quotas(&read::<AlterClientQuotasRequest>(reader, head)?))
             }
             ApiKey::DESCRIBE_LOG_DIRS => {
                 write(head, self.describe_log_dirs(node, &read::<DescribeLogDirsRequest>(reader, head)?))

@@ -11,6 +11,7 @@ use milena_wire::Uuid;
 
 use crate::api::PARTITIONS_MAX;
 use crate::ids::{NodeId, PartitionIndex};
+use crate::quotas::Quotas;
 use crate::topic_config::TopicConfig;
 
 /// Everything that outlives a restart and is not in a log.
@@ -22,6 +23,8 @@ pub struct Catalogue {
     pub cluster_id: String,
     /// Every producer id below this may have been handed out.
     pub producer_ids_reserved: i64,
+    /// How much clients may do.
+    pub quotas: Quotas,
     /// Topics by name.
     pub topics: BTreeMap<String, TopicEntry>,
 }
@@ -86,7 +89,12 @@ impl Catalogue {
             Version::ManyNodes => expect_line(next("missing number of nodes")?, parse_nodes, "no number of nodes")?,
         };
         let mut topics = BTreeMap::new();
+        let mut quotas = Quotas::default();
         while let Some(line) = lines.next() {
+            if let Some(quota) = line.1.strip_prefix("quota ") {
+                expect_line((line.0, quota), |line| quotas.read_line(line), "not a quota")?;
+                continue;
+            }
             let (name, count, leader_epoch, mut entry) = expect_line(line, parse_topic, "not a topic")?;
             for _ in 0..count {
                 let partition = match version {
@@ -100,7 +108,7 @@ impl Catalogue {
             }
             topics.insert(name, entry);
         }
-        Ok(Catalogue { nodes, cluster_id: cluster_id.to_owned(), producer_ids_reserved: reserved, topics })
+        Ok(Catalogue { nodes, cluster_id: cluster_id.to_owned(), producer_ids_reserved: reserved, quotas, topics })
     }
 }
 
@@ -113,6 +121,7 @@ impl fmt::Display for Catalogue {
         if many_nodes {
             writeln!(f, "nodes {}", self.nodes)?;
         }
+        write!(f, "{}", self.quotas)?;
         for (name, entry) in &self.topics {
             // The partitions of one node's topics have one leader, which changed for all of them at once.
             let leader_epoch = entry.partitions.iter().map(|partition| partition.leader_epoch).max().unwrap_or(0);
@@ -250,6 +259,7 @@ mod tests {
             nodes: 1,
             cluster_id: "abc".to_owned(),
             producer_ids_reserved: 2_000,
+            quotas: Quotas::default(),
             topics: [("orders".to_owned(), orders), ("a.b_c".to_owned(), plain)].into(),
         }
     }
@@ -272,6 +282,16 @@ mod tests {
         for catalogue in [catalogue(), catalogue_of_three_nodes()] {
             assert_eq!(Catalogue::parse(&catalogue.to_string()), Ok(catalogue));
         }
+    }
+
+    #[test]
+    fn quotas_stand_before_topics() {
+        let mut catalogue = catalogue_of_three_nodes();
+        catalogue.quotas.read_line("user= client-id=a%20b consumer_byte_rate=7").expect("a good line");
+        let text = catalogue.to_string();
+        assert_eq!(Catalogue::parse(&text), Ok(catalogue));
+        let bad = text.replace("consumer_byte_rate=7", "consumer_byte_rate=-7");
+        assert_eq!(Catalogue::parse(&bad), Err(BadLine { line: 5, what: "not a quota" }));
     }
 
     #[test]

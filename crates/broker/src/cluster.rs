@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use milena_wire::Uuid;
 
-use crate::api::{Answer, Served};
+use crate::api::{Answer, Client, Served};
 use crate::catalogue::{Catalogue, PartitionEntry, TopicEntry};
 use crate::cluster_config::{ClusterConfig, OpenError, check_nodes};
 use crate::connection::{CloseReason, Connection, Event, Turn};
@@ -26,6 +26,8 @@ use crate::nodes::{Nodes, Process};
 use crate::parking::{Parking, Waiting};
 use crate::partition::{Move, Partition};
 use crate::producer_ids::ProducerIds;
+use crate::quota_rates::QuotaRates;
+use crate::quotas::Quotas;
 use crate::random::Random;
 use crate::replica::{Recovery, Replica};
 use crate::steering::Throttle;
@@ -44,6 +46,8 @@ pub struct Cluster {
     pub(crate) storage: Box<dyn Storage>,
     pub(crate) timers: Timers,
     pub(crate) throttles: Vec<Throttle>,
+    pub(crate) quotas: Quotas,
+    pub(crate) quota_rates: QuotaRates,
     /// Topics with partitions that changed in this call: who waits for them is asked before the call ends.
     pub(crate) changed: BTreeSet<Uuid>,
     /// Leaders or ISRs changed in this call; they are saved before it ends.
@@ -75,6 +79,7 @@ impl Cluster {
             nodes: config.nodes.len(),
             cluster_id: config.cluster_id.clone().unwrap_or_else(|| random.uuid().to_string()),
             producer_ids_reserved: 0,
+            quotas: Quotas::default(),
             topics: BTreeMap::new(),
         });
         let nodes = Nodes::new(&config.nodes);
@@ -91,6 +96,8 @@ impl Cluster {
             storage,
             timers: Timers::default(),
             throttles: Vec::new(),
+            quotas: catalogue.quotas,
+            quota_rates: QuotaRates::default(),
             changed: BTreeSet::new(),
             leadership_changed: false,
             is_settling: false,
@@ -257,7 +264,7 @@ impl Cluster {
                 }
                 Ok(Served { answer: Answer::Later(request), .. }) => {
                     self.turn(id, Turn::Parked);
-                    self.parking.park(id, request);
+                    self.parking.park(id, *request);
                 }
                 Err(reason) => self.close(id, reason),
             }
@@ -353,13 +360,20 @@ impl Cluster {
         let Some(request) = self.parking.leave(connection) else { return };
         let Some(node) = self.connections.get(&connection).map(|connection| connection.node) else { return };
         self.turn(connection, Turn::Client);
-        self.throttle_connection(now, connection, request.head.throttle);
         let answer = match request.what {
-            Waiting::Fetch(fetch) => self.answer_fetch(now, node, request.head, &fetch),
-            Waiting::Produce(produce) => self.end_produce(node, request.head, produce),
+            Waiting::Fetch(fetch) => self.answer_fetch(now, node, request.head, &fetch).and_then(|fetched| {
+                let client = Client { node, name: &request.client };
+                self.within_quota(now, client, request.head, fetched)
+            }),
+            Waiting::Produce(produce) => {
+                self.end_produce(node, request.head, produce).map(|frame| (frame, request.head.throttle))
+            }
         };
         match answer {
-            Ok(frame) => self.respond(connection, frame),
+            Ok((frame, throttle)) => {
+                self.throttle_connection(now, connection, throttle);
+                self.respond(connection, frame);
+            }
             Err(reason) => self.close(connection, reason),
         }
         self.serve_waiting(now, connection);
@@ -399,6 +413,7 @@ impl Cluster {
             nodes: self.nodes.len(),
             cluster_id: self.cluster_id.clone(),
             producer_ids_reserved: self.producer_ids.reserved(),
+            quotas: self.quotas.clone(),
             topics: self.topics.iter().map(|topic| (topic.name.clone(), entry(topic))).collect(),
         }
     }

@@ -16,6 +16,8 @@ use crate::ids::ConnectionId;
 #[derive(Debug)]
 pub(crate) struct ParkedRequest {
     pub(crate) head: RequestHead,
+    /// What a reader calls itself: its answer is measured by its bytes. A writer's request was.
+    pub(crate) client: Box<str>,
     pub(crate) what: Waiting,
     /// The topics whose growth or end may complete it.
     pub(crate) topics: Vec<Uuid>,

@@ -15,7 +15,8 @@ use milena_wire::messages::fetch::response::{
 };
 use milena_wire::{ErrorCode, Uuid};
 
-use super::{Answer, AskedPartition, RequestHead, TopicRef, frame, write};
+use super::client_quotas::Charged;
+use super::{Answer, AskedPartition, Client, RequestHead, Served, TopicRef, frame, write};
 use crate::cluster::Cluster;
 use crate::connection::CloseReason;
 use crate::fetch_sessions::{NewSession, SessionUse};
@@ -33,6 +34,14 @@ pub(crate) struct WaitingFetch {
     session: SessionUse,
 }
 
+/// An answer, its session, or 0 for none, and how many bytes of records it has.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    frame: Bytes,
+    session_id: i32,
+    bytes: usize,
+}
+
 /// Who asks, and where.
 #[derive(Clone, Copy)]
 struct From<'a> {
@@ -45,21 +54,29 @@ impl Cluster {
     pub(super) fn begin_fetch(
         &mut self,
         now: Moment,
-        node: NodeId,
+        client: Client<'_>,
         head: RequestHead,
         request: FetchRequest,
-    ) -> Result<Answer, CloseReason> {
+    ) -> Result<Served, CloseReason> {
+        let node = client.node;
         let sessions = self.fetch_sessions.entry(node).or_default();
         let fetch = match sessions.begin(now.elapsed, head.version >= TOPIC_IDS_SINCE, request) {
             Ok((session, request)) => WaitingFetch { request, session },
-            Err(code) => return write(head, FetchResponse { error_code: code.0, ..Default::default() }),
+            Err(code) => {
+                let answer = write(head, FetchResponse { error_code: code.0, ..Default::default() })?;
+                return Ok(Served { answer, throttle: head.throttle });
+            }
         };
         let wait = Duration::from_millis(u64::try_from(fetch.request.max_wait_ms).unwrap_or(0));
         let topics = self.fetched_topics(&head, &fetch.request);
         if wait.is_zero() || topics.is_empty() || self.has_enough(node, head, &fetch) {
-            return self.answer_fetch(now, node, head, &fetch).map(Answer::Frame);
+            let fetched = self.answer_fetch(now, node, head, &fetch)?;
+            let (frame, throttle) = self.within_quota(now, client, head, fetched)?;
+            return Ok(Served { answer: Answer::Frame(frame), throttle });
         }
-        Ok(Answer::Later(ParkedRequest { head, what: Waiting::Fetch(fetch), topics, deadline: now.elapsed + wait }))
+        let (what, deadline) = (Waiting::Fetch(fetch), now.elapsed + wait);
+        let parked = ParkedRequest { head, client: client.name.into(), what, topics, deadline };
+        Ok(Served { answer: Answer::Later(Box::new(parked)), throttle: head.throttle })
     }
 
     /// Whether a fetch need not wait any longer: enough bytes, or something to tell that is no data.
@@ -89,7 +106,7 @@ impl Cluster {
         node: NodeId,
         head: RequestHead,
         fetch: &WaitingFetch,
-    ) -> Result<Bytes, CloseReason> {
+    ) -> Result<Fetched, CloseReason> {
         let responses = self.read_partitions(node, head, &fetch.request);
         let sessions = self.fetch_sessions.entry(node).or_default();
         let (session_id, responses) = match (fetch.session, sessions.conclude(fetch.session, responses)) {
@@ -104,14 +121,38 @@ impl Cluster {
                 (sessions.create(new, || self.random.positive()), responses)
             }
             (_, Ok(told)) => told,
-            (_, Err(code)) => return frame(head, FetchResponse { error_code: code.0, ..Default::default() }),
+            (_, Err(code)) => {
+                let refusal = frame(head, FetchResponse { error_code: code.0, ..Default::default() })?;
+                return Ok(Fetched { frame: refusal, session_id: 0, bytes: 0 });
+            }
         };
         let node_endpoints = self.endpoints(head.version, &responses);
-        frame(head, FetchResponse { session_id, responses, node_endpoints, ..Default::default() })
+        let bytes = record_bytes(&responses);
+        let frame = frame(head, FetchResponse { session_id, responses, node_endpoints, ..Default::default() })?;
+        Ok(Fetched { frame, session_id, bytes })
+    }
+
+    /// What a client gets of an answer, and how long it has to wait for the next: nothing, if it would be too much.
+    pub(crate) fn within_quota(
+        &mut self,
+        now: Moment,
+        client: Client<'_>,
+        head: RequestHead,
+        fetched: Fetched,
+    ) -> Result<(Bytes, Duration), CloseReason> {
+        let Client { node, name } = client;
+        let wait = self.charge_answer(Charged { node, now: now.elapsed, client: name, bytes: fetched.bytes });
+        if wait.is_zero() {
+            return Ok((fetched.frame, head.throttle));
+        }
+        let head = RequestHead { throttle: head.throttle.max(wait), ..head };
+        let nothing = FetchResponse { session_id: fetched.session_id, ..Default::default() };
+        Ok((frame(head, nothing)?, head.throttle))
     }
 
     fn read_partitions(&self, node: NodeId, head: RequestHead, request: &FetchRequest) -> Vec<FetchableTopicResponse> {
-        let mut budget = Budget { left: limit(request.max_bytes).min(RESPONSE_BYTES_MAX) as usize, whole_first: true };
+        let bytes_max = limit(request.max_bytes).min(RESPONSE_BYTES_MAX).min(head.fetch_bytes_max);
+        let mut budget = Budget { left: bytes_max as usize, whole_first: true };
         let from = From { node, version: head.version, rack: &request.rack_id };
         let mut responses: Vec<FetchableTopicResponse> = Vec::with_capacity(request.topics.len());
         for (topic, partition) in self.in_order(head.version, request) {
@@ -309,6 +350,11 @@ impl Budget {
         self.whole_first &= records.is_empty();
         Ok(records)
     }
+}
+
+fn record_bytes(responses: &[FetchableTopicResponse]) -> usize {
+    let partitions = responses.iter().flat_map(|topic| &topic.partitions);
+    partitions.map(|partition| partition.records.as_ref().map_or(0, Bytes::len)).sum()
 }
 
 fn with_offsets(answer: PartitionData, replica: &Replica) -> PartitionData {

@@ -90,7 +90,8 @@ impl Cluster {
         let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
         let topics = produce.batches.iter().map(|batch| batch.topic).collect();
         let deadline = now.elapsed + timeout;
-        Ok(Answer::Later(ParkedRequest { head, what: Waiting::Produce(produce), topics, deadline }))
+        let what = Waiting::Produce(produce);
+        Ok(Answer::Later(Box::new(ParkedRequest { head, client: Box::default(), what, topics, deadline })))
     }
 
     fn produce(&mut self, how: Request, data: &Once<'_>, produce: &mut WaitingProduce) -> TopicProduceResponse {

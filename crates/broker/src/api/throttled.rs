@@ -1,11 +1,13 @@
 //! The field that every response has for clients that ask too much (KIP-219).
 
+use milena_wire::messages::alter_client_quotas::response::AlterClientQuotasResponse;
 use milena_wire::messages::alter_configs::response::AlterConfigsResponse;
 use milena_wire::messages::alter_partition_reassignments::response::AlterPartitionReassignmentsResponse;
 use milena_wire::messages::api_versions::response::ApiVersionsResponse;
 use milena_wire::messages::create_partitions::response::CreatePartitionsResponse;
 use milena_wire::messages::create_topics::response::CreateTopicsResponse;
 use milena_wire::messages::delete_topics::response::DeleteTopicsResponse;
+use milena_wire::messages::describe_client_quotas::response::DescribeClientQuotasResponse;
 use milena_wire::messages::describe_cluster::response::DescribeClusterResponse;
 use milena_wire::messages::describe_configs::response::DescribeConfigsResponse;
 use milena_wire::messages::describe_log_dirs::response::DescribeLogDirsResponse;
@@ -39,12 +41,14 @@ macro_rules! throttled {
 }
 
 throttled!(
+    AlterClientQuotasResponse,
     AlterConfigsResponse,
     AlterPartitionReassignmentsResponse,
     ApiVersionsResponse,
     CreatePartitionsResponse,
     CreateTopicsResponse,
     DeleteTopicsResponse,
+    DescribeClientQuotasResponse,
     DescribeClusterResponse,
     DescribeConfigsResponse,
     DescribeLogDirsResponse,

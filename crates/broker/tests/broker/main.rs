@@ -18,6 +18,7 @@ mod moves;
 mod nodes_on_disk;
 mod offsets;
 mod produce;
+mod quotas;
 mod releases;
 mod replicas;
 mod restart;

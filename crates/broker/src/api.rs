@@ -10,6 +10,7 @@ mod client_quotas;
 mod configs;
 mod create_partitions;
 mod create_topics;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
@@ -40,6 +41,7 @@ use milena_wire::messages::alter_partition_reassignments::request::AlterPartitio
 use milena_wire::messages::api_versions::request::ApiVersionsRequest;
 use milena_wire::messages::create_partitions::request::CreatePartitionsRequest;
 use milena_wire::messages::create_topics::request::CreateTopicsRequest;
+use milena_wire::messages::delete_records::request::DeleteRecordsRequest;
 use milena_wire::messages::delete_topics::request::DeleteTopicsRequest;
 use milena_wire::messages::describe_client_quotas::request::DescribeClientQuotasRequest;
 use milena_wire::messages::describe_cluster::request::DescribeClusterRequest;
@@ -115,7 +117,7 @@ pub(crate) struct Client<'a> {
 }
 
 /// The APIs that are served, in the order of their numbers; the wire has messages for more.
-pub(crate) const SERVED: [ApiKey; 24] = [
+pub(crate) const SERVED: [ApiKey; 25] = [
     ApiKey::PRODUCE,
     ApiKey::FETCH,
     ApiKey::LIST_OFFSETS,
@@ -124,6 +126,7 @@ pub(crate) const SERVED: [ApiKey; 24] = [
     ApiKey::API_VERSIONS,
     ApiKey::CREATE_TOPICS,
     ApiKey::DELETE_TOPICS,
+    ApiKey::DELETE_RECORDS,
     ApiKey::INIT_PRODUCER_ID,
     ApiKey::OFFSET_FOR_LEADER_EPOCH,
     ApiKey::DESCRIBE_CONFIGS,
@@ -263,6 +266,9 @@ impl Cluster {
             }
             ApiKey::ALTER_CLIENT_QUOTAS => {
                 write(head, self.alter_client_quotas(&read::<AlterClientQuotasRequest>(reader, head)?))
+            }
+            ApiKey::DELETE_RECORDS => {
+                write(head, self.delete_records(now, node, &read::<DeleteRecordsRequest>(reader, head)?))
             }
             ApiKey::DESCRIBE_LOG_DIRS => {
                 write(head, self.describe_log_dirs(node, &read::<DescribeLogDirsRequest>(reader, head)?))

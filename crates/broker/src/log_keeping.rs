@@ -25,7 +25,6 @@ impl Cluster {
 
     /// Deletes the records of a partition before an offset; −1 stands for the high watermark. The answer is the smallest offset that is left on any
     /// replica that works, once its leader and those have deleted.
-    #[expect(dead_code, reason = "the request is about to be served")]
     pub(crate) fn delete_records_before(
         &mut self,
         now: Moment,

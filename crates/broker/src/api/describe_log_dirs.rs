@@ -39,10 +39,9 @@ impl Cluster {
 fn describe(node: NodeId, topic: &Topic, is_wanted: impl Fn(i32) -> bool) -> Option<DescribeLogDirsTopic> {
     let on_node = (0..).zip(topic.partitions()).filter_map(|(index, partition)| {
         let log = partition.log_on(node).filter(|_| is_wanted(index))?;
-        let bytes = log.bytes_between(log.start_offset(), log.next_offset());
         Some(DescribeLogDirsPartition {
             partition_index: index,
-            partition_size: i64::try_from(bytes).unwrap_or(i64::MAX),
+            partition_size: i64::try_from(log.bytes()).unwrap_or(i64::MAX),
             ..Default::default()
         })
     });

@@ -104,14 +104,14 @@ impl Cluster {
         for node in missing {
             let place = Place { node, topic, partition: index };
             let opened = storage
-                .create_segment(place)
-                .and_then(|segment| Replica::open(node, segment, partition.leadership.clone(), recovery));
+                .create_log(place)
+                .and_then(|folder| Replica::open(node, folder, partition.leadership.clone(), recovery));
             match opened {
                 Ok((replica, _)) => made.push(replica),
                 Err(error) => {
                     for replica in &made {
                         let _left_for_the_next_start =
-                            storage.remove_segment(Place { node: replica.node, topic, partition: index });
+                            storage.remove_log(Place { node: replica.node, topic, partition: index });
                     }
                     return Err(error);
                 }
@@ -166,7 +166,7 @@ impl Cluster {
     fn forget_replicas(&mut self, topic: &str, index: PartitionIndex, gone: &[NodeId]) {
         self.leadership_changed = true;
         for node in gone.iter().copied() {
-            let _left_for_the_next_start = self.storage.remove_segment(Place { node, topic, partition: index });
+            let _left_for_the_next_start = self.storage.remove_log(Place { node, topic, partition: index });
         }
     }
 

@@ -6,6 +6,7 @@ use milena_wire::messages::alter_partition_reassignments::response::AlterPartiti
 use milena_wire::messages::api_versions::response::ApiVersionsResponse;
 use milena_wire::messages::create_partitions::response::CreatePartitionsResponse;
 use milena_wire::messages::create_topics::response::CreateTopicsResponse;
+use milena_wire::messages::delete_records::response::DeleteRecordsResponse;
 use milena_wire::messages::delete_topics::response::DeleteTopicsResponse;
 use milena_wire::messages::describe_client_quotas::response::DescribeClientQuotasResponse;
 use milena_wire::messages::describe_cluster::response::DescribeClusterResponse;
@@ -47,6 +48,7 @@ throttled!(
     ApiVersionsResponse,
     CreatePartitionsResponse,
     CreateTopicsResponse,
+    DeleteRecordsResponse,
     DeleteTopicsResponse,
     DescribeClientQuotasResponse,
     DescribeClusterResponse,

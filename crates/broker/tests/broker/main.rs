@@ -4,6 +4,7 @@ mod answers;
 mod client;
 mod compaction;
 mod configs;
+mod deletion;
 mod disk;
 mod failing_disk;
 mod fetch;

@@ -85,7 +85,7 @@ fn unclean_election_is_for_partitions_that_nobody_leads() {
     assert_eq!(bench.values_on(1), Vec::<String>::new(), "what the new leader lacks is lost");
 }
 
-fn moves(bench: &mut Bench, version: i16, allow: bool, wanted: &[(&str, i32, Option<&[i32]>)]) -> Vec<ErrorCode> {
+pub fn moves(bench: &mut Bench, version: i16, allow: bool, wanted: &[(&str, i32, Option<&[i32]>)]) -> Vec<ErrorCode> {
     let topic = |(topic, index, replicas): &(&str, i32, Option<&[i32]>)| ReassignableTopic {
         name: (*topic).into(),
         partitions: vec![ReassignablePartition {

@@ -1,0 +1,115 @@
+//! DeleteRecords (KIP-107). What is expected here was seen on Kafka 4.3.1.
+
+use milena_broker::{CleanupPolicy, NodeId, TopicConfig};
+use milena_wire::ErrorCode;
+use milena_wire::messages::delete_records::request::{
+    DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
+};
+use milena_wire::messages::fetch::request::{FetchPartition, FetchRequest, FetchTopic};
+use milena_wire::messages::list_offsets::request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+
+use crate::client::{Batch, Bench};
+
+/// Index, low watermark, code.
+fn delete(
+    bench: &mut Bench,
+    node: i32,
+    version: i16,
+    topic: &str,
+    wanted: &[(i32, i64)],
+) -> Vec<(i32, i64, ErrorCode)> {
+    let partition = |(index, offset): &(i32, i64)| DeleteRecordsPartition {
+        partition_index: *index,
+        offset: *offset,
+        ..Default::default()
+    };
+    let asked = DeleteRecordsTopic {
+        name: topic.into(),
+        partitions: wanted.iter().map(partition).collect(),
+        ..Default::default()
+    };
+    let request = DeleteRecordsRequest { topics: vec![asked], timeout_ms: 1_000, ..Default::default() };
+    let mut topics = bench.ask_node(node, version, &request).topics;
+    assert_eq!((topics.len(), &*topics[0].name), (1, topic));
+    let told = topics.remove(0).partitions.into_iter();
+    told.map(|it| (it.partition_index, it.low_watermark, ErrorCode(it.error_code))).collect()
+}
+
+fn earliest(bench: &mut Bench, node: i32) -> i64 {
+    let asked = ListOffsetsPartition { timestamp: -2, current_leader_epoch: -1, ..Default::default() };
+    let topic = ListOffsetsTopic { name: "orders".into(), partitions: vec![asked], ..Default::default() };
+    let request = ListOffsetsRequest { replica_id: -2, topics: vec![topic], ..Default::default() };
+    bench.ask_node(node, 5, &request).topics[0].partitions[0].offset
+}
+
+/// Code, and where the log starts.
+fn read(bench: &mut Bench, offset: i64) -> (ErrorCode, i64) {
+    let asked = FetchPartition { fetch_offset: offset, partition_max_bytes: 10_000, ..Default::default() };
+    let topic = FetchTopic { topic: "orders".into(), partitions: vec![asked], ..Default::default() };
+    let request = FetchRequest { max_bytes: 10_000, topics: vec![topic], ..Default::default() };
+    let data = bench.ask(12, &request).responses.remove(0).partitions.remove(0);
+    (ErrorCode(data.error_code), data.log_start_offset)
+}
+
+const NONE: ErrorCode = ErrorCode::NONE;
+
+#[test]
+fn records_before_an_offset_go_on_all_replicas_in_every_version() {
+    let mut bench = Bench::of_three();
+    for _ in 0..5 {
+        bench.produced(Batch::of(&["a", "b"]));
+    }
+    for (version, offset) in [(0, 3), (1, 5), (2, 6)] {
+        assert_eq!(delete(&mut bench, 1, version, "orders", &[(0, offset)]), [(0, offset, NONE)], "version {version}");
+        assert_eq!([1, 2, 3].map(|node| earliest(&mut bench, node)), [offset; 3]);
+        assert_eq!(read(&mut bench, offset - 1).0, ErrorCode::OFFSET_OUT_OF_RANGE);
+        assert_eq!(read(&mut bench, offset), (NONE, offset));
+    }
+    assert_eq!(delete(&mut bench, 1, 2, "orders", &[(0, 2)]), [(0, 6, NONE)], "what is gone stays gone");
+    assert_eq!(delete(&mut bench, 1, 2, "orders", &[(0, -1)]), [(0, 10, NONE)], "all that is committed");
+    assert_eq!(bench.produced(Batch::of(&["c"])), (NONE, 10));
+}
+
+#[test]
+fn deletions_are_refused_with_kafkas_codes() {
+    let mut bench = Bench::of_three();
+    bench.produced(Batch::of(&["a"]));
+    let (range, missing) = (ErrorCode::OFFSET_OUT_OF_RANGE, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    for offset in [2, i64::MAX, -2, i64::MIN] {
+        assert_eq!(delete(&mut bench, 1, 2, "orders", &[(0, offset)]), [(0, -1, range)], "offset {offset}");
+    }
+    let asked = [(0, 99), (9, 0), (-1, 0), (0, 0)];
+    let told = delete(&mut bench, 1, 2, "orders", &asked);
+    assert_eq!(told, [(-1, -1, missing), (0, 0, NONE), (9, -1, missing)], "the last word about a partition counts");
+    assert_eq!(delete(&mut bench, 1, 2, "nope", &[(0, 0)]), [(0, -1, missing)]);
+    assert_eq!(delete(&mut bench, 2, 2, "orders", &[(0, 0)]), [(0, -1, ErrorCode::NOT_LEADER_OR_FOLLOWER)]);
+    let config = TopicConfig { cleanup: CleanupPolicy::Compact, ..TopicConfig::default() };
+    bench.cluster.alter_topic(bench.now, "orders", config).expect("memory saves");
+    assert_eq!(delete(&mut bench, 1, 2, "orders", &[(0, 1)]), [(0, -1, ErrorCode::POLICY_VIOLATION)]);
+    let none = DeleteRecordsRequest { topics: Vec::new(), ..Default::default() };
+    assert!(bench.ask(2, &none).topics.is_empty());
+}
+
+#[test]
+fn only_what_is_committed_can_be_deleted() {
+    let mut bench = Bench::of_three();
+    bench.produced(Batch::of(&["a"]));
+    bench.cluster.lag(bench.now, NodeId(3), Some(std::time::Duration::MAX));
+    let waiting = bench.send_batch(1, Batch::of(&["b"]));
+    assert_eq!(delete(&mut bench, 1, 2, "orders", &[(0, 2)]), [(0, -1, ErrorCode::OFFSET_OUT_OF_RANGE)]);
+    assert_eq!(delete(&mut bench, 1, 2, "orders", &[(0, -1)])[0].2, NONE);
+    assert_eq!([1, 2].map(|node| earliest(&mut bench, node)), [1; 2]);
+    bench.cluster.disconnect(waiting);
+}
+
+#[test]
+fn moved_replica_starts_where_the_others_do() {
+    let mut bench = Bench::with(crate::client::config_of_nodes(4));
+    bench.cluster.create_topic("orders", 1).expect("the topic is new");
+    for _ in 0..3 {
+        bench.produced(Batch::of(&["a"]));
+    }
+    assert_eq!(delete(&mut bench, 1, 2, "orders", &[(0, 2)]), [(0, 2, NONE)]);
+    let codes = crate::moves::moves(&mut bench, 1, true, &[("orders", 0, Some(&[4, 1]))]);
+    assert_eq!((codes, earliest(&mut bench, 4)), (vec![NONE], 2));
+}

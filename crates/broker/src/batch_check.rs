@@ -13,6 +13,7 @@ use milena_wire::records::{
 };
 
 use crate::moment::Moment;
+use crate::recompression::recompressed;
 use crate::topic_config::{self, TopicConfig};
 
 /// What a batch is judged by, beside itself.
@@ -33,7 +34,7 @@ pub(crate) struct Judge<'a> {
 pub(crate) struct CheckedBatch {
     /// Its header, with the timestamps that it will have in the log and a checksum that fits.
     pub(crate) header: BatchHeader,
-    /// Its records as they came.
+    /// Its records as they came, or as the topic wants them compressed.
     pub(crate) records: Bytes,
 }
 
@@ -108,7 +109,8 @@ impl Judge<'_> {
             topic_config::TimestampType::LogAppendTime => (TimestampType::LogAppendTime, self.now.timestamp()),
         };
         let records = batch.slice(BATCH_HEADER_BYTES..);
-        Ok(CheckedBatch { header: with_timestamps(header, times, &records), records })
+        let checked = CheckedBatch { header: with_timestamps(header, times, &records), records };
+        recompressed(checked, self.config).map_err(|_| Refused::by_log(ErrorCode::INVALID_RECORD))
     }
 
     /// Base offset, size, checksum, codec.

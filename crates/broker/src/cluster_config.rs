@@ -17,7 +17,7 @@ pub struct ClusterConfig {
     pub nodes: Vec<Node>,
     /// Its id; drawn from the seed if none is given. A data directory keeps the one it has.
     pub cluster_id: Option<String>,
-    /// `auto.create.topics.enable`: whether asking for a missing topic makes it, if the client wants that too. Default: no.
+    /// `auto.create.topics.enable`: whether asking for a missing topic makes it, if the client wants that too. Default: yes.
     pub auto_create_topics: bool,
     /// `num.partitions`: for topics whose creator does not say. Default: 1.
     pub default_partitions: i32,
@@ -56,18 +56,18 @@ pub struct ClusterConfig {
 }
 
 impl ClusterConfig {
-    /// One node with Kafka's defaults, but no topics made by asking.
+    /// One node with Kafka's defaults.
     pub fn with_node(node: Node) -> ClusterConfig {
         ClusterConfig::with_nodes(vec![node])
     }
 
-    /// Several nodes with the same.
+    /// Several nodes with the same, and three replicas of each topic whose creator does not say, or as many as there are nodes.
     pub fn with_nodes(nodes: Vec<Node>) -> ClusterConfig {
         ClusterConfig {
             default_replication_factor: nodes.len().clamp(1, 3) as i16,
             nodes,
             cluster_id: None,
-            auto_create_topics: false,
+            auto_create_topics: true,
             default_partitions: 1,
             session_timeout: Duration::from_secs(9),
             replica_lag_time_max: Duration::from_secs(30),

@@ -59,12 +59,10 @@
 //! [`Cluster::leader`], [`leader_epoch`](Cluster::leader_epoch), [`isr`](Cluster::isr), [`high_watermark`](Cluster::high_watermark),
 //! [`log`](Cluster::log) and [`log_on`](Cluster::log_on) tell the truth. The controller always works: it has no node of its own.
 //!
-//! Served: ApiVersions, Metadata, InitProducerId, Produce, Fetch with sessions and from followers, ListOffsets, CreateTopics, DeleteTopics,
-//! CreatePartitions, DescribeTopicPartitions, DescribeConfigs, IncrementalAlterConfigs, AlterConfigs, ListConfigResources, FindCoordinator,
-//! DescribeCluster, DescribeProducers, OffsetForLeaderEpoch. Left out: groups, transactions, TLS and SASL.
-//! Served: ApiVersions, Metadata, InitProducerId, Produce, Fetch, ListOffsets, CreateTopics, DeleteTopics, FindCoordinator, DescribeCluster,
-//! DescribeProducers, OffsetForLeaderEpoch. Left out: groups, transactions, unclean elections by themselves, reading
-//! from followers, TLS and SASL.
+//! Served: ApiVersions, Metadata, InitProducerId, Produce, Fetch with sessions and from followers, ListOffsets, OffsetForLeaderEpoch,
+//! CreateTopics, DeleteTopics, CreatePartitions, DeleteRecords, DescribeTopicPartitions, DescribeConfigs, IncrementalAlterConfigs,
+//! AlterConfigs, ListConfigResources, ElectLeaders, AlterPartitionReassignments, ListPartitionReassignments, DescribeLogDirs,
+//! DescribeClientQuotas, AlterClientQuotas, DescribeCluster, DescribeProducers, FindCoordinator, which finds none. Left out: groups, transactions, TLS and SASL.
 
 mod api;
 mod batch_check;
@@ -87,6 +85,7 @@ mod producer_state;
 mod quota_rates;
 mod quotas;
 mod random;
+mod recompression;
 mod release;
 mod replica;
 mod replication;

@@ -49,8 +49,12 @@ pub struct BrokerOptions {
     pub flush: FlushPolicy,
     /// `log.retention.check.interval.ms`: how often old segments are looked for. Default: Kafka's 5 min.
     pub retention_check: Duration,
-    /// Whether asking for a missing topic makes it. Default: no.
+    /// Whether asking for a missing topic makes it, if the client wants that too, as Java's clients do unless they are told otherwise. Default:
+    /// yes, as Kafka does.
     pub auto_create_topics: bool,
+    /// `broker.rack` of each node, from the first on; nodes behind the last have none. Consumers that name a rack are sent to a replica
+    /// there (KIP-392). Default: none.
+    pub racks: Vec<String>,
     /// Partitions of topics whose creator does not say. Default: 1.
     pub default_partitions: i32,
     /// `broker.session.timeout.ms`: when what a silent node leads goes to others. Default: Kafka's 9 s.
@@ -77,7 +81,8 @@ impl Default for BrokerOptions {
             data_dir: None,
             flush: FlushPolicy::Never,
             retention_check: Duration::from_secs(5 * 60),
-            auto_create_topics: false,
+            auto_create_topics: true,
+            racks: Vec::new(),
             default_partitions: 1,
             session_timeout: Duration::from_secs(9),
             replica_lag_time_max: Duration::from_secs(30),
@@ -171,6 +176,7 @@ impl Broker {
         let clock = Clock::start();
         let config = ClusterConfig {
             auto_create_topics: options.auto_create_topics,
+            racks: nodes.iter().map(|node| node.id).zip(options.racks).collect(),
             default_partitions: options.default_partitions,
             flush: options.flush,
             retention_check: options.retention_check,

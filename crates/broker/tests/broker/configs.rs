@@ -10,7 +10,7 @@ use milena_wire::messages::incremental_alter_configs::request::{
 };
 use milena_wire::messages::list_config_resources::request::ListConfigResourcesRequest;
 
-use crate::client::{Batch, Bench, config, config_of_nodes};
+use crate::client::{Batch, Bench, P0, config, config_of_nodes};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -325,4 +325,37 @@ fn settings_outlive_a_restart() {
         let kept = setting(&mut bench, name);
         assert_eq!((kept.value.as_deref(), kept.config_source), (Some(value), 1), "{name}");
     }
+}
+
+#[test]
+fn batches_are_compressed_as_the_topic_wants() {
+    let mut bench = Bench::with_orders(1);
+    let text = "the same words again and again, ".repeat(40);
+    let batch = || Batch::stamped(&[&text, "b"], 3, 0, 0);
+    let codecs = ["gzip", "snappy", "lz4", "zstd", "uncompressed", "producer"];
+    for (at, codec) in (0..).zip(codecs) {
+        assert_eq!(alter_orders(&mut bench, "compression.type", SET, Some(codec)).0, ErrorCode::NONE);
+        let mut batch = batch();
+        batch.header.base_sequence = 2 * at;
+        assert_eq!(bench.produced(batch), (ErrorCode::NONE, i64::from(2 * at)), "{codec}");
+    }
+    let log = bench.cluster.log("orders", P0).expect("it is there");
+    let entries = log.batches().expect("memory reads");
+    let sizes: Vec<usize> = entries.iter().map(|entry| entry.size).collect();
+    let plain = batch().bytes().len();
+    assert!(sizes[..4].iter().all(|size| *size < plain / 2), "{sizes:?}");
+    assert_eq!(sizes[4..], [plain; 2]);
+    let kept: Vec<String> = entries
+        .iter()
+        .map(|entry| log.read_batch(entry).expect("its checksum fits").header.attributes.compression().to_string())
+        .collect();
+    assert_eq!(kept, ["gzip", "snappy", "lz4", "zstd", "none", "none"]);
+    assert!(bench.values().chunks(2).all(|values| values == [text.as_str(), "b"]));
+    // What is compressed already is unpacked where the topic wants it otherwise, and judged by what it holds.
+    let packed = log.read_batch(&entries[3]).expect("it reads");
+    alter_orders(&mut bench, "compression.type", SET, Some("uncompressed"));
+    let bomb = Batch::stamped(&["x"], 3, 0, 12).bytes_with(|header| {
+        header.attributes = packed.header.attributes;
+    });
+    assert_eq!(bench.produced(bomb).0, ErrorCode::UNKNOWN_SERVER_ERROR, "it is not what its codec writes");
 }

@@ -1,0 +1,42 @@
+//! `compression.type`: a topic's batches are compressed in the log as it wants, whatever their producer did.
+//!
+//! The records stay what they are, byte for byte; header, size and checksum change. A batch that would not get smaller is kept uncompressed.
+
+use bytes::Bytes;
+use milena_wire::records::{
+    BatchHeader, Codec, Compression, Encoding, Packer, UNPACKED_BYTES_MAX, UnpackError, unpack,
+};
+
+use crate::batch_check::CheckedBatch;
+use crate::topic_config::TopicConfig;
+
+/// The batch as the topic keeps it.
+pub(crate) fn recompressed(batch: CheckedBatch, config: &TopicConfig) -> Result<CheckedBatch, UnpackError> {
+    let before = batch.header.attributes.compression();
+    let Some(wanted) = config.compression.filter(|wanted| *wanted != before) else {
+        return Ok(batch);
+    };
+    let plain: Bytes = match before {
+        Compression::None => batch.records,
+        codec => unpack(codec, &batch.records, UNPACKED_BYTES_MAX)?.into(),
+    };
+    let packed = codec_of(wanted).and_then(|codec| Packer::new().pack(encoding(codec, config), [&*plain]));
+    let (compression, records) = match packed {
+        Some(packed) => (wanted, Bytes::from(packed)),
+        None => (Compression::None, plain),
+    };
+    let header = BatchHeader { attributes: batch.header.attributes.with_compression(compression), ..batch.header };
+    let sealed = header.seal(records.len(), milena_wire::crc32c::checksum(&records));
+    let header = BatchHeader::read(&sealed).expect("a sealed header is a header");
+    Ok(CheckedBatch { header, records })
+}
+
+fn codec_of(compression: Compression) -> Option<Codec> {
+    Codec::ALL.into_iter().find(|codec| Compression::from(*codec) == compression)
+}
+
+/// At the topic's level, where the codec has it here; otherwise at its own.
+fn encoding(codec: Codec, config: &TopicConfig) -> Encoding {
+    let level = config.compression_level().and_then(|level| Encoding::with_level(codec, level));
+    level.unwrap_or(Encoding::new(codec))
+}

@@ -49,6 +49,10 @@ pub struct PartitionEntry {
     pub replicas: Vec<NodeId>,
     /// Those of them that had all that is committed. Empty in a cluster of one node.
     pub isr: Vec<NodeId>,
+    /// Those out of sync that may be elected once nobody is in sync (KIP-966).
+    pub eligible: Vec<NodeId>,
+    /// Who led when nobody was in sync any more.
+    pub last_known: Option<NodeId>,
     /// Those that are to stay once they are in sync: a reassignment is not over.
     pub adding: Vec<NodeId>,
     /// Those that are to leave then.
@@ -131,11 +135,12 @@ impl fmt::Display for Catalogue {
             }
             writeln!(f)?;
             for partition in entry.partitions.iter().filter(|_| many_nodes) {
-                let PartitionEntry { leader_epoch, replicas, isr, adding, removing } = partition;
+                let PartitionEntry { leader_epoch, replicas, isr, eligible, last_known, adding, removing } = partition;
                 write!(f, "  epoch {leader_epoch} replicas {} isr {}", Row(replicas), Row(isr))?;
-                for (word, nodes) in
-                    [(ADDING, adding), (REMOVING, removing)].into_iter().filter(|(_, it)| !it.is_empty())
-                {
+                let last_known = last_known.as_slice();
+                let optional =
+                    [(ELIGIBLE, &**eligible), (LAST_KNOWN, last_known), (ADDING, adding), (REMOVING, removing)];
+                for (word, nodes) in optional.into_iter().filter(|(_, nodes)| !nodes.is_empty()) {
                     write!(f, "{word}{}", Row(nodes))?;
                 }
                 writeln!(f)?;
@@ -158,6 +163,9 @@ struct Row<'a>(&'a [NodeId]);
 
 impl fmt::Display for Row<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str(NOBODY);
+        }
         self.0.iter().enumerate().try_for_each(|(at, node)| match at {
             0 => write!(f, "{node}"),
             _ => write!(f, ",{node}"),
@@ -201,18 +209,31 @@ fn parse_topic(line: &str) -> Option<(String, i32, i32, TopicEntry)> {
 fn parse_partition(line: &str) -> Option<PartitionEntry> {
     let (leader_epoch, rest) = line.strip_prefix("  epoch ")?.split_once(" replicas ")?;
     let (replicas, rest) = rest.split_once(" isr ")?;
-    let (rest, removing) = rest.split_once(REMOVING).map_or((rest, None), |(rest, nodes)| (rest, Some(nodes)));
-    let (isr, adding) = rest.split_once(ADDING).map_or((rest, None), |(rest, nodes)| (rest, Some(nodes)));
+    let (rest, removing) = split_optional(rest, REMOVING);
+    let (rest, adding) = split_optional(rest, ADDING);
+    let (rest, last_known) = split_optional(rest, LAST_KNOWN);
+    let (isr, eligible) = split_optional(rest, ELIGIBLE);
     let row_or_none = |nodes: Option<&str>| nodes.map_or(Some(Vec::new()), parse_row);
     let entry = PartitionEntry {
         leader_epoch: leader_epoch.parse().ok()?,
         replicas: parse_row(replicas)?,
-        isr: parse_row(isr)?,
+        isr: if isr == NOBODY { Vec::new() } else { parse_row(isr)? },
+        eligible: row_or_none(eligible)?,
+        last_known: match last_known {
+            Some(node) => Some(NodeId(node.parse().ok()?)),
+            None => None,
+        },
         adding: row_or_none(adding)?,
         removing: row_or_none(removing)?,
     };
-    let mut named = entry.isr.iter().chain(&entry.adding).chain(&entry.removing);
+    let in_doubt = entry.eligible.iter().chain(&entry.last_known);
+    let mut named = entry.isr.iter().chain(in_doubt).chain(&entry.adding).chain(&entry.removing);
     named.all(|node| entry.replicas.contains(node)).then_some(entry)
+}
+
+/// What stands before a word, and behind it if it is there.
+fn split_optional<'a>(text: &'a str, word: &str) -> (&'a str, Option<&'a str>) {
+    text.split_once(word).map_or((text, None), |(before, behind)| (before, Some(behind)))
 }
 
 /// At least one, none twice.
@@ -240,6 +261,10 @@ fn parse_id(text: &str) -> Option<Uuid> {
     (text.len() == 22).then(|| Uuid(bits.to_be_bytes()))
 }
 
+/// An ISR without members.
+const NOBODY: &str = "-";
+const ELIGIBLE: &str = " elr ";
+const LAST_KNOWN: &str = " last ";
 const ADDING: &str = " adding ";
 const REMOVING: &str = " removing ";
 const FIRST_LINE: &str = "milena-catalogue 1";
@@ -270,7 +295,9 @@ mod tests {
         for (epoch, partition) in (0..).zip(partitions) {
             partition.leader_epoch = epoch;
             partition.replicas = vec![NodeId(2), NodeId(3), NodeId(1)];
-            partition.isr = vec![NodeId(3)];
+            partition.isr = if epoch == 2 { Vec::new() } else { vec![NodeId(3)] };
+            partition.eligible = if epoch > 0 { vec![NodeId(1), NodeId(2)] } else { Vec::new() };
+            partition.last_known = (epoch == 2).then_some(NodeId(1));
             partition.adding = if epoch == 1 { vec![NodeId(1)] } else { Vec::new() };
             partition.removing = if epoch < 2 { vec![NodeId(2), NodeId(3)] } else { Vec::new() };
         }
@@ -303,6 +330,9 @@ mod tests {
             ("replicas 2,3,1 isr 3", "replicas 2,3,1", "not a partition"),
             ("replicas 2,3,1", "replicas 2,2,3", "not a partition"),
             ("isr 3", "isr 4", "not a partition"),
+            ("isr -", "isr ", "not a partition"),
+            ("last 1", "last 1,2", "not a partition"),
+            ("elr 1,2", "elr 1,7", "not a partition"),
             ("removing 2,3", "removing 2,7", "not a partition"),
             ("removing 2,3", "removing ", "not a partition"),
             ("nodes 3", "nodes 1", "no number of nodes"),

@@ -401,6 +401,8 @@ impl Cluster {
             leader_epoch: partition.leader_epoch(),
             replicas: if has_one_node { Vec::new() } else { partition.replicas().collect() },
             isr: if has_one_node { Vec::new() } else { partition.isr().to_vec() },
+            eligible: if has_one_node { Vec::new() } else { partition.leadership.eligible.clone() },
+            last_known: partition.leadership.last_known.filter(|_| !has_one_node),
             adding: partition.moving.adding.clone(),
             removing: partition.moving.removing.clone(),
         };
@@ -424,7 +426,14 @@ impl Cluster {
         let mut partitions = Vec::new();
         for (index, stored) in (0..).zip(entry.partitions) {
             let or_all = |nodes: Vec<NodeId>| if nodes.is_empty() { self.nodes.ids() } else { nodes };
-            let (replicas, isr) = (or_all(stored.replicas), or_all(stored.isr));
+            let replicas = or_all(stored.replicas);
+            // All nodes are here again: where nobody was in sync, one of those is that may be elected.
+            let eligible = replicas.iter().copied().find(|node| stored.eligible.contains(node)).or(stored.last_known);
+            let isr = match eligible.filter(|_| stored.isr.is_empty()) {
+                Some(node) => vec![node],
+                None if stored.isr.is_empty() => replicas.clone(),
+                None => stored.isr,
+            };
             // Nobody led while no process ran, which takes an epoch too.
             let leadership = Leadership::first(&replicas, isr, stored.leader_epoch + 2, |_| true);
             let mut opened = Vec::new();
@@ -436,6 +445,7 @@ impl Cluster {
                 opened.push(replica);
             }
             let mut partition = Partition::new(opened, leadership);
+            partition.min_insync = self.config.eligible_min(&entry.config);
             partition.moving = Move { adding: stored.adding, removing: stored.removing };
             partitions.push(partition);
         }

@@ -9,6 +9,7 @@ use crate::log::FlushPolicy;
 use crate::nodes::Node;
 use crate::release::KafkaRelease;
 use crate::storage::StorageError;
+use crate::topic_config::TopicConfig;
 
 /// What a cluster is made of, and how it behaves.
 #[derive(Clone, Debug)]
@@ -59,6 +60,13 @@ impl ClusterConfig {
     /// One node with Kafka's defaults.
     pub fn with_node(node: Node) -> ClusterConfig {
         ClusterConfig::with_nodes(vec![node])
+    }
+
+    /// `min.insync.replicas` of a topic, where it is known who may be elected although it is not in sync: since 4.1 (KIP-966), and only where
+    /// nothing is committed by fewer.
+    pub(crate) fn eligible_min(&self, topic: &TopicConfig) -> Option<usize> {
+        let knows = self.strict_min_isr && self.release >= KafkaRelease::V4_1;
+        knows.then(|| usize::try_from(topic.min_insync_replicas).unwrap_or(1).max(1))
     }
 
     /// Several nodes with the same, and three replicas of each topic whose creator does not say, or as many as there are nodes.

@@ -35,7 +35,7 @@ impl Cluster {
         state.silent_since = None;
         let renews_epoch = self.config.release.renews_epoch_on_shrink();
         self.each_partition(now, |partition, nodes, config| {
-            let mut next = partition.leadership.without(node, partition.replicas(), election(config, nodes));
+            let mut next = partition.leadership.without(node, partition.replicas(), partition.election(config, nodes));
             if renews_epoch {
                 next = partition.leadership.renewed_on_shrink(next);
             }
@@ -104,7 +104,12 @@ impl Cluster {
     pub(crate) fn follow_settings(&mut self, now: Moment, topic: &str) {
         let Some(topic) = self.topics.named_mut(topic) else { return };
         let (id, count) = (topic.id, topic.partitions.len());
+        let min_insync = self.config.eligible_min(&topic.config);
         for partition in &mut topic.partitions {
+            partition.min_insync = min_insync;
+            // Fewer that must be in sync commit more: who lacks that is not eligible any more.
+            let same = partition.leadership.clone();
+            self.leadership_changed |= partition.decide(now.elapsed, same, &self.nodes);
             self.leadership_changed |= partition.elect_if_leaderless(now, &topic.config, &self.nodes);
         }
         for index in (0..).map(PartitionIndex).take(count) {
@@ -144,13 +149,17 @@ impl Partition {
         if self.leader().is_some() {
             return false;
         }
-        let next = self.leadership.elected(self.replicas(), election(config, nodes));
+        let next = self.leadership.elected(self.replicas(), self.election(config, nodes));
         self.decide(now.elapsed, next, nodes)
     }
-}
 
-fn election(config: &TopicConfig, nodes: &Nodes) -> Election<impl Fn(NodeId) -> bool> {
-    Election { is_unclean: config.unclean_leader_election, may_lead: |id| nodes.is_eligible(id) }
+    fn election<'a>(&self, config: &TopicConfig, nodes: &'a Nodes) -> Election<impl Fn(NodeId) -> bool + use<'a>> {
+        Election {
+            is_unclean: config.unclean_leader_election,
+            knows_eligible: self.min_insync.is_some(),
+            may_lead: |id| nodes.is_eligible(id),
+        }
+    }
 }
 
 /// How many replicas must be in sync for the high watermark to rise.

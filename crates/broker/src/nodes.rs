@@ -65,6 +65,8 @@ pub(crate) struct NodeState {
     pub(crate) lag: Option<Duration>,
     /// How old its metadata answers are.
     pub(crate) metadata_age: Duration,
+    /// Whether its last process ended without a word.
+    pub(crate) was_killed: bool,
 }
 
 impl NodeState {
@@ -80,6 +82,7 @@ impl NodeState {
             fenced_changed: Duration::ZERO,
             lag: None,
             metadata_age: Duration::ZERO,
+            was_killed: false,
         }
     }
 

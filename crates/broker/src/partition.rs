@@ -35,6 +35,8 @@ pub struct Partition {
     pub(crate) leading: usize,
     pub(crate) appends: Appends,
     pub(crate) moving: Move,
+    /// `min.insync.replicas`, where eligible leader replicas are known (KIP-966); follows the topic's settings.
+    pub(crate) min_insync: Option<usize>,
     faults: VecDeque<ProduceFault>,
 }
 
@@ -110,6 +112,7 @@ impl Partition {
             leading: 0,
             appends: Appends::default(),
             moving: Move::default(),
+            min_insync: None,
             faults: VecDeque::new(),
         };
         partition.find_leader();
@@ -229,6 +232,8 @@ impl Partition {
 
     /// The controller decides; nodes that are awake hear it at once. Says whether anything changes.
     pub(crate) fn decide(&mut self, now: Duration, leadership: Leadership, nodes: &Nodes) -> bool {
+        let min_isr = self.min_insync.map(|min| min.min(self.replicas.len()));
+        let leadership = self.leadership.followed_by(leadership, min_isr, |node| self.replica(node).is_some());
         if leadership == self.leadership {
             return false;
         }

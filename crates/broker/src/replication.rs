@@ -49,7 +49,7 @@ impl Partition {
             return Replicated::default();
         }
         let Some(mut leader) = self.take_working_leader(context.nodes) else {
-            self.commit_uninformed();
+            self.commit_uninformed(context.commit_min);
             return Replicated::default();
         };
         let mut look_at = None;
@@ -146,10 +146,10 @@ impl Partition {
         leader.known.isr.iter().map(end).min().flatten()
     }
 
-    /// A leader of an epoch that is over commits what it appends only where it believes to be the last one in sync.
-    fn commit_uninformed(&mut self) {
+    /// A leader of an epoch that is over commits what it appends only where it believes to be the last one in sync, and one is enough.
+    fn commit_uninformed(&mut self, commit_min: usize) {
         for replica in &mut self.replicas {
-            if replica.leads() && replica.known.isr == [replica.node] {
+            if commit_min <= 1 && replica.leads() && replica.known.isr == [replica.node] {
                 replica.commit_alone();
             }
         }

@@ -152,6 +152,7 @@ impl Cluster {
         }
         let state = self.nodes.get_mut(node).expect("it was just found");
         state.process = Process::Stopped;
+        state.was_killed = !is_clean;
         self.fetch_sessions.remove(&node);
         state.learns_at = None;
         state.knows_until = None;
@@ -175,6 +176,13 @@ impl Cluster {
         }
         // A process that registers ends the session of the one before it.
         self.fence(now, node);
+        if self.nodes.state(node).was_killed {
+            // It may have lost what it had not written to its disk (KIP-966).
+            for partition in self.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+                partition.leadership.eligible.retain(|eligible| *eligible != node);
+            }
+            self.leadership_changed = true;
+        }
         self.each_partition(now, |partition, _, _| {
             partition.restart(node, recovery);
             false

@@ -291,7 +291,10 @@ impl Cluster {
         };
         let id = self.random.uuid();
         let name = new.name.to_owned();
-        self.topics.insert(Topic { name, id, config: new.config, partitions });
+        let min_insync = self.config.eligible_min(&new.config);
+        let mut topic = Topic { name, id, config: new.config, partitions };
+        topic.partitions.iter_mut().for_each(|partition| partition.min_insync = min_insync);
+        self.topics.insert(topic);
         let saved = failed.map_or_else(|| self.save_catalogue(), Err);
         match saved {
             Ok(()) => Ok(id),

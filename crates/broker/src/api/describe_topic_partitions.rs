@@ -88,18 +88,16 @@ impl Cluster {
         partition: &Partition,
     ) -> DescribeTopicPartitionsResponsePartition {
         let leadership = partition.leadership_seen(view);
-        let error = if leadership.leader.is_none() { ErrorCode::LEADER_NOT_AVAILABLE } else { ErrorCode::NONE };
         let is_offline = |node: &NodeId| !self.nodes.state(*node).was_listed(view);
         let numbers = |nodes: &[NodeId]| nodes.iter().map(|node| node.0).collect::<Vec<_>>();
         DescribeTopicPartitionsResponsePartition {
-            error_code: error.0,
             partition_index: i32::try_from(index).unwrap_or(i32::MAX),
             leader_id: leadership.leader.map_or(-1, |leader| leader.0),
             leader_epoch: leadership.epoch,
             replica_nodes: partition.replicas().map(|node| node.0).collect(),
             isr_nodes: numbers(&leadership.isr),
-            eligible_leader_replicas: Some(Vec::new()),
-            last_known_elr: Some(Vec::new()),
+            eligible_leader_replicas: Some(numbers(&leadership.eligible)),
+            last_known_elr: Some(numbers(leadership.last_known.as_slice())),
             offline_replicas: partition.replicas().filter(is_offline).map(|node| node.0).collect(),
             ..Default::default()
         }

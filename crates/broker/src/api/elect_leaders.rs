@@ -82,15 +82,19 @@ impl Kind {
             return Err(Fault::new(ErrorCode::ELECTION_NOT_NEEDED, message));
         }
         let may_lead = |node: NodeId| nodes.is_eligible(node);
-        let leadership = &partition.leadership;
+        let (leadership, knows_eligible) = (&partition.leadership, partition.min_insync.is_some());
         let next = match (self, preferred) {
             (Kind::Preferred, Some(first)) if leadership.isr.contains(&first) && may_lead(first) => {
                 leadership.led_by(Some(first))
             }
             // Whoever leads goes on; where nobody does, somebody may by now.
             (Kind::Preferred, _) if leadership.leader.is_some() => leadership.clone(),
-            (Kind::Preferred, _) => leadership.elected(partition.replicas(), Election { is_unclean: false, may_lead }),
-            (Kind::Unclean, _) => leadership.elected(partition.replicas(), Election { is_unclean: true, may_lead }),
+            (Kind::Preferred, _) => {
+                leadership.elected(partition.replicas(), Election { is_unclean: false, knows_eligible, may_lead })
+            }
+            (Kind::Unclean, _) => {
+                leadership.elected(partition.replicas(), Election { is_unclean: true, knows_eligible, may_lead })
+            }
         };
         match (next == *leadership, self) {
             (false, _) => Ok(next),

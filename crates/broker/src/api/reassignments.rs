@@ -219,7 +219,7 @@ impl Partition {
         let leader = stays.or_else(|| self.replicas().find(|node| isr.contains(node) && may_lead(*node)));
         let loses_any = !self.replicas().all(|node| is_kept(&node));
         let epoch = self.leadership.epoch + i32::from(loses_any || leader != self.leader());
-        (!isr.is_empty()).then_some(Leadership { leader, epoch, isr })
+        (!isr.is_empty()).then(|| Leadership { leader, epoch, isr, ..self.leadership.clone() })
     }
 
     /// Those that leave are gone; says which they were.

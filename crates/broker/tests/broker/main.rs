@@ -6,6 +6,7 @@ mod compaction;
 mod configs;
 mod deletion;
 mod disk;
+mod eligible;
 mod failing_disk;
 mod fetch;
 mod followers;

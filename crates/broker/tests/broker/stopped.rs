@@ -137,9 +137,9 @@ fn last_node_in_sync_leads_again_and_knows_the_last_batch_only() {
     for node in [2, 3, 1] {
         bench.stop(node, Stop::Clean);
     }
-    assert_eq!(bench.leadership(), (None, 1, vec![1]));
+    assert_eq!(bench.leadership(), (None, 1, vec![]));
     bench.start(2);
-    assert_eq!(bench.leadership(), (None, 1, vec![1]), "it may lack what was written after it stopped");
+    assert_eq!(bench.leadership(), (None, 1, vec![]), "it may lack what was written after it stopped");
     bench.start(1);
     assert_eq!(bench.leadership(), (Some(1), 2, vec![1, 2]));
     assert_eq!(bench.five_again(1, pid), LAST_KNOWN);

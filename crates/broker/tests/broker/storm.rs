@@ -5,16 +5,20 @@
 //! only passes when nothing is due.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use milena_broker::{
-    ClusterConfig, ConnectionId, Event, NodeId, PartitionIndex, PartitionLog, Process, Stop, TopicConfig,
+    ClusterConfig, ConnectionId, Directory, Event, Memory, NodeId, PartitionIndex, PartitionLog, Process, Stop,
+    Storage, TopicConfig,
 };
 use milena_wire::ErrorCode;
 use milena_wire::frame::decode_response;
 use milena_wire::messages::produce::request::ProduceRequest;
 
 use crate::client::{Batch, Bench, config_of_nodes, produce};
+use crate::disk::TestDisk;
 
 /// SplitMix64, as good as any.
 struct Dice(u64);
@@ -75,9 +79,17 @@ impl Storm {
             strict_min_isr: dice.below(2) == 0,
             ..config_of_nodes(NODES)
         };
-        let mut bench = Bench::with(config);
+        // One in ten on a disk; segments from a batch or two up to all there are, so that logs are cut over several.
+        let storage: Box<dyn Storage> = match seed % 10 {
+            0 => Box::new(Directory::on(Arc::new(TestDisk::default()), Path::new("/data"))),
+            _ => Box::new(Memory),
+        };
+        let segment_bytes_for_tests = [Some(150), Some(700), None][(seed % 3) as usize];
+        let mut bench = Bench::open(config, storage);
         bench.cluster.create_topic("orders", PARTITIONS).expect("the topic is new");
-        let config = TopicConfig { min_insync_replicas: 1 + dice.below(2) as i32, ..TopicConfig::default() };
+        let min_insync_replicas = 1 + dice.below(2) as i32;
+        let config =
+            TopicConfig { min_insync_replicas, segment_bytes_for_tests, index_interval: 100, ..TopicConfig::default() };
         bench.cluster.alter_topic(bench.now, "orders", config).expect("memory saves");
         let writer = |pid| Writer { pid, sequence: 0, sent: None, connection: None };
         let writers = (0..PARTITIONS).map(|_| writer(bench.producer_id())).collect();

@@ -119,6 +119,7 @@ pub const GROUPS: &[Group] = &[
         steps: &[
             Step::Target { package: "kafka-harness", target: "real_kafka" },
             Step::Target { package: "milena-wire", target: "java_oracle" },
+            Step::Target { package: "milena-broker", target: "kafka_reads_files" },
             Step::Target { package: "milena-cli", target: "real_kafka" },
             Step::Target { package: "milena", target: "real_codecs" },
             Step::Target { package: "milena", target: "real_kafka" },

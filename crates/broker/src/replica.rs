@@ -159,9 +159,9 @@ impl Replica {
         self.log.advance_start(offset).map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)
     }
 
-    /// Leaves the disk so that the next opening need not read the log.
-    pub(crate) fn close(&mut self) -> Result<(), StorageError> {
-        self.log.close(&self.producers.snapshot())
+    /// Begins to leave the disk so that the next opening need not read the log; see [`PartitionLog::begin_close`].
+    pub(crate) fn begin_close(&mut self) -> Result<bool, StorageError> {
+        self.log.begin_close(&self.producers.snapshot())
     }
 
     /// Cuts off what the leader does not have: the epochs of both logs tell where they part (KIP-279).

@@ -102,6 +102,11 @@ pub trait LogFolder: Send + fmt::Debug {
 
     /// Makes files that were made, renamed and removed so outlive the machine. Their content is [`Segment::sync`]'s.
     fn sync(&mut self) -> Result<(), StorageError>;
+
+    /// The same by another thread, where that is worth it.
+    fn begin_sync(&mut self) -> Result<PendingSync, StorageError> {
+        self.sync().map(|()| PendingSync::Done)
+    }
 }
 
 /// A file in a folder.
@@ -167,6 +172,14 @@ pub enum PendingSync {
 }
 
 impl PendingSync {
+    /// What a disk began.
+    fn of(thread: Option<std::thread::JoinHandle<io::Result<()>>>, path: &std::path::Path) -> PendingSync {
+        match thread {
+            None => PendingSync::Done,
+            Some(thread) => PendingSync::Thread { path: path.to_path_buf(), thread },
+        }
+    }
+
     /// Whether [`PendingSync::finish`] does not wait.
     pub fn is_over(&self) -> bool {
         match self {

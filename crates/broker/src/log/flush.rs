@@ -225,21 +225,39 @@ impl PartitionLog {
             segments,
             end,
         };
-        self.folder.replace(files::CHECKPOINT, checkpoint.to_string().as_bytes(), true)
+        // One that is lost costs reading only, unless it says what the segments do not.
+        let durably = end.is_none() || self.start_offset != self.segments[0].base_offset;
+        self.folder.replace(files::CHECKPOINT, checkpoint.to_string().as_bytes(), durably)
     }
 
-    /// Leaves everything on the disk, and a note that it is there. The snapshot is of the producers at the end. A log that did not change since it
-    /// was closed last is left as it is.
-    pub(crate) fn close(&mut self, snapshot: &[u8]) -> Result<(), StorageError> {
+    /// Begins to leave everything on the disk; says whether [`PartitionLog::finish_close`] has to wait for that. The snapshot is of the producers
+    /// at the end. A log that did not change since it was closed last is left as it is.
+    pub(crate) fn begin_close(&mut self, snapshot: &[u8]) -> Result<bool, StorageError> {
         if !self.folder.is_lasting() || !self.flush.has_changed {
-            return Ok(());
+            return Ok(false);
         }
         self.check_unbroken()?;
-        self.keep_snapshot(self.next_offset, snapshot)?;
+        let end = self.next_offset;
+        self.keep_snapshot(end, snapshot)?;
         let active = self.segments.last_mut().expect("a log has a segment");
         active.finish(&mut *self.folder)?;
-        self.flush.has_new_names = true;
-        self.flush_to(self.next_offset)?;
+        let data = self.active_data().begin_sync();
+        let data = self.unless_broken(data)?;
+        let names = self.folder.begin_sync();
+        let names = self.unless_broken(names)?;
+        self.flush.syncs.extend([(end, data), (end, names)]);
+        Ok(true)
+    }
+
+    /// Waits until everything is on the disk, and notes that it is.
+    pub(crate) fn finish_close(&mut self) -> Result<(), StorageError> {
+        while let Some((_, sync)) = self.flush.syncs.pop_front() {
+            let finished = sync.finish();
+            self.unless_broken(finished)?;
+        }
+        self.flush.recovery_point = self.next_offset;
+        self.flush.dirty_since = None;
+        self.flush.has_new_names = false;
         self.write_checkpoint(Some(self.next_offset))?;
         self.flush.has_changed = false;
         Ok(())

@@ -31,6 +31,11 @@ pub trait Disk: Send + Sync + fmt::Debug {
 
     /// Makes the names in a folder outlive the machine.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// The same by a thread; none if it is over already.
+    fn begin_sync_dir(&self, path: &Path) -> io::Result<Option<JoinHandle<io::Result<()>>>> {
+        self.sync_dir(path).map(|()| None)
+    }
 }
 
 /// An open file. Nothing here remembers a position.
@@ -126,6 +131,12 @@ impl Disk for SystemDisk {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
     }
+
+    fn begin_sync_dir(&self, path: &Path) -> io::Result<Option<JoinHandle<io::Result<()>>>> {
+        let path = path.to_path_buf();
+        let thread = std::thread::Builder::new().name(SYNC_THREAD.to_owned());
+        thread.spawn(move || SystemDisk.sync_dir(&path)).map(Some)
+    }
 }
 
 #[derive(Debug)]
@@ -164,7 +175,9 @@ impl DiskFile for SystemFile {
 
     fn begin_sync(&mut self) -> io::Result<Option<JoinHandle<io::Result<()>>>> {
         let file = self.0.try_clone()?;
-        let thread = std::thread::Builder::new().name("milena-sync".to_owned());
+        let thread = std::thread::Builder::new().name(SYNC_THREAD.to_owned());
         thread.spawn(move || file.sync_data()).map(Some)
     }
 }
+
+const SYNC_THREAD: &str = "milena-sync";

@@ -73,6 +73,11 @@ impl LogFolder for DiskFolder {
     fn sync(&mut self) -> Result<(), StorageError> {
         self.disk.sync_dir(&self.path).map_err(io_error("sync", &self.path))
     }
+
+    fn begin_sync(&mut self) -> Result<PendingSync, StorageError> {
+        let begun = self.disk.begin_sync_dir(&self.path).map_err(io_error("sync", &self.path))?;
+        Ok(PendingSync::of(begun, &self.path))
+    }
 }
 
 /// One file of batches. The position of the next write is kept here, because a failed one leaves any length behind.
@@ -138,10 +143,7 @@ impl Segment for FileSegment {
     fn begin_sync(&mut self) -> Result<PendingSync, StorageError> {
         self.check()?;
         let begun = self.file.begin_sync();
-        Ok(match self.note_sync(begun)? {
-            None => PendingSync::Done,
-            Some(thread) => PendingSync::Thread { path: self.path.clone(), thread },
-        })
+        Ok(PendingSync::of(self.note_sync(begun)?, &self.path))
     }
 
     fn path(&self) -> Option<&Path> {

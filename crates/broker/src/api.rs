@@ -77,6 +77,7 @@ use throttled::ThrottledResponse;
 
 pub use create_topics::{CreateTopicError, PARTITIONS_MAX};
 pub(crate) use create_topics::{NewTopic, Replicas};
+pub(crate) use delete_records::WaitingDelete;
 pub(crate) use fetch::WaitingFetch;
 pub(crate) use produce::WaitingProduce;
 
@@ -268,7 +269,7 @@ impl Cluster {
                 write(head, self.alter_client_quotas(&read::<AlterClientQuotasRequest>(reader, head)?))
             }
             ApiKey::DELETE_RECORDS => {
-                write(head, self.delete_records(now, node, &read::<DeleteRecordsRequest>(reader, head)?))
+                self.answer_delete_records(now, node, head, &read::<DeleteRecordsRequest>(reader, head)?)
             }
             ApiKey::DESCRIBE_LOG_DIRS => {
                 write(head, self.describe_log_dirs(node, &read::<DescribeLogDirsRequest>(reader, head)?))

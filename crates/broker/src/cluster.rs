@@ -352,6 +352,7 @@ impl Cluster {
         match &request.what {
             Waiting::Fetch(fetch) => self.has_enough(node, request.head, fetch),
             Waiting::Produce(_) => self.review_produce(node, connection),
+            Waiting::Delete(_) => self.review_delete(node, connection),
         }
     }
 
@@ -365,6 +366,9 @@ impl Cluster {
                 let client = Client { node, name: &request.client };
                 self.within_quota(now, client, request.head, fetched)
             }),
+            Waiting::Delete(delete) => {
+                self.end_delete(request.head, delete).map(|frame| (frame, request.head.throttle))
+            }
             Waiting::Produce(produce) => {
                 self.end_produce(node, request.head, produce).map(|frame| (frame, request.head.throttle))
             }

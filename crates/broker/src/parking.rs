@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use milena_wire::Uuid;
 
-use crate::api::{RequestHead, WaitingFetch, WaitingProduce};
+use crate::api::{RequestHead, WaitingDelete, WaitingFetch, WaitingProduce};
 use crate::ids::ConnectionId;
 
 /// A request without an answer yet.
@@ -30,8 +30,10 @@ pub(crate) struct ParkedRequest {
 pub(crate) enum Waiting {
     /// For data.
     Fetch(WaitingFetch),
-    /// For followers.
+    /// For followers that copy.
     Produce(WaitingProduce),
+    /// For followers that delete.
+    Delete(WaitingDelete),
 }
 
 /// All requests without an answer.

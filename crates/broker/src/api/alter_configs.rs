@@ -209,13 +209,15 @@ impl Change<'_> {
 }
 
 fn refuse_for_broker(node: NodeId, resource: &Resource<'_>) -> Result<(), Fault> {
+    // What was never set is deleted already: Kafka's tools clear throttles that way.
+    let set: Vec<_> = resource.changes.iter().filter(|change| change.operation != DELETE).collect();
     match broker_named(resource.name)? {
         Some(asked) if asked != node => {
             Err(Fault::invalid_request(format!("Unexpected broker id, expected {node}, but received {asked}")))
         }
-        _ if resource.changes.is_empty() => Ok(()),
+        _ if set.is_empty() => Ok(()),
         _ => {
-            let names: Vec<_> = resource.changes.iter().map(|change| change.name).collect();
+            let names: Vec<_> = set.iter().map(|change| change.name).collect();
             Err(Fault::invalid_request(format!("Cannot update these configs dynamically: [{}]", names.join(", "))))
         }
     }

@@ -54,7 +54,8 @@ impl Cluster {
         }
         AlterPartitionReassignmentsResponse {
             allow_replication_factor_change: may_change_factor,
-            error_message: None,
+            // As Kafka answers a request that asks for nothing.
+            error_message: request.topics.is_empty().then(|| "".into()),
             responses,
             ..Default::default()
         }

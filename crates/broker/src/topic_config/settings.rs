@@ -70,7 +70,14 @@ impl Setting {
             Kind::Some(words) => list(trimmed, words),
             Kind::Replicas => replicas(trimmed, self.name),
         };
-        read.map_err(|why| ConfigError::Invalid { name: self.name.to_owned(), value: text.to_owned(), why })
+        read.map_err(|why| {
+            // Kafka shows these as the list that they were read as.
+            let value = match self.kind {
+                Kind::Replicas => format!("[{}]", text.split(',').map(str::trim).collect::<Vec<_>>().join(", ")),
+                _ => text.to_owned(),
+            };
+            ConfigError::Invalid { name: self.name.to_owned(), value, why }
+        })
     }
 
     /// Kafka's number for the type of its values.

@@ -144,6 +144,9 @@ fn broker_settings_are_described_by_the_broker_itself_and_cannot_be_changed() {
     let refused = alter(&mut bench, vec![changes(BROKER, "1", vec![change("log.retention.ms", SET, Some("5"))])]);
     let expected = "Cannot update these configs dynamically: [log.retention.ms]";
     assert_eq!(refused, [(ErrorCode::INVALID_REQUEST, expected.to_owned())]);
+    let cleared =
+        alter(&mut bench, vec![changes(BROKER, "", vec![change("leader.replication.throttled.rate", DELETE, None)])]);
+    assert_eq!(cleared[0].0, ErrorCode::NONE, "what was never set is deleted already");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! DeleteRecords (KIP-107). What is expected here was seen on Kafka 4.3.1.
 
+use std::time::Duration;
+
 use milena_broker::{CleanupPolicy, NodeId, TopicConfig};
 use milena_wire::ErrorCode;
 use milena_wire::messages::delete_records::request::{
@@ -8,7 +10,7 @@ use milena_wire::messages::delete_records::request::{
 use milena_wire::messages::fetch::request::{FetchPartition, FetchRequest, FetchTopic};
 use milena_wire::messages::list_offsets::request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 
-use crate::client::{Batch, Bench};
+use crate::client::{Batch, Bench, P0};
 
 /// Index, low watermark, code.
 fn delete(
@@ -94,12 +96,47 @@ fn deletions_are_refused_with_kafkas_codes() {
 fn only_what_is_committed_can_be_deleted() {
     let mut bench = Bench::of_three();
     bench.produced(Batch::of(&["a"]));
-    bench.cluster.lag(bench.now, NodeId(3), Some(std::time::Duration::MAX));
+    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::MAX));
     let waiting = bench.send_batch(1, Batch::of(&["b"]));
     assert_eq!(delete(&mut bench, 1, 2, "orders", &[(0, 2)]), [(0, -1, ErrorCode::OFFSET_OUT_OF_RANGE)]);
-    assert_eq!(delete(&mut bench, 1, 2, "orders", &[(0, -1)])[0].2, NONE);
-    assert_eq!([1, 2].map(|node| earliest(&mut bench, node)), [1; 2]);
     bench.cluster.disconnect(waiting);
+}
+
+fn request(offset: i64, timeout_ms: i32) -> DeleteRecordsRequest {
+    let partition = DeleteRecordsPartition { offset, ..Default::default() };
+    let topics = vec![DeleteRecordsTopic { name: "orders".into(), partitions: vec![partition], ..Default::default() }];
+    DeleteRecordsRequest { topics, timeout_ms, ..Default::default() }
+}
+
+#[test]
+fn answer_waits_for_followers_that_copy_late_and_at_most_for_its_timeout() {
+    let mut bench = Bench::of_three();
+    for _ in 0..3 {
+        bench.produced(Batch::of(&["a"]));
+    }
+    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::MAX));
+    let told = |bench: &mut Bench, connection| {
+        let result = bench.response::<DeleteRecordsRequest>(connection, 2).topics.remove(0).partitions.remove(0);
+        (ErrorCode(result.error_code), result.low_watermark)
+    };
+    let admin = bench.connect();
+    bench.send(admin, 2, &request(1, 500));
+    assert_eq!(bench.event(), None, "node 3 has not deleted");
+    bench.advance(Duration::from_millis(500));
+    assert_eq!(told(&mut bench, admin), (ErrorCode::REQUEST_TIMED_OUT, 0));
+    assert_eq!([1, 2, 3].map(|node| earliest(&mut bench, node)), [1, 1, 0]);
+    bench.send(admin, 2, &request(2, 500));
+    assert_eq!(bench.event(), None);
+    bench.cluster.lag(bench.now, NodeId(3), None);
+    assert_eq!(told(&mut bench, admin), (NONE, 2));
+    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::MAX));
+    bench.send(admin, 2, &request(3, 500));
+    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2));
+    assert_eq!(told(&mut bench, admin), (ErrorCode::NOT_LEADER_OR_FOLLOWER, -1));
+    for timeout in [0, -1, i32::MIN] {
+        let now = bench.ask_node(2, 2, &request(-1, timeout)).topics.remove(0).partitions.remove(0);
+        assert_eq!(ErrorCode(now.error_code), ErrorCode::REQUEST_TIMED_OUT, "timeout {timeout}");
+    }
 }
 
 #[test]

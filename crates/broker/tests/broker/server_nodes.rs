@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use milena_broker::{Broker, BrokerOptions, NodeId, Process, Stop, Throttle, TopicConfig};
-use milena_wire::messages::metadata::request::MetadataRequest;
+use milena_wire::messages::metadata::request::{MetadataRequest, MetadataRequestTopic};
 use milena_wire::messages::produce::request::ProduceRequest;
 use milena_wire::{ApiKey, ErrorCode};
 
@@ -227,4 +227,22 @@ fn data_directory_has_a_folder_for_each_node_and_the_address_of_the_first() {
     assert!(error.contains("start 3"), "{error}");
     let broker = start(options);
     assert_eq!(produced(&mut to(&broker, 1), "b"), (ErrorCode::NONE, 1));
+}
+
+#[test]
+fn nodes_stand_in_racks_and_missing_topics_are_made_when_asked_for() {
+    let broker = three_with(BrokerOptions { racks: vec!["a".to_owned(), "b".to_owned()], ..BrokerOptions::default() });
+    let missing = MetadataRequestTopic { name: Some("missing".into()), ..Default::default() };
+    let request = |allow_auto_topic_creation| MetadataRequest {
+        topics: Some(vec![missing.clone()]),
+        allow_auto_topic_creation,
+        ..Default::default()
+    };
+    let mut socket = to(&broker, 2);
+    let metadata = socket.ask(9, &request(false));
+    let racks: Vec<_> = metadata.brokers.iter().map(|node| node.rack.as_deref()).collect();
+    assert_eq!(racks, [Some("a"), Some("b"), None]);
+    assert_eq!(ErrorCode(metadata.topics[0].error_code), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    socket.ask(9, &request(true));
+    assert!(broker.look(|cluster| cluster.topic("missing").is_some()), "as with Kafka, by itself");
 }

@@ -86,6 +86,8 @@ impl FlushState {
     /// The log ends here now.
     pub(super) fn cut(&mut self, end: i64) {
         self.recovery_point = self.recovery_point.min(end);
+        // A segment that was finished and is cut now is active again, or gone; the fsync under way says nothing about what will follow in it.
+        self.syncs.retain(|(behind, _)| *behind <= end);
         self.has_changed = true;
     }
 

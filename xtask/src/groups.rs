@@ -22,7 +22,10 @@ pub struct Group {
 pub enum Need {
     Nothing,
     Java,
+    Librdkafka,
     JavaAndLibrdkafka,
+    Kcat,
+    Go,
 }
 
 /// One call of cargo.
@@ -33,6 +36,8 @@ pub enum Step {
     Pure { package: &'static str, target: &'static str },
     /// One integration test that its manifest marks `test = false`, because it needs more than cargo brings.
     Target { package: &'static str, target: &'static str },
+    /// The tests of one module of such a target, whose modules need different things.
+    Module { package: &'static str, target: &'static str, module: &'static str },
     /// Models of threads: the unit tests under a module named `loom`, built with `--cfg milena_model` in a target folder of
     /// their own, because that flag changes every crate.
     Models { package: &'static str },
@@ -132,7 +137,35 @@ pub const GROUPS: &[Group] = &[
         steps: &[Step::Target { package: "milena", target: "real_librdkafka" }],
         needs: Need::JavaAndLibrdkafka,
     },
+    Group {
+        name: "java-clients",
+        what: "Java's own clients and tools against the embedded broker, while leaders move",
+        steps: &[real_client("java_clients")],
+        needs: Need::Java,
+    },
+    Group {
+        name: "kcat",
+        what: "kcat against the embedded broker, while leaders move",
+        steps: &[real_client("kcat")],
+        needs: Need::Kcat,
+    },
+    Group {
+        name: "confluent-kafka",
+        what: "confluent-kafka for Python against the embedded broker, while leaders move",
+        steps: &[real_client("confluent_kafka")],
+        needs: Need::Librdkafka,
+    },
+    Group {
+        name: "franz-go",
+        what: "franz-go against the embedded broker, while leaders move",
+        steps: &[real_client("franz_go")],
+        needs: Need::Go,
+    },
 ];
+
+const fn real_client(module: &'static str) -> Step {
+    Step::Module { package: "milena-broker", target: "real_clients", module }
+}
 
 const fn dev(package: &'static str) -> Step {
     Step::Tests { package, profile: Profile::Dev }
@@ -162,6 +195,9 @@ impl Step {
                 test_of(package, &["--no-default-features", "--test", target, "--", "--show-output"])
             }
             Self::Target { package, target } => test_of(package, &["--test", target, "--", "--nocapture"]),
+            Self::Module { package, target, module } => {
+                test_of(package, &["--test", target, "--", "--nocapture", module])
+            }
             Self::Models { package } => test_of(package, &["--lib", "--release", "loom"]),
             Self::DocExamples => vec!["test", "--no-fail-fast", "--workspace", "--doc"],
             Self::Program { package, arguments } => {

@@ -65,7 +65,7 @@ fn dispatch(arguments: &[String]) -> TaskResult {
 fn help() -> TaskResult {
     println!("{HELP}\n\nTest groups, in the order in which they run:");
     for group in groups::GROUPS {
-        println!("  {:<8} {}", group.name, group.what);
+        println!("  {:<15} {}", group.name, group.what);
     }
     Ok(())
 }

@@ -61,7 +61,7 @@ impl Request {
 }
 
 fn run_group(group: &Group, skips: Skips, log: &Path) -> io::Result<GroupEnd> {
-    print!("{:<8} ", group.name);
+    print!("{:<15} ", group.name);
     io::stdout().flush()?;
     let started = Instant::now();
     let mut log = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(log)?;
@@ -82,7 +82,7 @@ fn run_group(group: &Group, skips: Skips, log: &Path) -> io::Result<GroupEnd> {
         Verdict::Failed(reason) => println!("FAILED  {seconds:7.1} s  {}: {reason}", end.tally),
     }
     for what in measured(&outputs) {
-        println!("         {what}");
+        println!("                {what}");
     }
     Ok(end)
 }
@@ -110,9 +110,12 @@ fn missing(need: Need) -> Option<String> {
     match need {
         Need::Nothing => None,
         Need::Java => kafka_harness::java_available().err(),
+        Need::Librdkafka => kafka_harness::librdkafka_available().err(),
         Need::JavaAndLibrdkafka => {
             kafka_harness::java_available().err().or_else(|| kafka_harness::librdkafka_available().err())
         }
+        Need::Kcat => kafka_harness::kcat_available().err(),
+        Need::Go => kafka_harness::go_available().err(),
     }
 }
 

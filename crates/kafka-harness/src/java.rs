@@ -1,6 +1,6 @@
 //! The Java side of the machine: whether it is there, and how a program is run with Kafka's classpath.
 
-use crate::artifacts;
+use crate::artifacts::{self, Part};
 use crate::error::StartError;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,20 @@ pub fn java_available() -> Result<(), String> {
 pub fn program(version: &str, source: &Path) -> Result<Command, StartError> {
     let mut command = Java::of_version(artifacts::jars(version)?).short_lived();
     command.arg(source);
+    Ok(command)
+}
+
+/// The same with Java's clients of a version alone, which may be older than the oldest Kafka that is started here.
+pub fn client_program(version: &str, source: &Path) -> Result<Command, StartError> {
+    let mut command = Java::of_version(artifacts::jars_of(Part::Clients, version)?).short_lived();
+    command.arg(source);
+    Ok(command)
+}
+
+/// One of Kafka's command line tools of a version, by its class. Not started.
+pub fn tool(version: &str, class: &str) -> Result<Command, StartError> {
+    let mut command = Java::of_version(artifacts::jars_of(Part::Tools, version)?).short_lived();
+    command.arg(class);
     Ok(command)
 }
 

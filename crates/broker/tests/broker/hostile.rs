@@ -135,3 +135,15 @@ fn records_that_lie_under_a_right_checksum_never_panic() {
         log.read_batch(entry).expect("what was taken reads back");
     }
 }
+
+/// What librdkafka 2.16 sends when it wants to know all topics. Read as Kafka reads it, the array is null and three bytes are left over.
+#[test]
+fn bytes_behind_a_request_are_ignored() {
+    let mut bench = Bench::with_orders(1);
+    let connection = bench.connect();
+    let body = b"\0\0\0\0\x01\0\0";
+    let frame = [b"\0\x03\0\x0d\0\0\0\0\0\x07rdkafka\0", &body[..]].concat();
+    bench.cluster.handle_frame(bench.now, connection, frame.into());
+    let metadata = bench.response::<MetadataRequest>(connection, 13);
+    assert_eq!(metadata.topics.len(), 1);
+}

@@ -123,6 +123,10 @@ impl Segment for FileSegment {
     }
 
     fn read(&self, position: u64, size: usize) -> Result<Bytes, StorageError> {
+        // A header that was damaged on the disk may ask for gigabytes.
+        if position.checked_add(size as u64).is_none_or(|end| end > self.len) {
+            return Err(io_error("read", &self.path)(io::ErrorKind::UnexpectedEof.into()));
+        }
         let mut bytes = BytesMut::zeroed(size);
         self.file.read(position, &mut bytes).map_err(io_error("read", &self.path))?;
         Ok(bytes.freeze())

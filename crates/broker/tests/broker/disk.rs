@@ -75,6 +75,26 @@ impl TestDisk {
         self.state().is_full = is_full;
     }
 
+    /// The files there are.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.state().names.files.keys().cloned().collect()
+    }
+
+    /// Changes what is in a file, as nobody should.
+    pub fn damage(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state();
+        let inode = state.inode(path).expect("it is there");
+        change(&mut state.inodes[inode].content);
+    }
+
+    /// Another disk with the same on it.
+    pub fn copy(&self) -> TestDisk {
+        let state = self.state();
+        let inodes = state.inodes.iter().map(|it| Inode { content: it.content.clone(), lasting: it.lasting.clone() });
+        let (names, lasting) = (state.names.clone(), state.lasting.clone());
+        TestDisk(Arc::new(Mutex::new(State { inodes: inodes.collect(), names, lasting, ..State::default() })))
+    }
+
     /// The process is gone, and another one begins: it finds what was written.
     pub fn restart(&self) {
         let mut state = self.state();

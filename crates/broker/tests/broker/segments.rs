@@ -1,16 +1,18 @@
 //! Segments: when they roll, how they are named, and that nobody who reads sees where one ends; whatever became of the index files.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use milena_broker::{Directory, Memory, Ratio, TopicConfig};
+use milena_broker::{Cluster, Directory, Memory, Moment, Ratio, TopicConfig};
 use milena_wire::ErrorCode;
 use milena_wire::messages::fetch::request::{FetchPartition, FetchRequest, FetchTopic};
 use milena_wire::messages::list_offsets::request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use milena_wire::records::batches;
 
 use crate::client::{Batch, Bench, P0, START, config};
+use crate::disk::TestDisk;
 use crate::restart::Folder;
 
 /// Small enough for a few batches each, with an index entry for every second one.
@@ -252,6 +254,58 @@ fn log_of_one_file_without_anything_beside_it_is_taken_over() {
     written.check(&mut bench, 0, "taken over");
     bench.produced(Batch::of(&["more"]));
     assert_eq!(bench.values().len(), written.records.len() + 1);
+}
+
+/// Whatever is turned on the disk: an error that can be told, or an answer; and what is read with a checksum that fits was written.
+#[test]
+fn any_damaged_byte_is_refused_or_found_and_nothing_panics() {
+    let on = |disk: &TestDisk| Directory::on(Arc::new(disk.clone()), Path::new("/data"));
+    let disk = TestDisk::default();
+    let mut bench = Bench::open(config(), Box::new(on(&disk)));
+    create(&mut bench, small_segments());
+    let written = Written::fill(&mut bench, 12);
+    stop(bench);
+    let (mut opened, mut refused, mut state) = (0, 0, 1u64);
+    for file in disk.files().into_iter().filter(|file| file.starts_with("/data/orders-0")) {
+        for clean in [true, false] {
+            for _ in 0..60 {
+                let damaged = disk.copy();
+                damaged.damage(&file, |bytes| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    let at = (state >> 33) as usize % bytes.len().max(1);
+                    bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << (state % 8));
+                });
+                if !clean {
+                    let marker = Path::new("/data/clean-stop");
+                    milena_broker::Disk::remove_file(&damaged, marker).expect("it was stopped");
+                }
+                let Ok(cluster) = Cluster::open(config(), Box::new(on(&damaged)), Moment::default()) else {
+                    refused += 1;
+                    continue;
+                };
+                opened += 1;
+                read_all(&cluster, &written);
+            }
+        }
+    }
+    assert!(opened > 200 && refused > 20, "{opened} opened, {refused} refused");
+}
+
+fn read_all(cluster: &Cluster, written: &Written) {
+    let log = cluster.log("orders", P0).expect("it is named");
+    for offset in log.start_offset()..written.records.len() as i64 {
+        let _damaged_or_not = log.read(offset, i64::MAX, 1_000, true);
+    }
+    for time in (0..300).step_by(25) {
+        let _damaged_or_not = log.first_since(START as i64 + time);
+    }
+    for entry in log.batches().unwrap_or_default() {
+        let Ok(batch) = log.read_batch(&entry) else { continue };
+        for record in batch.records().map_while(Result::ok) {
+            let value = String::from_utf8(record.value.expect("not null").to_vec()).expect("text");
+            assert!(written.records.iter().any(|(_, known)| *known == value), "nobody wrote {value}");
+        }
+    }
 }
 
 #[test]

@@ -28,13 +28,14 @@ mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
 mod reassignments;
+mod refusal;
 mod throttled;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
-use milena_wire::frame::{RequestHeader, encode_response};
+use milena_wire::frame::encode_response;
 use milena_wire::messages::alter_client_quotas::request::AlterClientQuotasRequest;
 use milena_wire::messages::alter_configs::request::AlterConfigsRequest;
 use milena_wire::messages::alter_partition_reassignments::request::AlterPartitionReassignmentsRequest;
@@ -72,14 +73,15 @@ use crate::release::KafkaRelease;
 use crate::replica::Replica;
 use crate::topics::Topic;
 use alter_configs::How;
-use client_quotas::Charged;
 use throttled::ThrottledResponse;
 
 pub use create_topics::{CreateTopicError, PARTITIONS_MAX};
+pub(crate) use client_quotas::Charged;
 pub(crate) use create_topics::{NewTopic, Replicas};
 pub(crate) use delete_records::WaitingDelete;
 pub(crate) use fetch::WaitingFetch;
 pub(crate) use produce::WaitingProduce;
+pub(crate) use refusal::{Part, Refusal, fetched_parts};
 
 /// What comes of a request at once, and how long its connection is muted after the answer.
 #[derive(Debug)]
@@ -147,28 +149,22 @@ pub(crate) const SERVED: [ApiKey; 25] = [
 ];
 
 /// In which versions a cluster that behaves as a release serves an API.
-fn served(release: KafkaRelease, api: ApiKey) -> Option<RangeInclusive<i16>> {
+pub(crate) fn served(release: KafkaRelease, api: ApiKey) -> Option<RangeInclusive<i16>> {
     release.versions(api).filter(|_| SERVED.contains(&api))
 }
 
 impl Cluster {
-    /// Serves one request.
-    pub(crate) fn answer(&mut self, now: Moment, node: NodeId, frame: Bytes) -> Result<Served, CloseReason> {
-        let bytes = frame.len();
-        let mut reader = Reader::new(frame);
-        let header = RequestHeader::read(&mut reader).map_err(CloseReason::Malformed)?;
-        let api = header.api_key;
+    /// Serves one request, of which the header is read.
+    pub(crate) fn answer(
+        &mut self,
+        now: Moment,
+        client: Client<'_>,
+        (api, head): (ApiKey, RequestHead),
+        reader: Reader,
+    ) -> Result<Served, CloseReason> {
+        let (node, throttle) = (client.node, head.throttle);
         let Some(served) = served(self.config.release, api) else {
             return Err(CloseReason::UnknownApi(api));
-        };
-        let client = Client { node, name: header.client_id.as_deref().unwrap_or_default() };
-        let charged = Charged { node, now: now.elapsed, client: client.name, bytes };
-        let throttle = self.throttle_of(now, node, api).max(self.charge_request(charged, api == ApiKey::PRODUCE));
-        let head = RequestHead {
-            correlation_id: header.correlation_id,
-            version: header.api_version,
-            throttle,
-            fetch_bytes_max: self.fetch_bytes_max(client.name),
         };
         let answer = match (served.contains(&head.version), api) {
             (true, ApiKey::FETCH) => return self.begin_fetch(now, client, head, read::<FetchRequest>(reader, head)?),
@@ -280,21 +276,6 @@ impl Cluster {
                 write(head, self.describe_topic_partitions(view, &request))
             }
             other => Err(CloseReason::UnknownApi(other)),
-        }
-    }
-
-    /// The first rule that fits counts, and is used up by one. What is over is forgotten.
-    fn throttle_of(&mut self, now: Moment, node: NodeId, api: ApiKey) -> Duration {
-        self.throttles.retain(|rule| rule.times > 0 && rule.until > now.elapsed);
-        let fits = |rule: &&mut crate::steering::Throttle| {
-            rule.node.is_none_or(|of| of == node) && rule.api.is_none_or(|of| of == api)
-        };
-        match self.throttles.iter_mut().find(fits) {
-            Some(rule) => {
-                rule.times -= 1;
-                rule.time
-            }
-            None => Duration::ZERO,
         }
     }
 }

@@ -13,10 +13,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use milena_wire::Uuid;
 
-use crate::api::{Answer, Client, Served};
+use crate::api::Client;
 use crate::catalogue::{Catalogue, PartitionEntry, TopicEntry};
 use crate::cluster_config::{ClusterConfig, OpenError, check_nodes};
 use crate::connection::{CloseReason, Connection, Event, Turn};
+use crate::faults::Faults;
 use crate::fetch_sessions::FetchSessions;
 use crate::ids::{ConnectionId, NodeId, PartitionIndex, ProducerId};
 use crate::leadership::Leadership;
@@ -30,7 +31,6 @@ use crate::quota_rates::QuotaRates;
 use crate::quotas::Quotas;
 use crate::random::Random;
 use crate::replica::{Recovery, Replica};
-use crate::steering::Throttle;
 use crate::storage::{Place, Storage, StorageError};
 use crate::timers::{Timer, Timers};
 use crate::topics::{Topic, Topics};
@@ -45,9 +45,9 @@ pub struct Cluster {
     pub(crate) random: Random,
     pub(crate) storage: Box<dyn Storage>,
     pub(crate) timers: Timers,
-    pub(crate) throttles: Vec<Throttle>,
     pub(crate) quotas: Quotas,
     pub(crate) quota_rates: QuotaRates,
+    pub(crate) faults: Faults,
     /// Topics with partitions that changed in this call: who waits for them is asked before the call ends.
     pub(crate) changed: BTreeSet<Uuid>,
     /// Leaders or ISRs changed in this call; they are saved before it ends.
@@ -95,9 +95,9 @@ impl Cluster {
             random,
             storage,
             timers: Timers::default(),
-            throttles: Vec::new(),
             quotas: catalogue.quotas,
             quota_rates: QuotaRates::default(),
+            faults: Faults::default(),
             changed: BTreeSet::new(),
             leadership_changed: false,
             is_settling: false,
@@ -160,7 +160,7 @@ impl Cluster {
         let node_works = self.nodes.state(known.node).works();
         if !node_works && !known.waiting.is_empty() {
             known.is_abandoned = true;
-            if known.turn == Turn::Answering {
+            if matches!(known.turn, Turn::Answering | Turn::Lost) {
                 known.turn = Turn::Client;
             }
             return;
@@ -173,7 +173,7 @@ impl Cluster {
     /// Frames of a connection that is closed are dropped.
     pub fn handle_frame(&mut self, now: Moment, connection: ConnectionId, frame: Bytes) {
         self.expire_producers(now);
-        if let Some(known) = self.connections.get_mut(&connection) {
+        if let Some(known) = self.connections.get_mut(&connection).filter(|known| known.turn != Turn::Lost) {
             known.waiting.push_back(frame);
             self.serve_waiting(now, connection);
         }
@@ -192,6 +192,11 @@ impl Cluster {
     pub fn throttled_until(&self, connection: ConnectionId) -> Option<Duration> {
         let connection = self.connections.get(&connection).filter(|connection| connection.turn == Turn::Throttled)?;
         Some(connection.throttled_until)
+    }
+
+    /// Whether nothing that this connection sends is served any more, because a fault lost an answer.
+    pub fn is_lost(&self, connection: ConnectionId) -> bool {
+        self.connections.get(&connection).is_some_and(|connection| connection.turn == Turn::Lost)
     }
 
     /// Whether a fetch of this connection waits for data.
@@ -239,6 +244,7 @@ impl Cluster {
             Some(Timer::Retain) => self.retain(now),
             Some(Timer::Compact) => self.compact(now),
             Some(Timer::Unmute(connection)) => self.unmute(now, connection),
+            Some(Timer::Answer(connection)) => self.release(now, connection),
             None => {}
         }
     }
@@ -250,24 +256,7 @@ impl Cluster {
             return;
         }
         while let Some(frame) = self.connections.get_mut(&id).and_then(Connection::next_request) {
-            let served = self.answer(now, node, frame);
-            // Who waited for what this request did is answered before the one who sent it.
-            self.settle(now);
-            match served {
-                Ok(Served { answer: Answer::Silence, throttle }) => {
-                    self.throttle_connection(now, id, throttle);
-                    self.end_turn(now, id);
-                }
-                Ok(Served { answer: Answer::Frame(frame), throttle }) => {
-                    self.throttle_connection(now, id, throttle);
-                    self.respond(id, frame);
-                }
-                Ok(Served { answer: Answer::Later(request), .. }) => {
-                    self.turn(id, Turn::Parked);
-                    self.parking.park(id, *request);
-                }
-                Err(reason) => self.close(id, reason),
-            }
+            self.serve(now, id, node, frame);
         }
         let is_over = |known: &Connection| known.is_abandoned && known.turn == Turn::Client && known.waiting.is_empty();
         if self.connections.get(&id).is_some_and(is_over) {
@@ -275,7 +264,8 @@ impl Cluster {
         }
     }
 
-    fn respond(&mut self, id: ConnectionId, frame: Bytes) {
+    /// Hands out an answer as it is.
+    pub(crate) fn post(&mut self, id: ConnectionId, frame: Bytes) {
         let is_abandoned = self.connections.get(&id).is_none_or(|connection| connection.is_abandoned);
         if is_abandoned {
             self.turn(id, Turn::Client);
@@ -285,7 +275,7 @@ impl Cluster {
         }
     }
 
-    fn turn(&mut self, connection: ConnectionId, turn: Turn) {
+    pub(crate) fn turn(&mut self, connection: ConnectionId, turn: Turn) {
         if let Some(connection) = self.connections.get_mut(&connection) {
             connection.turn = turn;
         }
@@ -300,14 +290,14 @@ impl Cluster {
     }
 
     /// The longest that this answer asks for; what an earlier one asked for may still be longer.
-    fn throttle_connection(&mut self, now: Moment, id: ConnectionId, throttle: Duration) {
+    pub(crate) fn throttle_connection(&mut self, now: Moment, id: ConnectionId, throttle: Duration) {
         if let Some(connection) = self.connections.get_mut(&id).filter(|_| !throttle.is_zero()) {
             connection.throttled_until = connection.throttled_until.max(now.elapsed + throttle);
         }
     }
 
     /// The client has its answer, or needs none: it is its turn again, after the throttle if there is one (KIP-219).
-    fn end_turn(&mut self, now: Moment, id: ConnectionId) {
+    pub(crate) fn end_turn(&mut self, now: Moment, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.turn = Turn::Client;
         if connection.throttled_until > now.elapsed {
@@ -376,7 +366,7 @@ impl Cluster {
         match answer {
             Ok((frame, throttle)) => {
                 self.throttle_connection(now, connection, throttle);
-                self.respond(connection, frame);
+                self.respond(now, connection, frame);
             }
             Err(reason) => self.close(connection, reason),
         }

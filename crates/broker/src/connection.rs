@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use milena_wire::{ApiKey, DecodeError, EncodeError, ErrorCode};
 
+use crate::faults::Aftermath;
 use crate::ids::{ConnectionId, NodeId};
 
 /// What a driver has to do.
@@ -55,6 +56,8 @@ pub enum CloseReason {
     Unanswerable(EncodeError),
     /// Its node was stopped.
     NodeStopped,
+    /// A fault wants it; see [`Effect`](crate::Effect).
+    Fault,
 }
 
 impl fmt::Display for CloseReason {
@@ -66,6 +69,7 @@ impl fmt::Display for CloseReason {
             CloseReason::SilentProduceRefused(code) => write!(f, "a batch sent with acks=0 was refused with {code}"),
             CloseReason::Unanswerable(error) => write!(f, "the answer cannot be written: {error}"),
             CloseReason::NodeStopped => f.write_str("the node was stopped"),
+            CloseReason::Fault => f.write_str("a fault closes it"),
         }
     }
 }
@@ -81,6 +85,10 @@ pub(crate) enum Turn {
     Answering,
     /// Muted: the client has its answer, and has asked too much.
     Throttled,
+    /// Muted: a fault holds the answer back for a while.
+    Held,
+    /// For good: a fault lost an answer.
+    Lost,
 }
 
 /// One connection.
@@ -94,6 +102,18 @@ pub(crate) struct Connection {
     pub(crate) throttled_until: Duration,
     /// The client left while the node was frozen: what it sent is still executed, and nothing is answered.
     pub(crate) is_abandoned: bool,
+    /// What faults do to the answer of the request that is served. Set before that, taken by the answer.
+    pub(crate) aftermath: Option<Aftermath>,
+    /// What it last asked for.
+    pub(crate) seen: Seen,
+}
+
+/// What a connection's requests tell of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) client: Option<Box<str>>,
+    pub(crate) api: Option<ApiKey>,
+    pub(crate) requests: u64,
 }
 
 impl Connection {
@@ -104,6 +124,8 @@ impl Connection {
             waiting: VecDeque::new(),
             throttled_until: Duration::ZERO,
             is_abandoned: false,
+            aftermath: None,
+            seen: Seen::default(),
         }
     }
 
@@ -111,7 +133,7 @@ impl Connection {
     pub(crate) fn next_request(&mut self) -> Option<Bytes> {
         match self.turn {
             Turn::Client => self.waiting.pop_front(),
-            Turn::Parked | Turn::Answering | Turn::Throttled => None,
+            Turn::Parked | Turn::Answering | Turn::Throttled | Turn::Held | Turn::Lost => None,
         }
     }
 }

@@ -139,6 +139,14 @@ impl FetchSessions {
         id
     }
 
+    /// What the session that a request goes on with wanted so far, if it does.
+    pub(crate) fn wanted_by(&self, request: &FetchRequest) -> Option<Vec<FetchTopic>> {
+        if matches!(request.session_epoch, INITIAL_EPOCH | FINAL_EPOCH) {
+            return None;
+        }
+        Some(self.sessions.get(&request.session_id)?.wanted())
+    }
+
     fn remove(&mut self, id: i32) {
         if let Some(session) = self.sessions.remove(&id) {
             self.partitions -= session.partitions.len();

@@ -22,6 +22,18 @@ id! {
     /// A broker of the cluster.
     NodeId(i32)
 }
+impl From<i32> for NodeId {
+    fn from(id: i32) -> NodeId {
+        NodeId(id)
+    }
+}
+
+impl From<i32> for PartitionIndex {
+    fn from(index: i32) -> PartitionIndex {
+        PartitionIndex(index)
+    }
+}
+
 id! {
     /// A client's connection to one node; never reused within a cluster's life.
     ConnectionId(u64)

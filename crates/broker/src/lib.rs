@@ -52,7 +52,7 @@
 //! | [`lag`](Cluster::lag) | a follower copies late or never: acks=all waits, the ISR shrinks, `min.insync.replicas` counts |
 //! | [`move_leader`](Cluster::move_leader) | another replica in sync leads, under the next epoch |
 //! | [`elect_unclean`](Cluster::elect_unclean) | a replica out of sync leads: what it lacks is lost |
-//! | [`throttle`](Cluster::throttle) | answers carry a throttle time, and their connections are muted so long |
+//! | [`add_fault`](Cluster::add_fault) | requests that fit are refused, delayed, throttled, cut off, or their answers lost; see [`Fault`] |
 //! | [`age_metadata`](Cluster::age_metadata) | a node answers Metadata as of some time ago |
 //! | [`plant`](Cluster::plant) | the next Produce attempts on a partition fail before or after the append |
 //!
@@ -71,6 +71,7 @@ mod cluster;
 mod cluster_config;
 mod connection;
 mod controller;
+mod faults;
 mod fetch_sessions;
 mod ids;
 mod leadership;
@@ -90,6 +91,7 @@ mod release;
 mod replica;
 mod replication;
 mod server;
+mod snapshot;
 mod steering;
 mod storage;
 mod timers;
@@ -101,6 +103,7 @@ pub use catalogue::{Catalogue, PartitionEntry, TopicEntry};
 pub use cluster::Cluster;
 pub use cluster_config::{ClusterConfig, OpenError};
 pub use connection::{CloseReason, Event};
+pub use faults::{Effect, Fault, FaultEntry, FaultId};
 pub use ids::{ConnectionId, Epoch, NodeId, PartitionIndex, ProducerId, Sequence};
 pub use log::{BatchEntry, FlushPolicy, LookupError, PartitionLog, TimestampedOffset, TornTail};
 pub use moment::Moment;
@@ -109,11 +112,13 @@ pub use partition::{Partition, ProduceFault};
 pub use producer_state::{CACHED_BATCHES, CachedBatch, ProducerEntry, Producers, Refusal, Stamp, Verdict, validate};
 pub use quotas::Quotas;
 pub use release::{KafkaRelease, UnknownRelease};
-pub use server::{Broker, BrokerOptions, StartError};
-pub use steering::Throttle;
+pub use server::{Broker, BrokerOptions, Faults, StartError};
+pub use snapshot::{ConnectionEntry, LogSnapshot, LoggedRecord, RecordStamp, SnapshotError, Window};
 pub use storage::{
     Directory, DirectoryError, Disk, DiskEntry, DiskFile, FileEntry, LogFolder, Memory, OpenHow, PendingSync, Place,
     Segment, Storage, StorageError, SystemDisk,
 };
 pub use topic_config::{CleanupPolicy, ConfigError, ConfigValue, Ratio, TimestampType, TopicConfig};
 pub use topics::{NAME_LENGTH_MAX, Topic, TopicNameError};
+
+pub use milena_wire::{ApiKey, ErrorCode, Uuid};

@@ -7,6 +7,7 @@
 //! The serving itself is in `server/serving.rs`, what the owner may do to nodes in `server/steering.rs`.
 
 mod door;
+mod faults;
 mod serving;
 mod session;
 mod steering;
@@ -32,6 +33,8 @@ use crate::moment::Moment;
 use crate::nodes::Node;
 use crate::release::KafkaRelease;
 use crate::storage::{Directory, DirectoryError, Memory, Storage, StorageError};
+
+pub use faults::Faults;
 
 /// How a broker is started.
 #[derive(Clone, Debug)]
@@ -278,6 +281,9 @@ struct Shared {
     stop: Notify,
     connections: Mutex<Connections>,
     changed: Condvar,
+    /// How often faults have hit, as of the last request.
+    hits: Mutex<u64>,
+    hit: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -291,6 +297,28 @@ impl Shared {
     /// A count is whole whoever panicked beside it.
     fn connections(&self) -> MutexGuard<'_, Connections> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell_hits(&self, hits: u64) {
+        let mut told = self.hits.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told != hits {
+            *told = hits;
+            self.hit.notify_all();
+        }
+    }
+
+    /// Blocks until faults have hit more often than that; false if the time is over first.
+    fn wait_for_more_hits(&self, than: u64, until: Option<Instant>) -> bool {
+        let hits = self.hits.lock().unwrap_or_else(PoisonError::into_inner);
+        let no_more = |hits: &mut u64| *hits <= than;
+        match until {
+            None => *self.hit.wait_while(hits, no_more).unwrap_or_else(PoisonError::into_inner) > than,
+            Some(until) => {
+                let left = until.saturating_duration_since(Instant::now());
+                let waited = self.hit.wait_timeout_while(hits, left, no_more);
+                *waited.unwrap_or_else(PoisonError::into_inner).0 > than
+            }
+        }
     }
 }
 

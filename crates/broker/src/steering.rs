@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
-use milena_wire::{ApiKey, Uuid};
+use milena_wire::Uuid;
 
 use crate::api::{CreateTopicError, NewTopic, Replicas};
 use crate::cluster::Cluster;
 use crate::connection::CloseReason;
+use crate::faults::{Fault, FaultEntry, FaultId};
 use crate::ids::{ConnectionId, NodeId, PartitionIndex};
 use crate::leadership::Leadership;
 use crate::log::PartitionLog;
@@ -21,21 +22,6 @@ use crate::storage::StorageError;
 use crate::timers::Timer;
 use crate::topic_config::TopicConfig;
 use crate::topics::Topic;
-
-/// Which answers ask their client to slow down, and by how much (KIP-219).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Throttle {
-    /// Of which node; none for all.
-    pub node: Option<NodeId>,
-    /// To which requests; none for all.
-    pub api: Option<ApiKey>,
-    /// The `throttle_time_ms` of the answer, and how long its connection is muted afterwards.
-    pub time: Duration,
-    /// When it ends, on the monotonic clock. `Duration::MAX` for never.
-    pub until: Duration,
-    /// How many answers are throttled at most.
-    pub times: u32,
-}
 
 impl Cluster {
     /// Makes a topic with default settings, as an administrator would. Replicas go around: partition `i` of `n` nodes is first led by the node at
@@ -131,6 +117,7 @@ impl Cluster {
         self.each_partition(now, |partition, _, _| partition.replica(node).is_some());
         for connection in self.connections_of(node) {
             self.parking.resume(connection);
+            self.release(now, connection);
             self.serve_waiting(now, connection);
         }
         self.settle(now);
@@ -245,9 +232,22 @@ impl Cluster {
         true
     }
 
-    /// Throttles answers from now on. Rules are looked at in the order in which they were made; the first that fits counts.
-    pub fn throttle(&mut self, _now: Moment, rule: Throttle) {
-        self.throttles.push(rule);
+    /// From now on requests that fit meet this fault; see [`Fault`]. Faults are looked at in the order in which they were added.
+    pub fn add_fault(&mut self, now: Moment, fault: Fault) -> FaultId {
+        self.faults.add(now, fault)
+    }
+
+    /// Ends a fault and forgets it. Requests that it has hit already stay hit: a late answer is still late. None if it is not known (any
+    /// more).
+    pub fn remove_fault(&mut self, now: Moment, fault: FaultId) -> Option<FaultEntry> {
+        let entry = self.faults.entry(now, fault);
+        self.faults.remove(fault);
+        entry
+    }
+
+    /// Ends and forgets all faults.
+    pub fn clear_faults(&mut self) {
+        self.faults.clear();
     }
 
     /// From now on the node's Metadata answers tell leaders, epochs, ISRs and living nodes as they were so long ago; zero ends it. Topics are
@@ -265,6 +265,21 @@ impl Cluster {
 
 /// The truth, for whoever checks.
 impl Cluster {
+    /// A fault, and how often it has hit. The last 1,000 that are over are remembered.
+    pub fn fault(&self, now: Moment, fault: FaultId) -> Option<FaultEntry> {
+        self.faults.entry(now, fault)
+    }
+
+    /// All faults that are known, in the order in which they were added.
+    pub fn faults(&self, now: Moment) -> impl Iterator<Item = FaultEntry> {
+        self.faults.entries(now)
+    }
+
+    /// How often faults have hit in all. Rises only.
+    pub fn fault_hits(&self) -> u64 {
+        self.faults.hits()
+    }
+
     /// All topics, by name.
     pub fn topics(&self) -> impl Iterator<Item = &Topic> {
         self.topics.iter()

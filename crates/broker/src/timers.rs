@@ -27,6 +27,8 @@ pub(crate) enum Timer {
     Compact,
     /// Whether a throttled connection may be read again.
     Unmute(ConnectionId),
+    /// Whether an answer that a fault holds back goes out.
+    Answer(ConnectionId),
 }
 
 /// All reminders, by time.

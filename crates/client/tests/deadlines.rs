@@ -12,7 +12,7 @@ use milena::{
     AttemptError, Cause, ConnectionError, Delivery, Fate, NotWritten, Outcome, Producer, ProducerConfig, Record,
     SendRefused, Settlement, Topic,
 };
-use milena_broker::{NodeId, PartitionIndex, ProduceFault, Stop, Throttle};
+use milena_broker::{Fault, NodeId, PartitionIndex, ProduceFault, Stop};
 use milena_wire::{ApiKey, ErrorCode};
 use punctual::{Lateness, Watchdog};
 use steered::Steered;
@@ -219,14 +219,8 @@ fn while_its_partition_has_no_slot_free() {
 #[test]
 fn while_the_broker_asks_for_patience() {
     let stage = Stage::new().ready();
-    let throttle = Throttle {
-        node: None,
-        api: Some(ApiKey::PRODUCE),
-        time: Duration::from_secs(2),
-        until: Duration::MAX,
-        times: 1,
-    };
-    stage.broker.steer(|cluster, now| cluster.throttle(now, throttle));
+    let throttled = Fault::throttle(Duration::from_secs(2)).api(ApiKey::PRODUCE).once();
+    stage.broker.steer(|cluster, now| cluster.add_fault(now, throttled));
     assert_eq!(written(run(stage.accepted(b"first").delivery)), 0);
     assert_eq!(stage.accepted(b"second").not_written(), unsent(None));
     assert_eq!(stage.broker.records(0), 1);

@@ -87,7 +87,7 @@ pub const STRING_BYTES_MAX: usize = i16::MAX as usize;
 /// assert_eq!(r.position(), 3);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reader {
     bytes: Bytes,
     at: usize,

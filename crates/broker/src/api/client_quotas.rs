@@ -136,7 +136,7 @@ impl Cluster {
     // What quotas do.
 
     /// How long a client has to wait after a request of so many bytes.
-    pub(super) fn charge_request(&mut self, asked: Charged<'_>, is_produce: bool) -> Duration {
+    pub(crate) fn charge_request(&mut self, asked: Charged<'_>, is_produce: bool) -> Duration {
         let time = NOMINAL_TIME + NOMINAL_TIME_PER_MEGABYTE.mul_f64(asked.bytes as f64 / 1e6);
         let time = self.charge(asked, QuotaKey::RequestTime, time.as_secs_f64() * 100.0).min(REQUEST_WAIT_MAX);
         match is_produce {
@@ -158,7 +158,7 @@ impl Cluster {
     }
 
     /// The most bytes that an answer may have without being too much by itself.
-    pub(super) fn fetch_bytes_max(&self, client: &str) -> u32 {
+    pub(crate) fn fetch_bytes_max(&self, client: &str) -> u32 {
         match self.quotas.limit(client, QuotaKey::ConsumerBytes) {
             Some(limit) => burst(&limit) as u32,
             None => u32::MAX,

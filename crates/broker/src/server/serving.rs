@@ -50,6 +50,7 @@ impl Serving {
                 mailboxes: RefCell::new(BTreeMap::new()),
                 armed: Cell::new(None),
                 rearm: Notify::new(),
+                hits: Cell::new(0),
                 shared: Arc::clone(&shared),
             });
             for door in &server.doors {
@@ -75,6 +76,8 @@ pub(super) struct Server {
     armed: Cell<Option<Duration>>,
     /// Tells the timekeeper that this is too late.
     rearm: Notify,
+    /// How often faults have hit, as others were told.
+    hits: Cell<u64>,
     pub(super) shared: Arc<Shared>,
 }
 
@@ -86,6 +89,10 @@ impl Server {
         let result = change(cluster, now);
         while let Some(event) = cluster.poll_event(now) {
             self.post(event);
+        }
+        let hits = cluster.fault_hits();
+        if self.hits.replace(hits) != hits {
+            self.shared.tell_hits(hits);
         }
         let due = cluster.poll_timeout();
         let too_late = due.is_some_and(|due| self.armed.get().is_none_or(|armed| due < armed));

@@ -47,6 +47,8 @@ enum Move {
     Cluster,
     /// A fetch waits for data.
     ClusterUnlessGone,
+    /// A fault lost an answer: what the client sends is thrown away until it leaves.
+    ClientIsLost,
     /// The client is throttled for so long.
     Later(std::time::Duration),
     Client,
@@ -85,6 +87,10 @@ impl Session {
                 self.mailbox.arrived.notified().await;
             }
             Move::ClusterUnlessGone => self.read(stream, splitter).await?,
+            Move::ClientIsLost => {
+                splitter.read_buffer().clear();
+                self.read(stream, splitter).await?;
+            }
             Move::Later(wait) => {
                 either(tokio::time::sleep(wait), self.mailbox.arrived.notified()).await;
                 self.server.drive(|cluster, now| cluster.handle_timeout(now));
@@ -104,6 +110,9 @@ impl Session {
         }
         if let Some(event) = self.mailbox.events.borrow_mut().pop_front() {
             return Move::Event(event);
+        }
+        if cluster.is_lost(self.id) {
+            return Move::ClientIsLost;
         }
         match cluster.throttled_until(self.id) {
             Some(until) => Move::Later(until.saturating_sub(self.server.clock.now().elapsed)),

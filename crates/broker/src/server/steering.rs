@@ -13,11 +13,11 @@ use super::Broker;
 use super::serving::Server;
 use crate::api::CreateTopicError;
 use crate::cluster::Cluster;
-use crate::ids::{NodeId, PartitionIndex};
+use crate::ids::{NodeId, PartitionIndex, ProducerId};
 use crate::moment::Moment;
 use crate::nodes::{Process, Stop};
-use crate::partition::ProduceFault;
-use crate::steering::Throttle;
+use crate::producer_state::ProducerEntry;
+use crate::snapshot::{ConnectionEntry, LogSnapshot, SnapshotError, Window};
 use crate::storage::StorageError;
 use crate::topic_config::TopicConfig;
 
@@ -25,6 +25,39 @@ impl Broker {
     /// The truth: looks at the cluster on the broker's thread, which serves nobody meanwhile.
     pub fn look<T: Send + 'static>(&self, look: impl FnOnce(&Cluster) -> T + Send + 'static) -> T {
         self.order(|server| look(&server.cluster.borrow()))
+    }
+
+    /// The log of a partition: every record that its leader has, with who wrote it, and what of it is committed. For large logs see
+    /// [`Broker::log_window`].
+    pub fn log(&self, topic: &str, partition: impl Into<PartitionIndex>) -> Result<LogSnapshot, SnapshotError> {
+        self.log_window(topic, partition, Window::ALL)
+    }
+
+    /// The same with some of the records only.
+    pub fn log_window(
+        &self,
+        topic: &str,
+        partition: impl Into<PartitionIndex>,
+        window: Window,
+    ) -> Result<LogSnapshot, SnapshotError> {
+        let (topic, partition) = (topic.to_owned(), partition.into());
+        self.look(move |cluster| cluster.snapshot(&topic, partition, window))
+    }
+
+    /// What the leader of a partition, or who led last, knows of its producers, by id. None without such a partition.
+    pub fn producers(
+        &self,
+        topic: &str,
+        partition: impl Into<PartitionIndex>,
+    ) -> Option<Vec<(ProducerId, ProducerEntry)>> {
+        let (topic, partition) = (topic.to_owned(), partition.into());
+        let known = |(id, entry): (ProducerId, &ProducerEntry)| (id, entry.clone());
+        self.look(move |cluster| Some(cluster.partition(&topic, partition)?.producers().iter().map(known).collect()))
+    }
+
+    /// Who is connected, in the order in which they came.
+    pub fn clients(&self) -> Vec<ConnectionEntry> {
+        self.look(|cluster| cluster.clients().collect())
     }
 
     /// See [`Cluster::create_topic`].
@@ -40,17 +73,20 @@ impl Broker {
     }
 
     /// See [`Cluster::freeze`]. The node's sockets still accept, and the system reads into its buffers.
-    pub fn freeze(&self, node: NodeId) -> bool {
+    pub fn freeze(&self, node: impl Into<NodeId>) -> bool {
+        let node = node.into();
         self.steer(move |cluster, now| cluster.freeze(now, node))
     }
 
     /// See [`Cluster::thaw`].
-    pub fn thaw(&self, node: NodeId) -> bool {
+    pub fn thaw(&self, node: impl Into<NodeId>) -> bool {
+        let node = node.into();
         self.steer(move |cluster, now| cluster.thaw(now, node))
     }
 
     /// See [`Cluster::stop`]. The node's port stays taken, and refuses connections.
-    pub fn stop_node(&self, node: NodeId, how: Stop) -> bool {
+    pub fn stop_node(&self, node: impl Into<NodeId>, how: Stop) -> bool {
+        let node = node.into();
         self.order(move |server| {
             let stopped = server.steer(|cluster, now| cluster.stop(now, node, how));
             if let Some(door) = server.door(node).filter(|_| stopped) {
@@ -61,7 +97,8 @@ impl Broker {
     }
 
     /// See [`Cluster::start`]. The node listens on its old port when this returns; an error means that it cannot, and is still stopped.
-    pub fn start_node(&self, node: NodeId) -> io::Result<bool> {
+    pub fn start_node(&self, node: impl Into<NodeId>) -> io::Result<bool> {
+        let node = node.into();
         self.order(move |server| {
             let is_stopped = server.cluster.borrow().process(node) == Some(Process::Stopped);
             match server.door(node).filter(|_| is_stopped) {
@@ -72,65 +109,57 @@ impl Broker {
     }
 
     /// See [`Cluster::lag`].
-    pub fn lag(&self, node: NodeId, delay: Option<Duration>) -> bool {
+    pub fn lag(&self, node: impl Into<NodeId>, delay: Option<Duration>) -> bool {
+        let node = node.into();
         self.steer(move |cluster, now| cluster.lag(now, node, delay))
     }
 
     /// See [`Cluster::move_leader`].
-    pub fn move_leader(&self, topic: &str, partition: PartitionIndex, node: NodeId) -> bool {
-        let topic = topic.to_owned();
+    pub fn move_leader(&self, topic: &str, partition: impl Into<PartitionIndex>, node: impl Into<NodeId>) -> bool {
+        let (topic, partition, node) = (topic.to_owned(), partition.into(), node.into());
         self.steer(move |cluster, now| cluster.move_leader(now, &topic, partition, node))
     }
 
     /// See [`Cluster::elect_unclean`].
-    pub fn elect_unclean(&self, topic: &str, partition: PartitionIndex, node: NodeId) -> bool {
-        let topic = topic.to_owned();
+    pub fn elect_unclean(&self, topic: &str, partition: impl Into<PartitionIndex>, node: impl Into<NodeId>) -> bool {
+        let (topic, partition, node) = (topic.to_owned(), partition.into(), node.into());
         self.steer(move |cluster, now| cluster.elect_unclean(now, &topic, partition, node))
     }
 
-    /// See [`Cluster::throttle`]; `until` is counted from now on here.
-    pub fn throttle(&self, rule: Throttle) {
-        self.steer(move |cluster, now| {
-            cluster.throttle(now, Throttle { until: now.elapsed.saturating_add(rule.until), ..rule })
-        });
-    }
-
     /// See [`Cluster::age_metadata`].
-    pub fn age_metadata(&self, node: NodeId, age: Duration) -> bool {
+    pub fn age_metadata(&self, node: impl Into<NodeId>, age: Duration) -> bool {
+        let node = node.into();
         self.steer(move |cluster, now| cluster.age_metadata(now, node, age))
     }
 
-    /// See [`Cluster::plant`].
-    pub fn plant(&self, topic: &str, partition: PartitionIndex, fault: ProduceFault) -> bool {
-        let topic = topic.to_owned();
-        self.steer(move |cluster, _| cluster.plant(&topic, partition, fault))
-    }
-
     /// See [`Cluster::leader`].
-    pub fn leader(&self, topic: &str, partition: PartitionIndex) -> Option<NodeId> {
-        let topic = topic.to_owned();
+    pub fn leader(&self, topic: &str, partition: impl Into<PartitionIndex>) -> Option<NodeId> {
+        let (topic, partition) = (topic.to_owned(), partition.into());
         self.look(move |cluster| cluster.leader(&topic, partition))
     }
 
     /// See [`Cluster::leader_epoch`].
-    pub fn leader_epoch(&self, topic: &str, partition: PartitionIndex) -> Option<i32> {
-        let topic = topic.to_owned();
+    pub fn leader_epoch(&self, topic: &str, partition: impl Into<PartitionIndex>) -> Option<i32> {
+        let (topic, partition) = (topic.to_owned(), partition.into());
         self.look(move |cluster| cluster.leader_epoch(&topic, partition))
     }
 
     /// See [`Cluster::isr`].
-    pub fn isr(&self, topic: &str, partition: PartitionIndex) -> Option<Vec<NodeId>> {
-        let topic = topic.to_owned();
+    pub fn isr(&self, topic: &str, partition: impl Into<PartitionIndex>) -> Option<Vec<NodeId>> {
+        let (topic, partition) = (topic.to_owned(), partition.into());
         self.look(move |cluster| cluster.isr(&topic, partition).map(<[NodeId]>::to_vec))
     }
 
     /// See [`Cluster::high_watermark`].
-    pub fn high_watermark(&self, topic: &str, partition: PartitionIndex) -> Option<i64> {
-        let topic = topic.to_owned();
+    pub fn high_watermark(&self, topic: &str, partition: impl Into<PartitionIndex>) -> Option<i64> {
+        let (topic, partition) = (topic.to_owned(), partition.into());
         self.look(move |cluster| cluster.high_watermark(&topic, partition))
     }
 
-    fn steer<T: Send + 'static>(&self, change: impl FnOnce(&mut Cluster, Moment) -> T + Send + 'static) -> T {
+    pub(super) fn steer<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Cluster, Moment) -> T + Send + 'static,
+    ) -> T {
         self.order(|server| server.steer(change))
     }
 

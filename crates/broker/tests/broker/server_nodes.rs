@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use milena_broker::{Broker, BrokerOptions, NodeId, Process, Stop, Throttle, TopicConfig};
+use milena_broker::{Broker, BrokerOptions, Fault, NodeId, Process, Stop, TopicConfig};
 use milena_wire::messages::metadata::request::{MetadataRequest, MetadataRequestTopic};
 use milena_wire::messages::produce::request::ProduceRequest;
 use milena_wire::{ApiKey, ErrorCode};
@@ -197,8 +197,7 @@ fn moved_leader_answers_and_the_old_one_does_not() {
 fn throttled_connection_is_answered_and_then_read_later() {
     let broker = three();
     let time = Duration::from_millis(60);
-    let rule = Throttle { node: None, api: Some(ApiKey::PRODUCE), time, until: PATIENCE, times: 2 };
-    broker.throttle(rule);
+    broker.faults().add(Fault::throttle(time).api(ApiKey::PRODUCE).times(2));
     let mut socket = to(&broker, 1);
     let before = Instant::now();
     // The first has no answer, and mutes all the same.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use milena_broker::{NodeId, Throttle};
+use milena_broker::{Fault, NodeId};
 use milena_wire::messages::metadata::request::MetadataRequest;
 use milena_wire::messages::produce::request::ProduceRequest;
 use milena_wire::{ApiKey, ErrorCode};
@@ -13,8 +13,8 @@ fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-fn rule() -> Throttle {
-    Throttle { node: None, api: Some(ApiKey::PRODUCE), time: millis(300), until: Duration::MAX, times: u32::MAX }
+fn rule() -> Fault {
+    Fault::throttle(millis(300)).api(ApiKey::PRODUCE)
 }
 
 fn throttled(bench: &mut Bench, node: i32) -> i32 {
@@ -26,7 +26,7 @@ fn throttled(bench: &mut Bench, node: i32) -> i32 {
 #[test]
 fn throttled_answer_goes_out_at_once_and_then_the_connection_is_not_read() {
     let mut bench = Bench::with_orders(1);
-    bench.cluster.throttle(bench.now, rule());
+    bench.cluster.add_fault(bench.now, rule());
     let writer = bench.connect();
     for value in ["a", "b"] {
         bench.send(writer, 12, &produce("orders", 0, Batch::of(&[value])));
@@ -48,7 +48,7 @@ fn throttled_answer_goes_out_at_once_and_then_the_connection_is_not_read() {
 #[test]
 fn throttle_counts_from_the_answer_where_that_waits_for_followers() {
     let mut bench = Bench::of_three();
-    bench.cluster.throttle(bench.now, rule());
+    bench.cluster.add_fault(bench.now, rule());
     bench.cluster.lag(bench.now, NodeId(3), Some(millis(200)));
     let writer = bench.send_batch(1, Batch::of(&["a"]));
     bench.send(writer, 12, &ProduceRequest { acks: 1, ..produce("orders", 0, Batch::of(&["b"])) });
@@ -63,7 +63,7 @@ fn throttle_counts_from_the_answer_where_that_waits_for_followers() {
 #[test]
 fn throttled_acks_of_zero_mute_without_an_answer() {
     let mut bench = Bench::with_orders(1);
-    bench.cluster.throttle(bench.now, rule());
+    bench.cluster.add_fault(bench.now, rule());
     let writer = bench.connect();
     for value in ["a", "b"] {
         bench.send(writer, 12, &ProduceRequest { acks: 0, ..produce("orders", 0, Batch::of(&[value])) });
@@ -76,14 +76,10 @@ fn throttled_acks_of_zero_mute_without_an_answer() {
 #[test]
 fn rules_fit_a_node_an_api_a_time_and_a_number_of_answers() {
     let mut bench = Bench::of_three();
-    let metadata = Throttle { api: Some(ApiKey::METADATA), ..rule() };
-    bench
-        .cluster
-        .throttle(bench.now, Throttle { node: Some(NodeId(1)), time: millis(1), times: 2, ..metadata.clone() });
-    bench.cluster.throttle(bench.now, Throttle { time: millis(2), until: millis(50), ..metadata });
-    bench
-        .cluster
-        .throttle(bench.now, Throttle { api: None, node: Some(NodeId(3)), time: millis(3), times: 1, ..rule() });
+    let metadata = |time| Fault::throttle(millis(time)).api(ApiKey::METADATA);
+    bench.cluster.add_fault(bench.now, metadata(1).node(1).times(2));
+    bench.cluster.add_fault(bench.now, metadata(2).lasting(millis(50)));
+    bench.cluster.add_fault(bench.now, Fault::throttle(millis(3)).node(3).once());
     assert_eq!(throttled(&mut bench, 1), 1);
     assert_eq!(throttled(&mut bench, 2), 2);
     assert_eq!(throttled(&mut bench, 1), 1);
@@ -98,7 +94,7 @@ fn rules_fit_a_node_an_api_a_time_and_a_number_of_answers() {
 #[test]
 fn versions_without_the_field_are_muted_all_the_same() {
     let mut bench = Bench::with_orders(1);
-    bench.cluster.throttle(bench.now, Throttle { api: None, ..rule() });
+    bench.cluster.add_fault(bench.now, Fault::throttle(millis(300)));
     let reader = bench.connect();
     bench.send(reader, 1, &MetadataRequest { topics: None, ..Default::default() });
     bench.response::<MetadataRequest>(reader, 1);

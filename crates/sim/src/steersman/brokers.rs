@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use milena_broker::{Process, Stop, Throttle};
+use milena_broker::{Effect, Fault as BrokerFault, Process, Stop};
 use milena_core::ids::NodeId;
 use milena_core::metadata::Address;
 use milena_wire::ApiKey;
@@ -120,10 +120,13 @@ impl Helm<'_> {
         let times = dice.between(1, 6) as u32;
         let node = self.node();
         let clock = self.stage.broker_clock();
-        let rule =
-            Throttle { node: Some(milena_broker::NodeId(node.0)), api, time, until: clock.elapsed + lasts, times };
-        self.stage.note(format_args!("{rule:?}"));
-        self.brokers.cluster.throttle(clock, rule);
+        let fault = BrokerFault::new(Effect::Throttle(time)).node(node.0).times(times).lasting(lasts);
+        let fault = match api {
+            Some(api) => fault.api(api),
+            None => fault,
+        };
+        self.stage.note(format_args!("{fault:?}"));
+        self.brokers.cluster.add_fault(clock, fault);
         self.stage.faults.strikes.add(Fault::Throttled, Scope::Node(node), now, now + lasts + time);
     }
 }

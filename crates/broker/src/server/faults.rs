@@ -1,0 +1,69 @@
+//! The faults of a running broker, from any thread.
+
+use std::time::{Duration, Instant};
+
+use super::Broker;
+use crate::faults::{Fault, FaultEntry, FaultId};
+
+/// The faults of a running broker: what [`Broker::faults`] gives. Each call returns when it has taken effect.
+#[derive(Clone, Copy, Debug)]
+pub struct Faults<'b> {
+    broker: &'b Broker,
+}
+
+impl Broker {
+    /// What the broker does to requests instead of, or beside, serving them.
+    pub fn faults(&self) -> Faults<'_> {
+        Faults { broker: self }
+    }
+}
+
+impl Faults<'_> {
+    /// From now on requests that fit meet this fault. Faults are looked at in the order in which they were added.
+    pub fn add(&self, fault: Fault) -> FaultId {
+        self.broker.steer(move |cluster, now| cluster.add_fault(now, fault))
+    }
+
+    /// A fault, and how often it has hit. None if it was removed, or was over 1,000 such ago.
+    pub fn get(&self, fault: FaultId) -> Option<FaultEntry> {
+        self.broker.steer(move |cluster, now| cluster.fault(now, fault))
+    }
+
+    /// How many requests it has hit; 0 if it is not known any more.
+    pub fn hits(&self, fault: FaultId) -> u64 {
+        self.get(fault).map_or(0, |entry| entry.hits)
+    }
+
+    /// All that are known, in the order in which they were added; also those that are over.
+    pub fn list(&self) -> Vec<FaultEntry> {
+        self.broker.steer(|cluster, now| cluster.faults(now).collect())
+    }
+
+    /// Ends a fault and forgets it. Requests that it has hit already stay hit: a late answer is still late.
+    pub fn remove(&self, fault: FaultId) -> Option<FaultEntry> {
+        self.broker.steer(move |cluster, now| cluster.remove_fault(now, fault))
+    }
+
+    /// Ends and forgets all.
+    pub fn clear(&self) {
+        self.broker.steer(|cluster, _| cluster.clear_faults());
+    }
+
+    /// Blocks until a fault has hit so many requests, or the time is over; says which. What a request that is hit does has been done
+    /// then, and its answer may still be on its way.
+    pub fn wait_for_hits(&self, fault: FaultId, hits: u64, timeout: Duration) -> bool {
+        let until = Instant::now().checked_add(timeout);
+        loop {
+            let (known, all) = self.broker.steer(move |cluster, now| {
+                let known = cluster.fault(now, fault).map_or(0, |entry| entry.hits);
+                (known, cluster.fault_hits())
+            });
+            if known >= hits {
+                return true;
+            }
+            if !self.broker.shared.wait_for_more_hits(all, until) {
+                return false;
+            }
+        }
+    }
+}

@@ -81,7 +81,7 @@ pub(crate) use create_topics::{NewTopic, Replicas};
 pub(crate) use delete_records::WaitingDelete;
 pub(crate) use fetch::WaitingFetch;
 pub(crate) use produce::WaitingProduce;
-pub(crate) use refusal::{Part, Refusal, fetched_parts};
+pub(crate) use refusal::{Part, Refusal, Told, fetched_parts};
 
 /// What comes of a request at once, and how long its connection is muted after the answer.
 #[derive(Debug)]

@@ -292,7 +292,7 @@ impl Cluster {
     /// The longest that this answer asks for; what an earlier one asked for may still be longer.
     pub(crate) fn throttle_connection(&mut self, now: Moment, id: ConnectionId, throttle: Duration) {
         if let Some(connection) = self.connections.get_mut(&id).filter(|_| !throttle.is_zero()) {
-            connection.throttled_until = connection.throttled_until.max(now.elapsed + throttle);
+            connection.throttled_until = connection.throttled_until.max(now.elapsed.saturating_add(throttle));
         }
     }
 

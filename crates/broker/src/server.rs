@@ -4,8 +4,11 @@
 //! written is on the disk, the data directory is free and its address file is gone. Between the two, what clients wrote is on its way to the disk before they are
 //! told so; see `storage.rs` for what that survives.
 //!
-//! The serving itself is in `server/serving.rs`, what the owner may do to nodes in `server/steering.rs`.
+//! The serving itself is in `server/serving.rs`, what the owner may do to nodes in `server/steering.rs`, the same for programs in other
+//! languages in `server/admin.rs`.
 
+#[cfg(feature = "admin")]
+mod admin;
 mod door;
 mod faults;
 mod serving;
@@ -66,6 +69,10 @@ pub struct BrokerOptions {
     pub replica_lag_time_max: Duration,
     /// Which release of Kafka it behaves as; see [`ClusterConfig::behave_as`]. Default: 4.3.
     pub release: KafkaRelease,
+    /// Where the admin port listens, as `127.0.0.1:0`: whoever reaches it may steer the broker and read every record, so keep it on
+    /// loopback. Default: nowhere.
+    #[cfg(feature = "admin")]
+    pub admin: Option<String>,
 }
 
 impl BrokerOptions {
@@ -90,6 +97,8 @@ impl Default for BrokerOptions {
             session_timeout: Duration::from_secs(9),
             replica_lag_time_max: Duration::from_secs(30),
             release: KafkaRelease::default(),
+            #[cfg(feature = "admin")]
+            admin: None,
         }
     }
 }
@@ -98,6 +107,8 @@ impl Default for BrokerOptions {
 #[derive(Debug)]
 pub struct Broker {
     bootstrap: String,
+    #[cfg(feature = "admin")]
+    admin: Option<SocketAddr>,
     torn_tails: Vec<TornTail>,
     shared: Arc<Shared>,
     orders: mpsc::UnboundedSender<Order>,
@@ -176,6 +187,16 @@ impl Broker {
             // Who finds the address early waits in the listener's queue until the logs are open.
             directory.publish_address(&address(first)).map_err(StartError::DataDir)?;
         }
+        #[cfg(feature = "admin")]
+        let (admin, admin_address) = match &options.admin {
+            Some(listen) => {
+                let error = |source| StartError::Listen { listen: listen.clone(), source };
+                let admin = admin::Admin::listen(listen, &bootstrap).map_err(error)?;
+                let address = admin.address().map_err(error)?;
+                (Some(admin), Some(address))
+            }
+            None => (None, None),
+        };
         let clock = Clock::start();
         let config = ClusterConfig {
             auto_create_topics: options.auto_create_topics,
@@ -197,13 +218,35 @@ impl Broker {
         let shared = Arc::new(Shared::default());
         let (orders, taken) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-        let serving = serving::Serving { cluster, clock, listeners, orders: taken, shared: Arc::clone(&shared) };
+        let serving = serving::Serving {
+            cluster,
+            clock,
+            listeners,
+            orders: taken,
+            shared: Arc::clone(&shared),
+            #[cfg(feature = "admin")]
+            admin,
+        };
         let runtime = runtime.map_err(StartError::Thread)?;
         let thread = std::thread::Builder::new()
             .name(THREAD_NAME.to_owned())
             .spawn(move || serving.run(&runtime))
             .map_err(StartError::Thread)?;
-        Ok(Broker { bootstrap, torn_tails, shared, orders, thread: Some(thread) })
+        Ok(Broker {
+            bootstrap,
+            #[cfg(feature = "admin")]
+            admin: admin_address,
+            torn_tails,
+            shared,
+            orders,
+            thread: Some(thread),
+        })
+    }
+
+    /// Where the admin port listens, if it does. `http://` before it is the page for people.
+    #[cfg(feature = "admin")]
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
     }
 
     /// Where clients connect: host and port of each node, with commas between them.

@@ -100,11 +100,13 @@ pub struct Window {
     pub from: i64,
     /// At most so many.
     pub records_max: usize,
+    /// Until their keys and values have so many bytes. One record is always shown.
+    pub bytes_max: usize,
 }
 
 impl Window {
     /// Everything.
-    pub const ALL: Window = Window { from: 0, records_max: usize::MAX };
+    pub const ALL: Window = Window { from: 0, records_max: usize::MAX, bytes_max: usize::MAX };
 }
 
 /// A client's connection, as the broker sees it.
@@ -147,20 +149,21 @@ impl Cluster {
             records: Vec::new(),
         };
         let mut next = window.from.max(snapshot.start_offset);
-        while next < snapshot.end_offset && snapshot.records.len() < window.records_max {
+        let mut room = Room { records: window.records_max, bytes: window.bytes_max };
+        while next < snapshot.end_offset && room.is_left() {
             let bytes = log.read(next, snapshot.end_offset, READ_BYTES, true).map_err(SnapshotError::Storage)?;
             let before = next;
             for batch in records::batches(bytes) {
                 match batch {
                     Ok(batch) => {
-                        add(&mut snapshot.records, &batch, window)?;
+                        add(&mut snapshot.records, &batch, window.from, &mut room)?;
                         next = batch.header.last_offset() + 1;
                     }
                     // The end of what one read takes; the next read begins there.
                     Err(BatchError::Incomplete { .. }) if next > before => break,
                     Err(error) => return Err(SnapshotError::Damaged(error)),
                 }
-                if snapshot.records.len() >= window.records_max {
+                if !room.is_left() {
                     break;
                 }
             }
@@ -186,7 +189,25 @@ impl Cluster {
     }
 }
 
-fn add(to: &mut Vec<LoggedRecord>, batch: &BatchView, window: Window) -> Result<(), SnapshotError> {
+/// What may still be shown.
+struct Room {
+    records: usize,
+    bytes: usize,
+}
+
+impl Room {
+    fn is_left(&self) -> bool {
+        self.records > 0 && self.bytes > 0
+    }
+
+    fn take(&mut self, record: &records::Record) {
+        let bytes = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        self.records -= 1;
+        self.bytes = self.bytes.saturating_sub(bytes(&record.key) + bytes(&record.value));
+    }
+}
+
+fn add(to: &mut Vec<LoggedRecord>, batch: &BatchView, from: i64, room: &mut Room) -> Result<(), SnapshotError> {
     let header = &batch.header;
     let stamp = |sequence: Option<i32>| {
         let sequence = Sequence(sequence.filter(|_| header.producer_id >= 0)?);
@@ -194,12 +215,13 @@ fn add(to: &mut Vec<LoggedRecord>, batch: &BatchView, window: Window) -> Result<
     };
     for record in batch.records() {
         let record = record.map_err(SnapshotError::Damaged)?;
-        if record.offset < window.from {
+        if record.offset < from {
             continue;
         }
-        if to.len() >= window.records_max {
+        if !room.is_left() {
             break;
         }
+        room.take(&record);
         let headers = record.headers().map(|header| (header.key_text().into_owned(), header.value.clone()));
         to.push(LoggedRecord {
             offset: record.offset,

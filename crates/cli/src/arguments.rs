@@ -7,6 +7,7 @@ mod topics;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, ValueHint, value_parser};
 use clap_complete::Shell;
@@ -52,6 +53,16 @@ pub struct Broker {
     pub flush: FlushPolicy,
     /// None: in memory.
     pub data_dir: Option<PathBuf>,
+    /// Where the admin port listens; none: nowhere.
+    pub admin: Option<String>,
+    /// Topics to make, with how many partitions, where they are missing.
+    pub topics: Vec<(String, i32)>,
+    pub auto_create_topics: bool,
+    pub session_timeout: Duration,
+    /// One line of JSON instead of the bare addresses.
+    pub json: bool,
+    /// Whether it ends when its stdin does.
+    pub ends_with_stdin: bool,
 }
 
 /// The command line as values, or what clap has to say: a mistake, help, the version.
@@ -126,7 +137,9 @@ fn broker_command() -> clap::Command {
         .about("Runs a broker until Ctrl-C; its address is printed on stdout")
         .after_help(
             "Ctrl-C serves those that are connected until they are done; a second one ends at once.\n\n\
-             Exit codes: 0 ended by Ctrl-C; 2 usage, or not started.",
+             For tests in any language: milena broker --memory --listen 127.0.0.1:0 --admin 127.0.0.1:0 --json --exit-with-stdin \
+             prints {\"bootstrap\":..,\"admin\":..} once it serves, and ends with the process that started it.\n\n\
+             Exit codes: 0 ended by Ctrl-C or with its stdin; 2 usage, or not started.",
         )
         .arg(
             Arg::new("listen")
@@ -164,6 +177,36 @@ fn broker_command() -> clap::Command {
         )
         .arg(data_dir())
         .arg(flag("memory").conflicts_with("data-dir").help("Keeps everything in memory, gone at the end"))
+        .args(steering_arguments())
+}
+
+/// What makes a broker a test's.
+fn steering_arguments() -> [Arg; 6] {
+    [
+        Arg::new("admin").long("admin").value_name("HOST:PORT").help(
+            "Where it is steered by HTTP, with a page for people; whoever reaches this port can do and read everything",
+        ),
+        Arg::new("topic")
+            .long("topic")
+            .value_name("NAME[:PARTITIONS]")
+            .action(ArgAction::Append)
+            .value_parser(parse_topic)
+            .help("Makes a topic, of one partition if it is not said, unless it is there; may be given more than once"),
+        flag("auto-create-topics").help("Makes a missing topic when a client asks for it"),
+        duration("session-timeout")
+            .default_value("9s")
+            .help("When what a frozen or killed broker leads goes to others; Kafka's default is 9s"),
+        flag("json").help("Prints the addresses as one line of JSON: bootstrap, and admin"),
+        flag("exit-with-stdin").help("Ends at once when its stdin is closed, so that no test leaves it behind"),
+    ]
+}
+
+fn parse_topic(text: &str) -> Result<(String, i32), String> {
+    let (name, partitions) = text.split_once(':').unwrap_or((text, "1"));
+    match partitions.parse() {
+        Ok(partitions @ 1..) => Ok((name.to_owned(), partitions)),
+        _ => Err("a name, or a name, : and how many partitions from 1 on, as in orders:3".to_owned()),
+    }
 }
 
 fn topic() -> Arg {
@@ -268,6 +311,12 @@ fn broker(matches: &ArgMatches) -> Broker {
         release: required(matches, "kafka-version"),
         flush: required(matches, "fsync"),
         data_dir,
+        admin: matches.get_one("admin").cloned(),
+        topics: matches.get_many("topic").into_iter().flatten().cloned().collect(),
+        auto_create_topics: matches.get_flag("auto-create-topics"),
+        session_timeout: required(matches, "session-timeout"),
+        json: matches.get_flag("json"),
+        ends_with_stdin: matches.get_flag("exit-with-stdin"),
     }
 }
 
@@ -357,6 +406,8 @@ mod tests {
             "milena topics rename t",
             "milena broker --memory --data-dir d",
             "milena broker --nodes 0",
+            "milena broker --topic orders:0",
+            "milena broker --topic orders:many",
             "milena broker --nodes 100",
             "milena broker --kafka-version 1.1",
             "milena broker --fsync sometimes",

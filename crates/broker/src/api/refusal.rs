@@ -4,7 +4,7 @@
 //! request before it is executed, and told in the answer afterwards. Every API that is served is here; a test says so.
 
 use bytes::Bytes;
-use milena_wire::frame::{decode_request, decode_response, encode_response};
+use milena_wire::frame::{decode_response, encode_response};
 use milena_wire::messages::alter_configs::request::AlterConfigsRequest;
 use milena_wire::messages::alter_configs::response::AlterConfigsResourceResponse;
 use milena_wire::messages::api_versions::request::ApiVersionsRequest;
@@ -106,11 +106,19 @@ impl Part {
     }
 }
 
+/// The parts of a request; none for all topics that there are.
+type Parts = Option<Vec<Part>>;
+
+/// What an answer says of a part, or of the whole.
+pub(crate) type Told = (Option<Part>, Refused);
+
+type Tell = fn(RequestHead, Option<Bytes>, &[Told]) -> Result<Bytes, CloseReason>;
+
 /// What can be done to the frames of an API.
 pub(crate) struct Refusal {
-    parts: fn(Reader, i16) -> Result<Option<Vec<Part>>, DecodeError>,
+    parts: fn(Reader, i16) -> Result<Parts, DecodeError>,
     leave_out: fn(Reader, i16, &[bool]) -> Result<Reader, CloseReason>,
-    tell: fn(RequestHead, Option<Bytes>, &[(Option<Part>, Refused)]) -> Result<Bytes, CloseReason>,
+    tell: Tell,
     changes: bool,
 }
 
@@ -149,7 +157,8 @@ impl Refusal {
     ) -> Result<Vec<Part>, DecodeError> {
         let all = || topics.iter().map(|topic| Part::of_topic(&topic.name)).collect();
         let mut parts = (self.parts)(body, version)?.unwrap_or_else(all);
-        let unnamed = |part: &Part| !parts.iter().any(|named| (&named.asked, named.partition) == (&part.asked, part.partition));
+        let unnamed =
+            |part: &Part| !parts.iter().any(|named| (&named.asked, named.partition) == (&part.asked, part.partition));
         let unnamed: Vec<Part> = session.into_iter().filter(unnamed).collect();
         parts.extend(unnamed);
         Ok(parts.into_iter().map(|part| part.resolve(topics)).collect())
@@ -166,12 +175,7 @@ impl Refusal {
     }
 
     /// The answer with what is to be told; made anew if there is none. Both with their lengths.
-    pub(crate) fn tell(
-        &self,
-        head: RequestHead,
-        answer: Option<Bytes>,
-        told: &[(Option<Part>, Refused)],
-    ) -> Result<Bytes, CloseReason> {
+    pub(crate) fn tell(&self, head: RequestHead, answer: Option<Bytes>, told: &[Told]) -> Result<Bytes, CloseReason> {
         (self.tell)(head, answer, told)
     }
 }
@@ -183,23 +187,19 @@ where
     Refusal { parts: parts::<R>, leave_out: leave_out::<R>, tell: tell::<R>, changes: R::CHANGES }
 }
 
-fn parts<R: Refusable>(body: Reader, version: i16) -> Result<Option<Vec<Part>>, DecodeError> {
-    Ok(decode_request::<R>(body, version)?.parts(version))
+fn parts<R: Refusable>(mut body: Reader, version: i16) -> Result<Parts, DecodeError> {
+    Ok(R::read(&mut body, version)?.parts(version))
 }
 
-fn leave_out<R: Refusable>(body: Reader, version: i16, refused: &[bool]) -> Result<Reader, CloseReason> {
-    let mut request = decode_request::<R>(body, version).map_err(CloseReason::Malformed)?;
+fn leave_out<R: Refusable>(mut body: Reader, version: i16, refused: &[bool]) -> Result<Reader, CloseReason> {
+    let mut request = R::read(&mut body, version).map_err(CloseReason::Malformed)?;
     request.leave_out(refused);
     let mut writer = Writer::with_capacity(REQUEST_BYTES_USUAL);
     request.write(&mut writer, version).map_err(CloseReason::Unanswerable)?;
     Ok(Reader::new(Bytes::from(writer.into_bytes())))
 }
 
-fn tell<R: Refusable>(
-    head: RequestHead,
-    answer: Option<Bytes>,
-    told: &[(Option<Part>, Refused)],
-) -> Result<Bytes, CloseReason>
+fn tell<R: Refusable>(head: RequestHead, answer: Option<Bytes>, told: &[Told]) -> Result<Bytes, CloseReason>
 where
     R::Response: Default,
 {
@@ -222,8 +222,7 @@ trait Refusable: Request {
     /// Whether executing it changes something, so that it matters whether it is refused before or after.
     const CHANGES: bool = false;
 
-    /// None for all topics that there are.
-    fn parts(&self, _version: i16) -> Option<Vec<Part>> {
+    fn parts(&self, _version: i16) -> Parts {
         Some(Vec::new())
     }
 
@@ -259,7 +258,7 @@ macro_rules! reads_partitions {
     ($($request:ident { $topics:ident: $name:ident, $partitions:ident: $($index:ident)? }
         => $answers:ident: $topic_answer:ident { $answer_name:ident }, $partition_answer:ident { $answer_index:ident };)*) => {
         $(impl Refusable for $request {
-            fn parts(&self, _version: i16) -> Option<Vec<Part>> {
+            fn parts(&self, _version: i16) -> Parts {
                 let mut parts = Vec::new();
                 for topic in &self.$topics {
                     let index = topic.$partitions.iter().map(|partition| reads_partitions!(@index partition $($index)?));
@@ -305,7 +304,7 @@ reads_partitions! {
 impl Refusable for ProduceRequest {
     const CHANGES: bool = true;
 
-    fn parts(&self, _version: i16) -> Option<Vec<Part>> {
+    fn parts(&self, _version: i16) -> Parts {
         let mut parts = Vec::new();
         for topic in &self.topic_data {
             let part = |index| Part::of_partition(&topic.name, index).with_id(topic.topic_id);
@@ -346,7 +345,7 @@ impl Refusable for ProduceRequest {
 }
 
 impl Refusable for FetchRequest {
-    fn parts(&self, _version: i16) -> Option<Vec<Part>> {
+    fn parts(&self, _version: i16) -> Parts {
         Some(fetched_parts(&self.topics))
     }
 
@@ -380,10 +379,14 @@ impl Refusable for FetchRequest {
 }
 
 impl Refusable for MetadataRequest {
-    fn parts(&self, version: i16) -> Option<Vec<Part>> {
+    fn parts(&self, version: i16) -> Parts {
         let part = |topic: &MetadataRequestTopic| {
             let name = topic.name.clone();
-            Part { topic: name.clone().unwrap_or_default(), partition: None, asked: Asked { name, id: topic.topic_id, ..Asked::default() } }
+            Part {
+                topic: name.clone().unwrap_or_default(),
+                partition: None,
+                asked: Asked { name, id: topic.topic_id, ..Asked::default() },
+            }
         };
         match &self.topics {
             // Version 0 says "all" with an empty list; in later ones that is "none", which has nothing to refuse.
@@ -411,7 +414,7 @@ impl Refusable for MetadataRequest {
 impl Refusable for CreateTopicsRequest {
     const CHANGES: bool = true;
 
-    fn parts(&self, _version: i16) -> Option<Vec<Part>> {
+    fn parts(&self, _version: i16) -> Parts {
         Some(self.topics.iter().map(|topic| Part::of_topic(&topic.name)).collect())
     }
 
@@ -435,7 +438,7 @@ impl Refusable for CreateTopicsRequest {
 impl Refusable for DeleteTopicsRequest {
     const CHANGES: bool = true;
 
-    fn parts(&self, _version: i16) -> Option<Vec<Part>> {
+    fn parts(&self, _version: i16) -> Parts {
         let named = self.topic_names.iter().map(|name| Part::of_topic(name));
         let either = self.topics.iter().map(|topic| Part {
             topic: topic.name.clone().unwrap_or_default(),

@@ -1,17 +1,16 @@
 //! Serving requests, with what faults do before, around and after it.
 
 use bytes::Bytes;
-use milena_wire::frame::{RequestHeader, decode_request};
+use milena_wire::frame::RequestHeader;
 use milena_wire::messages::fetch::request::FetchRequest;
-use milena_wire::{ApiKey, ErrorCode, Reader};
+use milena_wire::{ApiKey, ErrorCode, Message, Reader};
 
 use super::{Aftermath, Ending, Refused, Request, Strike};
-use crate::api::{Answer, Charged, Client, Part, Refusal, RequestHead, Served, fetched_parts, served};
+use crate::api::{Answer, Charged, Client, Part, Refusal, RequestHead, Served, Told, fetched_parts, served};
 use crate::cluster::Cluster;
 use crate::connection::{CloseReason, Seen, Turn};
 use crate::ids::{ConnectionId, NodeId};
 use crate::moment::Moment;
-
 
 /// A request that is about to be served, and what its faults decided.
 struct Struck {
@@ -92,7 +91,7 @@ impl Cluster {
     /// What a fetch reads beside what it names.
     fn session_parts(&self, node: NodeId, header: &RequestHeader, body: &Reader) -> Vec<Part> {
         let fetch = match header.api_key {
-            ApiKey::FETCH => decode_request::<FetchRequest>(body.clone(), header.api_version).ok(),
+            ApiKey::FETCH => FetchRequest::read(&mut body.clone(), header.api_version).ok(),
             _ => None,
         };
         let wanted = fetch.and_then(|fetch| self.fetch_sessions.get(&node)?.wanted_by(&fetch));
@@ -213,7 +212,7 @@ impl Cluster {
 }
 
 /// What the answer says of which part; nothing of none for a request that is answered as a whole.
-fn told(parts: &[Part], refused: &[Option<Refused>]) -> Vec<(Option<Part>, Refused)> {
+fn told(parts: &[Part], refused: &[Option<Refused>]) -> Vec<Told> {
     let told = refused.iter().enumerate().filter_map(|(at, refused)| Some((parts.get(at).cloned(), (*refused)?)));
     told.collect()
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use milena_wire::{ApiKey, ErrorCode};
 
 use super::{Effect, FaultEntry, Faults};
-use crate::api::{Part, RequestHead};
+use crate::api::{Part, RequestHead, Told};
 use crate::ids::NodeId;
 use crate::moment::Moment;
 
@@ -55,7 +55,7 @@ pub(crate) struct Aftermath {
     pub(crate) delay: Option<Duration>,
     pub(crate) ending: Option<Ending>,
     /// What the answer says of which part.
-    pub(crate) told: Vec<(Option<Part>, Refused)>,
+    pub(crate) told: Vec<Told>,
     /// The answer, while it is late, and when it goes out.
     pub(crate) held: Option<(Duration, Bytes)>,
 }

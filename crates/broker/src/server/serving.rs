@@ -22,7 +22,7 @@ use super::{Clock, Order, Shared};
 use crate::cluster::Cluster;
 use crate::connection::Event;
 use crate::ids::{ConnectionId, NodeId};
-use crate::nodes::Node;
+use crate::nodes::{Node, Process, Stop};
 
 /// Everything the thread needs, before it runs.
 pub(super) struct Serving {
@@ -31,11 +31,16 @@ pub(super) struct Serving {
     pub(super) listeners: Vec<(Node, StdListener)>,
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
     pub(super) shared: Arc<Shared>,
+    #[cfg(feature = "admin")]
+    pub(super) admin: Option<super::admin::Admin>,
 }
 
 impl Serving {
     /// Serves until the owner says stop. Then all tasks are dropped, and with them sockets and storage.
     pub(super) fn run(self, runtime: &Runtime) {
+        #[cfg(feature = "admin")]
+        let Serving { cluster, clock, listeners, orders, shared, admin } = self;
+        #[cfg(not(feature = "admin"))]
         let Serving { cluster, clock, listeners, orders, shared } = self;
         let tasks = LocalSet::new();
         let serve = async {
@@ -51,10 +56,16 @@ impl Serving {
                 armed: Cell::new(None),
                 rearm: Notify::new(),
                 hits: Cell::new(0),
+                #[cfg(feature = "admin")]
+                hit: Notify::new(),
                 shared: Arc::clone(&shared),
             });
             for door in &server.doors {
                 tokio::task::spawn_local(accept(Rc::clone(door), Rc::clone(&server)));
+            }
+            #[cfg(feature = "admin")]
+            if let Some(admin) = admin {
+                tokio::task::spawn_local(admin.serve(Rc::clone(&server)));
             }
             tokio::task::spawn_local(keep_time(Rc::clone(&server)));
             tokio::task::spawn_local(take_orders(orders, Rc::clone(&server)));
@@ -78,6 +89,9 @@ pub(super) struct Server {
     rearm: Notify,
     /// How often faults have hit, as others were told.
     hits: Cell<u64>,
+    /// Tells the admin port's visitors that they have.
+    #[cfg(feature = "admin")]
+    pub(super) hit: Notify,
     pub(super) shared: Arc<Shared>,
 }
 
@@ -93,6 +107,8 @@ impl Server {
         let hits = cluster.fault_hits();
         if self.hits.replace(hits) != hits {
             self.shared.tell_hits(hits);
+            #[cfg(feature = "admin")]
+            self.hit.notify_waiters();
         }
         let due = cluster.poll_timeout();
         let too_late = due.is_some_and(|due| self.armed.get().is_none_or(|armed| due < armed));
@@ -109,8 +125,26 @@ impl Server {
         result
     }
 
+    /// Ends a node's process, and its listener.
+    pub(super) fn stop_node(&self, node: NodeId, how: Stop) -> bool {
+        let stopped = self.steer(|cluster, now| cluster.stop(now, node, how));
+        if let Some(door) = self.door(node).filter(|_| stopped) {
+            door.close();
+        }
+        stopped
+    }
+
+    /// Begins a stopped node's process anew, on its old port.
+    pub(super) fn start_node(&self, node: NodeId) -> std::io::Result<bool> {
+        let is_stopped = self.cluster.borrow().process(node) == Some(Process::Stopped);
+        match self.door(node).filter(|_| is_stopped) {
+            Some(door) => door.reopen().map(|()| self.steer(|cluster, now| cluster.start(now, node))),
+            None => Ok(false),
+        }
+    }
+
     /// Where a node is reached.
-    pub(super) fn door(&self, node: NodeId) -> Option<&Door> {
+    fn door(&self, node: NodeId) -> Option<&Door> {
         self.doors.iter().find(|door| door.node == node).map(|door| &**door)
     }
 

@@ -15,7 +15,7 @@ use crate::api::CreateTopicError;
 use crate::cluster::Cluster;
 use crate::ids::{NodeId, PartitionIndex, ProducerId};
 use crate::moment::Moment;
-use crate::nodes::{Process, Stop};
+use crate::nodes::Stop;
 use crate::producer_state::ProducerEntry;
 use crate::snapshot::{ConnectionEntry, LogSnapshot, SnapshotError, Window};
 use crate::storage::StorageError;
@@ -87,25 +87,13 @@ impl Broker {
     /// See [`Cluster::stop`]. The node's port stays taken, and refuses connections.
     pub fn stop_node(&self, node: impl Into<NodeId>, how: Stop) -> bool {
         let node = node.into();
-        self.order(move |server| {
-            let stopped = server.steer(|cluster, now| cluster.stop(now, node, how));
-            if let Some(door) = server.door(node).filter(|_| stopped) {
-                door.close();
-            }
-            stopped
-        })
+        self.order(move |server| server.stop_node(node, how))
     }
 
     /// See [`Cluster::start`]. The node listens on its old port when this returns; an error means that it cannot, and is still stopped.
     pub fn start_node(&self, node: impl Into<NodeId>) -> io::Result<bool> {
         let node = node.into();
-        self.order(move |server| {
-            let is_stopped = server.cluster.borrow().process(node) == Some(Process::Stopped);
-            match server.door(node).filter(|_| is_stopped) {
-                Some(door) => door.reopen().map(|()| server.steer(|cluster, now| cluster.start(now, node))),
-                None => Ok(false),
-            }
-        })
+        self.order(move |server| server.start_node(node))
     }
 
     /// See [`Cluster::lag`].

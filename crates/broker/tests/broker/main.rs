@@ -1,5 +1,6 @@
 //! The broker as clients see it: through frames, and through sockets.
 
+mod admin;
 mod answers;
 mod client;
 mod compaction;

@@ -105,7 +105,8 @@ fn log_tells_every_record_and_who_wrote_it() {
     let stamp =
         |sequence| Some(RecordStamp { producer_id: ProducerId(77), epoch: Epoch(3), sequence: Sequence(sequence) });
     assert_eq!(stamps, [None, None, stamp(0), stamp(1), None]);
-    let some = broker.log_window("orders", 0, Window { from: 1, records_max: 2 }).expect("it can be read");
+    let some =
+        broker.log_window("orders", 0, Window { from: 1, records_max: 2, ..Window::ALL }).expect("it can be read");
     assert_eq!(some.records, log.records[1..3]);
     let producers = broker.producers("orders", 0).expect("it is there");
     assert_eq!(producers.iter().map(|(id, entry)| (id.0, entry.epoch().0)).collect::<Vec<_>>(), [(77, 3)]);

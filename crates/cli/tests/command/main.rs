@@ -11,6 +11,7 @@ mod process;
 mod round_trip;
 mod settings;
 mod sharing;
+mod steering;
 mod stubborn;
 mod topics;
 #[cfg(unix)]

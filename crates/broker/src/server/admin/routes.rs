@@ -1,0 +1,374 @@
+//! What can be asked of the admin port: every path, and what it does. `docs/broker.md` has the same list for people; a test compares.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Desk;
+use super::http::{Reply, Request};
+use super::orders::{AgeOrder, FaultOrder, LagOrder, LeaderOrder, NoOrder, StopOrder, TopicOrder, body};
+use super::views;
+use crate::cluster::Cluster;
+use crate::faults::FaultId;
+use crate::ids::{NodeId, PartitionIndex};
+use crate::nodes::{Process, Stop};
+use crate::partition::Partition;
+use crate::server::serving::either;
+use crate::snapshot::{SnapshotError, Window};
+use crate::topic_config::TopicConfig;
+
+type Answer = Result<Reply, Reply>;
+
+pub(super) async fn answer(desk: &Desk, request: Request) -> Reply {
+    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+    let answer = match (request.method.as_str(), path.as_slice()) {
+        ("GET", []) => Ok(Reply::page(PAGE)),
+        ("GET", ["ready"]) => ready(desk),
+        ("GET", ["cluster"]) => cluster(desk),
+        ("GET", ["topics"]) => {
+            desk.look(|cluster| Ok(Reply::ok(&cluster.topics().map(views::topic).collect::<Vec<_>>())))
+        }
+        ("POST", ["topics"]) => create_topic(desk, &request),
+        ("GET", ["topics", name]) => topic(desk, name),
+        ("DELETE", ["topics", name]) => delete_topic(desk, name),
+        ("GET", ["topics", name, "partitions", index, "log"]) => log(desk, (name, index), &request),
+        ("GET", ["topics", name, "partitions", index, "producers"]) => producers_of(desk, (name, index)),
+        ("POST", ["topics", name, "partitions", index, "leader"]) => lead(desk, (name, index), &request),
+        ("GET", ["producers"]) => producers(desk),
+        ("GET", ["connections"]) => connections(desk),
+        ("GET", ["faults"]) => faults(desk),
+        ("POST", ["faults"]) => add_fault(desk, &request),
+        ("DELETE", ["faults"]) => clear_faults(desk),
+        ("GET", ["faults", id]) => fault(desk, id, &request).await,
+        ("DELETE", ["faults", id]) => remove_fault(desk, id),
+        ("POST", ["nodes", id, what @ ("freeze" | "thaw" | "stop" | "start" | "lag" | "age_metadata")]) => {
+            steer(desk, id, what, &request)
+        }
+        (_, path) => Err(refused(path)),
+    };
+    answer.unwrap_or_else(|refused| refused)
+}
+
+/// A path that is not there, or not for this method.
+fn refused(path: &[&str]) -> Reply {
+    match path {
+        [] | ["ready" | "cluster" | "producers" | "connections"] => Reply::wrong_method("GET"),
+        ["topics"] => Reply::wrong_method("GET, POST"),
+        ["faults"] => Reply::wrong_method("GET, POST, DELETE"),
+        ["topics" | "faults", _] => Reply::wrong_method("GET, DELETE"),
+        ["topics", _, "partitions", _, "log" | "producers"] => Reply::wrong_method("GET"),
+        ["topics", _, "partitions", _, "leader"]
+        | ["nodes", _, "freeze" | "thaw" | "stop" | "start" | "lag" | "age_metadata"] => Reply::wrong_method("POST"),
+        _ => Reply::error(404, format!("there is no /{}; there are: {}", path.join("/"), PATHS.join(", "))),
+    }
+}
+
+impl Desk {
+    fn look(&self, look: impl FnOnce(&Cluster) -> Answer) -> Answer {
+        look(&self.server.cluster.borrow())
+    }
+}
+
+fn ready(desk: &Desk) -> Answer {
+    #[derive(Serialize)]
+    struct Ready<'a> {
+        ready: bool,
+        bootstrap: &'a str,
+    }
+    Ok(Reply::ok(&Ready { ready: true, bootstrap: &desk.bootstrap }))
+}
+
+fn cluster(desk: &Desk) -> Answer {
+    desk.look(|cluster| Ok(Reply::ok(&views::cluster(cluster, &desk.bootstrap))))
+}
+
+// Topics.
+
+fn topic(desk: &Desk, name: &str) -> Answer {
+    desk.look(|cluster| {
+        let found = cluster.topic(name).ok_or_else(|| no_topic(name))?;
+        Ok(Reply::ok(&views::topic(found)))
+    })
+}
+
+fn create_topic(desk: &Desk, request: &Request) -> Answer {
+    let order: TopicOrder = body(request)?;
+    let mut config = TopicConfig::default();
+    for (name, value) in &order.configs {
+        config.set(name, Some(value)).map_err(|error| Reply::error(400, error.to_string()))?;
+    }
+    desk.server.steer(|cluster, _| {
+        let partitions = order.partitions.unwrap_or(cluster.config.default_partitions);
+        let factor = order.replication_factor.unwrap_or(cluster.config.default_replication_factor);
+        let created = cluster.create_topic_with(&order.name, partitions, factor, config);
+        created.map_err(|error| Reply::error(400, error.to_string()))
+    })?;
+    desk.look(|cluster| {
+        let found = cluster.topic(&order.name).ok_or_else(|| no_topic(&order.name))?;
+        Ok(Reply::json(201, &views::topic(found)))
+    })
+}
+
+fn delete_topic(desk: &Desk, name: &str) -> Answer {
+    match desk.server.steer(|cluster, now| cluster.delete_topic(now, name)) {
+        Ok(true) => Ok(done()),
+        Ok(false) => Err(no_topic(name)),
+        Err(error) => Err(Reply::error(500, error.to_string())),
+    }
+}
+
+fn log(desk: &Desk, (topic, index): (&str, &str), request: &Request) -> Answer {
+    request.only(&["from", "max"])?;
+    let index = partition_index(index)?;
+    let from = request.number("from")?.unwrap_or(0);
+    let max = request.number("max")?.unwrap_or(RECORDS_USUAL).min(RECORDS_MAX);
+    let window = Window {
+        from: i64::try_from(from).unwrap_or(i64::MAX),
+        records_max: usize::try_from(max).unwrap_or(usize::MAX),
+        bytes_max: LOG_BYTES_MAX,
+    };
+    desk.look(|cluster| match cluster.snapshot(topic, index, window) {
+        Ok(snapshot) => Ok(Reply::ok(&views::log(topic, index, &snapshot))),
+        Err(error @ SnapshotError::NoSuchPartition { .. }) => Err(Reply::error(404, error.to_string())),
+        Err(error) => Err(Reply::error(500, error.to_string())),
+    })
+}
+
+fn producers_of(desk: &Desk, (topic, index): (&str, &str)) -> Answer {
+    let index = partition_index(index)?;
+    desk.look(|cluster| {
+        let found = partition(cluster, topic, index)?;
+        Ok(Reply::ok(&views::producers(topic, index, found)))
+    })
+}
+
+fn producers(desk: &Desk) -> Answer {
+    desk.look(|cluster| {
+        let mut all = Vec::new();
+        for topic in cluster.topics() {
+            for (found, index) in topic.partitions().iter().zip(0..) {
+                all.extend(views::producers(topic.name(), PartitionIndex(index), found));
+            }
+        }
+        all.truncate(PRODUCERS_MAX);
+        Ok(Reply::ok(&all))
+    })
+}
+
+fn lead(desk: &Desk, (topic, index): (&str, &str), request: &Request) -> Answer {
+    let index = partition_index(index)?;
+    let LeaderOrder { node, unclean } = body(request)?;
+    let node = NodeId(node);
+    let is_elected = desk.server.steer(|cluster, now| match unclean {
+        true => cluster.elect_unclean(now, topic, index, node),
+        false => cluster.move_leader(now, topic, index, node),
+    });
+    if is_elected {
+        return Ok(done());
+    }
+    desk.look(|cluster| {
+        let found = partition(cluster, topic, index)?;
+        let (leader, isr) =
+            (found.leader().map(|node| node.0), found.isr().iter().map(|node| node.0).collect::<Vec<_>>());
+        let must = match unclean {
+            true => "must be a replica out of sync, and not fenced",
+            false => "must be in sync and not fenced, and not lead already",
+        };
+        Err(Reply::error(
+            409,
+            format!("node {node} cannot be made leader: it {must}; the leader is {leader:?}, in sync are {isr:?}"),
+        ))
+    })
+}
+
+// Connections and faults.
+
+fn connections(desk: &Desk) -> Answer {
+    let now = desk.server.clock.now();
+    desk.look(|cluster| {
+        Ok(Reply::ok(&cluster.clients().map(|client| views::connection(client, now)).collect::<Vec<_>>()))
+    })
+}
+
+fn faults(desk: &Desk) -> Answer {
+    let now = desk.server.clock.now();
+    desk.look(|cluster| Ok(Reply::ok(&cluster.faults(now).map(views::fault).collect::<Vec<_>>())))
+}
+
+fn add_fault(desk: &Desk, request: &Request) -> Answer {
+    let fault = body::<FaultOrder>(request)?.fault()?;
+    let id = desk.server.steer(|cluster, now| {
+        let in_force = cluster.faults(now).filter(|entry| !entry.is_over).count();
+        (in_force < FAULTS_MAX).then(|| cluster.add_fault(now, fault))
+    });
+    let id = id.ok_or_else(|| {
+        Reply::error(409, format!("{FAULTS_MAX} faults are in force; end some with DELETE /faults/ID"))
+    })?;
+    let now = desk.server.clock.now();
+    desk.look(|cluster| match cluster.fault(now, id) {
+        Some(entry) => Ok(Reply::json(201, &views::fault(entry))),
+        None => Err(no_fault(id)),
+    })
+}
+
+fn clear_faults(desk: &Desk) -> Answer {
+    desk.server.steer(|cluster, _| cluster.clear_faults());
+    Ok(done())
+}
+
+/// With `hits` it waits for so many, at most `timeout_ms`.
+async fn fault(desk: &Desk, id: &str, request: &Request) -> Answer {
+    request.only(&["hits", "timeout_ms"])?;
+    let id = fault_id(id)?;
+    let wanted = request.number("hits")?.unwrap_or(0);
+    let timeout = request.number("timeout_ms")?.unwrap_or(WAIT_USUAL_MS).min(WAIT_MAX_MS);
+    let entry = || {
+        let now = desk.server.clock.now();
+        desk.server.cluster.borrow().fault(now, id).ok_or_else(|| no_fault(id))
+    };
+    let wait = async {
+        loop {
+            // Before looking, so that no hit in between is missed.
+            let hit = desk.server.hit.notified();
+            let known = entry()?;
+            if known.hits >= wanted {
+                return Ok(Reply::ok(&views::fault(known)));
+            }
+            hit.await;
+        }
+    };
+    match either(wait, tokio::time::sleep(Duration::from_millis(timeout))).await {
+        super::Either::Left(answer) => answer,
+        super::Either::Right(()) => {
+            let hits = entry()?.hits;
+            Err(Reply::error(408, format!("fault {id} has hit {hits} requests within {timeout} ms, not {wanted}")))
+        }
+    }
+}
+
+fn remove_fault(desk: &Desk, id: &str) -> Answer {
+    let id = fault_id(id)?;
+    let removed = desk.server.steer(|cluster, now| cluster.remove_fault(now, id));
+    removed.map(|entry| Reply::ok(&views::fault(entry))).ok_or_else(|| no_fault(id))
+}
+
+// Nodes.
+
+fn steer(desk: &Desk, id: &str, what: &str, request: &Request) -> Answer {
+    let node = id.parse().map(NodeId).map_err(|_| Reply::error(404, format!("{id:?} is no node id")))?;
+    let known = desk.server.cluster.borrow().nodes().collect::<Vec<_>>();
+    if !known.contains(&node) {
+        let known: Vec<_> = known.iter().map(ToString::to_string).collect();
+        return Err(Reply::error(404, format!("there is no node {node}; there are: {}", known.join(", "))));
+    }
+    let is_done = match what {
+        "freeze" => nothing(request).map(|()| desk.server.steer(|cluster, now| cluster.freeze(now, node)))?,
+        "thaw" => nothing(request).map(|()| desk.server.steer(|cluster, now| cluster.thaw(now, node)))?,
+        "stop" => {
+            let how = if body::<StopOrder>(request)?.clean { Stop::Clean } else { Stop::Kill };
+            desk.server.stop_node(node, how)
+        }
+        "start" => {
+            nothing(request)?;
+            desk.server
+                .start_node(node)
+                .map_err(|error| Reply::error(500, format!("node {node} cannot listen: {error}")))?
+        }
+        "lag" => {
+            let lag = body::<LagOrder>(request)?.lag()?;
+            desk.server.steer(|cluster, now| cluster.lag(now, node, lag))
+        }
+        _ => {
+            let age = Duration::from_millis(body::<AgeOrder>(request)?.time_ms);
+            desk.server.steer(|cluster, now| cluster.age_metadata(now, node, age))
+        }
+    };
+    let cluster = desk.server.cluster.borrow();
+    let state = cluster.nodes.state(node);
+    if is_done {
+        return Ok(Reply::ok(&views::node(&cluster, state)));
+    }
+    let (is, needs) = match (what, state.process) {
+        ("freeze", Process::Frozen) => ("frozen already", "thaw it first"),
+        ("freeze", _) => ("stopped", "start it first"),
+        ("thaw", _) => ("not frozen", "there is nothing to thaw"),
+        ("stop", _) => ("stopped already", "start it first"),
+        _ => ("not stopped", "there is nothing to start"),
+    };
+    Err(Reply::error(409, format!("node {node} is {is}; {needs}")))
+}
+
+// What the above share.
+
+fn nothing(request: &Request) -> Result<(), Reply> {
+    body::<NoOrder>(request).map(|NoOrder {}| ())
+}
+
+fn done() -> Reply {
+    #[derive(Serialize)]
+    struct Done {
+        done: bool,
+    }
+    Reply::ok(&Done { done: true })
+}
+
+fn partition<'c>(cluster: &'c Cluster, topic: &str, index: PartitionIndex) -> Result<&'c Partition, Reply> {
+    let found = cluster.topic(topic).ok_or_else(|| no_topic(topic))?;
+    found.partition(index).ok_or_else(|| {
+        let count = found.partitions().len();
+        Reply::error(404, format!("topic {topic:?} has {count} partitions, numbered from 0; there is no {index}"))
+    })
+}
+
+fn partition_index(text: &str) -> Result<PartitionIndex, Reply> {
+    let index = text.parse().map(PartitionIndex);
+    index.map_err(|_| Reply::error(404, format!("{text:?} is no partition; they are numbered from 0")))
+}
+
+fn fault_id(text: &str) -> Result<FaultId, Reply> {
+    text.parse()
+        .map(FaultId)
+        .map_err(|_| Reply::error(404, format!("{text:?} is no fault's id; GET /faults lists them")))
+}
+
+fn no_topic(name: &str) -> Reply {
+    Reply::error(404, format!("there is no topic {name:?}; POST /topics makes one"))
+}
+
+fn no_fault(id: FaultId) -> Reply {
+    Reply::error(404, format!("there is no fault {id}; GET /faults lists them"))
+}
+
+/// Every path, for who asks for another one.
+pub(super) const PATHS: [&str; 16] = [
+    "/",
+    "/ready",
+    "/cluster",
+    "/topics",
+    "/topics/NAME",
+    "/topics/NAME/partitions/N/log",
+    "/topics/NAME/partitions/N/producers",
+    "/topics/NAME/partitions/N/leader",
+    "/producers",
+    "/connections",
+    "/faults",
+    "/faults/ID",
+    "/nodes/ID/freeze",
+    "/nodes/ID/thaw",
+    "/nodes/ID/stop, start, lag, age_metadata",
+    "docs/broker.md tells them all",
+];
+
+const PAGE: &str = include_str!("page.html");
+
+/// Records of one answer.
+const RECORDS_USUAL: u64 = 100;
+const RECORDS_MAX: u64 = 10_000;
+/// Keys and values of one answer; one record is always told.
+const LOG_BYTES_MAX: usize = 8 << 20;
+const PRODUCERS_MAX: usize = 1000;
+/// Each is looked at by every request.
+const FAULTS_MAX: usize = 1000;
+/// How long a request waits for hits.
+const WAIT_USUAL_MS: u64 = 10_000;
+const WAIT_MAX_MS: u64 = 60_000;

@@ -161,6 +161,12 @@ pub const GROUPS: &[Group] = &[
         steps: &[real_client("franz_go")],
         needs: Need::Go,
     },
+    Group {
+        name: "languages",
+        what: "the programs of docs/broker.md in Python, Java and Go, each with a broker of its own",
+        steps: &[Step::Target { package: "milena-cli", target: "other_languages" }],
+        needs: Need::JavaAndLibrdkafka,
+    },
 ];
 
 const fn real_client(module: &'static str) -> Step {

@@ -75,8 +75,8 @@ use crate::topics::Topic;
 use alter_configs::How;
 use throttled::ThrottledResponse;
 
-pub use create_topics::{CreateTopicError, PARTITIONS_MAX};
 pub(crate) use client_quotas::Charged;
+pub use create_topics::{CreateTopicError, PARTITIONS_MAX};
 pub(crate) use create_topics::{NewTopic, Replicas};
 pub(crate) use delete_records::WaitingDelete;
 pub(crate) use fetch::WaitingFetch;

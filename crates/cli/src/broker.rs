@@ -32,7 +32,7 @@ pub async fn run(options: &arguments::Broker, interrupts: &mut Interrupts) -> Re
     tell_torn_tails(&broker);
     for (name, partitions) in &options.topics {
         match broker.create_topic(name, *partitions) {
-            Ok(_) | Err(CreateTopicError::Exists) => {}
+            Ok(_) | Err(CreateTopicError::Exists(_)) => {}
             Err(error) => return Err(Failure::to_start(format!("topic {name:?}: {error}"))),
         }
     }

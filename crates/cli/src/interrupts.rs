@@ -47,11 +47,6 @@ impl Interrupts {
         })
         .await
     }
-
-    /// Until the next press.
-    pub async fn pressed(&mut self) {
-        let Err(Interrupted) = self.unless_pressed(std::future::pending::<std::convert::Infallible>()).await;
-    }
 }
 
 fn press() -> Press {

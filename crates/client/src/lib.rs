@@ -366,9 +366,11 @@ pub use topic::{Permit, SendBatchError, Topic};
 #[doc(hidden)]
 pub mod unstable;
 
-/// The programs on the pages for those who come from other clients.
+/// The programs on the pages about the broker and for those who come from other clients.
 #[cfg(doctest)]
 mod pages {
+    #[doc = include_str!("../../../docs/broker.md")]
+    mod broker {}
     #[doc = include_str!("../../../docs/from-java.md")]
     mod from_java {}
     #[doc = include_str!("../../../docs/from-krafka.md")]

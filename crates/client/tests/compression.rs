@@ -78,7 +78,7 @@ fn records_by_every_codec_are_in_the_log_where_their_outcomes_say() {
         expected.sort_unstable();
         assert!(expected == found, "{codec:?}");
         let stats = producer.stats();
-        assert_eq!(stats.records, RECORDS.into());
+        assert_eq!(stats.records, u64::from(RECORDS));
         assert!(stats.batch_bytes * 2 < stats.raw_bytes, "{codec:?}: {stats:?}");
         assert!(stats.batches > 50, "{stats:?}");
     }

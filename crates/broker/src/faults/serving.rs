@@ -44,9 +44,7 @@ impl Cluster {
         };
         let answered = match strike {
             None => self.answer(now, client, (api, head), body),
-            Some((parts, strike)) => {
-                self.answer_struck(now, (id, client), Struck { api, head, body, parts, strike })
-            }
+            Some((parts, strike)) => self.answer_struck(now, (id, client), Struck { api, head, body, parts, strike }),
         };
         // Who waited for what this request did is answered before the one who sent it.
         self.settle(now);

@@ -246,6 +246,30 @@ fn what_is_not_there_says_what_is() {
     }
 }
 
+/// What a route refuses here has a reason of its own: an empty order, a state that does not fit.
+#[test]
+fn every_documented_route_is_there() {
+    let broker = with_nodes(1);
+    let page = include_str!("../../../../docs/broker.md");
+    let mut tried = 0;
+    for line in
+        page.lines().filter(|line| ["GET", "POST", "DELETE"].iter().any(|of| line.starts_with(&format!("| `{of}`"))))
+    {
+        let mut words = line.split('`').skip(1).step_by(2);
+        let (method, path) = (words.next().expect("a method"), words.next().expect("a path"));
+        if path == "/" {
+            continue;
+        }
+        let id = broker.faults().add(Fault::cut(0).client("nobody"));
+        broker.create_topic("t", 1).ok();
+        let path = path.replace("NAME", "t").replace("/N/", "/0/").replace("faults/ID", &format!("faults/{id}"));
+        let (status, answer) = ask(&broker, method, &path.replace("ID", "1"), "");
+        assert!(![404, 405].contains(&status), "{method} {path}: {status} {answer}");
+        tried += 1;
+    }
+    assert!(tried > 20, "the page has lost its table");
+}
+
 #[test]
 fn hostile_bytes_are_refused_and_the_broker_serves_on() {
     let broker = with_nodes(1);

@@ -230,9 +230,8 @@ fn answers_of_every_other_api_carry_the_code_where_clients_look_for_it() {
     let mut bench = with(Fault::refuse(BUSY));
     let id = bench.topic_id("orders");
     for version in 0..=13 {
-        let asked = MetadataRequestTopic { topic_id: id, name: Some("orders".into()), ..Default::default() };
-        let asked =
-            MetadataRequestTopic { topic_id: if version >= 10 { asked.topic_id } else { Default::default() }, ..asked };
+        let (name, topic_id) = if version < 12 { (Some("orders".into()), Default::default()) } else { (None, id) };
+        let asked = MetadataRequestTopic { topic_id, name, ..Default::default() };
         let answer = bench.ask(version, &MetadataRequest { topics: Some(vec![asked]), ..Default::default() });
         assert_eq!((answer.topics.len(), answer.topics[0].error_code), (1, BUSY.0), "Metadata {version}");
         assert!(!answer.brokers.is_empty(), "the rest is told");

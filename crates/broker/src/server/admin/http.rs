@@ -35,7 +35,7 @@ pub(super) struct Reply {
     content_type: &'static str,
     body: Vec<u8>,
     /// The methods that a path has, for 405.
-    allow: Option<&'static str>,
+    allow: Option<String>,
 }
 
 pub(super) fn parse(bytes: &[u8]) -> Parsed {
@@ -159,8 +159,9 @@ impl Reply {
         Reply { status: 200, content_type: "text/html; charset=utf-8", body: html.as_bytes().to_vec(), allow: None }
     }
 
-    pub(super) fn wrong_method(allow: &'static str) -> Reply {
-        Reply { allow: Some(allow), ..Reply::error(405, format!("this path takes {allow}")) }
+    pub(super) fn wrong_method(allow: String) -> Reply {
+        let told = Reply::error(405, format!("this path takes {allow}"));
+        Reply { allow: Some(allow), ..told }
     }
 
     /// Whole, and the last of its connection.
@@ -179,7 +180,7 @@ impl Reply {
             _ if self.status < 500 => "Bad Request",
             _ => "Internal Server Error",
         };
-        let allow = self.allow.map_or(String::new(), |allow| format!("Allow: {allow}\r\n"));
+        let allow = self.allow.as_ref().map_or(String::new(), |allow| format!("Allow: {allow}\r\n"));
         let head = format!(
             "HTTP/1.1 {} {reason}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{allow}{FIXED_HEADERS}\r\n",
             self.status,

@@ -51,16 +51,20 @@ pub(super) async fn answer(desk: &Desk, request: Request) -> Reply {
 
 /// A path that is not there, or not for this method.
 fn refused(path: &[&str]) -> Reply {
-    match path {
-        [] | ["ready" | "cluster" | "producers" | "connections"] => Reply::wrong_method("GET"),
-        ["topics"] => Reply::wrong_method("GET, POST"),
-        ["faults"] => Reply::wrong_method("GET, POST, DELETE"),
-        ["topics" | "faults", _] => Reply::wrong_method("GET, DELETE"),
-        ["topics", _, "partitions", _, "log" | "producers"] => Reply::wrong_method("GET"),
-        ["topics", _, "partitions", _, "leader"]
-        | ["nodes", _, "freeze" | "thaw" | "stop" | "start" | "lag" | "age_metadata"] => Reply::wrong_method("POST"),
-        _ => Reply::error(404, format!("there is no /{}; there are: {}", path.join("/"), PATHS.join(", "))),
+    let methods: Vec<&str> = ROUTES.iter().filter(|(_, route)| is_of(path, route)).map(|(method, _)| *method).collect();
+    if !methods.is_empty() {
+        return Reply::wrong_method(methods.join(", "));
     }
+    let mut known: Vec<&str> = ROUTES.iter().map(|(_, route)| *route).collect();
+    known.dedup();
+    Reply::error(404, format!("there is no /{}; there are: {}", path.join("/"), known.join(", ")))
+}
+
+/// Whether a path is of a route, whose parts in capitals stand for anything.
+fn is_of(path: &[&str], route: &str) -> bool {
+    let parts: Vec<&str> = route.split('/').filter(|part| !part.is_empty()).collect();
+    let is_any = |part: &str| part.bytes().all(|byte| byte.is_ascii_uppercase());
+    parts.len() == path.len() && parts.iter().zip(path).all(|(part, found)| is_any(part) || part == found)
 }
 
 impl Desk {
@@ -339,24 +343,31 @@ fn no_fault(id: FaultId) -> Reply {
     Reply::error(404, format!("there is no fault {id}; GET /faults lists them"))
 }
 
-/// Every path, for who asks for another one.
-pub(super) const PATHS: [&str; 16] = [
-    "/",
-    "/ready",
-    "/cluster",
-    "/topics",
-    "/topics/NAME",
-    "/topics/NAME/partitions/N/log",
-    "/topics/NAME/partitions/N/producers",
-    "/topics/NAME/partitions/N/leader",
-    "/producers",
-    "/connections",
-    "/faults",
-    "/faults/ID",
-    "/nodes/ID/freeze",
-    "/nodes/ID/thaw",
-    "/nodes/ID/stop, start, lag, age_metadata",
-    "docs/broker.md tells them all",
+/// What there is, for who asks for something else, and for the documentation.
+const ROUTES: [(&str, &str); 23] = [
+    ("GET", "/"),
+    ("GET", "/ready"),
+    ("GET", "/cluster"),
+    ("GET", "/topics"),
+    ("POST", "/topics"),
+    ("GET", "/topics/NAME"),
+    ("DELETE", "/topics/NAME"),
+    ("GET", "/topics/NAME/partitions/N/log"),
+    ("GET", "/topics/NAME/partitions/N/producers"),
+    ("POST", "/topics/NAME/partitions/N/leader"),
+    ("GET", "/producers"),
+    ("GET", "/connections"),
+    ("GET", "/faults"),
+    ("POST", "/faults"),
+    ("DELETE", "/faults"),
+    ("GET", "/faults/ID"),
+    ("DELETE", "/faults/ID"),
+    ("POST", "/nodes/ID/freeze"),
+    ("POST", "/nodes/ID/thaw"),
+    ("POST", "/nodes/ID/stop"),
+    ("POST", "/nodes/ID/start"),
+    ("POST", "/nodes/ID/lag"),
+    ("POST", "/nodes/ID/age_metadata"),
 ];
 
 const PAGE: &str = include_str!("page.html");
@@ -372,3 +383,26 @@ const FAULTS_MAX: usize = 1000;
 /// How long a request waits for hits.
 const WAIT_USUAL_MS: u64 = 10_000;
 const WAIT_MAX_MS: u64 = 60_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documentation_has_every_route_and_no_other() {
+        let page = include_str!("../../../../../docs/broker.md");
+        let route = |line: &'static str| {
+            let mut cells = line.strip_prefix("| `")?.split("` | `");
+            let (method, rest) = (cells.next()?, cells.next()?);
+            ["GET", "POST", "DELETE"].contains(&method).then(|| (method, rest.split('`').next().unwrap_or_default()))
+        };
+        assert_eq!(page.lines().filter_map(route).collect::<Vec<_>>(), ROUTES);
+    }
+
+    #[test]
+    fn capitals_of_a_route_stand_for_anything() {
+        assert!(is_of(&["topics", "t", "partitions", "0", "log"], "/topics/NAME/partitions/N/log"));
+        assert!(is_of(&[], "/") && !is_of(&["topics"], "/"));
+        assert!(!is_of(&["topics", "t", "partitions", "0", "logs"], "/topics/NAME/partitions/N/log"));
+    }
+}

@@ -192,7 +192,8 @@ fn steering_arguments() -> [Arg; 6] {
             .action(ArgAction::Append)
             .value_parser(parse_topic)
             .help("Makes a topic, of one partition if it is not said, unless it is there; may be given more than once"),
-        flag("auto-create-topics").help("Makes a missing topic when a client asks for it"),
+        flag("no-auto-create-topics")
+            .help("Makes no missing topic when a client asks for it, so that a misspelt one fails"),
         duration("session-timeout")
             .default_value("9s")
             .help("When what a frozen or killed broker leads goes to others; Kafka's default is 9s"),
@@ -313,7 +314,7 @@ fn broker(matches: &ArgMatches) -> Broker {
         data_dir,
         admin: matches.get_one("admin").cloned(),
         topics: matches.get_many("topic").into_iter().flatten().cloned().collect(),
-        auto_create_topics: matches.get_flag("auto-create-topics"),
+        auto_create_topics: !matches.get_flag("no-auto-create-topics"),
         session_timeout: required(matches, "session-timeout"),
         json: matches.get_flag("json"),
         ends_with_stdin: matches.get_flag("exit-with-stdin"),

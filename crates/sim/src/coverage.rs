@@ -18,7 +18,7 @@ use crate::stage::Stage;
 use milena_core::producer::back::BatchState;
 use milena_core::producer::verdict::Row;
 
-pub use impossible::{IMPOSSIBLE, Impossible};
+pub use impossible::{IMPOSSIBLE, Impossible, SELDOM};
 
 /// A fault, a row, and where the batch stood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,7 +85,7 @@ pub struct Gaps {
     pub thin: Vec<(Cell, u64)>,
     /// Cells that are listed as impossible, and were reached.
     pub reached: Vec<(Cell, u64)>,
-    /// Entries of the list that excuse no cell.
+    /// Entries of the list that excuse no cell, and seldom ones of which no cell was reached.
     pub idle: Vec<&'static Impossible>,
     /// Possible cells in all.
     pub possible: usize,
@@ -97,7 +97,7 @@ pub struct Gaps {
 pub fn gaps(coverage: &Coverage) -> Gaps {
     let mut gaps = Gaps::default();
     let mut excused: Vec<u64> = vec![0; IMPOSSIBLE.len()];
-    for cell in cells() {
+    for cell in cells().filter(|cell| !is_seldom(*cell)) {
         let count = coverage.get(&cell).copied().unwrap_or(0);
         let entries: Vec<usize> = (0..IMPOSSIBLE.len()).filter(|entry| IMPOSSIBLE[*entry].covers(cell)).collect();
         entries.iter().for_each(|entry| excused[*entry] += u64::from(count == 0));
@@ -116,12 +116,18 @@ pub fn gaps(coverage: &Coverage) -> Gaps {
         }
     }
     gaps.idle = IMPOSSIBLE.iter().zip(excused).filter(|(_, cells)| *cells == 0).map(|(entry, _)| entry).collect();
+    gaps.idle.extend(SELDOM.iter().filter(|entry| !coverage.keys().any(|cell| entry.covers(*cell))));
     gaps
 }
 
-/// Whether the list does not excuse it.
+/// Whether nothing that a run aims at makes it likely.
+fn is_seldom(cell: Cell) -> bool {
+    SELDOM.iter().any(|entry| entry.covers(cell))
+}
+
+/// Whether every run of its fault may aim at it.
 pub fn is_possible(cell: Cell) -> bool {
-    !IMPOSSIBLE.iter().any(|entry| entry.covers(cell))
+    !is_seldom(cell) && !IMPOSSIBLE.iter().any(|entry| entry.covers(cell))
 }
 
 /// Every cell there is.

@@ -75,10 +75,13 @@ pub static IMPOSSIBLE: &[Impossible] = &[
         states: &[BatchState::Alone],
         because: "the first of its stamps has no anchor, so its gap is GapUnanchored",
     },
-    Impossible {
-        faults: &[],
-        rows: &[Row::GapUnanchored],
-        states: &[BatchState::Head],
-        because: "a head that was sent once and is not the first of its stamps has an anchor",
-    },
 ];
+
+/// Cells that come only when several things go wrong in one order, whatever their fault is: they are neither asked for one by one nor
+/// forbidden. An entry of which no cell is reached fails the run.
+pub static SELDOM: &[Impossible] = &[Impossible {
+    faults: &[],
+    rows: &[Row::GapUnanchored],
+    states: &[BatchState::Head],
+    because: "a head that was sent once has an anchor, unless its own refusal tells an offset that shows a loss",
+}];

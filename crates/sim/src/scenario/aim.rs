@@ -34,8 +34,13 @@ const SHY: [Fault; 12] = [
 ];
 
 impl Target {
-    /// Runs aim at the faults in turn, and of each fault at the cells in turn; every fifth run aims at nothing.
+    /// Runs aim at the faults in turn, and of each fault at the cells in turn; every fifth run aims at nothing, and some of those
+    /// at heads whose own answer shows that the broker has lost what was acknowledged.
     pub(super) fn draw(seed: u64) -> Option<Self> {
+        if seed % 25 == 5 {
+            let aim = Aim { row: Row::GapUnanchored, state: BatchState::Head };
+            return Some(Self { fault: Fault::Unclean, aims: vec![aim] });
+        }
         if seed.is_multiple_of(5) {
             return None;
         }

@@ -51,6 +51,7 @@
 //! | [`stop`](Cluster::stop), [`start`](Cluster::start) | SIGTERM, SIGKILL, a new process: connections close, logs stay, last batches are known |
 //! | [`lag`](Cluster::lag) | a follower copies late or never: acks=all waits, the ISR shrinks, `min.insync.replicas` counts |
 //! | [`move_leader`](Cluster::move_leader) | another replica in sync leads, under the next epoch |
+//! | [`move_replicas`](Cluster::move_replicas) | other nodes keep the partition |
 //! | [`elect_unclean`](Cluster::elect_unclean) | a replica out of sync leads: what it lacks is lost |
 //! | [`add_fault`](Cluster::add_fault) | requests that fit are refused, delayed, throttled, cut off, or their answers lost; see [`Fault`] |
 //! | [`age_metadata`](Cluster::age_metadata) | a node answers Metadata as of some time ago |

@@ -201,6 +201,26 @@ impl Cluster {
         })
     }
 
+    /// Moves a partition's replicas to these nodes, the preferred leader first, as an administrator's reassignment does. It is over when this
+    /// returns, unless one of the new nodes copies nothing at the moment or nobody leads: then it goes on by itself. Says whether it could
+    /// be asked for: there must be such a partition, and the nodes must be there, each named once.
+    pub fn move_replicas(
+        &mut self,
+        now: Moment,
+        topic: &str,
+        partition: PartitionIndex,
+        nodes: &[NodeId],
+    ) -> Result<bool, StorageError> {
+        let is_there = self.partition(topic, partition).is_some();
+        let distinct = nodes.iter().enumerate().all(|(at, node)| !nodes[..at].contains(node));
+        if !is_there || nodes.is_empty() || !distinct || nodes.iter().any(|node| self.nodes.get(*node).is_none()) {
+            return Ok(false);
+        }
+        self.reassign(now, topic, partition, nodes)?;
+        self.settle(now);
+        Ok(true)
+    }
+
     /// Makes a replica the leader that is not in sync, as `unclean.leader.election.enable` allows: what it lacks is lost, committed or not,
     /// and the other logs are cut to its own (KIP-101, KIP-279). It alone is in sync then. Says whether it could be: it must be a replica out
     /// of sync, and not fenced.

@@ -83,12 +83,12 @@ impl Cluster {
             let message = format!("The replication factor is changed from {before} to {}", target.len());
             return Err(Fault::new(ErrorCode::INVALID_REPLICATION_FACTOR, message));
         }
-        self.move_replicas(now, topic, index, &target)?;
+        self.reassign(now, topic, index, &target)?;
         Ok(())
     }
 
     /// New replicas join those that are there; the others leave once the new ones are in sync.
-    fn move_replicas(
+    pub(crate) fn reassign(
         &mut self,
         now: Moment,
         topic: &str,

@@ -108,6 +108,17 @@ impl Broker {
         self.steer(move |cluster, now| cluster.move_leader(now, &topic, partition, node))
     }
 
+    /// See [`Cluster::move_replicas`].
+    pub fn move_replicas(
+        &self,
+        topic: &str,
+        partition: PartitionIndex,
+        nodes: &[NodeId],
+    ) -> Result<bool, StorageError> {
+        let (topic, nodes) = (topic.to_owned(), nodes.to_vec());
+        self.steer(move |cluster, now| cluster.move_replicas(now, &topic, partition, &nodes))
+    }
+
     /// See [`Cluster::elect_unclean`].
     pub fn elect_unclean(&self, topic: &str, partition: impl Into<PartitionIndex>, node: impl Into<NodeId>) -> bool {
         let (topic, partition, node) = (topic.to_owned(), partition.into(), node.into());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use milena_broker::{Cluster, ClusterConfig, Directory, NodeId, Process, Stop, TopicConfig};
+use milena_broker::{Cluster, ClusterConfig, Directory, NodeId, PartitionIndex, Process, Stop, TopicConfig};
 use milena_wire::ErrorCode;
 use milena_wire::messages::alter_partition_reassignments::request::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
@@ -155,6 +155,26 @@ fn replicas_move_at_once_and_records_move_with_them() {
         (bench.leadership(), bench.values_on(1)),
         ((Some(3), epoch + 1, vec![3, 1]), vec!["a".to_owned(), "b".to_owned()])
     );
+}
+
+#[test]
+fn owner_moves_replicas_and_hears_what_cannot_be() {
+    let mut bench = Bench::with(config_of_nodes(4));
+    bench.cluster.create_topic("orders", 1).expect("the topic is new");
+    bench.produced(Batch::of(&["a"]));
+    let now = bench.now;
+    let mut moved = |topic: &str, index, nodes: &[i32]| {
+        let nodes: Vec<NodeId> = nodes.iter().copied().map(NodeId).collect();
+        bench.cluster.move_replicas(now, topic, PartitionIndex(index), &nodes).expect("memory moves")
+    };
+    for (topic, index, nodes) in
+        [("nope", 0, &[1][..]), ("orders", 1, &[1]), ("orders", 0, &[]), ("orders", 0, &[9]), ("orders", 0, &[1, 1])]
+    {
+        assert!(!moved(topic, index, nodes), "{topic} {index} {nodes:?}");
+    }
+    assert!(moved("orders", 0, &[4, 2]));
+    assert_eq!((replicas(&bench.cluster), bench.leadership().0), (vec![4, 2], Some(4)));
+    assert_eq!(bench.values_on(4), ["a"]);
 }
 
 #[test]

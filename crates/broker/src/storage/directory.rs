@@ -11,6 +11,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use std::{error, fmt};
 
 use super::disk::{Disk, OpenHow, SystemDisk};
@@ -77,11 +78,28 @@ impl error::Error for DirectoryError {
     }
 }
 
+/// Waits a moment for an owner that says no address: it begins or ends, or it is none. A process that this one starts has the lock of every
+/// directory that is open here, between its fork and its exec.
+fn take(lock: &File, root: &Path) -> Result<(), TryLockError> {
+    let begun = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) if read_address(root).is_none() && begun.elapsed() < OWNERLESS_MAX => {
+                std::thread::sleep(OWNERLESS_MAX / 50);
+            }
+            end => return end,
+        }
+    }
+}
+
+/// How long a lock may be held by nobody who can be named.
+const OWNERLESS_MAX: Duration = Duration::from_millis(250);
+
 impl Directory {
     /// Makes the folder if need be and takes its lock.
     pub fn open(root: &Path) -> Result<Directory, DirectoryError> {
         let lock = lock_file(root).map_err(DirectoryError::Storage)?;
-        match lock.try_lock() {
+        match take(&lock, root) {
             Ok(()) => {
                 remove_address(root);
                 let mut directory = Directory::on(Arc::new(SystemDisk), root);

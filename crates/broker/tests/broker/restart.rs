@@ -352,3 +352,16 @@ fn log_cut_from_outside_is_a_storage_error_for_its_readers() {
     let log = bench.cluster.log("orders", PartitionIndex(0)).expect("it is there");
     assert_eq!(log.next_offset(), 1);
 }
+
+#[test]
+fn lock_that_nobody_owns_for_a_moment_is_waited_for() {
+    let folder = Folder::new();
+    let first = Directory::open(folder.path()).expect("nobody else has it");
+    let leaves = std::thread::spawn(move || {
+        // What a process has between its fork and its exec: a moment later the lock is free.
+        std::thread::park_timeout(Duration::from_millis(30));
+        drop(first);
+    });
+    Directory::open(folder.path()).expect("it is free a moment later");
+    leaves.join().expect("it does not panic");
+}

@@ -183,4 +183,4 @@ impl Drop for Run {
 
 /// Few, so that what the program does and what happens to the cluster stay together.
 const LINES_AHEAD: usize = 16;
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);

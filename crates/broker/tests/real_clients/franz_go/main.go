@@ -104,6 +104,8 @@ func (s *show) client(more ...kgo.Opt) *kgo.Client {
 		kgo.ProduceRequestTimeout(time.Second),
 		kgo.RequestTimeoutOverhead(time.Second),
 		kgo.MetadataMinAge(50 * time.Millisecond),
+		// Else a node that dies as a connection to it begins is taken for one that wants SASL, and the error is final.
+		kgo.AlwaysRetryEOF(),
 	}
 	return must(kgo.NewClient(append(opts, more...)...))
 }

@@ -16,7 +16,7 @@ pub const CODECS: [(&str, Compression); 5] = [
 ];
 pub const PARTITIONS: i32 = 3;
 /// A burst is written to every partition without a look at answers; the cluster is upset behind each.
-pub const BURSTS: usize = 9;
+pub const BURSTS: usize = 10;
 /// Records of a partition in a burst.
 pub const BURST: usize = 60;
 /// Records of a partition.

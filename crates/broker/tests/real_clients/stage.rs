@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use milena_broker::{Broker, BrokerOptions, KafkaRelease, NodeId, PartitionIndex, Process, ProduceFault, Stop};
-use milena_wire::ErrorCode;
+use milena_broker::{
+    ApiKey, Broker, BrokerOptions, ErrorCode, Fault, KafkaRelease, NodeId, PartitionIndex, Process, Stop,
+};
 
 /// Three nodes, and what has been done to them.
 pub struct Stage {
@@ -25,13 +26,15 @@ enum Upheaval {
     /// The node says nothing any more, and its partitions get other leaders.
     Freeze(NodeId),
     Thaw(NodeId),
+    /// The next requests to write are executed, and their connections closed instead of an answer.
+    CutAnswers,
     /// The next batch of each partition is appended, and its client told that it is not known whether it was.
     LoseAnswers,
 }
 
 /// One follows the other, and after the last the first again. Answers are lost last: of a batch with others acknowledged behind it a leader that
 /// was restarted since does not know that it has it, here as in Kafka, and Java asks for two minutes.
-const UPHEAVALS: [Upheaval; 9] = [
+const UPHEAVALS: [Upheaval; 10] = [
     Upheaval::MoveLeaders,
     Upheaval::Kill(NodeId(2)),
     Upheaval::Start(NodeId(2)),
@@ -40,6 +43,7 @@ const UPHEAVALS: [Upheaval; 9] = [
     Upheaval::Thaw(NodeId(1)),
     Upheaval::Stop(NodeId(3)),
     Upheaval::Start(NodeId(3)),
+    Upheaval::CutAnswers,
     Upheaval::LoseAnswers,
 ];
 
@@ -68,6 +72,7 @@ impl Stage {
             Upheaval::Start(node) => self.broker.start_node(node).expect("its port is kept"),
             Upheaval::Freeze(node) => self.broker.freeze(node) && self.wait_until_replaced(node),
             Upheaval::Thaw(node) => self.broker.thaw(node),
+            Upheaval::CutAnswers => self.cut_answers(),
             Upheaval::LoseAnswers => self.lose_answers(),
         };
         assert!(done, "{upheaval:?} came to nothing");
@@ -98,9 +103,17 @@ impl Stage {
         moved > 0
     }
 
+    fn cut_answers(&self) -> bool {
+        self.broker.faults().add(Fault::close_after().api(ApiKey::PRODUCE).times(5));
+        true
+    }
+
     fn lose_answers(&self) -> bool {
-        let fault = ProduceFault { code: ErrorCode::REQUEST_TIMED_OUT, appended: true, times: 1 };
-        partitions(&self.broker).iter().all(|partition| self.broker.plant(&partition.topic, partition.index, fault))
+        for partition in partitions(&self.broker) {
+            let fault = Fault::refuse_after(ErrorCode::REQUEST_TIMED_OUT).api(ApiKey::PRODUCE);
+            self.broker.faults().add(fault.partition(partition.topic, partition.index).once());
+        }
+        true
     }
 
     fn wait_until_replaced(&mut self, node: NodeId) -> bool {

@@ -301,6 +301,9 @@ fn frame<R: Response + ThrottledResponse>(head: RequestHead, mut response: R) ->
     Ok(Bytes::from(frame))
 }
 
+/// Kafka's words for INVALID_REQUEST where it has no others.
+const MALFORMED: &str = "This most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. See the broker logs for more details.";
+
 /// How a request names a topic: by id in newer versions, by name in older ones.
 #[derive(Clone, Copy, Debug)]
 enum TopicRef<'a> {

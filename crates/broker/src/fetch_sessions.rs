@@ -50,6 +50,8 @@ struct Session {
 struct Entry {
     topic: TopicKey,
     asked: FetchPartition,
+    /// Whether its topic was there when it was looked for; the session knows its name from then on.
+    was_found: bool,
     /// What was told last; −1 where it has to be told again.
     high_watermark: i64,
     log_start_offset: i64,
@@ -126,6 +128,8 @@ impl FetchSessions {
         for topic in new.responses {
             for partition in &topic.partitions {
                 session.note(topic, partition);
+                // The first order is that of the first answer.
+                session.move_to_end(topic, partition);
             }
         }
         let id = loop {
@@ -218,7 +222,13 @@ impl Session {
         let known = self.places.get(&(topic.clone(), asked.partition)).and_then(|place| self.partitions.get_mut(place));
         match known {
             Some(entry) => entry.asked.clone_from(asked),
-            None => self.append(Entry { topic, asked: asked.clone(), high_watermark: -1, log_start_offset: -1 }),
+            None => self.append(Entry {
+                topic,
+                asked: asked.clone(),
+                was_found: false,
+                high_watermark: -1,
+                log_start_offset: -1,
+            }),
         }
     }
 
@@ -252,10 +262,37 @@ impl Session {
     fn changed(&mut self, responses: Vec<FetchableTopicResponse>) -> Vec<FetchableTopicResponse> {
         let told = responses.into_iter().map(|mut topic| {
             let partitions = std::mem::take(&mut topic.partitions);
-            let changed = partitions.into_iter().filter(|partition| self.note(&topic, partition));
+            let partitions = partitions.into_iter().map(|partition| self.with_known_name(&topic, partition));
+            let partitions: Vec<_> = partitions.collect();
+            let changed = partitions.into_iter().filter(|partition| {
+                let is_told = self.note(&topic, partition);
+                if partition.records.as_ref().is_some_and(|records| !records.is_empty()) {
+                    self.move_to_end(&topic, partition);
+                }
+                is_told
+            });
             FetchableTopicResponse { partitions: changed.collect(), ..topic }
         });
         told.filter(|topic| !topic.partitions.is_empty()).collect()
+    }
+
+    /// A topic that goes while a session knows its name is not one of an unknown id.
+    fn with_known_name(&self, topic: &FetchableTopicResponse, data: PartitionData) -> PartitionData {
+        let place = self.places.get(&(key(self.uses_ids, &topic.topic, topic.topic_id), data.partition_index));
+        let was_found = place.and_then(|place| self.partitions.get(place)).is_some_and(|entry| entry.was_found);
+        match ErrorCode(data.error_code) {
+            ErrorCode::UNKNOWN_TOPIC_ID if was_found => {
+                PartitionData { error_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0, ..data }
+            }
+            _ => data,
+        }
+    }
+
+    fn move_to_end(&mut self, topic: &FetchableTopicResponse, data: &PartitionData) {
+        let place = self.places.get(&(key(self.uses_ids, &topic.topic, topic.topic_id), data.partition_index));
+        if let Some(entry) = place.copied().and_then(|place| self.partitions.remove(&place)) {
+            self.append(entry);
+        }
     }
 
     /// Remembers what is told about a partition; says whether it is new.
@@ -266,12 +303,10 @@ impl Session {
         let has_records = data.records.as_ref().is_some_and(|records| !records.is_empty());
         let is_moved = (entry.high_watermark, entry.log_start_offset) != (data.high_watermark, data.log_start_offset);
         let is_odd = data.error_code != 0 || data.diverging_epoch.epoch >= 0;
+        entry.was_found |= ErrorCode(data.error_code) != ErrorCode::UNKNOWN_TOPIC_ID;
         // What comes after something odd is told whatever it is.
         entry.high_watermark = if is_odd { -1 } else { data.high_watermark };
         entry.log_start_offset = data.log_start_offset;
-        if has_records && let Some(entry) = self.partitions.remove(&place) {
-            self.append(entry);
-        }
         has_records || is_moved || is_odd || data.preferred_read_replica >= 0
     }
 }

@@ -216,7 +216,7 @@ impl Partition {
         config: &TopicConfig,
     ) -> Result<i64, ErrorCode> {
         self.led_on(node)?;
-        if !config.cleanup.deletes() {
+        if config.cleanup.compacts() && !config.cleanup.deletes() {
             return Err(ErrorCode::POLICY_VIOLATION);
         }
         let replica = self.replicas.iter_mut().find(|replica| replica.node == node).expect("it was found to lead");

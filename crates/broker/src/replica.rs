@@ -191,6 +191,10 @@ impl Replica {
 
     /// The process ended and began again: the log is there, the cache is what a snapshot holds.
     pub(crate) fn forget_as_a_restart_does(&mut self, recovery: Recovery) -> Result<(), StorageError> {
+        if self.end() <= self.log.start_offset() {
+            // Every record was deleted, and Kafka forgets who wrote them.
+            self.producers = Producers::default();
+        }
         self.producers.keep_last_batches();
         self.producers.expire(recovery.now, recovery.producer_expiry);
         let end = self.end();
@@ -204,7 +208,8 @@ impl Replica {
 /// What the newest readable snapshot says, and every batch behind it.
 fn producers_of(log: &PartitionLog) -> Result<Producers, StorageError> {
     let (mut from, mut producers) = (log.start_offset(), Producers::default());
-    for offset in log.snapshots() {
+    // A snapshot at the start of the log or before it counts for nothing, so producers go with the last of the records.
+    for offset in log.snapshots().filter(|offset| *offset > log.start_offset()) {
         let content = log.snapshot(offset)?;
         if let Some(read) = content.and_then(|content| Producers::of_snapshot(&content)) {
             (from, producers) = (offset, read);

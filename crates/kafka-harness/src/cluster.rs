@@ -29,14 +29,12 @@ pub struct Options {
     /// How many nodes; each is a broker and a controller. From three on, topics have three replicas by default, of which
     /// two must be in sync.
     pub nodes: u32,
-    /// Whether node `N` stands in a rack `rackN`, or none in any.
-    pub racks: bool,
 }
 
 impl Default for Options {
     /// One node of the newest version.
     fn default() -> Self {
-        Self { version: VERSIONS[0].to_owned(), nodes: 1, racks: true }
+        Self { version: VERSIONS[0].to_owned(), nodes: 1 }
     }
 }
 
@@ -59,7 +57,7 @@ impl Kafka {
         loop {
             let home = folders::home();
             let folder = RunFolder::create(&home).map_err(StartError::io("create a folder in", &home))?;
-            match start_nodes(&options, folder.path(), &java, Tether::Owner) {
+            match start_nodes(options.nodes, folder.path(), &java, Tether::Owner) {
                 Ok(nodes) => return Ok(Self { nodes, java, folder }),
                 Err(error) if error.is_port_taken() && attempt < PORT_ATTEMPTS_MAX => attempt += 1,
                 Err(error) => return Err(error),
@@ -191,16 +189,10 @@ impl Drop for Kafka {
 }
 
 /// Formats and starts the nodes of a new cluster, and waits until each lists all.
-pub(crate) fn start_nodes(
-    options: &Options,
-    folder: &Path,
-    java: &Java,
-    tether: Tether,
-) -> Result<Vec<Node>, StartError> {
-    let count = options.nodes;
+pub(crate) fn start_nodes(count: u32, folder: &Path, java: &Java, tether: Tether) -> Result<Vec<Node>, StartError> {
     let ports = free_ports(count).map_err(StartError::io("find free ports for", folder))?;
     let nodes: Result<Vec<Node>, StartError> =
-        (1..=count).map(|id| Node::create(id, options.racks, &ports, folder, java, tether)).collect();
+        (1..=count).map(|id| Node::create(id, &ports, folder, java, tether)).collect();
     let mut nodes = nodes?;
     format(&nodes, &cluster_id())?;
     for node in &mut nodes {

@@ -114,7 +114,6 @@ impl Node {
 
     pub(crate) fn create(
         id: u32,
-        has_rack: bool,
         all: &[Ports],
         folder: &Path,
         java: &Java,
@@ -127,7 +126,7 @@ impl Node {
         let proxy = Proxy::before(proxied).map_err(StartError::io("listen before", &folder))?;
         let node = Self { id, ports, folder, java: java.clone(), tether, jvm: None, is_frozen: false, proxy };
         let properties = node.properties();
-        fs::write(&properties, node.properties_text(has_rack, all)).map_err(StartError::io("write", &properties))?;
+        fs::write(&properties, node.properties_text(all)).map_err(StartError::io("write", &properties))?;
         Ok(node)
     }
 
@@ -190,13 +189,14 @@ impl Node {
         self.folder.join("server.properties")
     }
 
-    fn properties_text(&self, has_rack: bool, all: &[Ports]) -> String {
+    fn properties_text(&self, all: &[Ports]) -> String {
         let Ports { controller, internal, client, proxied } = self.ports;
         let voters: Vec<String> =
             all.iter().zip(1..).map(|(ports, id)| format!("{id}@127.0.0.1:{}", ports.controller)).collect();
         let (replicas, in_sync_min) = if all.len() < 3 { (1, 1) } else { (3, 2) };
         let mut text = format!(
             "node.id={id}\n\
+             broker.rack=rack{id}\n\
              controller.quorum.voters={voters}\n\
              listeners=CONTROLLER://127.0.0.1:{controller},INTERNAL://127.0.0.1:{internal},\
              PLAIN://127.0.0.1:{client},PROXIED://127.0.0.1:{proxied}\n\
@@ -207,9 +207,6 @@ impl Node {
             proxy = self.proxy.address(),
             data = self.folder.join("data").display(),
         );
-        if has_rack {
-            text += &format!("broker.rack=rack{}\n", self.id);
-        }
         for key in REPLICA_KEYS {
             text += &format!("{key}={replicas}\n");
         }

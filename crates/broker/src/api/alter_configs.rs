@@ -21,6 +21,7 @@ use crate::cluster::Cluster;
 use crate::ids::NodeId;
 use crate::moment::Moment;
 use crate::topic_config::{ConfigError, Setting, TopicConfig};
+use crate::topics::check_name;
 
 /// Where and when a request came, and whether it is meant.
 #[derive(Clone, Copy)]
@@ -131,6 +132,11 @@ impl Cluster {
         if !resource.changes.iter().all(|change| seen.insert(change.name)) {
             return Err(Fault::invalid_request("Error due to duplicate config keys"));
         }
+        let null = resource.changes.iter().filter(|change| change.operation != DELETE && change.value.is_none());
+        let null: Vec<_> = null.map(|change| change.name).collect();
+        if !null.is_empty() {
+            return Err(ConfigError::Null { name: null.join(", ") }.into());
+        }
         match resource.kind {
             TOPIC => self.alter_topic_configs(how, resource),
             BROKER => refuse_for_broker(how.node, resource),
@@ -142,16 +148,14 @@ impl Cluster {
     }
 
     fn alter_topic_configs(&mut self, how: How, resource: &Resource<'_>) -> Result<(), Fault> {
+        // Operations first, then the name, then values; whether there is such a topic is asked last, as Kafka does.
+        resource.changes.iter().try_for_each(|change| change.operation().map(drop))?;
         if resource.name.is_empty() {
             return Err(Fault::invalid_request("Default topic resources are not allowed."));
         }
-        if let Some(change) =
-            resource.changes.iter().find(|change| change.operation != DELETE && change.value.is_none())
-        {
-            return Err(ConfigError::Null { name: change.name.to_owned() }.into());
-        }
-        let topic = self.configured_topic(resource.name)?;
-        let mut config = if resource.replaces { TopicConfig::default() } else { topic.config.clone() };
+        check_name(resource.name)?;
+        let known = self.topics.named(resource.name).filter(|_| !resource.replaces);
+        let mut config = known.map_or_else(TopicConfig::default, |topic| topic.config.clone());
         for change in &resource.changes {
             if change.operation != DELETE {
                 self.config.release.check_topic_setting(change.name)?;
@@ -159,6 +163,7 @@ impl Cluster {
             change.apply(&mut config)?;
         }
         config.check()?;
+        self.configured_topic(resource.name)?;
         if how.validate_only {
             return Ok(());
         }
@@ -168,44 +173,60 @@ impl Cluster {
 }
 
 impl Change<'_> {
+    /// What is to be done, if there is such an operation and the setting takes it.
+    fn operation(&self) -> Result<Operation, Fault> {
+        let list = |what: &str| {
+            let message = format!("Can't {what} to key {} because its type is not LIST.", self.name);
+            let setting = Setting::named(self.name).filter(|setting| setting.is_list());
+            setting.ok_or_else(|| Fault::new(ErrorCode::INVALID_CONFIG, message))
+        };
+        match self.operation {
+            SET => Ok(Operation::Set),
+            DELETE => Ok(Operation::Delete),
+            APPEND => list("APPEND").map(Operation::Append),
+            SUBTRACT => list("SUBTRACT").map(Operation::Subtract),
+            // Kafka fails by itself here, and has no words for it.
+            _ => Err(Fault::new(ErrorCode::UNKNOWN_SERVER_ERROR, "")),
+        }
+    }
+
     fn apply(&self, config: &mut TopicConfig) -> Result<(), Fault> {
         let value = self.value.unwrap_or_default();
-        match self.operation {
-            SET => config.set(self.name, Some(value))?,
+        let listed = |setting| config.value_of(setting).text;
+        match self.operation()? {
+            Operation::Set => config.set(self.name, Some(value))?,
             // What Kafka does not know was not set either.
-            DELETE if Setting::named(self.name).is_none() => {}
-            DELETE => config.set(self.name, None)?,
-            APPEND | SUBTRACT => {
-                let listed = self.with_items(config, value)?;
-                config.set(self.name, Some(&listed))?;
-            }
-            other => {
-                let message =
-                    format!("there is no operation {other}; use 0 to set, 1 to delete, 2 to append, 3 to subtract");
-                return Err(Fault::new(ErrorCode::UNKNOWN_SERVER_ERROR, message));
-            }
+            Operation::Delete if Setting::named(self.name).is_none() => {}
+            Operation::Delete => config.set(self.name, None)?,
+            Operation::Append(setting) => config.set(self.name, Some(&with_items(&listed(setting), value)))?,
+            Operation::Subtract(setting) => config.set(self.name, Some(&without_items(&listed(setting), value)))?,
         }
         Ok(())
     }
+}
 
-    /// The list with some items more or less.
-    fn with_items(&self, config: &TopicConfig, value: &str) -> Result<String, Fault> {
-        let setting = Setting::named(self.name).filter(|setting| setting.is_list()).ok_or_else(|| {
-            let what = if self.operation == APPEND { "APPEND" } else { "SUBTRACT" };
-            let message = format!("Can't {what} to key {} because its type is not LIST.", self.name);
-            Fault::new(ErrorCode::INVALID_CONFIG, message)
-        })?;
-        let before = config.value_of(setting).text;
-        let mut items: Vec<&str> = before.split(',').filter(|item| !item.is_empty()).collect();
-        for item in value.split(',').map(str::trim) {
-            match self.operation {
-                APPEND if !items.contains(&item) => items.push(item),
-                APPEND => {}
-                _ => items.retain(|kept| *kept != item),
-            }
+/// What a change does. Only lists have items more or less.
+enum Operation {
+    Set,
+    Delete,
+    Append(&'static Setting),
+    Subtract(&'static Setting),
+}
+
+fn with_items(list: &str, more: &str) -> String {
+    let mut items: Vec<&str> = list.split(',').filter(|item| !item.is_empty()).collect();
+    for item in more.split(',').map(str::trim) {
+        if !items.contains(&item) {
+            items.push(item);
         }
-        Ok(items.join(","))
     }
+    items.join(",")
+}
+
+fn without_items(list: &str, less: &str) -> String {
+    let gone: Vec<&str> = less.split(',').map(str::trim).collect();
+    let kept = list.split(',').filter(|item| !item.is_empty() && !gone.contains(item));
+    kept.collect::<Vec<_>>().join(",")
 }
 
 fn refuse_for_broker(node: NodeId, resource: &Resource<'_>) -> Result<(), Fault> {

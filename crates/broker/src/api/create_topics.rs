@@ -77,6 +77,8 @@ pub enum CreateTopicError {
     Assignment(String),
     /// A setting is refused.
     Config(ConfigError),
+    /// Settings are named without a value.
+    NullConfigs(Vec<String>),
     /// The request names it twice.
     Repeated,
     /// The files cannot be written.
@@ -92,7 +94,7 @@ impl CreateTopicError {
             CreateTopicError::Partitions(_) => ErrorCode::INVALID_PARTITIONS,
             CreateTopicError::ReplicationFactor { .. } => ErrorCode::INVALID_REPLICATION_FACTOR,
             CreateTopicError::Assignment(_) => ErrorCode::INVALID_REPLICA_ASSIGNMENT,
-            CreateTopicError::Config(_) => ErrorCode::INVALID_CONFIG,
+            CreateTopicError::Config(_) | CreateTopicError::NullConfigs(_) => ErrorCode::INVALID_CONFIG,
             CreateTopicError::Repeated | CreateTopicError::AssignmentAndCounts(_) => ErrorCode::INVALID_REQUEST,
             CreateTopicError::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }
@@ -125,6 +127,9 @@ impl fmt::Display for CreateTopicError {
             }
             CreateTopicError::Assignment(what) => f.write_str(what),
             CreateTopicError::Config(error) => error.fmt(f),
+            CreateTopicError::NullConfigs(names) => {
+                write!(f, "Null value not supported for topic configs: {}", names.join(","))
+            }
             CreateTopicError::Repeated => f.write_str("Duplicate topic name."),
             CreateTopicError::Storage(error) => error.fmt(f),
         }
@@ -150,6 +155,7 @@ impl Cluster {
         asked: &CreatableTopic,
         validate_only: bool,
     ) -> Result<CreatableTopicResult, CreateTopicError> {
+        self.check_new_name(&asked.name)?;
         let topic = self.plan(asked)?;
         self.check_new(&topic)?;
         let answer = CreatableTopicResult {
@@ -167,6 +173,11 @@ impl Cluster {
 
     /// What the request wants, with its defaults filled in.
     fn plan<'a>(&self, asked: &'a CreatableTopic) -> Result<NewTopic<'a>, CreateTopicError> {
+        let null = asked.configs.iter().filter(|entry| entry.value.is_none());
+        let null: Vec<_> = null.map(|entry| entry.name.to_string()).collect();
+        if !null.is_empty() {
+            return Err(CreateTopicError::NullConfigs(null));
+        }
         let mut config = TopicConfig::default();
         for entry in &asked.configs {
             self.config.release.check_topic_setting(&entry.name).map_err(CreateTopicError::Config)?;
@@ -263,14 +274,20 @@ impl Cluster {
         ids.iter().copied().cycle().skip(first).take(factor).collect()
     }
 
+    /// What a name is refused for, before anything else is looked at.
+    fn check_new_name(&self, name: &str) -> Result<(), CreateTopicError> {
+        if self.topics.named(name).is_some() {
+            return Err(CreateTopicError::Exists(name.to_owned()));
+        }
+        check_name(name).map_err(CreateTopicError::Name)?;
+        match self.topics.colliding(name) {
+            Some(with) => Err(CreateTopicError::Collision { name: name.to_owned(), with: with.to_owned() }),
+            None => Ok(()),
+        }
+    }
+
     fn check_new(&self, topic: &NewTopic<'_>) -> Result<(), CreateTopicError> {
-        check_name(topic.name).map_err(CreateTopicError::Name)?;
-        if self.topics.named(topic.name).is_some() {
-            return Err(CreateTopicError::Exists(topic.name.to_owned()));
-        }
-        if let Some(with) = self.topics.colliding(topic.name) {
-            return Err(CreateTopicError::Collision { name: topic.name.to_owned(), with: with.to_owned() });
-        }
+        self.check_new_name(topic.name)?;
         if !(1..=PARTITIONS_MAX).contains(&topic.partitions) {
             return Err(CreateTopicError::Partitions(topic.partitions));
         }

@@ -28,6 +28,10 @@ struct Wanted {
 impl Cluster {
     pub(super) fn describe_configs(&self, node: NodeId, request: &DescribeConfigsRequest) -> DescribeConfigsResponse {
         let wanted = Wanted { synonyms: request.include_synonyms, documentation: request.include_documentation };
+        let is_known = |kind: i8| matches!(kind, TOPIC | BROKER) || KNOWN_ELSEWHERE.contains(&kind);
+        if !request.resources.iter().all(|resource| is_known(resource.resource_type)) {
+            return refusal(request);
+        }
         let describe = |resource: &DescribeConfigsResource| {
             let (code, message, configs) = match self.described(node, resource, wanted) {
                 Ok(configs) => (ErrorCode::NONE, Some("".into()), configs),
@@ -82,6 +86,18 @@ impl Cluster {
             other => Err(Fault::invalid_request(format!("Unknown resource type {other}"))),
         }
     }
+}
+
+/// One kind that is none fails them all.
+fn refusal(request: &DescribeConfigsRequest) -> DescribeConfigsResponse {
+    let refused = |resource: &DescribeConfigsResource| DescribeConfigsResult {
+        error_code: ErrorCode::INVALID_REQUEST.0,
+        error_message: Some(super::MALFORMED.into()),
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name.clone(),
+        ..Default::default()
+    };
+    DescribeConfigsResponse { results: request.resources.iter().map(refused).collect(), ..Default::default() }
 }
 
 fn topic_setting(

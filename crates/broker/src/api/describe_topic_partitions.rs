@@ -59,7 +59,11 @@ impl Cluster {
             return false;
         }
         let Some(topic) = self.topics.named(name) else {
-            page.response.topics.push(unknown(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, name, TOPIC_OPERATIONS));
+            let code = match check_name(name) {
+                Ok(()) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                Err(_) => ErrorCode::INVALID_TOPIC_EXCEPTION,
+            };
+            page.response.topics.push(unknown(code, name, TOPIC_OPERATIONS));
             return true;
         };
         let rest = topic.partitions().len().saturating_sub(first);
@@ -111,16 +115,16 @@ struct Page {
     response: DescribeTopicPartitionsResponse,
 }
 
-/// A cursor must name a topic of the request, where that names any, and a partition that there could be; a name that no topic
-/// can have is more than Kafka has a code for.
+/// A cursor must name a topic of the request, where that names any, and a partition that there could be; an empty name is more than Kafka has a
+/// code for on the first page.
 fn refusal(request: &DescribeTopicPartitionsRequest) -> Option<ErrorCode> {
     let is_asked = |name: &str| request.topics.is_empty() || request.topics.iter().any(|topic| &*topic.name == name);
     let fits = |cursor: &AskedCursor| cursor.partition_index >= 0 && is_asked(&cursor.topic_name);
     if !request.cursor.as_ref().is_none_or(fits) {
         return Some(ErrorCode::INVALID_REQUEST);
     }
-    let good = request.topics.iter().all(|topic| check_name(&topic.name).is_ok());
-    (!good).then_some(ErrorCode::UNKNOWN_SERVER_ERROR)
+    let has_nameless = request.topics.iter().any(|topic| topic.name.is_empty());
+    (has_nameless && request.cursor.is_none()).then_some(ErrorCode::UNKNOWN_SERVER_ERROR)
 }
 
 fn next(name: &str, partition: usize) -> Cursor {

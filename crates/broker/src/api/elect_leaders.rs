@@ -52,7 +52,8 @@ impl Cluster {
             }
             results.push(ReplicaElectionResult { topic: topic.into(), partition_result, ..Default::default() });
         }
-        let error_code = kind.err().map_or(ErrorCode::NONE, |fault| fault.code).0;
+        let is_nothing = !is_all && results.is_empty();
+        let error_code = kind.err().filter(|_| !is_nothing).map_or(ErrorCode::NONE, |fault| fault.code).0;
         ElectLeadersResponse { error_code, replica_election_results: results, ..Default::default() }
     }
 

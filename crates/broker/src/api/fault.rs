@@ -26,9 +26,9 @@ impl Fault {
         Fault::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, format!("The topic '{name}' does not exist."))
     }
 
-    /// As the nullable field of an answer.
+    /// As the nullable field of an answer: null where there is nothing to say.
     pub(super) fn text(&self) -> Option<Box<str>> {
-        Some(self.message.as_str().into())
+        (!self.message.is_empty()).then(|| self.message.as_str().into())
     }
 }
 

@@ -207,14 +207,18 @@ impl Cluster {
         nodes.map(endpoint).collect()
     }
 
-    /// What is asked for, in the order of the answer: partitions that are not there come last.
+    /// What is asked for, in the order of the answer: partitions that are not there come last, those of unknown ids before the others.
     fn in_order<'a>(&self, version: i16, request: &'a FetchRequest) -> Vec<(&'a FetchTopic, &'a FetchPartition)> {
         let is_there = |(topic, partition): &(&FetchTopic, &FetchPartition)| {
             let topic = self.find_topic(topic_ref(topic, version));
             topic.is_some_and(|topic| topic.partition(PartitionIndex(partition.partition)).is_some())
         };
         let (there, missing): (Vec<_>, Vec<_>) = partitions(request).partition(is_there);
-        there.into_iter().chain(missing).collect()
+        let has_no_name = |(topic, _): &(&FetchTopic, &FetchPartition)| {
+            version >= TOPIC_IDS_SINCE && self.find_topic(topic_ref(topic, version)).is_none()
+        };
+        let (nameless, missing): (Vec<_>, Vec<_>) = missing.into_iter().partition(has_no_name);
+        there.into_iter().chain(nameless).chain(missing).collect()
     }
 
     /// What there is to tell about a partition, before reading it.
@@ -236,6 +240,10 @@ impl Cluster {
         if asked.last_fetched_epoch >= 0 {
             match replica.log.end_of_epoch(asked.last_fetched_epoch) {
                 None => return Located::Error(ErrorCode::OFFSET_OUT_OF_RANGE),
+                // Whether epochs part counts for nothing before the start of the log.
+                Some(_) if asked.fetch_offset < replica.log.start_offset() => {
+                    return Located::Error(ErrorCode::OFFSET_OUT_OF_RANGE);
+                }
                 Some((epoch, end_offset)) if epoch < asked.last_fetched_epoch || end_offset < asked.fetch_offset => {
                     return Located::Diverging { replica, epoch, end_offset };
                 }

@@ -6,6 +6,8 @@ use milena_wire::ErrorCode;
 use milena_wire::messages::find_coordinator::request::FindCoordinatorRequest;
 use milena_wire::messages::find_coordinator::response::{Coordinator, FindCoordinatorResponse};
 
+use super::MALFORMED;
+
 pub(super) fn answer(request: &FindCoordinatorRequest, version: i16) -> FindCoordinatorResponse {
     let (code, message) = match request.key_type {
         0 => (ErrorCode::COORDINATOR_NOT_AVAILABLE, "this broker does not coordinate groups"),
@@ -54,7 +56,5 @@ fn is_share_key(key: &str) -> bool {
 }
 
 const SHARE: i8 = 2;
-/// Kafka's words for the code where it has no others.
-const MALFORMED: &str = "This most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. See the broker logs for more details.";
 /// The first version that asks for several keys at once (KIP-699).
 const BATCHES_SINCE: i16 = 4;

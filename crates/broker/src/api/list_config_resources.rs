@@ -24,13 +24,16 @@ impl Cluster {
             resource_type,
             ..Default::default()
         };
-        let brokers = self.nodes.iter().filter(|_| is_asked(BROKER));
+        let brokers = [BROKER, LOGGERS].into_iter().filter(|kind| is_asked(*kind));
         let topics = self.topics.iter().filter(|_| is_asked(TOPIC));
-        let brokers = brokers.map(|state| resource(state.node.id.to_string(), BROKER));
+        let brokers =
+            brokers.flat_map(|kind| self.nodes.iter().map(move |state| resource(state.node.id.to_string(), kind)));
         let topics = topics.map(|topic| resource(topic.name.clone(), TOPIC));
         ListConfigResourcesResponse { config_resources: brokers.chain(topics).collect(), ..Default::default() }
     }
 }
 
+/// Every broker is listed as something that has loggers.
+const LOGGERS: i8 = 8;
 /// The first version that asks for kinds.
 const KINDS_SINCE: i16 = 1;

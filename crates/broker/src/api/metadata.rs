@@ -25,7 +25,7 @@ impl Cluster {
         // In version 0 an empty list asks for all, because null came later.
         let asked = request.topics.as_deref().filter(|topics| version > 0 || !topics.is_empty());
         if let Some((asked, code)) = asked.and_then(|asked| Some((asked, fault(asked, version)?))) {
-            return refusal(asked, code);
+            return refusal(asked, code, version);
         }
         let topics = match asked {
             None => self.topics.iter().map(|topic| self.topic_metadata(view, topic)).collect(),
@@ -134,14 +134,16 @@ fn topics_asked(asked: &[MetadataRequestTopic]) -> Vec<TopicRef<'_>> {
 }
 
 /// The answer to a request that cannot be served as it is: no nodes, and the error with each topic.
-fn refusal(asked: &[MetadataRequestTopic], code: ErrorCode) -> MetadataResponse {
+fn refusal(asked: &[MetadataRequestTopic], code: ErrorCode, version: i16) -> MetadataResponse {
     let topic = |topic: &MetadataRequestTopic| MetadataResponseTopic {
         error_code: code.0,
         name: Some(topic.name.clone().unwrap_or_default()),
         topic_id: topic.topic_id,
         ..Default::default()
     };
-    MetadataResponse { topics: asked.iter().map(topic).collect(), ..Default::default() }
+    let topics = asked.iter().map(topic).collect();
+    let error_code = if version >= ERRORS_SINCE { code.0 } else { 0 };
+    MetadataResponse { topics, error_code, ..Default::default() }
 }
 
 /// Who asks by id learns them of topics that are there.
@@ -155,5 +157,7 @@ fn with_operations(mut topics: Vec<MetadataResponseTopic>) -> Vec<MetadataRespon
 /// Every operation on a topic, as a broker without an authorizer answers: read, write, create, delete, alter, describe, describe
 /// configs, alter configs.
 pub(super) const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+/// The first version with an error of its own.
+const ERRORS_SINCE: i16 = 13;
 /// The first version in which a topic is asked for by id; two versions before it have the field.
 const IDS_SINCE: i16 = 12;

@@ -2,6 +2,7 @@
 
 mod admin;
 mod answers;
+mod as_kafka;
 mod client;
 mod compaction;
 mod configs;

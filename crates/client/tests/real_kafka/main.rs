@@ -74,8 +74,7 @@ fn run_rows(version: &str, nodes: u32) {
         Stall { excused: watchdog.worst_between(from, to) + waited + listeners.between(from, to).ran, ran }
     };
     let begun = Instant::now();
-    let mut kafka =
-        Kafka::start(Options { version: version.to_owned(), nodes, ..Options::default() }).expect("Kafka starts");
+    let mut kafka = Kafka::start(Options { version: version.to_owned(), nodes }).expect("Kafka starts");
     println!("measured: Kafka {version}, {nodes} nodes: started in {:.1} s", begun.elapsed().as_secs_f64());
     let mut findings = Vec::new();
     let mut runs = Vec::new();

@@ -130,6 +130,8 @@ impl Hands {
                 Ok(false) => return Ended::AtEnd,
                 Err(error) => return Ended::Unreadable(format!("{name} cannot be read: {error}")),
             }
+            // Not while lines are handed over, which others wait for.
+            self.work.results.wait_for_room();
             let _busy = self.counts.hand_over();
             while let Some(item) = source.next() {
                 *number += 1;

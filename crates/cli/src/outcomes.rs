@@ -5,31 +5,33 @@
 //! [`Outcomes::write`]. The tag that the producer carries is a place here, because a line's number and the time it was
 //! sent would not fit into it.
 
+mod writer;
+
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use milena::{Because, Cause, Fate, KafkaError, NotWritten, Outcome, Settlement, Undetermined, Written};
 use serde::Serialize;
+use tokio::sync::Notify;
 
-use crate::exit::tell;
+pub use self::writer::Writer;
 use crate::json;
 
 /// The file, and the records that have no line yet.
 pub struct Outcomes {
-    file: Box<dyn Write + Send>,
+    writer: Writer,
     name: String,
     topic: String,
     /// What the tag of a record begins with, if records are tagged.
     run: Option<String>,
-    /// Whole lines that are not written yet.
+    /// Whole lines that the writer does not have yet.
     lines: Vec<u8>,
     sent: Vec<Sent>,
     /// Places in `sent` that nobody has.
     free: Vec<usize>,
-    /// Set by the first write that failed; nothing is written after it.
-    is_broken: bool,
 }
 
 /// A record on its way.
@@ -42,15 +44,17 @@ pub struct Sent {
 }
 
 impl Outcomes {
-    /// `-` is stdout. A file that is there is replaced.
-    pub fn create(path: &Path, topic: &str, run: Option<String>) -> Result<Self, String> {
+    /// `-` is stdout. A file that is there is replaced. `written` is told whenever all is written.
+    pub fn create(path: &Path, topic: &str, run: Option<String>, written: Arc<Notify>) -> Result<Self, String> {
         let name = path.display().to_string();
+        let wrong = |error: io::Error| format!("--outcomes {name} cannot be written: {error}");
         let file: Box<dyn Write + Send> = match path.to_str() {
             Some("-") => Box::new(io::stdout()),
-            _ => Box::new(File::create(path).map_err(|error| format!("--outcomes {name} cannot be written: {error}"))?),
+            _ => Box::new(File::create(path).map_err(wrong)?),
         };
+        let writer = Writer::start(file, name.clone(), written).map_err(wrong)?;
         let (topic, lines) = (topic.to_owned(), Vec::with_capacity(LINES_BYTES * 2));
-        Ok(Self { file, name, topic, run, lines, sent: Vec::new(), free: Vec::new(), is_broken: false })
+        Ok(Self { writer, name, topic, run, lines, sent: Vec::new(), free: Vec::new() })
     }
 
     /// The tag of a record that is handed over now.
@@ -118,19 +122,20 @@ impl Outcomes {
         self.write();
     }
 
-    /// What was told goes to the file: called several times a second, and when there is much.
+    /// What was told goes to the file: called several times a second, and when there is much. Waits for nothing.
     pub fn write(&mut self) {
-        if !self.is_broken
-            && let Err(error) = self.file.write_all(&self.lines).and_then(|()| self.file.flush())
-        {
-            self.is_broken = true;
-            tell(format_args!("--outcomes {} cannot be written any more: {error}; records are sent on", self.name));
+        if !self.lines.is_empty() {
+            self.writer.give(&mut self.lines);
         }
-        self.lines.clear();
     }
 
-    pub fn is_broken(&self) -> bool {
-        self.is_broken
+    pub fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    /// Whether much was told just now, so that the writer may be behind.
+    pub fn has_just_given(&self) -> bool {
+        self.lines.is_empty()
     }
 
     fn add(&mut self, line: u64, told: Told<'_>) {

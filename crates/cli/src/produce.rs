@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use milena::unstable::{self, AdminError, Limits, NewTopic};
 use milena::{Producer, Properties, Topic};
+use tokio::sync::Notify;
 
 use crate::arguments::{Produce, Where};
 use crate::dress::Tags;
@@ -101,8 +102,10 @@ impl Work {
         let (config, limits) = settings::producer(properties, &place.bootstrap(), &options.chosen)?;
         let tags = options.dress.tag.as_deref().map(Tags::new);
         let run = tags.as_ref().map(|tags| tags.run().to_owned());
-        let outcomes = options.outcomes.as_deref().map(|path| Outcomes::create(path, &options.topic, run)).transpose();
-        let results = Arc::new(Results::new(outcomes.map_err(Failure::to_start)?));
+        let changed = Arc::new(Notify::new());
+        let outcomes = options.outcomes.as_deref();
+        let outcomes = outcomes.map(|path| Outcomes::create(path, &options.topic, run, Arc::clone(&changed))).transpose();
+        let results = Arc::new(Results::new(outcomes.map_err(Failure::to_start)?, changed));
         let handler = {
             let results = Arc::clone(&results);
             move |report: &milena::DeliveryReport<'_>| results.take(report)
@@ -158,8 +161,33 @@ impl Work {
         let close = self.showing(&progress, &counts, self.producer.close(options.close_timeout));
         let closed = interrupts.unless_pressed(close).await;
         counts.settle();
-        let is_abandoned = closed == Err(Interrupted);
-        self.results.finish(counts.accepted(), if is_abandoned { Duration::ZERO } else { SLACK });
+        let mut is_abandoned = closed == Err(Interrupted);
+        let mut is_pressed = ended.is_err();
+        let accepted = counts.accepted();
+        while !is_abandoned {
+            // All is decided; a reader of the outcomes may be slow, and gets them all.
+            let told = async {
+                self.results.reported(accepted).await;
+                self.results.finish(accepted);
+                self.results.told().await;
+            };
+            match interrupts.unless_pressed(self.showing(&progress, &counts, told)).await {
+                Ok(()) => break,
+                Err(Interrupted) if is_pressed => is_abandoned = true,
+                Err(Interrupted) => {
+                    is_pressed = true;
+                    progress.end();
+                    tell("Ctrl-C: all is sent, and the outcomes are being written; Ctrl-C again ends at once");
+                }
+            }
+        }
+        if is_abandoned {
+            self.results.finish(accepted);
+            if tokio::time::timeout(LAST_WORDS, self.results.told()).await.is_err() {
+                tell("the last outcomes were not read, so they are not told");
+                self.results.let_go();
+            }
+        }
         progress.end();
         Ok(End { exit: self.tell_end(&counts, ended), is_abandoned })
     }
@@ -201,5 +229,8 @@ impl Work {
 /// For finding brokers and topic, before the first record has a deadline.
 const START_TIME: Duration = Duration::from_secs(30);
 
-/// Beyond a deadline: its last tick, and the way of the reports through their thread.
+/// For a reader of the outcomes, when all else is abandoned.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Beyond a deadline: its last tick.
 const SLACK: Duration = Duration::from_secs(2);

@@ -5,23 +5,26 @@
 //! turns out to be before the command ends.
 
 use std::fmt;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use indicatif::{DecimalBytes, HumanCount};
 use milena::{Because, DeliveryReport, Fate, Outcome, ProducerStats, Settlement, Tally};
+use tokio::sync::Notify;
 
 use crate::exit::Exit;
-use crate::outcomes::{Outcomes, Sent};
+use crate::outcomes::{Outcomes, Sent, Writer};
 
 /// Shared by the thread that reports come on, the one that reads lines, and the one that waits.
 #[derive(Debug)]
 pub struct Results {
     start: Instant,
-    tells_outcomes: bool,
+    /// Of the file of outcomes, if there is one.
+    writer: Option<Writer>,
     inner: Mutex<Inner>,
-    reported: Condvar,
+    /// All that is awaited was reported, or written to the file of outcomes.
+    changed: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -44,7 +47,8 @@ struct Inner {
 }
 
 impl Results {
-    pub fn new(outcomes: Option<Outcomes>) -> Self {
+    /// `changed` is what the writer of the outcomes tells.
+    pub fn new(outcomes: Option<Outcomes>, changed: Arc<Notify>) -> Self {
         // Up to an hour, to three digits; what is longer counts as an hour.
         let latency = Histogram::new_with_bounds(1, LATENCY_MAX_MICROS, 3).expect("bounds and digits are in range");
         let inner = Inner {
@@ -58,26 +62,42 @@ impl Results {
             is_finished: false,
             awaited: None,
         };
-        let (start, tells_outcomes) = (Instant::now(), inner.outcomes.is_some());
-        Self { start, tells_outcomes, inner: Mutex::new(inner), reported: Condvar::new() }
+        let writer = inner.outcomes.as_ref().map(|outcomes| outcomes.writer().clone());
+        Self { start: Instant::now(), writer, inner: Mutex::new(inner), changed }
     }
 
     /// The tag of a record that is handed over now: since when it is on its way, or its place among those on theirs.
     pub fn tag(&self, line: u64) -> u64 {
         let now = self.now();
         // Written once, before anything is shared; so whoever has no outcomes takes no lock.
-        if !self.tells_outcomes {
+        if self.writer.is_none() {
             return now;
         }
         self.lock().outcomes.as_mut().map_or(now, |outcomes| outcomes.enter(Sent { line, at: now }))
     }
 
-    /// Takes a report; its tag says which record it is about, and since when that was on its way.
+    /// Takes a report; its tag says which record it is about, and since when that was on its way. Waits for whoever reads
+    /// the outcomes.
     pub fn take(&self, report: &DeliveryReport<'_>) {
+        let has_given = self.count(report);
+        if has_given {
+            self.wait_for_room();
+        }
+    }
+
+    /// Waits while the file of outcomes is far behind. Nothing that is held while it waits keeps others from their end.
+    pub fn wait_for_room(&self) {
+        if let Some(writer) = &self.writer {
+            writer.wait_for_room();
+        }
+    }
+
+    /// Whether lines went to the file of outcomes.
+    fn count(&self, report: &DeliveryReport<'_>) -> bool {
         let now = self.now();
         let mut inner = self.lock();
         if inner.is_finished {
-            return;
+            return false;
         }
         let sent = match &mut inner.outcomes {
             Some(outcomes) => outcomes.leave(report.tag()),
@@ -100,8 +120,9 @@ impl Results {
             }
         }
         if inner.awaited == Some(inner.tally.records()) {
-            self.reported.notify_all();
+            self.changed.notify_one();
         }
+        inner.outcomes.as_ref().is_some_and(Outcomes::has_just_given)
     }
 
     /// Takes a record that the producer did not accept.
@@ -161,19 +182,50 @@ impl Results {
         self.start.elapsed().as_micros() as u64
     }
 
-    /// Waits for the reports of this many accepted records. Those that have none in this time count as unknown.
-    pub fn finish(&self, accepted: u64, within: Duration) {
+    /// Waits for the reports of this many accepted records, which are all decided: as long as they come, however slowly
+    /// the outcomes are read. Cancelled, it may be called again.
+    pub async fn reported(&self, accepted: u64) {
+        self.lock().awaited = Some(accepted);
+        let mut before = 0;
+        let mut has_stalled = false;
+        loop {
+            let now = self.lock().tally.records();
+            let is_behind = self.writer.as_ref().is_some_and(|writer| !writer.is_through());
+            if now >= accepted || (has_stalled && now == before && !is_behind) {
+                return;
+            }
+            before = now;
+            has_stalled = tokio::time::timeout(STALLED, self.changed.notified()).await.is_err();
+        }
+    }
+
+    /// Counts the records of this many accepted ones that have no report as unknown, and tells the last outcomes. Again,
+    /// it does nothing.
+    pub fn finish(&self, accepted: u64) {
         let mut inner = self.lock();
-        inner.awaited = Some(accepted);
-        let missing = |inner: &mut Inner| inner.tally.records() < accepted;
-        let waited = self.reported.wait_timeout_while(inner, within, missing);
-        let mut inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if inner.is_finished {
+            return;
+        }
         inner.tally.unknown += accepted.saturating_sub(inner.tally.records());
         inner.take_settled();
         inner.is_finished = true;
         let Inner { outcomes, fates, .. } = &mut *inner;
         if let Some(outcomes) = outcomes {
             outcomes.finish(fates);
+        }
+    }
+
+    /// Waits until the file of outcomes has every line, or cannot have it. Cancelled, it may be called again.
+    pub async fn told(&self) {
+        while self.writer.as_ref().is_some_and(|writer| !writer.is_through()) {
+            self.changed.notified().await;
+        }
+    }
+
+    /// The lines that nobody has read by now are not waited for.
+    pub fn let_go(&self) {
+        if let Some(writer) = &self.writer {
+            writer.let_go();
         }
     }
 
@@ -192,7 +244,7 @@ impl Results {
             too_long: inner.too_long,
             stats,
             batch_size,
-            lacks_outcomes: inner.outcomes.as_ref().is_some_and(Outcomes::is_broken),
+            lacks_outcomes: self.writer.as_ref().is_some_and(Writer::is_broken),
         }
     }
 
@@ -366,6 +418,9 @@ impl fmt::Display for Rounded {
         }
     }
 }
+
+/// In which time a report comes if any comes: it is decided, and only has its way through a thread.
+const STALLED: Duration = Duration::from_secs(30);
 
 const LATENCY_MAX_MICROS: u64 = 3_600_000_000;
 

@@ -345,7 +345,6 @@ const NODES_MAX: i64 = 99;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use super::*;
     use crate::input::Reading;
@@ -363,7 +362,7 @@ mod tests {
     fn the_shortest_commands_have_the_documented_defaults() {
         let Ok(Command::Produce(produce)) = parsed("milena produce orders") else { panic!("is a command") };
         assert_eq!(produce.place, Where::Embedded("./milena-data".into()));
-        assert_eq!(produce.close_timeout, Duration::from_secs(5));
+        assert_eq!(produce.close_timeout, None);
         let Ok(Command::Consume(consume)) = parsed("milena consume orders") else { panic!("is a command") };
         assert_eq!((consume.from, consume.to, consume.partition), (Position::Start(0), Position::End(0), None));
     }

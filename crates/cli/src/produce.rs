@@ -2,7 +2,9 @@
 //!
 //! Ends in this order: the input (or the first Ctrl-C), the producer, the reports, the summary, and, for the owner of the
 //! embedded broker, the attached processes. A second Ctrl-C ends it where it is; what has no outcome then is unknown.
+//! Without one, every report is waited for, however slowly they are read.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -97,6 +99,22 @@ struct End {
     is_abandoned: bool,
 }
 
+/// What is seen of the end, and whether it was asked for.
+struct Ending<'a> {
+    progress: &'a mut Progress,
+    counts: &'a Counts,
+    /// Ctrl-C was pressed once.
+    is_pressed: bool,
+}
+
+impl Ending<'_> {
+    fn press(&mut self, what: impl fmt::Display) {
+        self.is_pressed = true;
+        self.progress.end();
+        tell(format_args!("Ctrl-C: {what}; Ctrl-C again ends at once"));
+    }
+}
+
 impl Work {
     async fn begin(place: &Place, options: &Produce, properties: Properties) -> Result<Self, Failure> {
         let (config, limits) = settings::producer(properties, &place.bootstrap(), &options.chosen)?;
@@ -104,7 +122,8 @@ impl Work {
         let run = tags.as_ref().map(|tags| tags.run().to_owned());
         let changed = Arc::new(Notify::new());
         let outcomes = options.outcomes.as_deref();
-        let outcomes = outcomes.map(|path| Outcomes::create(path, &options.topic, run, Arc::clone(&changed))).transpose();
+        let outcomes =
+            outcomes.map(|path| Outcomes::create(path, &options.topic, run, Arc::clone(&changed))).transpose();
         let results = Arc::new(Results::new(outcomes.map_err(Failure::to_start)?, changed));
         let handler = {
             let results = Arc::clone(&results);
@@ -147,23 +166,57 @@ impl Work {
         let all = async {
             let ended = self.showing(&progress, &counts, ended).await.unwrap_or(Ended::Closed);
             // Each record has its outcome at its own deadline.
-            self.showing(&progress, &counts, self.producer.flush(self.limits.deadline + SLACK)).await;
-            ended
+            let tally = self.showing(&progress, &counts, self.producer.flush(self.limits.deadline + SLACK)).await;
+            (ended, tally.unknown)
         };
-        let ended = interrupts.unless_pressed(all).await;
-        if let Err(Interrupted) = ended {
-            progress.end();
-            tell(format_args!(
-                "Ctrl-C: what was read has {:?} to be sent; Ctrl-C again ends at once",
-                options.close_timeout
-            ));
-        }
-        let close = self.showing(&progress, &counts, self.producer.close(options.close_timeout));
-        let closed = interrupts.unless_pressed(close).await;
-        counts.settle();
-        let mut is_abandoned = closed == Err(Interrupted);
-        let mut is_pressed = ended.is_err();
-        let accepted = counts.accepted();
+        let (ended, within) = match interrupts.unless_pressed(all).await {
+            Ok((ended, in_doubt)) => {
+                let within = options.close_timeout.unwrap_or(self.limits.delivery_timeout);
+                if in_doubt > 0 && !within.is_zero() {
+                    progress.end();
+                    tell(format_args!(
+                        "{} in doubt: how that ends is waited for, at most {within:?}; --close-timeout or Ctrl-C \
+                         ends that before",
+                        Count(in_doubt, ["record is", "records are"])
+                    ));
+                }
+                (Ok(ended), within)
+            }
+            Err(Interrupted) => {
+                let within = options.close_timeout.unwrap_or(CLOSE_TIME);
+                progress.end();
+                tell(format_args!("Ctrl-C: what was read has {within:?} to be sent; Ctrl-C again ends at once"));
+                (Err(Interrupted), within)
+            }
+        };
+        let ending = Ending { progress: &mut progress, counts: &counts, is_pressed: ended.is_err() };
+        let is_abandoned = self.end(ending, within, options, interrupts).await;
+        progress.end();
+        Ok(End { exit: self.tell_end(&counts, ended), is_abandoned })
+    }
+
+    /// Ends the producer and hands out the outcomes. Gives whether a second Ctrl-C ended that.
+    async fn end(
+        &self,
+        mut ending: Ending<'_>,
+        mut within: Duration,
+        options: &Produce,
+        interrupts: &mut Interrupts,
+    ) -> bool {
+        let mut is_abandoned = loop {
+            let close = self.showing(ending.progress, ending.counts, self.producer.close(within));
+            match interrupts.unless_pressed(close).await {
+                Ok(_) => break false,
+                Err(Interrupted) if ending.is_pressed => break true,
+                Err(Interrupted) => {
+                    // The first close to be through ends the producer.
+                    within = options.close_timeout.unwrap_or(CLOSE_TIME);
+                    ending.press(format_args!("what is in doubt has {within:?} more"));
+                }
+            }
+        };
+        ending.counts.settle();
+        let accepted = ending.counts.accepted();
         while !is_abandoned {
             // All is decided; a reader of the outcomes may be slow, and gets them all.
             let told = async {
@@ -171,25 +224,18 @@ impl Work {
                 self.results.finish(accepted);
                 self.results.told().await;
             };
-            match interrupts.unless_pressed(self.showing(&progress, &counts, told)).await {
-                Ok(()) => break,
-                Err(Interrupted) if is_pressed => is_abandoned = true,
-                Err(Interrupted) => {
-                    is_pressed = true;
-                    progress.end();
-                    tell("Ctrl-C: all is sent, and the outcomes are being written; Ctrl-C again ends at once");
-                }
+            match interrupts.unless_pressed(self.showing(ending.progress, ending.counts, told)).await {
+                Ok(()) => return false,
+                Err(Interrupted) if ending.is_pressed => is_abandoned = true,
+                Err(Interrupted) => ending.press("the outcomes are still being written"),
             }
         }
-        if is_abandoned {
-            self.results.finish(accepted);
-            if tokio::time::timeout(LAST_WORDS, self.results.told()).await.is_err() {
-                tell("the last outcomes were not read, so they are not told");
-                self.results.let_go();
-            }
+        self.results.finish(accepted);
+        if tokio::time::timeout(LAST_WORDS, self.results.told()).await.is_err() {
+            tell("the last outcomes were not read, so they are not told");
+            self.results.let_go();
         }
-        progress.end();
-        Ok(End { exit: self.tell_end(&counts, ended), is_abandoned })
+        true
     }
 
     fn tell_end(&self, counts: &Counts, ended: Result<Ended, Interrupted>) -> Exit {
@@ -228,6 +274,9 @@ impl Work {
 
 /// For finding brokers and topic, before the first record has a deadline.
 const START_TIME: Duration = Duration::from_secs(30);
+
+/// What Ctrl-C leaves to what was read, if nothing else is said.
+const CLOSE_TIME: Duration = Duration::from_secs(5);
 
 /// For a reader of the outcomes, when all else is abandoned.
 const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -30,7 +30,8 @@ pub struct Produce {
     pub outcomes: Option<PathBuf>,
     pub settings: Settings,
     pub chosen: Chosen,
-    pub close_timeout: Duration,
+    /// None: at the end of the input as long as records are sent again, after Ctrl-C a few seconds.
+    pub close_timeout: Option<Duration>,
 }
 
 pub fn command() -> clap::Command {
@@ -39,7 +40,8 @@ pub fn command() -> clap::Command {
         .after_help(
             "A record's value is the line without its LF; CR and bytes that are not UTF-8 stay, and an empty line is a \
              record with an empty value. Ctrl-C sends what was read, within --close-timeout, and reports; a second one \
-             ends at once. Either way the exit code speaks of the records read so far; it is 130 only before the \
+             ends at once. At the end of the input each record is waited for until its --deadline, and for \
+             --close-timeout what is unknown then. Either way the exit code speaks of the records read so far; it is 130 only before the \
              first could be read.\n\n\
              --format: %k %v key and value, %K %V their lengths (-1 is null), %p partition, %d timestamp (ms; %d{s}, \
              %d{rfc3339}, %d{strftime[%F %T]}), %H number of headers, %h{%k=%v,} what each looks like, %% %{ %}; \\n \\t \\r \\0 \\\\ \\xNN. Text can be \
@@ -76,7 +78,7 @@ pub fn read(matches: &ArgMatches) -> Result<Produce, clap::Error> {
         outcomes: matches.get_one("outcomes").cloned(),
         settings: settings_of(matches),
         chosen: sending::read(matches),
-        close_timeout: required(matches, "close-timeout"),
+        close_timeout: matches.get_one("close-timeout").copied(),
     };
     may_create(produce)
 }

@@ -190,6 +190,21 @@ fn a_second_ctrl_c_ends_at_once() {
 }
 
 #[test]
+fn at_the_end_of_the_input_records_in_doubt_are_waited_for_and_ctrl_c_ends_that() {
+    let folder = Folder::new();
+    let stubborn = Stubborn::silent();
+    let mut produce = folder.start(&format!("produce orders --deadline 100ms -b {}", stubborn.address()));
+    produce.write(b"a\n");
+    produce.close_stdin();
+    produce.await_line("1 record is in doubt: how that ends is waited for, at most 120s");
+    produce.interrupt();
+    produce.await_line("Ctrl-C: what is in doubt has 5s more; Ctrl-C again ends at once");
+    produce.interrupt();
+    let produced = produce.end_by_itself().with_code(3);
+    assert!(produced.says("0 written, 0 not written, 1 unknown"), "{}", produced.stderr);
+}
+
+#[test]
 fn ctrl_c_before_an_answer_is_130_and_says_that_nothing_was_done() {
     let folder = Folder::new();
     for (arguments, sentence) in [

@@ -40,7 +40,10 @@ pub(super) fn with_arguments(command: clap::Command) -> clap::Command {
         .arg(compression())
         .arg(acks())
         .args(settings_arguments())
-        .arg(duration("close-timeout").default_value("5s").help("How long Ctrl-C waits for what was read to be sent and answered"))
+        .arg(duration("close-timeout").help(
+            "How long is waited in the end: after Ctrl-C for what was read to be sent and answered, 5s if absent; at the end of \
+             the input for what is unknown at its deadline to be settled, delivery.timeout.ms if absent",
+        ))
 }
 
 pub(in crate::arguments) fn compression() -> Arg {

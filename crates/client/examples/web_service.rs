@@ -63,7 +63,7 @@ pub async fn demonstrate(orders: Topic) -> Result<Vec<u16>, Box<dyn Error>> {
 async fn serve(listener: TcpListener, orders: Topic) -> std::io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
-        // A handle of its own for each task: records without a key then spread by themselves.
+        // A handle is cheap to clone. Records without a key spread by the threads that send them, not by handles.
         tokio::spawn(handle(stream, orders.clone()));
     }
 }

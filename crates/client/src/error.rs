@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use milena_core::fault::{self, ConnectionError};
 use milena_core::metadata::Address;
 use milena_core::producer::outcome::{KafkaError, NotWritten};
+use milena_wire::records::RECORD_BYTES_MAX;
 
 use crate::clock::Clock;
 use crate::record::Record;
@@ -131,6 +132,11 @@ impl SendRefused {
                 f,
                 "topic {topic} has no partition {partition}, it has {count}, numbered from 0; one that was just added is \
                  known after metadata_max_age"
+            ),
+            Self::RecordTooLarge { size, .. } if *size > RECORD_BYTES_MAX => write!(
+                f,
+                "record of {size} bytes for topic {topic} is more than the {RECORD_BYTES_MAX} that Kafka's format can hold: \
+                 send less in one record"
             ),
             Self::RecordTooLarge { size, limit } => write!(
                 f,

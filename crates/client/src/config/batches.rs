@@ -75,8 +75,9 @@ impl ProducerConfig {
         self
     }
 
-    /// A record that is larger alone in its batch is refused at once. Default 1 MiB, as brokers do (`max.message.bytes`).
-    /// `max.request.size`; librdkafka's `message.max.bytes`.
+    /// A record that is larger alone in its batch is refused at once. Default 1 MiB, as brokers do (`max.message.bytes`);
+    /// at most 2,147,418,111, because the length of a request is a signed 32-bit number, and brokers take 100 MiB unless their
+    /// `socket.request.max.bytes` says otherwise. `max.request.size`; librdkafka's `message.max.bytes`.
     ///
     /// ```
     /// # use milena::ProducerConfig;

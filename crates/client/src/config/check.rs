@@ -1,10 +1,11 @@
-//! Whether settings fit together, and what becomes of them.
+//! What becomes of settings that fit together.
+//!
+//! Left out: what must hold; see `check/relations.rs`.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_core::backoff::Backoff;
 use milena_core::connection::ConnectionConfig;
 use milena_core::metadata::Address;
 use milena_core::producer::account::Share;
@@ -12,14 +13,15 @@ use milena_core::producer::back::BackConfig;
 use milena_core::producer::control::ControlConfig;
 use milena_core::producer::front::FrontConfig;
 use milena_core::producer::lane::LaneConfig;
-use milena_core::producer::verdict::Acks;
 use tokio::runtime::Handle;
 
+use self::relations::IN_FLIGHT_MAX;
 use super::ProducerConfig;
-use super::compression::COMPRESSION_THREADS_MAX;
-use super::misfit::{Misfit, Relation, Value};
+use super::misfit::{Misfit, Relation};
 use crate::partitioner::Partitioner;
 use crate::report::ReportReader;
+
+mod relations;
 
 impl ProducerConfig {
     pub(crate) fn check(self) -> Result<Settings, ConfigError> {
@@ -78,220 +80,6 @@ impl ProducerConfig {
     fn horizon(&self) -> Duration {
         self.producer_id_expiration / 2
     }
-
-    /// All that must hold, in the order in which it is told.
-    fn relations(&self) -> Vec<Relation> {
-        [self.relations_of_sizes(), self.relations_of_acks(), self.relations_of_times(), self.relations_of_waits()]
-            .into_iter()
-            .flatten()
-            .collect()
-    }
-
-    fn relations_of_sizes(&self) -> Vec<Relation> {
-        let (given, default) = (&self.given, Self::new(""));
-        let least = self.max_request_size.saturating_add(BUFFER_SPARE);
-        vec![
-            self.range(
-                "max_request_size",
-                self.max_request_size.into(),
-                self.max_request_size >= MAX_REQUEST_SIZE_MIN,
-                "it must be at least 1024 bytes",
-                default.max_request_size.into(),
-            ),
-            self.range(
-                "batch_size",
-                self.batch_size.into(),
-                (1..=BATCH_SIZE_MAX).contains(&self.batch_size),
-                "it must be 1 to 1073741824 bytes",
-                default.batch_size.into(),
-            ),
-            Relation {
-                holds: self.buffer_memory >= least,
-                misfit: given.misfit(
-                    [("buffer_memory", self.buffer_memory.into()), ("max_request_size", self.max_request_size.into())],
-                    "one record of the largest size must find room, and 128 KiB more",
-                    format!(
-                        "{} or lower {}",
-                        given.change("raise", "buffer_memory", least),
-                        given.name("max_request_size")
-                    ),
-                ),
-            },
-            self.range(
-                "partition_memory_share",
-                Value::Share(self.partition_memory_share),
-                Share::new(self.partition_memory_share).is_some(),
-                "it must be above 0 and at most 1, which lets one partition take all of the memory",
-                Value::Share(default.partition_memory_share),
-            ),
-            Relation {
-                holds: self.client_id.len() <= CLIENT_ID_BYTES_MAX,
-                misfit: given.misfit(
-                    [("client_id", Value::Text(format!("of {} bytes", self.client_id.len())))],
-                    "it may have at most 32767 bytes",
-                    "use a shorter one",
-                ),
-            },
-            self.range(
-                "compression_threads",
-                self.compression_threads.unwrap_or(1).into(),
-                self.compression_threads.is_none_or(|threads| (1..=COMPRESSION_THREADS_MAX).contains(&threads)),
-                "it must be 1 to 64",
-                Value::Text("as many as the machine runs at a time, 4 at most".to_owned()),
-            ),
-        ]
-    }
-
-    fn relations_of_acks(&self) -> Vec<Relation> {
-        let given = &self.given;
-        vec![
-            Relation {
-                holds: self.acks == Acks::All || !self.idempotence,
-                misfit: given.misfit(
-                    [("idempotence", Value::Flag(self.idempotence)), ("acks", Value::Acks(self.acks))],
-                    format!("the first needs {} to be {}", given.name("acks"), given.value(Value::Acks(Acks::All))),
-                    format!(
-                        "{}, or {} and accept records that are lost or written twice",
-                        given.change("set", "acks", Value::Acks(Acks::All)),
-                        given.change("set", "idempotence", Value::Flag(false)),
-                    ),
-                ),
-            },
-            self.range(
-                "max_in_flight",
-                (self.in_flight_max() as usize).into(),
-                (1..=IN_FLIGHT_MAX).contains(&self.in_flight_max()),
-                "it must be 1 to 5: brokers remember the last five batches of a producer, and a connection carries five \
-                 requests",
-                (if self.idempotence { IN_FLIGHT_MAX as usize } else { 1 }).into(),
-            ),
-        ]
-    }
-
-    /// Each builds on the one before; design and reasons stand at the setters.
-    fn relations_of_times(&self) -> Vec<Relation> {
-        let (given, default) = (&self.given, Self::new(""));
-        let (produce, request, delivery) = (self.produce_timeout, self.request_timeout, self.delivery_timeout);
-        let either = |lower, raise| format!("lower {} or raise {}", given.name(lower), given.name(raise));
-        vec![
-            self.least("produce_timeout", produce, MILLI, default.produce_timeout),
-            Relation {
-                holds: produce < request,
-                misfit: given.misfit(
-                    [("produce_timeout", produce.into()), ("request_timeout", request.into())],
-                    "the first must be shorter, so that a broker that waits for its followers answers before it is given \
-                     up",
-                    either("produce_timeout", "request_timeout"),
-                ),
-            },
-            Relation {
-                holds: request <= delivery,
-                misfit: given.misfit(
-                    [("request_timeout", request.into()), ("delivery_timeout", delivery.into())],
-                    "the first must not be longer, or a batch is given up before an attempt is",
-                    either("request_timeout", "delivery_timeout"),
-                ),
-            },
-            self.room_behind_linger("deadline", self.deadline),
-            self.room_behind_linger("delivery_timeout", delivery),
-            Relation {
-                holds: delivery <= self.horizon(),
-                misfit: given.misfit(
-                    [
-                        ("delivery_timeout", delivery.into()),
-                        ("producer_id_expiration", self.producer_id_expiration.into()),
-                    ],
-                    "the first must be at most half of the second, because later brokers may have forgotten the producer",
-                    format!(
-                        "{}, or raise {} with the brokers' producer.id.expiration.ms",
-                        given.change("lower", "delivery_timeout", self.horizon()),
-                        given.name("producer_id_expiration"),
-                    ),
-                ),
-            },
-        ]
-    }
-
-    /// The time in which a batch fills is part of what its records have: what is left of it is for sending.
-    fn room_behind_linger(&self, row: &'static str, whole: Duration) -> Relation {
-        let (given, linger) = (&self.given, self.fill_time());
-        let most = whole - self.room_within(whole);
-        Relation {
-            holds: linger <= most,
-            misfit: given.misfit(
-                [("linger", linger.into()), (row, whole.into())],
-                format!(
-                    "the time in which a batch fills is part of the second, and must leave {} or half of it for sending",
-                    given.name("request_timeout")
-                ),
-                format!(
-                    "{} or {}",
-                    given.change("lower", "linger", most),
-                    given.change("raise", row, linger.saturating_add(linger.min(self.request_timeout))),
-                ),
-            ),
-        }
-    }
-
-    /// A request takes no longer than its timeout, and who sets a short time expects short requests.
-    fn room_within(&self, whole: Duration) -> Duration {
-        self.request_timeout.min(whole / 2)
-    }
-
-    /// One that was not set takes no more than there is.
-    pub(super) fn fill_time(&self) -> Duration {
-        let half = self.deadline.min(self.delivery_timeout) / 2;
-        self.linger.unwrap_or(LINGER.min(half))
-    }
-
-    fn relations_of_waits(&self) -> Vec<Relation> {
-        let (given, default) = (&self.given, Self::new(""));
-        let not_below = |initial, max, backoff: Backoff| Relation {
-            holds: backoff.initial <= backoff.max,
-            misfit: given.misfit(
-                [(initial, backoff.initial.into()), (max, backoff.max.into())],
-                "the first must not be longer",
-                format!("lower {} or raise {}", given.name(initial), given.name(max)),
-            ),
-        };
-        let (retry, reconnect) = (self.retry_backoff, self.reconnect_backoff);
-        vec![
-            self.least("retry_backoff, initial", retry.initial, MILLI, default.retry_backoff.initial),
-            not_below("retry_backoff, initial", "retry_backoff, max", retry),
-            self.least("reconnect_backoff, initial", reconnect.initial, MILLI, default.reconnect_backoff.initial),
-            not_below("reconnect_backoff, initial", "reconnect_backoff, max", reconnect),
-            self.least("connect_timeout", self.connect_timeout, MILLI, default.connect_timeout),
-            self.least("metadata_max_age", self.metadata_max_age, MAX_AGE_MIN, default.metadata_max_age),
-            Relation {
-                holds: self.rebootstrap_after > self.request_timeout,
-                misfit: given.misfit(
-                    [
-                        ("rebootstrap_after", self.rebootstrap_after.into()),
-                        ("request_timeout", self.request_timeout.into()),
-                    ],
-                    "the first must be longer, so that a slow answer does not cost every connection",
-                    format!("raise {} or lower {}", given.name("rebootstrap_after"), given.name("request_timeout")),
-                ),
-            },
-        ]
-    }
-
-    fn least(&self, row: &'static str, value: Duration, least: Duration, default: Duration) -> Relation {
-        let limit = format!("it must be at least {}", self.given.value(least));
-        self.range(row, value.into(), value >= least, limit, default.into())
-    }
-
-    fn range(
-        &self,
-        row: &'static str,
-        value: Value,
-        holds: bool,
-        limit: impl Into<String>,
-        default: Value,
-    ) -> Relation {
-        let fix = format!("give {} another value; its default is {}", self.given.name(row), self.given.value(default));
-        Relation { holds, misfit: self.given.misfit([(row, value)], limit, fix) }
-    }
 }
 
 /// The first that does not hold.
@@ -316,30 +104,6 @@ pub(crate) struct Settings {
     pub(crate) runtime: Option<Handle>,
     pub(crate) reports: Option<ReportReader>,
 }
-
-/// 10,000 records a second of a partition share batches of 50.
-const LINGER: Duration = Duration::from_millis(5);
-
-/// Less is a mistake in the unit.
-const MILLI: Duration = Duration::from_millis(1);
-
-/// Of a partition; brokers remember five batches, and a lane has five requests under way.
-const IN_FLIGHT_MAX: u32 = 5;
-
-/// More often would be a load on the cluster without a use.
-const MAX_AGE_MIN: Duration = Duration::from_secs(1);
-
-/// The smallest sensible limit; anything below is a mistake in the unit.
-const MAX_REQUEST_SIZE_MIN: usize = 1024;
-
-/// Lengths on the wire are signed 32-bit numbers.
-const BATCH_SIZE_MAX: usize = 1 << 30;
-
-/// Its length on the wire is a signed 16-bit number.
-const CLIENT_ID_BYTES_MAX: usize = i16::MAX as usize;
-
-/// Chunks around a large record.
-const BUFFER_SPARE: usize = 128 * 1024;
 
 /// Why a producer cannot be built.
 ///
@@ -412,10 +176,14 @@ pub(crate) fn parse_address(server: &str) -> Result<Address, ConfigError> {
 }
 
 #[cfg(test)]
+mod advised;
+#[cfg(test)]
 mod told;
 
 #[cfg(test)]
 mod tests {
+    use milena_core::producer::verdict::Acks;
+
     use super::*;
     use crate::config::Compression;
 

@@ -230,7 +230,13 @@ impl ProducerConfig {
         if draft.lacks_servers() && !entries.keys().any(|name| SERVERS.contains(&name.as_str())) {
             faults.push(PropertyFault { name: SERVERS[0].to_owned(), place: None, why: PropertyRefused::Missing });
         }
-        if faults.is_empty() { Ok(draft.finish()) } else { Err(PropertiesError::new(faults)) }
+        for (name, other) in draft.contradictions().into_iter().flat_map(|(a, b)| [(a, b), (b, a)]) {
+            let place = entries.get(name).and_then(|entry| entry.place.clone());
+            let why = PropertyRefused::Twice { other: other.to_owned() };
+            faults.push(PropertyFault { name: name.to_owned(), place, why });
+        }
+        let beside_librdkafka = entries.keys().any(|name| is_librdkafkas_alone(name));
+        if faults.is_empty() { Ok(draft.finish(beside_librdkafka)) } else { Err(PropertiesError::new(faults)) }
     }
 }
 
@@ -264,13 +270,11 @@ fn apply(draft: &mut Draft, name: &str, value: &str, all: &BTreeMap<String, Entr
     }
 }
 
-/// What to call a setting that nobody has named.
-pub(super) fn first_spelling(ours: &str) -> Option<&'static str> {
-    SETTINGS
-        .iter()
-        .find(|setting| setting.ours == ours)
-        .and_then(|setting| setting.spellings.first())
-        .map(|first| first.name)
+/// What to call a setting that nobody has named: beside librdkafka's names by one that is not taken for another one there.
+pub(super) fn first_spelling(ours: &str, beside_librdkafka: bool) -> Option<&'static str> {
+    let setting = SETTINGS.iter().find(|setting| setting.ours == ours)?;
+    let is_clear = |spelling: &&Spelling| !beside_librdkafka || spelling.ambiguous_beside_librdkafka.is_none();
+    setting.spellings.iter().find(is_clear).map(|first| first.name)
 }
 
 /// What a name is answered with.

@@ -121,6 +121,13 @@ fn refused_records_say_why_and_are_given_back() {
             "this client may not see topic orders: grant it DESCRIBE and WRITE on the topic".to_owned(),
         ),
         (
+            R::RecordTooLarge { size: 2_200_000_066, limit: 1_048_576 },
+            false,
+            "record of 2200000066 bytes for topic orders is more than the 2147483598 that Kafka's format can hold: send less \
+             in one record"
+                .to_owned(),
+        ),
+        (
             R::RecordTooLarge { size: 1_200_000, limit: 1_048_576 },
             false,
             "record of 1200000 bytes exceeds max_request_size 1048576 for topic orders: send less in one record, or raise \

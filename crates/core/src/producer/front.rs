@@ -135,8 +135,12 @@ impl PartitionFront {
         record: &RecordRef<'a>,
     ) -> Result<RecordLayout<'a>, AppendError> {
         let value = record.value.as_slice().map(<[u8]>::len);
-        RecordLayout::new(timestamp_delta, count as i32, record.key, value, record.headers)
-            .map_err(|_| AppendError::TooLarge { size: usize::MAX, limit: self.config.max_request_size })
+        RecordLayout::new(timestamp_delta, count as i32, record.key, value, record.headers).map_err(|refused| {
+            AppendError::TooLarge {
+                size: refused.bytes.saturating_add(BATCH_HEADER_BYTES),
+                limit: self.config.max_request_size,
+            }
+        })
     }
 
     /// A record takes a few bytes more behind others than alone; what is in its way must not decide whether it may be sent.

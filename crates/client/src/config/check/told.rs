@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use milena_core::producer::verdict::Acks;
+
 use super::*;
 use crate::Compression;
 
@@ -16,8 +18,9 @@ fn relations() -> Vec<(ProducerConfig, &'static str)> {
     vec![
         (
             config().max_request_size(1),
-            "max_request_size (max.request.size) is 1: it must be at least 1024 bytes: give max_request_size another value; \
-             its default is 1048576",
+            "max_request_size (max.request.size) is 1: it must be 1024 to 2147418111 bytes, because the length of a request is \
+             a signed 32-bit number; brokers take 100 MiB unless their socket.request.max.bytes says otherwise: give \
+             max_request_size another value; its default is 1048576",
         ),
         (
             config().batch_size(0),
@@ -27,7 +30,7 @@ fn relations() -> Vec<(ProducerConfig, &'static str)> {
         (
             config().buffer_memory(1024),
             "buffer_memory (buffer.memory) is 1024 and max_request_size (max.request.size) is 1048576: one record of the \
-             largest size must find room, and 128 KiB more: raise buffer_memory to 1179648 or lower max_request_size",
+             largest size must find room, and 128 KiB more: raise buffer_memory to 1179648",
         ),
         (
             config().partition_memory_share(1.5),
@@ -40,13 +43,13 @@ fn relations() -> Vec<(ProducerConfig, &'static str)> {
         ),
         (
             config().compression_threads(65),
-            "compression_threads (milena.compression.threads) is 65: it must be 1 to 64: give compression_threads another \
-             value; its default is as many as the machine runs at a time, 4 at most",
+            "compression_threads (milena.compression.threads) is 65: it must be 1 to 64: give another number, or leave it out \
+             for as many as the machine runs at a time, 4 at most",
         ),
         (
             config().acks(Acks::Leader),
             "idempotence (enable.idempotence) is true and acks (acks) is Acks::Leader: the first needs acks to be Acks::All: \
-             set acks to Acks::All, or set idempotence to false and accept records that are lost or written twice",
+             set acks to Acks::All or set idempotence to false and accept records that are lost or written twice",
         ),
         (
             config().max_in_flight(6),
@@ -63,13 +66,13 @@ fn relations() -> Vec<(ProducerConfig, &'static str)> {
             config().request_timeout(second),
             "produce_timeout (milena.produce.timeout.ms) is 2s and request_timeout (request.timeout.ms) is 1s: the first \
              must be shorter, so that a broker that waits for its followers answers before it is given up: lower \
-             produce_timeout or raise request_timeout",
+             produce_timeout to 999ms or raise request_timeout to 2.001s",
         ),
         (
             config().request_timeout(second * 121),
             "request_timeout (request.timeout.ms) is 121s and delivery_timeout (milena.delivery.timeout.ms) is 120s: the \
-             first must not be longer, or a batch is given up before an attempt is: lower request_timeout or raise \
-             delivery_timeout",
+             first must not be longer, or a batch is given up before an attempt is: lower request_timeout to 120s \
+             or raise delivery_timeout to 121s",
         ),
         (
             config().linger(second * 60),
@@ -87,8 +90,8 @@ fn relations() -> Vec<(ProducerConfig, &'static str)> {
             config().delivery_timeout(second * 86_400),
             "delivery_timeout (milena.delivery.timeout.ms) is 86400s and producer_id_expiration \
              (milena.producer.id.expiration.ms) is 86400s: the first must be at most half of the second, because later \
-             brokers may have forgotten the producer: lower delivery_timeout to 43200s, or raise producer_id_expiration \
-             with the brokers' producer.id.expiration.ms",
+             brokers may have forgotten the producer: lower delivery_timeout to 43200s or raise producer_id_expiration to \
+             172800s with the brokers' producer.id.expiration.ms",
         ),
         (
             config().retry_backoff(nothing, second),
@@ -98,7 +101,7 @@ fn relations() -> Vec<(ProducerConfig, &'static str)> {
         (
             config().retry_backoff(second * 2, second),
             "retry_backoff, initial (retry.backoff.ms) is 2s and retry_backoff, max (retry.backoff.max.ms) is 1s: the first \
-             must not be longer: lower retry_backoff, initial or raise retry_backoff, max",
+             must not be longer: lower retry_backoff, initial to 1s or raise retry_backoff, max to 2s",
         ),
         (
             config().reconnect_backoff(nothing, second),
@@ -108,7 +111,8 @@ fn relations() -> Vec<(ProducerConfig, &'static str)> {
         (
             config().reconnect_backoff(second * 2, second),
             "reconnect_backoff, initial (reconnect.backoff.ms) is 2s and reconnect_backoff, max (reconnect.backoff.max.ms) \
-             is 1s: the first must not be longer: lower reconnect_backoff, initial or raise reconnect_backoff, max",
+             is 1s: the first must not be longer: lower reconnect_backoff, initial to 1s or raise reconnect_backoff, max \
+             to 2s",
         ),
         (
             config().connect_timeout(nothing),
@@ -124,7 +128,7 @@ fn relations() -> Vec<(ProducerConfig, &'static str)> {
             config().rebootstrap_after(second * 10),
             "rebootstrap_after (metadata.recovery.rebootstrap.trigger.ms) is 10s and request_timeout (request.timeout.ms) is \
              10s: the first must be longer, so that a slow answer does not cost every connection: raise rebootstrap_after \
-             or lower request_timeout",
+             to 10.001s or lower request_timeout to 9.999s",
         ),
     ]
 }
@@ -248,13 +252,13 @@ fn who_wrote_properties_is_answered_in_properties() {
     for (pairs, text) in [
         (
             &[("acks", "1"), ("enable.idempotence", "true")][..],
-            "enable.idempotence is true and acks is 1: the first needs acks to be all: set acks to all, or set \
+            "enable.idempotence is true and acks is 1: the first needs acks to be all: set acks to all or set \
              enable.idempotence to false and accept records that are lost or written twice",
         ),
         (
             &[("request.required.acks", "0"), ("enable.idempotence", "true")],
             "enable.idempotence is true and request.required.acks is 0: the first needs request.required.acks to be all: \
-             set request.required.acks to all, or set enable.idempotence to false and accept records that are lost or \
+             set request.required.acks to all or set enable.idempotence to false and accept records that are lost or \
              written twice",
         ),
         (

@@ -10,6 +10,37 @@ use super::value::{self, Parsed};
 use crate::config::compression::level_of;
 use crate::config::misfit::Given;
 use crate::config::{Compression, ProducerConfig};
+use crate::partitioner::Partitioner;
+
+/// What Java and librdkafka say of one thing by three names.
+#[derive(Default)]
+pub(super) struct Partitioners {
+    /// librdkafka's.
+    pub(super) named: Option<Partitioner>,
+    /// Java's; none where the class is empty, which says nothing.
+    pub(super) class: Option<Partitioner>,
+    /// Java's; without effect beside a class, as it says.
+    pub(super) ignores_keys: Option<bool>,
+}
+
+impl Partitioners {
+    fn contradiction(&self) -> Option<(&'static str, &'static str)> {
+        let Self { named, class, ignores_keys } = self;
+        let named = named.as_ref()?;
+        if class.is_some() {
+            // No class that is known here has a name of librdkafka's.
+            return Some(("partitioner", "partitioner.class"));
+        }
+        let differs = ignores_keys.is_some_and(|ignores| ignores != matches!(named, Partitioner::Sticky));
+        differs.then_some(("partitioner", "partitioner.ignore.keys"))
+    }
+
+    fn chosen(self) -> Partitioner {
+        let Self { named, class, ignores_keys } = self;
+        let by_keys = || if ignores_keys == Some(true) { Partitioner::Sticky } else { Partitioner::default() };
+        class.or(named).unwrap_or_else(by_keys)
+    }
+}
 
 /// A configuration while properties are read into it.
 pub(super) struct Draft {
@@ -18,6 +49,7 @@ pub(super) struct Draft {
     pub(super) delivery_timeout: Option<Duration>,
     /// Of whichever codec is used.
     pub(super) level_of_all: Option<i32>,
+    pub(super) partitioner: Partitioners,
     /// Those that are set, by the names that they were set by.
     set: BTreeMap<&'static str, &'static str>,
 }
@@ -29,6 +61,7 @@ impl Draft {
             deadline: None,
             delivery_timeout: None,
             level_of_all: None,
+            partitioner: Partitioners::default(),
             set: BTreeMap::new(),
         }
     }
@@ -45,13 +78,25 @@ impl Draft {
         Ok(())
     }
 
+    /// Names of different rows that set the same thing, to different values.
+    pub(super) fn contradictions(&self) -> Vec<(&'static str, &'static str)> {
+        let level = self.level_of_all.and_then(|level| {
+            let codec = self.config.compression.first()?;
+            let differs = self.config.compression_level.get(codec).is_some_and(|own| *own != level);
+            let (all, own) = (self.set.get("compression_level")?, self.set.get(level_of(*codec))?);
+            differs.then_some((*all, *own))
+        });
+        self.partitioner.contradiction().into_iter().chain(level).collect()
+    }
+
     pub(super) fn lacks_servers(&self) -> bool {
         self.config.bootstrap_servers.is_empty()
     }
 
     /// What follows from what was set, where other clients let it follow.
-    pub(super) fn finish(self) -> ProducerConfig {
-        let Self { mut config, deadline, delivery_timeout, level_of_all, mut set } = self;
+    pub(super) fn finish(self, beside_librdkafka: bool) -> ProducerConfig {
+        let Self { mut config, deadline, delivery_timeout, level_of_all, partitioner, mut set } = self;
+        config.partitioner = partitioner.chosen();
         if let Some(level) = level_of_all {
             let codec = config.compression.first().copied().unwrap_or(Compression::None);
             config.compression_level.insert(codec, level);
@@ -85,7 +130,7 @@ impl Draft {
                 _ => {}
             }
         }
-        config.given = Given::by_properties(set);
+        config.given = Given::by_properties(set, beside_librdkafka);
         config
     }
 }

@@ -1,7 +1,7 @@
 //! Properties that set nothing: those of which only some values are what this client does, and those that mean nothing here.
 //!
-//! Always holds: every property of Java's producer and of librdkafka's global, producer and topic configuration that is not
-//! in `settings.rs` is here, with what to use instead; a test compares with their lists.
+//! Always holds: every property of Java's producer and of librdkafka's global, producer and topic configuration, with those
+//! that its page leaves out, that is not in `settings.rs` is here, with what to use instead; a test compares with their lists.
 
 use super::Client;
 
@@ -63,8 +63,12 @@ const NO_LOG: &str = "the library writes no log; errors and outcomes say what we
 const CALLBACK: &str = "it is a function of the C interface, not a property";
 const OLD_BROKERS: &str = "every broker since 0.10 tells its versions, and is asked; remove it";
 const WHOLE: &str = "errors come as values; see ReadyError, SendError and the cause of an outcome";
-const TRANSACTIONS: &str = "transactions are not there yet";
+const TRANSACTIONS: &str = "transactions are not there yet; without them enable.idempotence writes each partition's records once \
+                            and in order, so remove it if that is enough; records that count together or not at all need a \
+                            client that has transactions, as Java's and librdkafka's";
 const REPORTS: &str = "use ProducerConfig::on_delivery or ProducerConfig::deliveries";
+const SOFTWARE: &str = "brokers are told the name and the version of this crate; use client.id to tell programs apart";
+const MOCK: &str = "a producer brings no brokers; for tests use milena-broker, which runs in the process";
 const GONE: &str = "librdkafka itself no longer uses it; remove it";
 
 pub(super) const OTHERS: &[Other] = &[
@@ -179,6 +183,18 @@ pub(super) const OTHERS: &[Other] = &[
                                                               deadline",
     ),
     refused("topic.blacklist", Librdkafka, "only topics that are written to are asked for; remove it"),
+    refused("client.software.name", Librdkafka, SOFTWARE),
+    refused("client.software.version", Librdkafka, SOFTWARE),
+    refused("metadata.request.timeout.ms", Librdkafka, GONE),
+    only(
+        "enable.sparse.connections",
+        Librdkafka,
+        &["true"],
+        "only brokers are connected to that are asked or written to",
+    ),
+    refused("test.mock.num.brokers", Librdkafka, MOCK),
+    refused("test.mock.broker.rtt", Librdkafka, MOCK),
+    refused("ut_handle_ProduceResponse", Librdkafka, CALLBACK),
     refused("builtin.features", Librdkafka, "what is built in is said by the crate's features"),
     refused("debug", Librdkafka, NO_LOG),
     refused("log_level", Librdkafka, NO_LOG),
@@ -224,6 +240,7 @@ pub(super) const ELSEWHERE: &[Elsewhere] = &[
             "ssl_engine_callback_data",
             "enable.ssl.certificate.verification",
             "enable.sasl.oauthbearer.unsecure.jwt",
+            "enable_sasl_queue",
             "oauthbearer_token_refresh_cb",
         ],
         prefixes: &["ssl.", "sasl.", "https.ca."],

@@ -8,7 +8,6 @@ use super::draft::Draft;
 use super::value::{self, Parsed};
 use crate::config::check::parse_address;
 use crate::config::{Compression, split_servers};
-use crate::partitioner::Partitioner;
 
 /// A row of the table.
 #[allow(dead_code, reason = "the table in the documentation is made of all of it, by a test")]
@@ -166,7 +165,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         ours: "partitioner",
         spellings: &[librdkafka("partitioner", |draft, value| {
-            value::partitioner(value).map(|partitioner| draft.config.partitioner = partitioner)
+            value::partitioner(value).map(|partitioner| draft.partitioner.named = Some(partitioner))
         })],
         default: Some("murmur2_random"),
         java: "",
@@ -176,7 +175,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         ours: "partitioner by its class",
         spellings: &[java("partitioner.class", |draft, value| {
-            value::partitioner_class(value).map(|partitioner| draft.config.partitioner = partitioner)
+            value::partitioner_class(value).map(|partitioner| draft.partitioner.class = partitioner)
         })],
         default: None,
         java: "",
@@ -186,16 +185,12 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         ours: "partitioner without keys",
         spellings: &[java("partitioner.ignore.keys", |draft, value| {
-            value::boolean(value).map(|ignores| {
-                if ignores {
-                    draft.config.partitioner = Partitioner::Sticky;
-                }
-            })
+            value::boolean(value).map(|ignores| draft.partitioner.ignores_keys = Some(ignores))
         })],
         default: Some("false"),
         java: "false",
         librdkafka: "",
-        why: "",
+        why: "without effect beside partitioner.class, as in Java; beside partitioner it must say the same",
     },
     Setting {
         ours: "compression",

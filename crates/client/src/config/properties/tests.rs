@@ -41,7 +41,8 @@ fn spellings() -> impl Iterator<Item = &'static Spelling> {
 const JAVA: &str = include_str!("names/java-4.3.1.txt");
 const LIBRDKAFKA: &str = include_str!("names/librdkafka-2.12.txt");
 
-/// Of Kafka 4.3.1's `ProducerConfig`, and of librdkafka's page of the global, producer and topic properties.
+/// Of Kafka 4.3.1's `ProducerConfig`, and of librdkafka's page of the global, producer and topic properties, with those that
+/// only its source has.
 #[test]
 fn every_property_of_java_and_of_librdkafka_has_an_answer() {
     for name in names_of(JAVA).into_iter().chain(names_of(LIBRDKAFKA)) {
@@ -341,6 +342,53 @@ fn one_setting_by_two_names_has_one_value() {
         "queue.buffering.max.ms and linger.ms are the same setting with two values: keep one",
     ];
     assert_eq!(text, expected.join("\n"));
+}
+
+/// Names of rows of their own, because each client has its own words for it.
+#[test]
+fn one_thing_by_names_of_two_clients_has_one_value() {
+    let round_robin = ("partitioner.class", "org.apache.kafka.clients.producer.RoundRobinPartitioner");
+    for [one, other] in [
+        [("partitioner", "murmur2"), round_robin],
+        [("partitioner", "consistent_random"), ("partitioner.ignore.keys", "true")],
+        [("partitioner", "random"), ("partitioner.ignore.keys", "false")],
+        [("compression.level", "5"), ("compression.gzip.level", "7")],
+    ] {
+        let twice = |name, other| format!("{name} and {other} are the same setting with two values: keep one");
+        let expected = [twice(one.0, other.0), twice(other.0, one.0)].join("\n");
+        assert_eq!(told(&[one, other, ("compression.type", "gzip")]), expected);
+    }
+    let partitioner = |pairs: &[(&str, &str)]| format!("{:?}", config(pairs).partitioner);
+    for (pairs, expected) in [
+        (&[("partitioner", "fnv1a"), ("partitioner.ignore.keys", "false")][..], Partitioner::Fnv1a),
+        (&[("partitioner", "random"), ("partitioner.ignore.keys", "true")], Partitioner::Sticky),
+        (&[("partitioner", "fnv1a"), ("partitioner.class", "")], Partitioner::Fnv1a),
+        (&[("partitioner.class", "null"), ("partitioner.ignore.keys", "true")], Partitioner::Sticky),
+        // Java has no use for it beside a class.
+        (&[round_robin, ("partitioner.ignore.keys", "true")], Partitioner::RoundRobin),
+        (&[round_robin, ("partitioner.ignore.keys", "false")], Partitioner::RoundRobin),
+    ] {
+        assert_eq!(partitioner(pairs), format!("{expected:?}"), "{pairs:?}");
+    }
+    let gzip = [("compression.type", "gzip"), ("compression.level", "7"), ("compression.gzip.level", "7")];
+    assert!(config(&gzip).check().is_ok());
+    let other = config(&[("compression.type", "lz4"), ("compression.gzip.level", "7"), ("compression.level", "-1")]);
+    assert!(other.check().is_ok(), "-1 says nothing");
+}
+
+/// They are not on its page.
+#[test]
+fn what_librdkafka_does_not_document_is_answered_too() {
+    assert_eq!(
+        told(&[("test.mock.num.brokers", "3")]),
+        "test.mock.num.brokers means nothing here: a producer brings no brokers; for tests use milena-broker, which runs in \
+         the process"
+    );
+    assert_eq!(shown(&config(&[("enable.sparse.connections", "true")])), shown(&plain()));
+    assert!(told(&[("enable_sasl_queue", "true")]).contains("PLAINTEXT"));
+    assert!(
+        told(&[("transactional.id", "shop")]).contains("a client that has transactions, as Java's and librdkafka's")
+    );
 }
 
 #[test]

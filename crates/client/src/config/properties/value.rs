@@ -66,11 +66,11 @@ pub(super) fn partitioner(value: &str) -> Parsed<Partitioner> {
     }
 }
 
-/// Java's own; others are Java.
-pub(super) fn partitioner_class(value: &str) -> Parsed<Partitioner> {
+/// Java's own; others are Java. None for an empty one, which says nothing.
+pub(super) fn partitioner_class(value: &str) -> Parsed<Option<Partitioner>> {
     match value {
-        "" | "null" => Ok(Partitioner::Murmur2Random),
-        "org.apache.kafka.clients.producer.RoundRobinPartitioner" => Ok(Partitioner::RoundRobin),
+        "" | "null" => Ok(None),
+        "org.apache.kafka.clients.producer.RoundRobinPartitioner" => Ok(Some(Partitioner::RoundRobin)),
         _ => Err("org.apache.kafka.clients.producer.RoundRobinPartitioner or nothing; for one of your own use \
                   Partitioner::custom"),
     }

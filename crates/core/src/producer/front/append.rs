@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use milena_wire::records::RecordHeader;
+use milena_wire::records::{RECORD_BYTES_MAX, RecordHeader};
 
 use crate::producer::account::Tight;
 use crate::producer::completion::{BatchCompletion, Delivery};
@@ -124,7 +124,7 @@ pub enum AppendError {
     Closed,
     /// The record alone is larger than `max_request_size`.
     TooLarge {
-        /// Bytes of a batch with this record alone; the largest number when it cannot be encoded at all.
+        /// Bytes of a batch with this record alone; more than Kafka's format can hold where it cannot be encoded at all.
         size: usize,
         /// `max_request_size`.
         limit: usize,
@@ -138,6 +138,9 @@ impl fmt::Display for AppendError {
             Self::ShareFull(..) => f.write_str("the partition holds its share of buffer_memory"),
             Self::Closed => f.write_str("nothing is accepted any more"),
             Self::BatchFull(_) => f.write_str("the partition's batch is full"),
+            Self::TooLarge { size, .. } if *size > RECORD_BYTES_MAX => {
+                write!(f, "record of {size} bytes is more than the {RECORD_BYTES_MAX} that Kafka's format can hold")
+            }
             Self::TooLarge { size, limit } => write!(f, "record of {size} bytes exceeds max_request_size {limit}"),
         }
     }

@@ -247,6 +247,22 @@ fn a_record_above_max_request_size_is_refused_with_both_numbers() {
     assert!(front.is_empty() && memory.held() == 0);
 }
 
+/// Its length is told all the same. Its headers share what they hold, so that the test needs no such memory.
+#[test]
+fn a_record_that_no_batch_can_hold_is_refused_with_its_size() {
+    let memory = memory();
+    let mut front = front_with(FrontConfig { max_request_size: i32::MAX as usize, ..FRONT });
+    let bytes = vec![0; 1 << 20];
+    let headers = vec![RecordHeader { key: "h", value: Some(&bytes) }; 2200];
+    let record = RecordRef { headers: &headers, ..value(b"x") };
+    let refused = front.append(now(0), &memory, record, Reply::Handle, WhenFull::OpenNext);
+    let Err(error @ AppendError::TooLarge { size, .. }) = refused else { panic!("{refused:?}") };
+    assert!((2200 << 20..(2200 << 20) + 100_000).contains(&size), "{size}");
+    let told = format!("record of {size} bytes is more than the 2147483598 that Kafka's format can hold");
+    assert_eq!(error.to_string(), told);
+    assert!(front.is_empty() && memory.held() == 0);
+}
+
 /// A record that just fits alone needs a byte or two more behind others, where its deltas are larger; it was refused then.
 #[test]
 fn whether_a_record_is_too_large_does_not_depend_on_the_batch_that_fills() {

@@ -71,9 +71,10 @@ pub fn producer(
     chosen: &Chosen,
 ) -> Result<(ProducerConfig, Limits), Failure> {
     let has_client_id = properties.get("client.id").is_some();
-    let properties = SERVERS.iter().fold(properties, |all, name| all.remove(name));
-    // Properties must name brokers; those to use come after it, because they were not typed as a property.
-    let properties = properties.set(SERVERS[0], "localhost:9092");
+    let names_servers = SERVERS.iter().any(|name| properties.get(name).is_some());
+    // Properties must name brokers, and what they name is checked as a property. Those to use come after it, because they may
+    // come from an option or be brokers of this process.
+    let properties = if names_servers { properties } else { properties.set(SERVERS[0], "localhost:9092") };
     let mut config = ProducerConfig::from_properties(properties).map_err(Failure::to_start)?;
     config = config.bootstrap_servers(bootstrap.join(","));
     if !has_client_id {

@@ -34,17 +34,17 @@ impl Access {
     }
 
     fn take(&mut self, name: &str, value: &str, all: &BTreeMap<String, Entry>) -> Result<(), PropertyRefused> {
+        let invalid = |wanted| PropertyRefused::InvalidValue { value: value.to_owned(), wanted };
         match name {
             _ if SERVERS.contains(&name) => {
                 let other = SERVERS.iter().find(|other| **other != name && all.contains_key(**other));
                 if let Some(other) = other.filter(|other| all[**other].value.trim() != value) {
                     return Err(PropertyRefused::Twice { other: (*other).to_owned() });
                 }
-                self.servers = Some(value.split(',').map(|server| server.trim().to_owned()).collect());
+                self.servers = Some(value::servers(value).map_err(invalid)?);
             }
             "client.id" => self.client_id = Some(value.to_owned()),
             "default.api.timeout.ms" => {
-                let invalid = |wanted| PropertyRefused::InvalidValue { value: value.to_owned(), wanted };
                 self.deadline = Some(value::millis(value).map_err(invalid)?);
             }
             _ => return refuse(name, value),
@@ -148,6 +148,7 @@ mod tests {
         assert_eq!(all, Ok(expected));
         for (name, value, said) in [
             ("linger.ms", "5", "linger.ms means nothing here: reading and looking know bootstrap.servers"),
+            ("bootstrap.servers", "localhost", "bootstrap.servers is \"localhost\": give brokers as host:port"),
             ("nonsense", "5", "nonsense means nothing here"),
             ("auto.offset.reset", "earliest", "--from start"),
             ("isolation.level", "read_committed", "can only be read_uncommitted"),

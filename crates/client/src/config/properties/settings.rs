@@ -6,8 +6,7 @@
 use super::Client;
 use super::draft::Draft;
 use super::value::{self, Parsed};
-use crate::config::check::parse_address;
-use crate::config::{Compression, split_servers};
+use crate::config::Compression;
 
 /// A row of the table.
 #[allow(dead_code, reason = "the table in the documentation is made of all of it, by a test")]
@@ -51,12 +50,7 @@ const fn milena(name: &'static str, apply: Apply) -> Spelling {
 }
 
 fn servers(draft: &mut Draft, value: &str) -> Parsed<()> {
-    let servers = split_servers(value);
-    if servers.is_empty() || servers.iter().any(|server| parse_address(server).is_err()) {
-        return Err("brokers as host:port, separated by commas, as in localhost:9092 or [::1]:9092");
-    }
-    draft.config.bootstrap_servers = servers;
-    Ok(())
+    value::servers(value).map(|servers| draft.config.bootstrap_servers = servers)
 }
 
 /// What is not compressed is so by no codec at all.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use milena_core::producer::verdict::Acks;
 
-use crate::config::Compression;
+use crate::config::check::parse_address;
+use crate::config::{Compression, split_servers};
 use crate::partitioner::Partitioner;
 
 pub(super) type Parsed<T> = Result<T, &'static str>;
@@ -33,6 +34,15 @@ pub(super) fn fine_millis(value: &str) -> Parsed<Duration> {
     }
     let parts: f64 = value.parse().map_err(|_| wanted)?;
     Duration::try_from_secs_f64(parts / 1000.0).map_err(|_| wanted)
+}
+
+/// As `host:port`, at least one.
+pub(super) fn servers(value: &str) -> Parsed<Vec<String>> {
+    let servers = split_servers(value);
+    if servers.is_empty() || servers.iter().any(|server| parse_address(server).is_err()) {
+        return Err("brokers as host:port, separated by commas, as in localhost:9092 or [::1]:9092");
+    }
+    Ok(servers)
 }
 
 pub(super) fn bytes(value: &str) -> Parsed<usize> {

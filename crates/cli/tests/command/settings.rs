@@ -57,7 +57,8 @@ fn a_setting_that_means_nothing_says_what_to_use() {
         ("-z gzip:10", "it must be 1 to 9"),
         ("-z zstd:23", "it must be -131072 to 22"),
         ("-X batch.size=0", "batch.size is 0: it must be 1 to"),
-        ("-X acks=1 -X enable.idempotence=true", "set acks to all, or set enable.idempotence to false"),
+        ("-X acks=1 -X enable.idempotence=true", "set acks to all or set enable.idempotence to false"),
+        ("-X bootstrap.servers=localhost", "bootstrap.servers is \"localhost\": give brokers as host:port"),
         ("-X linger.ms=60000", "lower linger.ms to 20000 or raise milena.deadline.ms to 70000"),
     ] {
         let ended = folder.run(&format!("produce orders {settings}"), b"").with_code(2);

@@ -20,6 +20,7 @@ import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
@@ -61,6 +62,11 @@ public class Show {
         }
         show.produce();
         show.consume();
+        try (Admin admin = Admin.create(show.settings())) {
+            TopicPartition partition = new TopicPartition("none", 0);
+            var deleted = admin.deleteRecords(Map.of(partition, RecordsToDelete.beforeOffset(10)));
+            say("told earliest " + deleted.lowWatermarks().get(partition).get().lowWatermark() + " once records were deleted");
+        }
         OUT.flush();
     }
 

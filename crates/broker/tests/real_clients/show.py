@@ -213,3 +213,7 @@ say(f"uses confluent-kafka {confluent_kafka.__version__} with librdkafka {conflu
 administer()
 produce()
 consume()
+# A client that nobody holds any more answers nothing.
+admin = AdminClient(settings())
+deleted = only(admin.delete_records([TopicPartition("none", 0, 10)])).result()
+say(f"told earliest {deleted.low_watermark} once records were deleted")

@@ -49,13 +49,15 @@ pub fn perform(stage: &mut Stage, mut program: Command) {
     );
 }
 
-/// What clients are told of a topic `admin` that they make, change and remove, and of a topic `gzip` that is written.
+/// What clients are told of a topic `admin` that they make, change and remove, of a topic `gzip` that is written, and of `none`, which loses
+/// its first ten records.
 fn facts() -> Vec<String> {
     let mut facts: Vec<String> = ADMIN.lines().map(|line| line.trim().to_owned()).collect();
     let middle = RECORDS / 2;
     for partition in 0..PARTITIONS {
         facts.push(format!("gzip {partition}: earliest 0, latest {RECORDS}, since the middle {middle}"));
     }
+    facts.push("earliest 10 once records were deleted".to_owned());
     facts
 }
 

@@ -83,6 +83,11 @@ func main() {
 	s.administer(kadm.NewClient(client))
 	s.produce()
 	s.consume(kadm.NewClient(client))
+	var before kadm.Offsets
+	before.AddOffset("none", 0, 10, -1)
+	deleted := must(kadm.NewClient(client).DeleteRecords(context.Background(), before))
+	answer, _ := deleted.Lookup("none", 0)
+	say("told earliest %d once records were deleted", must(answer, answer.Err).LowWatermark)
 	client.Close()
 	out.Flush()
 }

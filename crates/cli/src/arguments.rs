@@ -214,6 +214,26 @@ fn topic() -> Arg {
     Arg::new("topic").value_name("TOPIC").required(true).help("The topic's name")
 }
 
+/// As [`topic`], or as kcat has it.
+fn topic_either_way() -> [Arg; 2] {
+    let option = Arg::new("topic-option").short('t').value_name("TOPIC").help("The topic, as an option instead");
+    [topic().required(false).required_unless_present("topic-option"), option]
+}
+
+/// A partition; -1 is any, as kcat has it.
+fn partition() -> Arg {
+    Arg::new("partition")
+        .short('p')
+        .long("partition")
+        .value_name("N")
+        .allow_negative_numbers(true)
+        .value_parser(value_parser!(i32).range(-1..))
+}
+
+fn partition_of(matches: &ArgMatches) -> Option<i32> {
+    matches.get_one("partition").copied().filter(|partition| *partition >= 0)
+}
+
 fn place() -> [Arg; 2] {
     let servers = Arg::new("bootstrap-server")
         .short('b')
@@ -299,7 +319,12 @@ fn settings_of(matches: &ArgMatches) -> Settings {
 /// A name and a value, which may be empty.
 fn parse_pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
+        Some((name, value)) if !name.trim().is_empty() => {
+            let name = name.trim();
+            // What kcat and old librdkafka write before settings of a topic; some names begin so by themselves.
+            let plain = name.strip_prefix("topic.").filter(|_| !TOPICS_OWN.iter().any(|own| name.starts_with(own)));
+            Ok((plain.unwrap_or(name).to_owned(), value.to_owned()))
+        }
         _ => Err("a name, = and a value, as in client.id=shop".to_owned()),
     }
 }
@@ -339,6 +364,9 @@ fn place_of(matches: &ArgMatches) -> Where {
 fn required<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> T {
     matches.get_one::<T>(name).expect("clap asks for it, or has a default").clone()
 }
+
+/// Begins of librdkafka's settings that have `topic.` in their own names.
+const TOPICS_OWN: [&str; 2] = ["topic.metadata.", "topic.blacklist"];
 
 /// More than anybody needs on one machine, and few enough that the ports after the first are likely free.
 const NODES_MAX: i64 = 99;
@@ -392,7 +420,10 @@ mod tests {
             "milena produce t -K : -k a",
             "milena produce t -K : --json",
             "milena produce t --keep-partitions",
-            "milena produce t -p -1",
+            "milena produce t -p -2",
+            "milena consume t -p -2",
+            "milena consume t -t u",
+            "milena consume",
             "milena produce t -z brotli",
             "milena produce t -z zstd:high",
             "milena produce t --acks 2",
@@ -418,6 +449,24 @@ mod tests {
         for line in ["milena --help", "milena --version", "milena topics delete --help"] {
             assert_eq!(parsed(line).expect_err(line).exit_code(), 0, "{line}");
         }
+    }
+
+    #[test]
+    fn what_kcat_and_old_librdkafka_write_means_the_same() {
+        let produce = |line: &str| match parsed(line) {
+            Ok(Command::Produce(produce)) => produce,
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(produce("milena produce -t t -p -1"), produce("milena produce t"));
+        assert_eq!(produce("milena produce -t t a b"), produce("milena produce t a b"));
+        assert_eq!(produce("milena produce t -X topic.acks=1"), produce("milena produce t -X acks=1"));
+        let own = produce("milena produce t -X topic.blacklist=a").settings.properties;
+        assert_eq!(own, [("topic.blacklist".to_owned(), "a".to_owned())]);
+        let consume = |line: &str| match parsed(line) {
+            Ok(Command::Consume(consume)) => consume,
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(consume("milena consume -t t -p -1"), consume("milena consume t"));
     }
 
     #[test]

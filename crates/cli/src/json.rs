@@ -96,7 +96,7 @@ pub fn take(line: &[u8]) -> Result<InputRecord<'_>, String> {
     }
     let mut headers = Vec::with_capacity(given.headers.len());
     for Object(header) in given.headers {
-        let name = header.key.ok_or("a header has no key")?;
+        let name = header_name(header.key, header.key_base64)?;
         headers.push((name, bytes(header.value, header.value_base64, "value of a header")?));
     }
     let timestamp = match given.timestamp {
@@ -115,6 +115,24 @@ pub fn take(line: &[u8]) -> Result<InputRecord<'_>, String> {
         partition: given.partition,
         timestamp,
     })
+}
+
+/// Of bytes that are not UTF-8 Kafka knows nothing: names of headers are text, and its own clients fail over others.
+fn header_name<'a>(text: Option<Cow<'a, str>>, base64: Option<Cow<'a, str>>) -> Result<Cow<'a, str>, String> {
+    match (text, base64) {
+        (Some(_), Some(_)) => Err("the key of a header is given twice, as it is and as base64".to_owned()),
+        (Some(text), None) => Ok(text),
+        (None, None) => Err("a header has no key".to_owned()),
+        (None, Some(base64)) => {
+            let decoded = BASE64_STANDARD.decode(base64.as_bytes());
+            let decoded = decoded.map_err(|error| format!("the key of a header is not base64: {error}"))?;
+            String::from_utf8(decoded).map(Cow::Owned).map_err(|_| {
+                "the key of a header is not UTF-8: to Kafka it is text, and no other is written here; give it as text in \
+                 \"key\", or leave the header out"
+                    .to_owned()
+            })
+        }
+    }
 }
 
 /// Text as it is meant; any other value of JSON as it is written.
@@ -175,6 +193,8 @@ struct Given<'a> {
 struct GivenHeader<'a> {
     #[serde(borrow)]
     key: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    key_base64: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "present")]
     value: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -245,6 +265,12 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_a_header_may_stand_as_base64_of_text() {
+        let record = take(br#"{"value":"a","headers":[{"key_base64":"w6Q=","value":null}]}"#).expect("is one");
+        assert_eq!(record.headers, [(Cow::Borrowed("\u{e4}"), None)]);
+    }
+
+    #[test]
     fn what_is_wrong_with_a_line_is_said() {
         for (line, said) in [
             ("", "EOF"),
@@ -258,6 +284,9 @@ mod tests {
             (r#"{"value":"a","value_base64":"YQ=="}"#, "given twice"),
             (r#"{"value_base64":"?"}"#, "not base64"),
             (r#"{"value":"a","headers":[{"value":"b"}]}"#, "a header has no key"),
+            (r#"{"value":"a","headers":[{"key":"a","key_base64":"YQ==","value":"b"}]}"#, "given twice"),
+            (r#"{"value":"a","headers":[{"key_base64":"?","value":"b"}]}"#, "the key of a header is not base64"),
+            (r#"{"value":"a","headers":[{"key_base64":"/w==","value":"b"}]}"#, "is not UTF-8: to Kafka it is text"),
             (r#"{"value":"a","timestamp":-5}"#, "before 1970"),
             (r#"{"value":"a","partition":-1}"#, "numbered from 0"),
             (r#"{"value":"a"} {"value":"b"}"#, "trailing characters"),

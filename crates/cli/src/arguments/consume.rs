@@ -4,7 +4,10 @@ use std::fmt;
 
 use clap::{Arg, ArgGroup, ArgMatches, value_parser};
 
-use super::{Where, delimiter, flag, json, place, place_of, reach_arguments, required, settings_of, topic};
+use super::{
+    Where, delimiter, flag, json, partition, partition_of, place, place_of, reach_arguments, required, settings_of,
+    topic_either_way,
+};
 use crate::format::Format;
 use crate::settings::Settings;
 use crate::times;
@@ -71,16 +74,10 @@ pub fn command() -> clap::Command {
              \\n \\t \\r \\0 \\\\ \\xNN. Text can be {hex}, {base64} or {unpack[>iq]}; numbers {big32}, {little16}, {hex8} and so on.\n\n\
              Exit codes: 0 done; 1 failed midway; 2 usage, or not started; 130 Ctrl-C before its end.",
         )
-        .arg(topic())
+        .args(topic_either_way())
+        .group(ArgGroup::new("topics").args(["topic", "topic-option"]))
         .args(place())
-        .arg(
-            Arg::new("partition")
-                .short('p')
-                .long("partition")
-                .value_name("N")
-                .value_parser(value_parser!(i32).range(0..))
-                .help("This partition only"),
-        )
+        .arg(partition().help("This partition only; -1 is all"))
         .arg(position("from", "start").short('o').help("The first record that is printed"))
         .arg(position("to", "end").help("The first record that is not printed any more"))
         .arg(
@@ -121,8 +118,12 @@ pub fn read(matches: &ArgMatches) -> Consume {
     Consume {
         place: place_of(matches),
         settings: settings_of(matches),
-        topic: required(matches, "topic"),
-        partition: matches.get_one("partition").copied(),
+        topic: if matches.contains_id("topic-option") {
+            required(matches, "topic-option")
+        } else {
+            required(matches, "topic")
+        },
+        partition: partition_of(matches),
         from: required(matches, "from"),
         to: required(matches, "to"),
         count: matches.get_one("count").copied(),

@@ -13,7 +13,7 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 pub use self::dress::Dress;
 pub use self::sending::Chosen;
 pub(super) use self::sending::{acks, compression, compression_of};
-use super::{Where, flag, partitions, place, place_of, required, settings_of, topic};
+use super::{Where, flag, partitions, place, place_of, required, settings_of, topic_either_way};
 use crate::input::Reading;
 use crate::settings::Settings;
 
@@ -52,7 +52,7 @@ pub fn command() -> clap::Command {
              Exit codes: 0 every record is written; 1 some are not, and it is known which; 2 usage, or not started; 3 some \
              may be written or not; 130 Ctrl-C before the first record could be read.",
         )
-        .arg(topic())
+        .args(topic_either_way())
         .arg(
             Arg::new("file")
                 .value_name("FILE")
@@ -67,12 +67,17 @@ pub fn command() -> clap::Command {
 }
 
 pub fn read(matches: &ArgMatches) -> Result<Produce, clap::Error> {
+    let (topic, first) = match matches.get_one::<String>("topic-option") {
+        // Then every argument is a file.
+        Some(topic) => (topic.clone(), matches.get_one::<String>("topic").map(PathBuf::from)),
+        None => (required(matches, "topic"), None),
+    };
     let produce = Produce {
         place: place_of(matches),
-        topic: required(matches, "topic"),
+        topic,
         create: matches.get_flag("create"),
         partitions: matches.get_one("partitions").copied(),
-        files: matches.get_many("file").into_iter().flatten().cloned().collect(),
+        files: first.into_iter().chain(matches.get_many("file").into_iter().flatten().cloned()).collect(),
         reading: reading::read(matches),
         dress: dress::read(matches),
         outcomes: matches.get_one("outcomes").cloned(),

@@ -11,6 +11,8 @@ pub enum Digits {
     HexShort,
     /// `true` unless it is 0.
     Bool,
+    /// It takes no bytes, because it is always this one: a length that the format tells.
+    Exact(u32),
 }
 
 /// Bytes that a number takes.
@@ -48,6 +50,11 @@ impl Digits {
         match self {
             Self::Ascii => out.extend_from_slice(number.to_string().as_bytes()),
             Self::HexShort => out.extend_from_slice(format!("{number:x}").as_bytes()),
+            Self::Exact(only) if number == i64::from(only) => {}
+            Self::Exact(only) => {
+                let found = if number < 0 { "null".to_owned() } else { format!("{number} bytes") };
+                return Err(format!("--format says exactly {only} bytes, and there is one of {found}"));
+            }
             Self::Bool => out.extend_from_slice(if number == 0 { b"false" } else { b"true" }),
             Self::Big(width) => out.extend_from_slice(&width.bytes(number)?[8 - width.len()..]),
             Self::Little(width) => out.extend(width.bytes(number)?.iter().rev().take(width.len())),
@@ -71,6 +78,7 @@ impl Digits {
             Self::Ascii | Self::HexShort | Self::Bool => None,
             Self::Big(width) | Self::Little(width) => Some(width.len()),
             Self::Hex(width) => Some(width.len() * 2),
+            Self::Exact(_) => Some(0),
         }
     }
 
@@ -79,6 +87,7 @@ impl Digits {
         match self {
             Self::Ascii => std::str::from_utf8(bytes).ok()?.parse().ok(),
             Self::HexShort | Self::Bool => None,
+            Self::Exact(only) => Some(only.into()),
             Self::Big(width) => Some(width.number(bytes.iter().copied())),
             Self::Little(width) => Some(width.number(bytes.iter().rev().copied())),
             Self::Hex(width) => {

@@ -61,10 +61,10 @@ fn field(text: &str, inside: Inside) -> Result<(Part, &str), String> {
     let part = match (name, inside) {
         ('k', _) => text_part(Text::Key, how, name)?,
         ('v', _) => text_part(Text::Value, how, name)?,
-        ('K', _) => Part::Number(Number::KeyBytes, digits(how, name)?),
-        ('V', _) => Part::Number(Number::ValueBytes, digits(how, name)?),
+        ('K', _) => Part::Number(Number::KeyBytes, length(how, name)?),
+        ('V', _) => Part::Number(Number::ValueBytes, length(how, name)?),
         ('t', Inside::Record) => text_part(Text::Topic, how, name)?,
-        ('T', Inside::Record) => Part::Number(Number::TopicBytes, digits(how, name)?),
+        ('T', Inside::Record) => Part::Number(Number::TopicBytes, length(how, name)?),
         ('p', Inside::Record) => Part::Number(Number::Partition, digits(how, name)?),
         ('o', Inside::Record) => Part::Number(Number::Offset, digits(how, name)?),
         ('i', Inside::Record) => Part::Number(Number::Count, digits(how, name)?),
@@ -172,6 +172,17 @@ fn digits(how: Option<&str>, name: char) -> Result<Digits, String> {
     })
 }
 
+/// As a number, or said by the format: exactly so many bytes.
+fn length(how: Option<&str>, name: char) -> Result<Digits, String> {
+    match how.filter(|how| !how.is_empty() && how.bytes().all(|byte| byte.is_ascii_digit())) {
+        None => digits(how, name),
+        Some(exact) => match exact.parse() {
+            Ok(bytes @ 0..=EXACT_MAX) => Ok(Digits::Exact(bytes)),
+            _ => Err(format!("%{name}{{{exact}}} is more than a record can hold")),
+        },
+    }
+}
+
 /// After the backslash.
 fn escape(text: &str) -> Result<(u8, &str), String> {
     let wrong = || "a backslash stands before n, t, r, 0, \\ or xNN with two hexadecimal digits".to_owned();
@@ -205,7 +216,13 @@ pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
     }
     bytes.extend_from_slice(rest.as_bytes());
     match bytes.is_empty() {
-        true => Err("it is empty; use at least one byte, as in \\n or \\0".to_owned()),
+        true => Err(
+            "it is empty; use at least one byte, as in \\n or \\0; an equals sign needs a space before it, as in -K ="
+                .to_owned(),
+        ),
         false => Ok(bytes),
     }
 }
+
+/// As much as a length may be that the input tells.
+const EXACT_MAX: u32 = 1 << 30;

@@ -95,12 +95,18 @@ fn check_parts(parts: &[Part], is_header: bool) -> Result<(), String> {
                     Text::Key => (Number::KeyBytes, ["%k", "%K"]),
                     _ => (Number::ValueBytes, ["%v", "%V"]),
                 };
+                let [name, length] = names;
                 if *encoding == Encoding::Json {
                     if sized.contains(&size) {
                         return Err("{json} ends by itself; leave its length out".to_owned());
                     }
+                } else if *encoding != Encoding::Plain && sized.contains(&size) {
+                    return Err(format!(
+                        "{length} before a text of {{hex}} or {{base64}} could mean two things: kcl and rpk count what stands \
+                         there, consume counts the bytes of the record; leave {length} out and put text after {name}, as in \
+                         {name}{{hex}}\\n"
+                    ));
                 } else if !is_ended && !sized.contains(&size) {
-                    let [name, length] = names;
                     return Err(format!(
                         "{name} has no end: put text after it, as in {name}\\n, or its length {length} before it"
                     ));
@@ -254,7 +260,7 @@ impl<'a> Taking<'a> {
         }
     }
 
-    /// The length counts what stands decoded in the record, as it does in the output.
+    /// What has a length is plain; that was checked.
     fn text(
         &mut self,
         length: Option<i64>,
@@ -266,7 +272,7 @@ impl<'a> Taking<'a> {
         }
         let bytes = match length {
             Some(-1) => return Ok(None),
-            Some(length) => self.sized(encoding.encoded_bytes(length as usize))?,
+            Some(length) => self.sized(length as usize)?,
             None => self.ended(end)?,
         };
         encoding.decode(bytes).map(Some)
@@ -352,16 +358,6 @@ impl<'p> Ending<'p> {
 }
 
 impl Encoding {
-    fn encoded_bytes(self, bytes: usize) -> usize {
-        match self {
-            Self::Plain => bytes,
-            Self::Hex => bytes * 2,
-            Self::Base64 => bytes.div_ceil(3) * 4,
-            Self::Base64Raw => (bytes * 4).div_ceil(3),
-            Self::Json => unreachable!("it has no length; that was checked"),
-        }
-    }
-
     fn decode(self, bytes: &[u8]) -> Result<Cow<'_, [u8]>, Stop> {
         let decoded = match self {
             Self::Plain | Self::Json => return Ok(Cow::Borrowed(bytes)),

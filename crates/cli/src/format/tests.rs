@@ -29,10 +29,10 @@ fn parts_end_at_the_next_literal_or_where_their_length_says() {
         ("%K %V %k%v", "-1 0 ", None, some(""), 5),
         ("%V{hex16} %v", "ffff ", None, None, 5),
         ("%k{hex} %v{base64}\\n", "6b YWI=\n", some("k"), some("ab"), 8),
-        ("%V %v{hex}", "2 6162", None, some("ab"), 6),
+        ("%K{3}%V{1}%k%v", "a\nbcd", some("a\nb"), some("c"), 4),
+        ("%V{0}%v;", ";", None, some(""), 1),
         ("(%v)", "(a)", None, some("a"), 3),
         ("%v{base64raw}\\n", "YQ\n", None, some("a"), 3),
-        ("%V %v{base64raw}", "2 YWI", None, some("ab"), 5),
         ("%v{json}\\n", "{\"a\": [1, \"}\"]}\n", None, some("{\"a\": [1, \"}\"]}"), 16),
         ("%k{json}%v{json}", "12 \"b\"", some("12"), some("\"b\""), 6),
         ("%d{big64}%v;", "\0\0\0\0\0\0\0\x01a;", None, some("a"), 10),
@@ -68,6 +68,7 @@ fn input_that_is_not_like_its_format_is_told() {
     for (format, input, said) in [
         ("%k %v\\n", "novalue", "the input ends in the middle"),
         ("%V %v", "5 abc", "the input ends in the middle"),
+        ("%V{5}%v", "abc", "the input ends in the middle"),
         ("%V %v", "x abc", "a number should stand where"),
         ("%V %v", "99999999999 a", "is no length"),
         ("%V %v", "-2 a", "is no length"),
@@ -119,6 +120,10 @@ fn a_format_that_makes_no_sense_says_what_to_use() {
         ("%a{compression} %v\\n", "are for consume"),
         ("%[ %v\\n", "are for consume"),
         ("%V{hex} %v", "has a width, as in {hex32}"),
+        ("%V %v{hex}\\n", "kcl and rpk count what stands there"),
+        ("%K{4}%k{base64} %v\\n", "leave %K out"),
+        ("%V{1073741825}%v", "more than a record can hold"),
+        ("%p{3} %v\\n", "it can be ascii"),
         ("%d{bool} %v\\n", "has a width"),
     ] {
         let why = Format::for_input(format).expect_err(format);
@@ -161,8 +166,9 @@ fn numbers_with_a_width_hold_what_fits_and_null() {
         ("hex32", -1, b"ffffffff"),
         ("big64", i64::MAX, b"\x7f\xff\xff\xff\xff\xff\xff\xff"),
         ("ascii", -1, b"-1"),
+        ("exactly 7", 7, b""),
     ] {
-        let digits = Digits::named(name).expect(name);
+        let digits = Digits::named(name).unwrap_or(Digits::Exact(7));
         let mut out = Vec::new();
         assert_eq!(digits.write(number, &mut out), Ok(()), "{name}");
         assert_eq!(out, bytes, "{name}");
@@ -170,6 +176,10 @@ fn numbers_with_a_width_hold_what_fits_and_null() {
     }
     let byte = Digits::named("big8").expect("is one");
     assert!(byte.write(255, &mut Vec::new()).is_err_and(|why| why.contains("255 does not fit into 8 bits")));
+    for (number, said) in [(5, "one of 5 bytes"), (-1, "one of null")] {
+        let why = Digits::Exact(7).write(number, &mut Vec::new()).expect_err("it is another");
+        assert!(why.contains("exactly 7 bytes") && why.contains(said), "{why}");
+    }
     assert_eq!(unescape("\\t\\x2c;"), Ok(b"\t,;".to_vec()));
     assert!(unescape("").is_err());
 }
@@ -177,11 +187,12 @@ fn numbers_with_a_width_hold_what_fits_and_null() {
 /// Formats and inputs out of pieces that have a meaning, put together by chance.
 #[test]
 fn whatever_the_input_is_it_is_taken_within_its_bytes_and_the_same_however_reads_cut_it() {
-    const PARTS: [&str; 24] = [
+    const PARTS: [&str; 25] = [
         "%k",
         "%v",
         "%K",
         "%V",
+        "%V{2}",
         "%V{big8}",
         "%K{little16}",
         "%V{hex8}",

@@ -3,9 +3,9 @@
 use std::ffi::OsString;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use clap::{Arg, ArgAction, ArgMatches};
 
-use crate::arguments::flag;
+use crate::arguments::{flag, partition, partition_of};
 
 /// What every record gets, whatever the input says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,14 +42,7 @@ pub(super) fn with_arguments(command: clap::Command) -> clap::Command {
                 .help("This header too; NAME alone has no value (null). May be repeated"),
         )
         .arg(flag("null").short('Z').help("An empty value or key becomes null"))
-        .arg(
-            Arg::new("partition")
-                .short('p')
-                .long("partition")
-                .value_name("N")
-                .value_parser(value_parser!(i32).range(0..))
-                .help("Goes to this partition, whatever the input says"),
-        )
+        .arg(partition().help("Goes to this partition, whatever the input says; -1 is any"))
         .arg(
             Arg::new("tag").long("tag").value_name("NAME").value_parser(OsStringValueParser::new().try_map(parse_tag)).help(
                 "A header of this name that no other record has: a number of this run, a dash and the record's line",
@@ -61,7 +54,7 @@ pub(super) fn read(matches: &ArgMatches) -> Dress {
     Dress {
         key: matches.get_one("key").cloned(),
         headers: matches.get_many("header").into_iter().flatten().cloned().collect(),
-        partition: matches.get_one("partition").copied(),
+        partition: partition_of(matches),
         empty_is_null: matches.get_flag("null"),
         tag: matches.get_one("tag").cloned(),
     }

@@ -36,12 +36,13 @@ pub(super) fn with_arguments(command: clap::Command) -> clap::Command {
 pub(super) fn read(matches: &ArgMatches) -> Reading {
     let bytes = |name| matches.get_one::<Vec<u8>>(name).cloned();
     let (delimiter, key_delimiter) = (bytes("delimiter"), bytes("key-delimiter"));
+    let has_file = matches.contains_id("file") || (matches.contains_id("topic-option") && matches.contains_id("topic"));
     let is_taken_apart = matches.get_flag("lines") || delimiter.is_some() || key_delimiter.is_some();
     if let Some(format) = matches.get_one::<Format>("format") {
         Reading::Format(format.clone())
     } else if matches.get_flag("json") {
         Reading::Json { keeps_partitions: matches.get_flag("keep-partitions") }
-    } else if is_taken_apart || !matches.contains_id("file") {
+    } else if is_taken_apart || !has_file {
         Reading::Lines { delimiter: delimiter.unwrap_or_else(|| b"\n".to_vec()), key_delimiter }
     } else {
         Reading::Whole

@@ -184,6 +184,11 @@ fn outcomes_that_nobody_reads_do_not_keep_it_from_ending_by_ctrl_c() {
     let mut produce = folder.start("produce orders --close-timeout 200ms --outcomes pipe");
     let _never_read = opened.join().expect("it is opened on both sides");
     produce.write(&b"a record\n".repeat(8_000));
+    // More outcomes than a pipe holds are to be told then.
+    let begun = Instant::now();
+    while folder.run("consume orders -c 8000", b"").stdout.len() < 8_000 * 9 {
+        assert!(begun.elapsed() < PATIENCE, "not all records are written");
+    }
     produce.interrupt();
     produce.await_line("Ctrl-C: what was read has");
     produce.interrupt();

@@ -43,7 +43,7 @@ pub async fn produce(options: &BenchProduce, interrupts: &mut Interrupts) -> Res
             move |report: &milena::DeliveryReport<'_>| tracker.take(report)
         };
         let config = config.on_delivery(handler);
-        let producer = Producer::new(config).map_err(Failure::to_start)?;
+        let producer = Producer::new(config).map_err(settings::refused)?;
         ensure_topic(&place, options).await?;
         let topic = producer.topic(&options.topic).map_err(Failure::to_start)?;
         topic.ready(START_TIME).await.map_err(Failure::to_start)?;

@@ -13,6 +13,7 @@ use milena_broker::{Broker, BrokerOptions, StartError};
 use crate::arguments::Where;
 use crate::exit::{Failure, tell};
 use crate::interrupts::{Interrupted, Interrupts};
+use crate::settings;
 
 /// Where a command works.
 pub enum Place {
@@ -110,7 +111,7 @@ impl Place {
     }
 
     pub async fn admin(&self, client_id: &str, deadline: Duration) -> Result<Admin, Failure> {
-        Admin::connect(&self.bootstrap(), client_id, deadline).await.map_err(Failure::to_start)
+        Admin::connect(&self.bootstrap(), client_id, deadline).await.map_err(settings::refused)
     }
 
     /// The command's own work is done and its connections are closed. An owner serves on until nobody is attached.

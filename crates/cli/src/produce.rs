@@ -130,7 +130,7 @@ impl Work {
             move |report: &milena::DeliveryReport<'_>| results.take(report)
         };
         let config = config.on_delivery(handler);
-        let producer = Producer::new(config).map_err(Failure::to_start)?;
+        let producer = Producer::new(config).map_err(settings::refused)?;
         // Settings that make no sense are told before a topic is made.
         ensure_topic(place, options).await?;
         let topic = producer.topic(&options.topic).map_err(Failure::to_start)?;

@@ -1,5 +1,6 @@
 //! Settings by the names of other clients: from `-X` and `--config`, overruled by options.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -104,6 +105,11 @@ pub fn producer(
     }
     let limits = Limits::of(&config);
     Ok((config, limits))
+}
+
+/// Why it cannot begin. Brokers that properties name were checked as properties, so these stood in the option.
+pub fn refused(error: impl fmt::Display) -> Failure {
+    Failure::to_start(error.to_string().replace("bootstrap_servers (bootstrap.servers)", "--bootstrap-server"))
 }
 
 const SERVERS: [&str; 2] = ["bootstrap.servers", "metadata.broker.list"];

@@ -120,7 +120,23 @@ fn parse_compression(text: &str) -> Result<(Compression, Option<i32>), String> {
         _ => return Err("use none, gzip, snappy, lz4 or zstd".to_owned()),
     };
     let level = level.map(str::parse).transpose().map_err(|_| "a level is a whole number, as in zstd:6".to_owned())?;
+    if let Some(level) = level {
+        check_level(codec, level)?;
+    }
     Ok((codec, level))
+}
+
+/// As the library checks it, in terms of what was typed.
+fn check_level(codec: Compression, level: i32) -> Result<(), String> {
+    let why = match codec {
+        Compression::Gzip if !(1..=9).contains(&level) => "the level of gzip must be 1 to 9",
+        Compression::Zstd if !(-131_072..=22).contains(&level) => "the level of zstd must be -131072 to 22",
+        Compression::Snappy => "snappy has no levels; use snappy alone, or gzip or zstd",
+        Compression::Lz4 => "lz4 is written at one level here; use lz4 alone, or gzip or zstd",
+        Compression::None => "without a codec there is no level; use none alone, or gzip or zstd",
+        _ => return Ok(()),
+    };
+    Err(why.to_owned())
 }
 
 fn parse_deadline(text: &str) -> Result<Duration, String> {

@@ -125,6 +125,7 @@ pub const GROUPS: &[Group] = &[
             Step::Target { package: "kafka-harness", target: "real_kafka" },
             Step::Target { package: "milena-wire", target: "java_oracle" },
             Step::Target { package: "milena-broker", target: "kafka_reads_files" },
+            Step::Target { package: "milena-broker", target: "same_as_kafka" },
             Step::Target { package: "milena-cli", target: "real_kafka" },
             Step::Target { package: "milena", target: "real_codecs" },
             Step::Target { package: "milena", target: "real_kafka" },

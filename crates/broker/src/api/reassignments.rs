@@ -53,8 +53,8 @@ impl Cluster {
             responses.push(ReassignableTopicResponse { name: topic.name.clone(), partitions, ..Default::default() });
         }
         AlterPartitionReassignmentsResponse {
-            allow_replication_factor_change: may_change_factor,
             // As Kafka answers a request that asks for nothing.
+            allow_replication_factor_change: may_change_factor || request.topics.is_empty(),
             error_message: request.topics.is_empty().then(|| "".into()),
             responses,
             ..Default::default()

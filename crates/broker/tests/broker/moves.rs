@@ -103,6 +103,7 @@ pub fn moves(bench: &mut Bench, version: i16, allow: bool, wanted: &[(&str, i32,
     };
     let response = bench.ask(version, &request);
     assert_eq!((response.error_code, response.error_message), (0, wanted.is_empty().then(|| "".into())));
+    assert_eq!(response.allow_replication_factor_change, allow || version < 1 || wanted.is_empty());
     let results = response.responses.iter().flat_map(|topic| &topic.partitions);
     results.map(|result| ErrorCode(result.error_code)).collect()
 }

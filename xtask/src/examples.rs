@@ -1,9 +1,9 @@
-//! Whether every public item of the library and of the wire format has an example in its documentation.
+//! Whether every public item of the library, of the wire format and of the running broker has an example in its documentation.
 //!
 //! Reads the text, line by line: items are written so that `pub` at the begin of a line is public for adopters and
 //! everything else says `pub(crate)`. What the client hands on from the core has its example where it is handed
-//! on, and that example uses every method. In the wire format each item has its own; a method or constant of a type
-//! may be used in another one of its file instead. Generated messages get theirs from the generator.
+//! on, and that example uses every method. In the wire format and the broker each item has its own; a method or constant of
+//! a type may be used in another one of its file instead. Generated messages get theirs from the generator.
 
 use crate::workspace;
 use std::fs;
@@ -19,18 +19,25 @@ const HANDED_ON: [&str; 3] = ["producer/delivery.rs", "producer/outcome.rs", "pr
 /// Of the wire format: generated, but for `mod.rs`, which has modules only.
 const GENERATED: [&str; 1] = ["messages"];
 
+/// Of the broker: what a test that starts one meets. The rest is for who drives a `Cluster` himself.
+const RUNNING_BROKER: [&str; 6] =
+    ["server.rs", "server/steering.rs", "server/faults.rs", "faults.rs", "cluster_config.rs", "release.rs"];
+
 /// A sentence for each item without an example.
 pub fn missing() -> io::Result<Vec<String>> {
-    Ok([missing_in_client()?, missing_in_wire()?].concat())
+    let wire = sources(&workspace::root().join("crates/wire/src"), &GENERATED)?;
+    let broker = RUNNING_BROKER.iter().map(|name| workspace::root().join("crates/broker/src").join(name));
+    let own = wire.into_iter().chain(broker).collect::<Vec<_>>();
+    Ok([missing_in_client()?, missing_in(&own)?].concat())
 }
 
-fn missing_in_wire() -> io::Result<Vec<String>> {
-    let wire = workspace::root().join("crates/wire/src");
+/// Each item has its own, or is used in one of its file.
+fn missing_in(files: &[PathBuf]) -> io::Result<Vec<String>> {
     let mut missing = Vec::new();
-    for path in sources(&wire, &GENERATED)? {
-        let text = fs::read_to_string(&path)?;
-        let name = path.strip_prefix(&wire).unwrap_or(&path).display().to_string();
-        missing.extend(unused(&text).into_iter().map(|(line, item)| format!("wire, {name}:{line}: {item}")));
+    for path in files {
+        let text = fs::read_to_string(path)?;
+        let name = path.strip_prefix(workspace::root()).unwrap_or(path).display().to_string();
+        missing.extend(unused(&text).into_iter().map(|(line, item)| format!("{name}:{line}: {item}")));
     }
     Ok(missing)
 }

@@ -12,6 +12,15 @@ use crate::storage::StorageError;
 use crate::topic_config::TopicConfig;
 
 /// What a cluster is made of, and how it behaves.
+///
+/// ```
+/// use milena_broker::{ClusterConfig, Node, NodeId};
+///
+/// let node = |id: i32| Node { id: NodeId(id), host: format!("broker-{id}"), port: 9092 };
+/// let one = ClusterConfig::with_node(node(1));
+/// let three = ClusterConfig::with_nodes(vec![node(1), node(2), node(3)]);
+/// assert_eq!((one.default_replication_factor, three.default_replication_factor), (1, 3));
+/// ```
 #[derive(Clone, Debug)]
 pub struct ClusterConfig {
     /// Its brokers, each with an id of its own; at least one.
@@ -114,6 +123,13 @@ impl ClusterConfig {
 }
 
 /// Why a cluster cannot be opened.
+///
+/// ```
+/// use milena_broker::{Cluster, ClusterConfig, Memory, Moment, OpenError};
+///
+/// let opened = Cluster::open(ClusterConfig::with_nodes(Vec::new()), Box::new(Memory), Moment::default());
+/// assert!(matches!(opened, Err(OpenError::NoNodes)));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum OpenError {

@@ -22,6 +22,13 @@ use crate::moment::Moment;
 pub(crate) use strike::{Aftermath, Ending, Refused, Request, Strike};
 
 /// What becomes of a request that a fault fits.
+///
+/// ```
+/// use milena_broker::{Effect, Fault};
+///
+/// assert_eq!(Fault::lose_answer().effect, Effect::LoseAnswer);
+/// assert_eq!(Fault::new(Effect::Cut(4)), Fault::cut(4));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effect {
@@ -54,6 +61,10 @@ pub enum Effect {
 /// // For ten seconds node 2 answers late.
 /// let late = Fault::delay(Duration::from_millis(300)).node(2).lasting(Duration::from_secs(10));
 /// assert_ne!(refused, late);
+/// // What is executed, and looks as if it was not; every other end of a request.
+/// let doubtful = Fault::refuse_after(ErrorCode::REQUEST_TIMED_OUT).topic("orders").client("shop").skip(3).once();
+/// let ends = [Fault::close_before(), Fault::close_after(), Fault::throttle(Duration::from_secs(1))];
+/// assert!(!ends.contains(&doubtful));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -181,6 +192,10 @@ impl Fault {
 }
 
 /// A fault that was added; never reused within a cluster's life.
+///
+/// ```
+/// assert_eq!(milena_broker::FaultId(7).to_string(), "7");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FaultId(pub u64);
 
@@ -191,6 +206,16 @@ impl fmt::Display for FaultId {
 }
 
 /// A fault that was added, and what came of it so far.
+///
+/// ```
+/// use milena_broker::{Broker, BrokerOptions, Fault};
+///
+/// let broker = Broker::start(BrokerOptions::default())?;
+/// let id = broker.faults().add(Fault::close_before().times(2));
+/// let entry = broker.faults().get(id).expect("it was just added");
+/// assert_eq!((entry.id, entry.hits, entry.is_over), (id, 0, false));
+/// # Ok::<(), milena_broker::StartError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FaultEntry {

@@ -53,6 +53,10 @@ use KafkaRelease::*;
 
 impl KafkaRelease {
     /// All of them, ascending.
+    ///
+    /// ```
+    /// assert!(milena_broker::KafkaRelease::ALL.is_sorted());
+    /// ```
     pub const ALL: [KafkaRelease; 15] =
         [V2_8, V3_0, V3_1, V3_2, V3_3, V3_4, V3_5, V3_6, V3_7, V3_8, V3_9, V4_0, V4_1, V4_2, V4_3];
 
@@ -133,6 +137,11 @@ impl fmt::Display for KafkaRelease {
 }
 
 /// There is no such release, or none that a cluster can behave as.
+///
+/// ```
+/// let error = "0.11".parse::<milena_broker::KafkaRelease>().unwrap_err();
+/// assert!(error.to_string().contains("there are 2.8, 3.0"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownRelease {
     said: String,

@@ -40,6 +40,15 @@ use crate::storage::{Directory, DirectoryError, Memory, Storage, StorageError};
 pub use faults::Faults;
 
 /// How a broker is started.
+///
+/// ```
+/// use milena_broker::{Broker, BrokerOptions, KafkaRelease};
+///
+/// let options = BrokerOptions { release: KafkaRelease::V3_9, default_partitions: 6, ..BrokerOptions::default() };
+/// let broker = Broker::start(options.nodes(3))?;
+/// assert_eq!(broker.bootstrap().split(',').count(), 3);
+/// # Ok::<(), milena_broker::StartError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct BrokerOptions {
     /// Where it listens. Default: a free port of the loopback interface. Of several nodes each has a port of its own: a free one, or the next
@@ -104,6 +113,19 @@ impl Default for BrokerOptions {
 }
 
 /// A running broker. Dropping it stops it.
+///
+/// ```
+/// use std::time::Duration;
+/// use milena_broker::{Broker, BrokerOptions};
+///
+/// let broker = Broker::start(BrokerOptions::default())?;
+/// println!("give this to any Kafka client: {}", broker.bootstrap());
+/// assert_eq!((broker.connections(), broker.torn_tails().len()), (0, 0));
+/// assert!(broker.wait_until_connections(0, Some(Duration::from_secs(1))));
+/// broker.stop_if_idle().expect("nobody is connected"); // or broker.stop(), whoever is
+/// # Broker::start(BrokerOptions::default())?.stop();
+/// # Ok::<(), milena_broker::StartError>(())
+/// ```
 #[derive(Debug)]
 pub struct Broker {
     bootstrap: String,
@@ -117,6 +139,15 @@ pub struct Broker {
 }
 
 /// Why a broker does not start.
+///
+/// ```
+/// use milena_broker::{Broker, BrokerOptions, StartError};
+///
+/// let taken = Broker::start(BrokerOptions::default())?;
+/// let options = BrokerOptions { listen: taken.bootstrap().to_owned(), ..BrokerOptions::default() };
+/// assert!(matches!(Broker::start(options), Err(StartError::Listen { .. })));
+/// # Ok::<(), StartError>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
@@ -244,6 +275,15 @@ impl Broker {
     }
 
     /// Where the admin port listens, if it does. `http://` before it is the page for people.
+    ///
+    /// ```
+    /// use milena_broker::{Broker, BrokerOptions};
+    ///
+    /// let options = BrokerOptions { admin: Some("127.0.0.1:0".to_owned()), ..BrokerOptions::default() };
+    /// let broker = Broker::start(options)?;
+    /// println!("http://{}", broker.admin().expect("it was asked for"));
+    /// # Ok::<(), milena_broker::StartError>(())
+    /// ```
     #[cfg(feature = "admin")]
     pub fn admin(&self) -> Option<SocketAddr> {
         self.admin

@@ -6,6 +6,22 @@ use super::Broker;
 use crate::faults::{Fault, FaultEntry, FaultId};
 
 /// The faults of a running broker: what [`Broker::faults`] gives. Each call returns when it has taken effect.
+///
+/// ```
+/// use std::time::Duration;
+/// use milena_broker::{ApiKey, Broker, BrokerOptions, ErrorCode, Fault};
+///
+/// let broker = Broker::start(BrokerOptions::default())?;
+/// let faults = broker.faults();
+/// let refused = faults.add(Fault::refuse(ErrorCode::NOT_ENOUGH_REPLICAS).api(ApiKey::PRODUCE).once());
+/// assert_eq!((faults.hits(refused), faults.list().len()), (0, 1));
+/// assert_eq!(faults.get(refused).expect("it is known").spared, 0);
+/// // A test would make its client produce here, and wait until it was refused.
+/// assert!(!faults.wait_for_hits(refused, 1, Duration::ZERO));
+/// assert!(faults.remove(refused).is_some());
+/// faults.clear();
+/// # Ok::<(), milena_broker::StartError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Faults<'b> {
     broker: &'b Broker,

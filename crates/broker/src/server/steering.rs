@@ -23,6 +23,23 @@ use crate::topic_config::TopicConfig;
 
 impl Broker {
     /// The truth: looks at the cluster on the broker's thread, which serves nobody meanwhile.
+    ///
+    /// ```
+    /// use milena_broker::{Broker, BrokerOptions, TopicConfig, Window};
+    ///
+    /// let broker = Broker::start(BrokerOptions::default())?;
+    /// broker.create_topic("orders", 3)?;
+    /// let mut config = TopicConfig::default();
+    /// config.set("retention.ms", Some("60000"))?;
+    /// assert!(broker.alter_topic("orders", config)?);
+    /// assert_eq!(broker.look(|cluster| cluster.connections()), 0);
+    /// let log = broker.log("orders", 0)?;
+    /// assert_eq!((log.high_watermark, log.records.len()), (0, 0));
+    /// assert_eq!(broker.log_window("orders", 0, Window::ALL)?, log);
+    /// assert!(broker.producers("orders", 0).expect("it is there").is_empty());
+    /// assert!(broker.clients().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn look<T: Send + 'static>(&self, look: impl FnOnce(&Cluster) -> T + Send + 'static) -> T {
         self.order(|server| look(&server.cluster.borrow()))
     }
@@ -73,6 +90,29 @@ impl Broker {
     }
 
     /// See [`Cluster::freeze`]. The node's sockets still accept, and the system reads into its buffers.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use milena_broker::{Broker, BrokerOptions, NodeId, PartitionIndex, Stop};
+    ///
+    /// let broker = Broker::start(BrokerOptions::default().nodes(3))?;
+    /// broker.create_topic("orders", 1)?;
+    /// assert_eq!(broker.leader("orders", 0), Some(NodeId(1)));
+    /// assert!(broker.move_leader("orders", 0, 2));
+    /// assert_eq!((broker.leader("orders", 0), broker.leader_epoch("orders", 0)), (Some(NodeId(2)), Some(1)));
+    /// // As SIGSTOP and SIGCONT, SIGKILL and a new process do.
+    /// assert!(broker.freeze(3) && broker.thaw(3));
+    /// assert!(broker.stop_node(3, Stop::Kill) && broker.start_node(3)?);
+    /// // A follower that copies late, a node that has not heard the news, replicas elsewhere.
+    /// assert!(broker.lag(1, Some(Duration::from_millis(50))) && broker.lag(1, None));
+    /// assert!(broker.age_metadata(1, Duration::from_secs(1)));
+    /// assert!(broker.move_replicas("orders", PartitionIndex(0), &[NodeId(2), NodeId(1)])?);
+    /// assert_eq!(broker.isr("orders", 0), Some(vec![NodeId(2), NodeId(1)]));
+    /// // A replica in sync is not elected uncleanly.
+    /// assert!(!broker.elect_unclean("orders", 0, 1));
+    /// assert_eq!(broker.high_watermark("orders", 0), Some(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn freeze(&self, node: impl Into<NodeId>) -> bool {
         let node = node.into();
         self.steer(move |cluster, now| cluster.freeze(now, node))

@@ -76,6 +76,8 @@ pub struct TimestampedOffset {
     pub offset: i64,
     /// Its timestamp.
     pub timestamp: i64,
+    /// The leader epoch under which it was written.
+    pub leader_epoch: i32,
 }
 
 /// Why a timestamp cannot be looked up.

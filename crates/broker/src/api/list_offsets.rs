@@ -84,7 +84,7 @@ impl Cluster {
             timestamp: found.map_or(-1, |found| found.timestamp),
             offset: found.map_or(-1, |found| found.offset),
             leader_epoch: match found {
-                Some(found) if version >= EPOCHS_SINCE => log.epoch_at(found.offset),
+                Some(found) if version >= EPOCHS_SINCE => found.leader_epoch,
                 _ => -1,
             },
             ..Default::default()
@@ -156,7 +156,8 @@ impl Question {
 
     /// As if the log ended at `end`.
     fn answer(&self, log: &PartitionLog, end: i64) -> Result<Option<TimestampedOffset>, ErrorCode> {
-        let without_time = |offset| Ok(Some(TimestampedOffset { offset, timestamp: -1 }));
+        let without_time =
+            |offset| Ok(Some(TimestampedOffset { offset, timestamp: -1, leader_epoch: log.epoch_at(offset) }));
         let before_end = |found: Option<TimestampedOffset>| found.filter(|found| found.offset < end);
         match self {
             Question::Latest => without_time(end),

@@ -99,43 +99,48 @@ impl PartitionLog {
 
     /// The first record at or after a time.
     pub fn first_since(&self, timestamp: i64) -> Result<Option<TimestampedOffset>, LookupError> {
+        self.first_from(self.start_offset, timestamp)
+    }
+
+    fn first_from(&self, start: i64, timestamp: i64) -> Result<Option<TimestampedOffset>, LookupError> {
         for (at, segment) in self.segments.iter().enumerate() {
             let next = self.segments.get(at + 1).map_or(self.next_offset, |next| next.base_offset);
-            let may_have = segment.newest.is_some_and(|(newest, _)| newest >= timestamp) && next > self.start_offset;
+            let may_have = segment.newest.is_some_and(|(newest, _)| newest >= timestamp) && next > start;
             if !may_have {
                 continue;
             }
-            let from = self.start_offset.max(segment.base_offset);
+            let from = start.max(segment.base_offset);
             let found = self.look(at, |open| open.find_since(segment.base_offset, timestamp, from))?;
             if let Some(found) = found {
-                return self.first_in_batch(&entry_of(segment, found), timestamp).map(Some);
+                return self.first_in_batch(&entry_of(segment, found), start, timestamp).map(Some);
             }
         }
         Ok(None)
     }
 
-    /// The first record that has the largest timestamp of all.
+    /// The first record that has the largest timestamp of all. It may be one that was deleted, whose segment is still there: Kafka does not
+    /// look where the log begins (seen on 4.3.1).
     pub fn newest(&self) -> Result<Option<TimestampedOffset>, LookupError> {
         match self.segments.iter().filter_map(|segment| segment.newest).map(|(timestamp, _)| timestamp).max() {
-            Some(newest) => self.first_since(newest),
+            Some(newest) => self.first_from(self.segments[0].base_offset, newest),
             None => Ok(None),
         }
     }
 
-    fn first_in_batch(&self, entry: &BatchEntry, timestamp: i64) -> Result<TimestampedOffset, LookupError> {
+    fn first_in_batch(&self, entry: &BatchEntry, start: i64, timestamp: i64) -> Result<TimestampedOffset, LookupError> {
         let batch = self.read_batch(entry)?;
-        let attributes = batch.header.attributes;
+        let (attributes, leader_epoch) = (batch.header.attributes, batch.header.partition_leader_epoch);
         if attributes.timestamp_type() == TimestampType::LogAppendTime {
-            let offset = entry.base_offset.max(self.start_offset);
-            return Ok(TimestampedOffset { offset, timestamp: entry.max_timestamp });
+            let offset = entry.base_offset.max(start);
+            return Ok(TimestampedOffset { offset, timestamp: entry.max_timestamp, leader_epoch });
         }
         for record in batch.records() {
             let record = record.map_err(LookupError::Damaged)?;
-            if record.timestamp >= timestamp && record.offset >= self.start_offset {
-                return Ok(TimestampedOffset { offset: record.offset, timestamp: record.timestamp });
+            if record.timestamp >= timestamp && record.offset >= start {
+                return Ok(TimestampedOffset { offset: record.offset, timestamp: record.timestamp, leader_epoch });
             }
         }
-        Ok(TimestampedOffset { offset: entry.last_offset, timestamp: entry.max_timestamp })
+        Ok(TimestampedOffset { offset: entry.last_offset, timestamp: entry.max_timestamp, leader_epoch })
     }
 
     /// The batch that holds `offset`, or the next one, and the place of its segment; none at the end.

@@ -10,7 +10,7 @@ use milena_wire::messages::delete_records::request::{
 use milena_wire::messages::fetch::request::{FetchPartition, FetchRequest, FetchTopic};
 use milena_wire::messages::list_offsets::request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 
-use crate::client::{Batch, Bench, P0};
+use crate::client::{Batch, Bench, P0, START};
 
 /// Index, low watermark, code.
 fn delete(
@@ -54,6 +54,23 @@ fn read(bench: &mut Bench, offset: i64) -> (ErrorCode, i64) {
 }
 
 const NONE: ErrorCode = ErrorCode::NONE;
+
+#[test]
+fn the_largest_time_is_told_of_a_record_that_is_gone_too() {
+    let mut bench = Bench::with_orders(1);
+    bench.produced(Batch::of(&["a", "b"]));
+    assert_eq!(delete(&mut bench, 1, 2, "orders", &[(0, -1)]), [(0, 2, NONE)]);
+    let mut ask = |timestamp| {
+        let asked = ListOffsetsPartition { timestamp, current_leader_epoch: -1, ..Default::default() };
+        let topic = ListOffsetsTopic { name: "orders".into(), partitions: vec![asked], ..Default::default() };
+        let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+        let told = bench.ask(7, &request).topics.remove(0).partitions.remove(0);
+        (told.offset, told.timestamp, told.leader_epoch)
+    };
+    // Kafka 4.3.1 looks into the segment, which is still there; a search by time begins where the log does.
+    assert_eq!(ask(-3), (0, START as i64, 0));
+    assert_eq!(ask(0), (-1, -1, -1));
+}
 
 #[test]
 fn records_before_an_offset_go_on_all_replicas_in_every_version() {

@@ -11,8 +11,8 @@
 //! SAME_AS_KAFKA_SEEDS=0..2100 cargo test -p milena-broker --test same_as_kafka -- --nocapture  many, in some seven minutes
 //! ```
 //!
-//! Known to differ among the first 2,100: a fetch session whose topic was created anew (699), ListOffsets by time beside deleted records
-//! (1593, 1702, 1839, 1973), and one OffsetForLeaderEpoch (887) that nobody has looked into.
+//! Known to differ among the first 2,100: a fetch session whose topic was created anew (699), a ListOffsets by time (1702) and an
+//! OffsetForLeaderEpoch (887) that nobody has looked into.
 //!
 //! Needs Java and Maven; run by `cargo xtask test kafka`.
 

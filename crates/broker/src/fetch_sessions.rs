@@ -49,9 +49,9 @@ struct Session {
 #[derive(Debug)]
 struct Entry {
     topic: TopicKey,
+    /// Of the topic that the id is or was of. Set when it was first found, and kept when the topic goes.
+    name: Option<Box<str>>,
     asked: FetchPartition,
-    /// Whether its topic was there when it was looked for; the session knows its name from then on.
-    was_found: bool,
     /// What was told last; −1 where it has to be told again.
     high_watermark: i64,
     log_start_offset: i64,
@@ -65,18 +65,23 @@ enum TopicKey {
 }
 
 impl FetchSessions {
-    /// What a request means, and all that it wants, with what its session remembers.
+    /// What a request means, and all that it wants, with what its session remembers. Topics whose name can be told have it, also those that
+    /// are wanted by id.
     pub(crate) fn begin(
         &mut self,
         now: Duration,
         uses_ids: bool,
         request: FetchRequest,
+        name_of: impl Fn(Uuid) -> Option<Box<str>>,
     ) -> Result<(SessionUse, FetchRequest), ErrorCode> {
         let (id, epoch) = (request.session_id, request.session_epoch);
         if matches!(epoch, INITIAL_EPOCH | FINAL_EPOCH) {
             self.remove(id);
             let used = if epoch == FINAL_EPOCH { SessionUse::None } else { SessionUse::New };
-            let full = FetchRequest { forgotten_topics_data: Vec::new(), ..request };
+            let mut full = FetchRequest { forgotten_topics_data: Vec::new(), ..request };
+            if uses_ids {
+                full.topics.iter_mut().for_each(|topic| topic.topic = name_of(topic.topic_id).unwrap_or_default());
+            }
             return Ok((used, without_repeats(uses_ids, full)));
         }
         let session = self.sessions.get_mut(&id).ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
@@ -88,6 +93,7 @@ impl FetchSessions {
         }
         let before = session.partitions.len();
         session.update(&request);
+        session.learn_names(name_of);
         let after = session.partitions.len();
         session.used = now;
         session.epoch = next_epoch(epoch);
@@ -205,7 +211,8 @@ impl Session {
     fn update(&mut self, request: &FetchRequest) {
         for topic in &request.topics {
             for partition in &topic.partitions {
-                self.want(key(self.uses_ids, &topic.topic, topic.topic_id), partition);
+                let name = (!topic.topic.is_empty()).then(|| topic.topic.clone());
+                self.want(key(self.uses_ids, &topic.topic, topic.topic_id), name, partition);
             }
         }
         for topic in &request.forgotten_topics_data {
@@ -218,17 +225,19 @@ impl Session {
         }
     }
 
-    fn want(&mut self, topic: TopicKey, asked: &FetchPartition) {
+    fn learn_names(&mut self, name_of: impl Fn(Uuid) -> Option<Box<str>>) {
+        for entry in self.partitions.values_mut() {
+            if let (TopicKey::Id(id), None) = (&entry.topic, &entry.name) {
+                entry.name = name_of(*id);
+            }
+        }
+    }
+
+    fn want(&mut self, topic: TopicKey, name: Option<Box<str>>, asked: &FetchPartition) {
         let known = self.places.get(&(topic.clone(), asked.partition)).and_then(|place| self.partitions.get_mut(place));
         match known {
             Some(entry) => entry.asked.clone_from(asked),
-            None => self.append(Entry {
-                topic,
-                asked: asked.clone(),
-                was_found: false,
-                high_watermark: -1,
-                log_start_offset: -1,
-            }),
+            None => self.append(Entry { topic, name, asked: asked.clone(), high_watermark: -1, log_start_offset: -1 }),
         }
     }
 
@@ -238,7 +247,7 @@ impl Session {
         self.partitions.insert(self.places_given, entry);
     }
 
-    /// Everything, in order, as a request of its own would ask for it.
+    /// Everything, in order, as a request of its own would ask for it; with names beside ids where they are known.
     fn wanted(&self) -> Vec<FetchTopic> {
         let mut topics: Vec<FetchTopic> = Vec::new();
         let mut last = None;
@@ -246,7 +255,7 @@ impl Session {
             if last != Some(&entry.topic) {
                 let (topic, topic_id) = match &entry.topic {
                     TopicKey::Name(name) => (name.clone(), Uuid::ZERO),
-                    TopicKey::Id(id) => (Box::default(), *id),
+                    TopicKey::Id(id) => (entry.name.clone().unwrap_or_default(), *id),
                 };
                 topics.push(FetchTopic { topic, topic_id, ..Default::default() });
                 last = Some(&entry.topic);
@@ -262,8 +271,6 @@ impl Session {
     fn changed(&mut self, responses: Vec<FetchableTopicResponse>) -> Vec<FetchableTopicResponse> {
         let told = responses.into_iter().map(|mut topic| {
             let partitions = std::mem::take(&mut topic.partitions);
-            let partitions = partitions.into_iter().map(|partition| self.with_known_name(&topic, partition));
-            let partitions: Vec<_> = partitions.collect();
             let changed = partitions.into_iter().filter(|partition| {
                 let is_told = self.note(&topic, partition);
                 if partition.records.as_ref().is_some_and(|records| !records.is_empty()) {
@@ -274,18 +281,6 @@ impl Session {
             FetchableTopicResponse { partitions: changed.collect(), ..topic }
         });
         told.filter(|topic| !topic.partitions.is_empty()).collect()
-    }
-
-    /// A topic that goes while a session knows its name is not one of an unknown id.
-    fn with_known_name(&self, topic: &FetchableTopicResponse, data: PartitionData) -> PartitionData {
-        let place = self.places.get(&(key(self.uses_ids, &topic.topic, topic.topic_id), data.partition_index));
-        let was_found = place.and_then(|place| self.partitions.get(place)).is_some_and(|entry| entry.was_found);
-        match ErrorCode(data.error_code) {
-            ErrorCode::UNKNOWN_TOPIC_ID if was_found => {
-                PartitionData { error_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0, ..data }
-            }
-            _ => data,
-        }
     }
 
     fn move_to_end(&mut self, topic: &FetchableTopicResponse, data: &PartitionData) {
@@ -303,7 +298,6 @@ impl Session {
         let has_records = data.records.as_ref().is_some_and(|records| !records.is_empty());
         let is_moved = (entry.high_watermark, entry.log_start_offset) != (data.high_watermark, data.log_start_offset);
         let is_odd = data.error_code != 0 || data.diverging_epoch.epoch >= 0;
-        entry.was_found |= ErrorCode(data.error_code) != ErrorCode::UNKNOWN_TOPIC_ID;
         // What comes after something odd is told whatever it is.
         entry.high_watermark = if is_odd { -1 } else { data.high_watermark };
         entry.log_start_offset = data.log_start_offset;

@@ -25,6 +25,7 @@ use crate::moment::Moment;
 use crate::nodes::NodeState;
 use crate::parking::{ParkedRequest, Waiting};
 use crate::replica::Replica;
+use crate::topics::Topic;
 
 /// A fetch that waits for data.
 #[derive(Debug)]
@@ -60,7 +61,8 @@ impl Cluster {
     ) -> Result<Served, CloseReason> {
         let node = client.node;
         let sessions = self.fetch_sessions.entry(node).or_default();
-        let fetch = match sessions.begin(now.elapsed, head.version >= TOPIC_IDS_SINCE, request) {
+        let name_of = |id| self.topics.with_id(id).map(|topic| topic.name.as_str().into());
+        let fetch = match sessions.begin(now.elapsed, head.version >= TOPIC_IDS_SINCE, request, name_of) {
             Ok((session, request)) => WaitingFetch { request, session },
             Err(code) => {
                 let answer = write(head, FetchResponse { error_code: code.0, ..Default::default() })?;
@@ -87,7 +89,7 @@ impl Cluster {
         let bytes_min = u64::try_from(request.min_bytes).unwrap_or(0).min(bytes_max);
         let mut bytes = 0;
         for (topic, partition) in partitions(request) {
-            match self.locate(from, topic_ref(topic, head.version), partition) {
+            match self.locate(from, topic, partition) {
                 Located::Data(replica) => {
                     let available = replica.log.bytes_between(partition.fetch_offset, replica.high_watermark);
                     // What cannot be read is told at once.
@@ -156,14 +158,13 @@ impl Cluster {
         let from = From { node, version: head.version, rack: &request.rack_id };
         let mut responses: Vec<FetchableTopicResponse> = Vec::with_capacity(request.topics.len());
         for (topic, partition) in self.in_order(head.version, request) {
-            let asked = topic_ref(topic, head.version);
-            let located = self.locate(from, asked, partition);
+            let located = self.locate(from, topic, partition);
             let data = fetch_partition(located, partition, request.isolation_level, &mut budget);
-            let data = self.with_hint(node, head.version, asked, data);
-            match responses.last_mut().filter(|last| last.topic == topic.topic && last.topic_id == topic.topic_id) {
+            let data = self.with_hint(node, head.version, topic_ref(topic, head.version), data);
+            match responses.last_mut().filter(|last| is_same(last, topic, head.version)) {
                 Some(last) => last.partitions.push(data),
                 None => responses.push(FetchableTopicResponse {
-                    topic: topic.topic.clone(),
+                    topic: if head.version < TOPIC_IDS_SINCE { topic.topic.clone() } else { Box::default() },
                     topic_id: topic.topic_id,
                     partitions: vec![data],
                     ..Default::default()
@@ -209,21 +210,41 @@ impl Cluster {
 
     /// What is asked for, in the order of the answer: partitions that are not there come last, those of unknown ids before the others.
     fn in_order<'a>(&self, version: i16, request: &'a FetchRequest) -> Vec<(&'a FetchTopic, &'a FetchPartition)> {
-        let is_there = |(topic, partition): &(&FetchTopic, &FetchPartition)| {
-            let topic = self.find_topic(topic_ref(topic, version));
-            topic.is_some_and(|topic| topic.partition(PartitionIndex(partition.partition)).is_some())
+        let is_there = |(topic, partition): &(&FetchTopic, &FetchPartition)| match self.meant(topic, version) {
+            Meant::Topic(topic) | Meant::Replaced(topic) => {
+                topic.partition(PartitionIndex(partition.partition)).is_some()
+            }
+            Meant::Gone | Meant::Unknown => false,
         };
         let (there, missing): (Vec<_>, Vec<_>) = partitions(request).partition(is_there);
-        let has_no_name = |(topic, _): &(&FetchTopic, &FetchPartition)| {
-            version >= TOPIC_IDS_SINCE && self.find_topic(topic_ref(topic, version)).is_none()
-        };
+        let has_no_name =
+            |(topic, _): &(&FetchTopic, &FetchPartition)| matches!(self.meant(topic, version), Meant::Unknown);
         let (nameless, missing): (Vec<_>, Vec<_>) = missing.into_iter().partition(has_no_name);
         there.into_iter().chain(nameless).chain(missing).collect()
     }
 
+    /// Kafka knows topics by name first, and compares ids only where the name leads.
+    fn meant(&self, asked: &FetchTopic, version: i16) -> Meant<'_> {
+        let named = self.topics.named(&asked.topic);
+        match (self.find_topic(topic_ref(asked, version)), named) {
+            (Some(topic), _) => Meant::Topic(topic),
+            (None, _) if version >= TOPIC_IDS_SINCE && asked.topic.is_empty() => Meant::Unknown,
+            (None, Some(other)) => Meant::Replaced(other),
+            (None, None) => Meant::Gone,
+        }
+    }
+
     /// What there is to tell about a partition, before reading it.
-    fn locate(&self, from: From<'_>, topic: TopicRef<'_>, asked: &FetchPartition) -> Located<'_> {
+    fn locate(&self, from: From<'_>, wanted: &FetchTopic, asked: &FetchPartition) -> Located<'_> {
         let index = PartitionIndex(asked.partition);
+        let is_there = |topic: &Topic| topic.partition(index).is_some();
+        match self.meant(wanted, from.version) {
+            Meant::Topic(_) => {}
+            Meant::Replaced(topic) if is_there(topic) => return Located::Error(ErrorCode::INCONSISTENT_TOPIC_ID),
+            Meant::Replaced(_) | Meant::Gone => return Located::Error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+            Meant::Unknown => return Located::Error(ErrorCode::UNKNOWN_TOPIC_ID),
+        }
+        let topic = topic_ref(wanted, from.version);
         // Here every negative epoch is none.
         let partition = AskedPartition { index, leader_epoch: asked.current_leader_epoch.max(-1) };
         let found = match from.version {
@@ -323,6 +344,17 @@ fn fetch_partition(
     }
 }
 
+/// What a fetch means by a topic.
+enum Meant<'a> {
+    Topic(&'a Topic),
+    /// One that is gone and whose name another topic has, as its session remembers.
+    Replaced(&'a Topic),
+    /// One that is gone.
+    Gone,
+    /// An id that nothing is known of.
+    Unknown,
+}
+
 enum Located<'a> {
     Data(&'a Replica),
     /// The reader has records of an epoch that ended before them: its log and this one differ (KIP-320).
@@ -376,6 +408,10 @@ fn with_offsets(answer: PartitionData, replica: &Replica) -> PartitionData {
 
 fn topic_ref(topic: &FetchTopic, version: i16) -> TopicRef<'_> {
     if version >= TOPIC_IDS_SINCE { TopicRef::Id(topic.topic_id) } else { TopicRef::Name(&topic.topic) }
+}
+
+fn is_same(told: &FetchableTopicResponse, asked: &FetchTopic, version: i16) -> bool {
+    if version >= TOPIC_IDS_SINCE { told.topic_id == asked.topic_id } else { told.topic == asked.topic }
 }
 
 fn partitions(request: &FetchRequest) -> impl Iterator<Item = (&FetchTopic, &FetchPartition)> {

@@ -102,18 +102,18 @@ impl PartitionLog {
         self.first_from(self.start_offset, timestamp)
     }
 
+    /// Only the first segment that has a batch as new is looked into, as in Kafka: where its records of that time were deleted, there are none.
     fn first_from(&self, start: i64, timestamp: i64) -> Result<Option<TimestampedOffset>, LookupError> {
-        for (at, segment) in self.segments.iter().enumerate() {
-            let next = self.segments.get(at + 1).map_or(self.next_offset, |next| next.base_offset);
-            let may_have = segment.newest.is_some_and(|(newest, _)| newest >= timestamp) && next > start;
-            if !may_have {
-                continue;
+        let may_have = |segment: &LogSegment| segment.newest.is_some_and(|(newest, _)| newest >= timestamp);
+        let Some(at) = self.segments.iter().position(may_have) else { return Ok(None) };
+        let segment = &self.segments[at];
+        let mut from = start.max(segment.base_offset);
+        while let Some(found) = self.look(at, |open| open.find_since(segment.base_offset, timestamp, from))? {
+            let entry = entry_of(segment, found);
+            if let Some(record) = self.first_in_batch(&entry, start, timestamp)? {
+                return Ok(Some(record));
             }
-            let from = start.max(segment.base_offset);
-            let found = self.look(at, |open| open.find_since(segment.base_offset, timestamp, from))?;
-            if let Some(found) = found {
-                return self.first_in_batch(&entry_of(segment, found), start, timestamp).map(Some);
-            }
+            from = entry.last_offset + 1;
         }
         Ok(None)
     }
@@ -127,20 +127,30 @@ impl PartitionLog {
         }
     }
 
-    fn first_in_batch(&self, entry: &BatchEntry, start: i64, timestamp: i64) -> Result<TimestampedOffset, LookupError> {
+    /// None where the batch's record of that time was deleted.
+    fn first_in_batch(
+        &self,
+        entry: &BatchEntry,
+        start: i64,
+        timestamp: i64,
+    ) -> Result<Option<TimestampedOffset>, LookupError> {
         let batch = self.read_batch(entry)?;
         let (attributes, leader_epoch) = (batch.header.attributes, batch.header.partition_leader_epoch);
         if attributes.timestamp_type() == TimestampType::LogAppendTime {
             let offset = entry.base_offset.max(start);
-            return Ok(TimestampedOffset { offset, timestamp: entry.max_timestamp, leader_epoch });
+            return Ok(Some(TimestampedOffset { offset, timestamp: entry.max_timestamp, leader_epoch }));
         }
         for record in batch.records() {
             let record = record.map_err(LookupError::Damaged)?;
             if record.timestamp >= timestamp && record.offset >= start {
-                return Ok(TimestampedOffset { offset: record.offset, timestamp: record.timestamp, leader_epoch });
+                return Ok(Some(TimestampedOffset {
+                    offset: record.offset,
+                    timestamp: record.timestamp,
+                    leader_epoch,
+                }));
             }
         }
-        Ok(TimestampedOffset { offset: entry.last_offset, timestamp: entry.max_timestamp, leader_epoch })
+        Ok(None)
     }
 
     /// The batch that holds `offset`, or the next one, and the place of its segment; none at the end.

@@ -55,21 +55,35 @@ fn read(bench: &mut Bench, offset: i64) -> (ErrorCode, i64) {
 
 const NONE: ErrorCode = ErrorCode::NONE;
 
+fn since(bench: &mut Bench, timestamp: i64) -> (i64, i64, i32) {
+    let asked = ListOffsetsPartition { timestamp, current_leader_epoch: -1, ..Default::default() };
+    let topic = ListOffsetsTopic { name: "orders".into(), partitions: vec![asked], ..Default::default() };
+    let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+    let told = bench.ask(7, &request).topics.remove(0).partitions.remove(0);
+    (told.offset, told.timestamp, told.leader_epoch)
+}
+
 #[test]
 fn the_largest_time_is_told_of_a_record_that_is_gone_too() {
     let mut bench = Bench::with_orders(1);
     bench.produced(Batch::of(&["a", "b"]));
     assert_eq!(delete(&mut bench, 1, 2, "orders", &[(0, -1)]), [(0, 2, NONE)]);
-    let mut ask = |timestamp| {
-        let asked = ListOffsetsPartition { timestamp, current_leader_epoch: -1, ..Default::default() };
-        let topic = ListOffsetsTopic { name: "orders".into(), partitions: vec![asked], ..Default::default() };
-        let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
-        let told = bench.ask(7, &request).topics.remove(0).partitions.remove(0);
-        (told.offset, told.timestamp, told.leader_epoch)
-    };
     // Kafka 4.3.1 looks into the segment, which is still there; a search by time begins where the log does.
-    assert_eq!(ask(-3), (0, START as i64, 0));
-    assert_eq!(ask(0), (-1, -1, -1));
+    assert_eq!(since(&mut bench, -3), (0, START as i64, 0));
+    assert_eq!(since(&mut bench, 0), (-1, -1, -1));
+}
+
+/// The largest time of a batch was that of a record that is gone. What is left of it is older than asked for, and was told all the same.
+#[test]
+fn what_is_left_of_a_batch_is_told_only_if_it_is_as_new() {
+    let mut bench = Bench::with_orders(1);
+    let time = START as i64;
+    bench.produced(Batch::of(&["new", "old"]).at(&[time, time - 5_000]));
+    assert_eq!(delete(&mut bench, 1, 2, "orders", &[(0, 1)]), [(0, 1, NONE)]);
+    assert_eq!(since(&mut bench, time - 5_000), (1, time - 5_000, 0));
+    assert_eq!(since(&mut bench, time - 1_000), (-1, -1, -1));
+    bench.produced(Batch::of(&["next"]).at(&[time - 500]));
+    assert_eq!(since(&mut bench, time - 1_000), (2, time - 500, 0));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use milena_broker::{ClusterConfig, NodeId, Stop};
+use milena_wire::messages::create_topics::request::{CreatableTopic, CreateTopicsRequest};
+use milena_wire::messages::delete_topics::request::DeleteTopicsRequest;
 use milena_wire::messages::fetch::request::{FetchPartition, FetchRequest, FetchTopic, ForgottenTopic};
 use milena_wire::messages::fetch::response::FetchResponse;
 use milena_wire::{ErrorCode, Uuid};
@@ -246,4 +248,22 @@ fn partition_that_gave_data_comes_last_next_time() {
     let next = limited(request(&bench, (id, 2), &[], &[]));
     let (_, _, data) = told(&bench.ask(12, &next));
     assert_eq!(data.iter().map(|it| (it.0, it.3)).collect::<Vec<_>>(), [(1, size)], "it is the other one's turn");
+}
+
+#[test]
+fn topic_of_another_id_under_a_known_name_is_told_apart_from_one_that_is_gone() {
+    let mut bench = Bench::with_orders(2);
+    let wanted = [("orders", 0, 0), ("orders", 1, 0)];
+    let (_, id, _) = fetch(&mut bench, 17, (0, 0), &wanted, &[]);
+    let names = vec!["orders".into()];
+    let delete = DeleteTopicsRequest { topic_names: names, timeout_ms: 1_000, ..Default::default() };
+    assert_eq!(bench.ask(5, &delete).responses[0].error_code, 0);
+    let gone = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+    assert_eq!(fetch(&mut bench, 17, (id, 1), &[], &[]).2, [(0, gone, -1, 0), (1, gone, -1, 0)]);
+    let again =
+        CreatableTopic { name: "orders".into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+    let create = CreateTopicsRequest { topics: vec![again], timeout_ms: 1_000, ..Default::default() };
+    assert_eq!(bench.ask(7, &create).topics[0].error_code, 0);
+    let another = ErrorCode::INCONSISTENT_TOPIC_ID;
+    assert_eq!(fetch(&mut bench, 17, (id, 2), &[], &[]).2, [(0, another, -1, 0), (1, gone, -1, 0)]);
 }

@@ -9,7 +9,7 @@ use crate::allowed::Allowed;
 use crate::asked::{Answer, Asked};
 use crate::compare::{Difference, Seen, differences, fields};
 use crate::leaves::Leaf;
-use crate::sequence::{Sequence, Step, Then, TopicNeeded};
+use crate::sequence::{Origin, Sequence, Step, Then, TopicNeeded};
 use crate::settle;
 use crate::side::Side;
 
@@ -49,6 +49,15 @@ pub struct Rules<'a> {
     pub allowed: &'a Allowed,
     /// The keys of the APIs that milena-broker serves.
     pub served: &'a [i16],
+    /// The time that records are stamped with, in milliseconds.
+    pub base: i64,
+}
+
+impl Rules<'_> {
+    /// What a sequence whose topics begin with this is written for.
+    pub fn origin(&self, prefix: String) -> Origin {
+        Origin { prefix, base: self.base, served: self.served.to_vec() }
+    }
 }
 
 impl Run {
@@ -161,9 +170,12 @@ impl Run {
             }
             (Then::Deleted(name), Some(Answer::DeleteTopics(answer))) => {
                 if answer.responses.iter().all(|topic| topic.error_code == 0) {
+                    let partitions =
+                        self.there.iter().filter(|topic| topic.name == *name).map(|topic| topic.partitions);
+                    let partitions = partitions.max().unwrap_or(1);
                     self.there.retain(|topic| topic.name != *name);
-                    settle::await_deleted(&mut self.kafka, name)?;
-                    settle::await_deleted(&mut self.ours, name)?;
+                    settle::await_deleted(&mut self.kafka, name, partitions)?;
+                    settle::await_deleted(&mut self.ours, name, partitions)?;
                 }
             }
             (Then::Grown(topic), Some(Answer::CreatePartitions(answer))) => {

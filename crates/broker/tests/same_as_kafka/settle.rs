@@ -73,8 +73,8 @@ pub fn await_created(side: &mut Side, topics: &[&TopicNeeded]) -> io::Result<Vec
     topics.iter().map(id).collect()
 }
 
-/// Waits until nothing of the topic is told or served any more.
-pub fn await_deleted(side: &mut Side, name: &str) -> io::Result<()> {
+/// Waits until nothing of the topic is told or served any more: a broker lets go of one partition after the other.
+pub fn await_deleted(side: &mut Side, name: &str, partitions: i32) -> io::Result<()> {
     let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0;
     let request =
         MetadataRequest { topics: Some(vec![by_name(name)]), allow_auto_topic_creation: false, ..Default::default() };
@@ -82,7 +82,8 @@ pub fn await_deleted(side: &mut Side, name: &str) -> io::Result<()> {
         Answer::Metadata(answer) => answer.topics.iter().all(|topic| topic.error_code == unknown),
         _ => false,
     })?;
-    let partitions = vec![ListOffsetsPartition { timestamp: -1, ..Default::default() }];
+    let partition = |partition_index| ListOffsetsPartition { partition_index, timestamp: -1, ..Default::default() };
+    let partitions = (0..partitions).map(partition).collect();
     let topics = vec![ListOffsetsTopic { name: name.into(), partitions, ..Default::default() }];
     let request = ListOffsetsRequest { replica_id: -1, topics, ..Default::default() };
     side.await_answer(5, request, |answer| match answer {

@@ -4,16 +4,11 @@ use crate::leaves::pattern;
 use crate::pair::Pair;
 use crate::report;
 use crate::run::{Counts, Finding, Rules, Run};
-use crate::sequence::{Origin, Sequence};
+use crate::sequence::Sequence;
 
 /// What is left of a finding's sequence, as text for a person.
 pub fn smallest(pair: &Pair, finding: &Finding, rules: &Rules<'_>) -> String {
-    let origin = Origin {
-        prefix: format!("s{}", finding.seed),
-        base: crate::now() - crate::TIMES_BEFORE,
-        served: rules.served.to_vec(),
-    };
-    let whole = Sequence::of(finding.seed, &origin);
+    let whole = Sequence::of(finding.seed, &rules.origin(format!("s{}", finding.seed)));
     if let Some(restart) = whole.restart_at.filter(|restart| *restart <= finding.step) {
         let before = listed(&whole, &(0..restart).collect::<Vec<_>>());
         let after = listed(&whole, &(restart..finding.step).collect::<Vec<_>>());
@@ -54,8 +49,7 @@ fn listed(sequence: &Sequence, kept: &[usize]) -> String {
 /// Whether only these requests, on topics of their own, still differ in the same field at their end.
 fn again(pair: &Pair, finding: &Finding, kept: &[usize], attempt: usize, rules: &Rules<'_>) -> Option<Finding> {
     let prefix = format!("s{}x{attempt}p{}", finding.seed, std::process::id());
-    let origin = Origin { prefix, base: crate::now() - crate::TIMES_BEFORE, served: rules.served.to_vec() };
-    let sequence = Sequence { restart_at: None, ..Sequence::of(finding.seed, &origin).only(kept) };
+    let sequence = Sequence { restart_at: None, ..Sequence::of(finding.seed, &rules.origin(prefix)).only(kept) };
     let (kafka, ours) = pair.prepare(std::slice::from_ref(&sequence)).ok()?.pop()?;
     let mut run = Run::new(sequence, kafka, ours);
     run.go(rules, &mut Counts::new()).ok()?;

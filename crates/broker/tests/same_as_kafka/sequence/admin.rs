@@ -181,8 +181,6 @@ impl Author<'_> {
         let mut model = TopicModel::of(topic);
         match self.topics.iter_mut().find(|known| known.name == topic.name) {
             Some(known) => {
-                // A session that remembers the topic before is not told of by Kafka's rules yet.
-                self.session = None;
                 model.gone = std::mem::take(&mut known.gone);
                 model.gone.push(known.slot);
                 *known = model;

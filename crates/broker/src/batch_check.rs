@@ -7,10 +7,11 @@
 //! Stricter than Kafka in one point, for the sake of whoever reads the log: offset deltas that do not ascend by one are refused.
 
 use bytes::Bytes;
-use milena_wire::ErrorCode;
 use milena_wire::records::{
-    self, Attributes, BATCH_HEADER_BYTES, BatchError, BatchHeader, Compression, Record, RecordFault, TimestampType,
+    self, Attributes, BATCH_HEADER_BYTES, BatchError, BatchHeader, Compression, RecordFault, RecordOutline,
+    TimestampType,
 };
+use milena_wire::{ErrorCode, crc32c};
 
 use crate::moment::Moment;
 use crate::recompression::recompressed;
@@ -21,6 +22,8 @@ use crate::topic_config::{self, TopicConfig};
 pub(crate) struct Judge<'a> {
     /// The settings of its topic.
     pub(crate) config: &'a TopicConfig,
+    /// How far in the future its records may lie: where that is not set, as the release has it.
+    pub(crate) timestamp_after_max: i64,
     /// When it arrived.
     pub(crate) now: Moment,
     /// The version of the Produce request that carried it.
@@ -101,7 +104,7 @@ impl Judge<'_> {
 
     /// Checks a batch of the right shape.
     pub(crate) fn check(&self, batch: &Bytes) -> Result<CheckedBatch, Refused> {
-        let header = self.check_as_log(batch)?;
+        let (header, records_crc) = self.check_as_log(batch)?;
         check_claims(&header)?;
         let max_timestamp = self.check_records(&header, batch)?;
         let times = match self.config.timestamp_type {
@@ -109,12 +112,12 @@ impl Judge<'_> {
             topic_config::TimestampType::LogAppendTime => (TimestampType::LogAppendTime, self.now.timestamp()),
         };
         let records = batch.slice(BATCH_HEADER_BYTES..);
-        let checked = CheckedBatch { header: with_timestamps(header, times, &records), records };
+        let checked = CheckedBatch { header: with_timestamps(header, times, (records.len(), records_crc)), records };
         recompressed(checked, self.config).map_err(|_| Refused::by_log(ErrorCode::INVALID_RECORD))
     }
 
-    /// Base offset, size, checksum, codec.
-    fn check_as_log(&self, batch: &Bytes) -> Result<BatchHeader, Refused> {
+    /// Base offset, size, checksum, codec. The checksum of the records alone is given too, so that nobody has to sum them again.
+    fn check_as_log(&self, batch: &Bytes) -> Result<(BatchHeader, u32), Refused> {
         if batch.first_chunk() != Some(&0_i64.to_be_bytes()) {
             return Err(Refused::by_log(ErrorCode::INVALID_RECORD));
         }
@@ -122,12 +125,14 @@ impl Judge<'_> {
             return Err(Refused::early(ErrorCode::MESSAGE_TOO_LARGE));
         }
         let Ok(header) = BatchHeader::read(batch) else { return Err(Refused::early(ErrorCode::CORRUPT_MESSAGE)) };
-        if milena_wire::crc32c::checksum(&batch[SUMMED_FROM..]) != header.crc {
+        let (head, records) = (&batch[SUMMED_FROM..BATCH_HEADER_BYTES], &batch[BATCH_HEADER_BYTES..]);
+        let records_crc = crc32c::checksum(records);
+        if crc32c::combine(crc32c::checksum(head), records_crc, records.len()) != header.crc {
             return Err(Refused::early(ErrorCode::CORRUPT_MESSAGE));
         }
         match header.attributes.compression() {
             Compression::Unknown(_) => Err(Refused::by_log(ErrorCode::UNKNOWN_SERVER_ERROR)),
-            _ => Ok(header),
+            _ => Ok((header, records_crc)),
         }
     }
 
@@ -137,13 +142,13 @@ impl Judge<'_> {
         let view = view.map_err(|error| Refused::unreadable(&error))?;
         let (mut bad, mut is_timely) = (Vec::new(), true);
         let mut max = NO_TIMESTAMP;
-        for (index, record) in (0..).zip(view.records()) {
+        for (index, record) in (0..).zip(view.records().outlines()) {
             let record = record.map_err(|error| Refused::unreadable(&error))?;
             if record.offset != i64::from(index) {
                 return Err(Refused::by_log(ErrorCode::INVALID_RECORD));
             }
             max = max.max(record.timestamp);
-            if self.config.cleanup.compacts() && record.key.is_none() {
+            if self.config.cleanup.compacts() && record.key_bytes.is_none() {
                 bad.push(BadRecord { index, message: self.no_key() });
             } else if let Some(message) = self.fault_of_time(header, &record) {
                 is_timely = false;
@@ -162,15 +167,16 @@ impl Judge<'_> {
         format!("Compacted topic cannot accept message without key in topic partition {topic}-{partition}")
     }
 
-    fn fault_of_time(&self, header: &BatchHeader, record: &Record) -> Option<String> {
-        let TopicConfig { timestamp_before_max, timestamp_after_max, timestamp_type, .. } = *self.config;
+    fn fault_of_time(&self, header: &BatchHeader, record: &RecordOutline) -> Option<String> {
+        let TopicConfig { timestamp_before_max, timestamp_type, .. } = *self.config;
+        let timestamp_after_max = self.timestamp_after_max;
         if timestamp_type == topic_config::TimestampType::CreateTime && record.timestamp != NO_TIMESTAMP {
             let now = self.now.timestamp();
             let age = now.wrapping_sub(record.timestamp);
             let is_bad = age > timestamp_before_max || age.wrapping_neg() > timestamp_after_max;
             return is_bad.then(|| {
                 let (from, to) = (now.wrapping_sub(timestamp_before_max), now.wrapping_add(timestamp_after_max));
-                let Record { timestamp, offset, .. } = record;
+                let RecordOutline { timestamp, offset, .. } = record;
                 format!(
                     "Timestamp {timestamp} of message with offset {offset} is out of range. The timestamp should be within [{from}, {to}]"
                 )
@@ -255,26 +261,30 @@ fn with_records(code: ErrorCode, records: Vec<BadRecord>) -> Refused {
 }
 
 /// A record in the words of Kafka's `toString`.
-fn shown_as_kafka(header: &BatchHeader, record: &Record) -> String {
-    let Record { offset, timestamp, key, value, .. } = record;
+fn shown_as_kafka(header: &BatchHeader, record: &RecordOutline) -> String {
+    let RecordOutline { offset, timestamp, key_bytes, value_bytes } = record;
     let (name, missing) = match header.attributes.compression() {
         Compression::None => ("DefaultRecord", 0),
         _ => ("PartialDefaultRecord", -1),
     };
-    let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(missing, |bytes| bytes.len() as i64);
-    let (key, value) = (length(key), length(value));
+    let length = |bytes: &Option<usize>| bytes.map_or(missing, |bytes| bytes as i64);
+    let (key, value) = (length(key_bytes), length(value_bytes));
     format!("{name}(offset={offset}, timestamp={timestamp}, key={key} bytes, value={value} bytes)")
 }
 
 /// Sums the batch again only if its header changes, as Kafka does; bits without a meaning are lost then.
-fn with_timestamps(header: BatchHeader, (kind, max_timestamp): (TimestampType, i64), records: &Bytes) -> BatchHeader {
+fn with_timestamps(
+    header: BatchHeader,
+    (kind, max_timestamp): (TimestampType, i64),
+    (records_len, records_crc): (usize, u32),
+) -> BatchHeader {
     let attributes: Attributes = header.attributes.with_timestamp_type(kind);
     if attributes == header.attributes && max_timestamp == header.max_timestamp {
         return header;
     }
     let attributes = Attributes(attributes.0 & ATTRIBUTES_KNOWN);
     let changed = BatchHeader { attributes, max_timestamp, ..header };
-    let sealed = changed.seal(records.len(), milena_wire::crc32c::checksum(records));
+    let sealed = changed.seal(records_len, records_crc);
     BatchHeader::read(&sealed).expect("a sealed header is a header")
 }
 

@@ -8,6 +8,7 @@
 //! the controller makes of it in `controller.rs`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -403,7 +404,7 @@ impl Cluster {
         let entry = |topic: &Topic| TopicEntry {
             id: topic.id,
             partitions: topic.partitions.iter().map(partition).collect(),
-            config: topic.config.clone(),
+            config: topic.config.as_ref().clone(),
         };
         Catalogue {
             nodes: self.nodes.len(),
@@ -443,7 +444,7 @@ impl Cluster {
             partition.moving = Move { adding: stored.adding, removing: stored.removing };
             partitions.push(partition);
         }
-        self.topics.insert(Topic { name, id: entry.id, config: entry.config, partitions });
+        self.topics.insert(Topic { name, id: entry.id, config: Arc::new(entry.config), partitions });
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 //!
 //! What each of them does to one log is in `log/`; here is when, and to which.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use milena_wire::{ErrorCode, Uuid};
@@ -41,7 +42,7 @@ impl Cluster {
         offset: i64,
     ) -> Result<i64, ErrorCode> {
         let topic = self.topics.named_mut(topic).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-        let (id, config) = (topic.id, topic.config.clone());
+        let (id, config) = (topic.id, Arc::clone(&topic.config));
         let found = topic.partition_mut(partition).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
         let start = found.delete_records_before(node, offset, &config)?;
         self.replicate(now, id, partition);

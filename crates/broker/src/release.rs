@@ -96,12 +96,10 @@ impl KafkaRelease {
         if value.is_set { value } else { ConfigValue { text: self.default_of(setting).to_owned(), is_set: false } }
     }
 
-    /// The settings that hold for a topic's records: what is not set is as the release has it.
-    pub(crate) fn completed(self, mut config: TopicConfig) -> TopicConfig {
-        if self < V4_0 && config.value(TIMESTAMP_AFTER_MAX).is_some_and(|value| !value.is_set) {
-            config.timestamp_after_max = i64::MAX;
-        }
-        config
+    /// How far in the future a topic's records may lie: where that is not set, as the release has it.
+    pub(crate) fn timestamp_after_max(self, config: &TopicConfig) -> i64 {
+        let is_set = || config.value(TIMESTAMP_AFTER_MAX).is_some_and(|value| value.is_set);
+        if self < V4_0 && !is_set() { i64::MAX } else { config.timestamp_after_max }
     }
 
     /// Whether the high watermark waits while fewer replicas than `min.insync.replicas` are in sync (KIP-966).

@@ -3,6 +3,7 @@
 //! Nothing here is part of Kafka's protocol. What is done takes effect in the same call; what comes of it later is due at
 //! [`Cluster::poll_timeout`]. Take events after every call that takes `now`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use milena_wire::Uuid;
@@ -53,7 +54,7 @@ impl Cluster {
         let Some(topic) = self.topics.named_mut(name) else {
             return Ok(false);
         };
-        let before = std::mem::replace(&mut topic.config, config);
+        let before = std::mem::replace(&mut topic.config, Arc::new(config));
         let saved = self.save_catalogue();
         if let (Err(_), Some(topic)) = (&saved, self.topics.named_mut(name)) {
             topic.config = before;

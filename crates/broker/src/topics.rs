@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use milena_wire::Uuid;
 
@@ -17,7 +18,8 @@ use crate::topic_config::TopicConfig;
 pub struct Topic {
     pub(crate) name: String,
     pub(crate) id: Uuid,
-    pub(crate) config: TopicConfig,
+    /// Shared by the requests that it is looked up for.
+    pub(crate) config: Arc<TopicConfig>,
     pub(crate) partitions: Vec<Partition>,
 }
 

@@ -155,7 +155,7 @@ impl Cluster {
         }
         check_name(resource.name)?;
         let known = self.topics.named(resource.name).filter(|_| !resource.replaces);
-        let mut config = known.map_or_else(TopicConfig::default, |topic| topic.config.clone());
+        let mut config = known.map_or_else(TopicConfig::default, |topic| topic.config.as_ref().clone());
         for change in &resource.changes {
             if change.operation != DELETE {
                 self.config.release.check_topic_setting(change.name)?;

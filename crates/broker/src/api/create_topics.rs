@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use milena_wire::messages::create_topics::request::{CreatableTopic, CreateTopicsRequest};
 use milena_wire::messages::create_topics::response::{
@@ -309,7 +310,7 @@ impl Cluster {
         let id = self.random.uuid();
         let name = new.name.to_owned();
         let min_insync = self.config.eligible_min(&new.config);
-        let mut topic = Topic { name, id, config: new.config, partitions };
+        let mut topic = Topic { name, id, config: Arc::new(new.config), partitions };
         topic.partitions.iter_mut().for_each(|partition| partition.min_insync = min_insync);
         self.topics.insert(topic);
         let saved = failed.map_or_else(|| self.save_catalogue(), Err);

@@ -6,6 +6,7 @@
 //! connection, which is all that the client can notice.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use milena_wire::messages::produce::request::{PartitionProduceData, ProduceRequest, TopicProduceData};
@@ -103,7 +104,8 @@ impl Cluster {
         let Some(topic) = topic else {
             return data.answer_all(|_, _| Produced::error(asked.unknown()));
         };
-        let (id, config) = (topic.id, self.config.release.completed(topic.config.clone()));
+        let (id, config) = (topic.id, Arc::clone(&topic.config));
+        let timestamp_after_max = self.config.release.timestamp_after_max(&config);
         let name = topic.name.clone();
         let flush = self.config.flush.of_topic(&config);
         let arrival = Arrival { node: how.node, acks_all: how.acks == ALL, flush };
@@ -115,7 +117,7 @@ impl Cluster {
                 return Produced::error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
             };
             let place = (name.as_str(), data.index);
-            let judge = Judge { config: &config, now: how.now, version: how.version, place };
+            let judge = Judge { config: &config, timestamp_after_max, now: how.now, version: how.version, place };
             let batch = match judge.shape(data.records.as_ref()) {
                 Ok(_) if !(-1..=1).contains(&how.acks) => return Produced::error(ErrorCode::INVALID_REQUIRED_ACKS),
                 Ok(batch) => batch,

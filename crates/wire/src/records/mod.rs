@@ -24,5 +24,5 @@ pub use error::{BatchError, RecordFault};
 pub use header::{Attributes, BATCH_HEADER_BYTES, BODY_BYTES_MAX, BatchHeader, Compression, TimestampType};
 pub use layout::{RECORD_BYTES_MAX, RecordHeader, RecordLayout, RecordTooLarge};
 pub use produced::{place_batch, set_log_append_time, validate_produced};
-pub use reader::{BatchView, Batches, Header, Headers, Record, Records, batches};
+pub use reader::{BatchView, Batches, Header, Headers, Record, RecordOutline, RecordOutlines, Records, batches};
 pub use retain::{RewrittenBody, retain};

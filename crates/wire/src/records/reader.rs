@@ -236,10 +236,32 @@ pub struct Records {
     ended: bool,
 }
 
-impl Iterator for Records {
-    type Item = Result<Record, BatchError>;
+impl Records {
+    /// The same records without what is in them: for whoever checks all of them and keeps none. Reads every byte that [`Records`] reads, and
+    /// costs a third of it, because nothing keeps the batch alive.
+    ///
+    /// ```
+    /// # use milena_wire::crc32c;
+    /// # use milena_wire::records::{BatchHeader, RecordLayout};
+    /// #
+    /// # let (key, value) = (b"k".as_slice(), b"value".as_slice());
+    /// # let mut body = Vec::new();
+    /// # RecordLayout::new(0, 0, Some(key), Some(value.len()), &[])?.write(Some(value), &mut body);
+    /// # let header = BatchHeader { record_count: 1, base_timestamp: 1_767_225_600_000, ..BatchHeader::default() };
+    /// # let batch = [header.seal(body.len(), crc32c::checksum(&body)).as_slice(), &body].concat();
+    /// use milena_wire::records::{RecordOutline, batches};
+    ///
+    /// let view = batches(batch.into()).next().expect("there is one")?;
+    /// let outlines: Result<Vec<RecordOutline>, _> = view.records().outlines().collect();
+    /// assert_eq!((outlines?[0].key_bytes, view.records().outlines().count()), (Some(1), 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn outlines(self) -> RecordOutlines {
+        RecordOutlines(self)
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
+    fn next_parts(&mut self) -> Option<Result<RecordParts, BatchError>> {
         if self.ended {
             return None;
         }
@@ -253,7 +275,7 @@ impl Iterator for Records {
                 self.at = parts.after_offset.end;
                 self.index += 1;
                 self.last_delta = parts.offset_delta;
-                Some(Ok(Record::new(&self.header, &self.body, parts)))
+                Some(Ok(parts))
             }
             Ok(None) => {
                 self.ended = true;
@@ -265,6 +287,15 @@ impl Iterator for Records {
             }
         }
     }
+}
+
+impl Iterator for Records {
+    type Item = Result<Record, BatchError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let parts = self.next_parts()?;
+        Some(parts.map(|parts| Record::new(&self.header, &self.body, parts)))
+    }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         // Bounded by the length of the body before any of this is reached; one more for an error at the end.
@@ -274,6 +305,60 @@ impl Iterator for Records {
 }
 
 impl FusedIterator for Records {}
+
+/// What a record is, without what is in it; see [`Records::outlines`].
+///
+/// ```
+/// use milena_wire::records::RecordOutline;
+/// let tombstone = RecordOutline { offset: 7, timestamp: 1_767_225_600_000, key_bytes: Some(2), value_bytes: None };
+/// assert!(tombstone.value_bytes.is_none());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordOutline {
+    /// Its offset in the partition.
+    pub offset: i64,
+    /// Milliseconds since 1970: the record's own, or the time of the append where the batch says so.
+    pub timestamp: i64,
+    /// How long its key is, if it has one.
+    pub key_bytes: Option<usize>,
+    /// How long its value is, if it has one.
+    pub value_bytes: Option<usize>,
+}
+
+/// Iterator over what the records of a batch are; see [`Records::outlines`].
+///
+/// ```
+/// # use milena_wire::crc32c;
+/// # use milena_wire::records::BatchHeader;
+/// #
+/// # let batch = BatchHeader { base_timestamp: 1_767_225_600_000, ..BatchHeader::default() }.seal(0, crc32c::checksum(&[]));
+/// let view = milena_wire::records::batches(batch.to_vec().into()).next().expect("there is one")?;
+/// assert_eq!(view.records().outlines().next(), None, "compaction left nothing of it");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct RecordOutlines(Records);
+
+impl Iterator for RecordOutlines {
+    type Item = Result<RecordOutline, BatchError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let parts = self.0.next_parts()?;
+        let header = &self.0.header;
+        Some(parts.map(|parts| RecordOutline {
+            offset: offset_of(header, &parts),
+            timestamp: timestamp_of(header, &parts),
+            key_bytes: parts.key.map(|range| range.len()),
+            value_bytes: parts.value.map(|range| range.len()),
+        }))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl FusedIterator for RecordOutlines {}
 
 /// The next record of a body that is not compressed, `None` after the last of the count, which must be the end of the body.
 pub(super) fn next_record(
@@ -334,14 +419,9 @@ pub struct Record {
 
 impl Record {
     fn new(header: &BatchHeader, body: &Bytes, parts: RecordParts) -> Self {
-        let timestamp = match header.attributes.timestamp_type() {
-            // Wraps as in Java, where a nonsensical delta costs the timestamp and not the record.
-            TimestampType::CreateTime => header.base_timestamp.wrapping_add(parts.timestamp_delta),
-            TimestampType::LogAppendTime => header.max_timestamp,
-        };
         Self {
-            offset: header.base_offset + i64::from(parts.offset_delta),
-            timestamp,
+            offset: offset_of(header, &parts),
+            timestamp: timestamp_of(header, &parts),
             key: parts.key.map(|range| body.slice(range)),
             value: parts.value.map(|range| body.slice(range)),
             sequence: header.sequence_at(parts.offset_delta),
@@ -353,6 +433,18 @@ impl Record {
     #[must_use]
     pub fn headers(&self) -> Headers {
         self.headers.clone()
+    }
+}
+
+fn offset_of(header: &BatchHeader, parts: &RecordParts) -> i64 {
+    header.base_offset + i64::from(parts.offset_delta)
+}
+
+fn timestamp_of(header: &BatchHeader, parts: &RecordParts) -> i64 {
+    match header.attributes.timestamp_type() {
+        // Wraps as in Java, where a nonsensical delta costs the timestamp and not the record.
+        TimestampType::CreateTime => header.base_timestamp.wrapping_add(parts.timestamp_delta),
+        TimestampType::LogAppendTime => header.max_timestamp,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! WHAT is one of: `memory` and `disk`, requests as frames into a cluster on one thread, without sockets; `fsync`, the same with an fsync per
 //! batch; `memory-socket` and `disk-socket`, a broker's thread and a client's over loopback; `recovery`, a log of so many gigabytes opened
-//! after a clean stop and after a crash. Without it all of them run. Each line says how many records of 100 bytes and bytes of values, how much time by the clock and
+//! after a clean stop and after a crash; `compaction`, how long a log of so many gigabytes is compacted, and how long the cluster is held up by that. Without it all of them run. Each line says how many records of 100 bytes and bytes of values, how much time by the clock and
 //! of a processor, and the largest memory so far.
 
 use std::io::{Read, Write};
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use milena_broker::{
-    Broker, BrokerOptions, Cluster, ClusterConfig, Directory, Event, FlushPolicy, Memory, Moment, Node, NodeId,
-    PartitionIndex, Storage, TopicConfig,
+    Broker, BrokerOptions, CleanupPolicy, Cluster, ClusterConfig, Directory, Event, FlushPolicy, Memory, Moment, Node,
+    NodeId, PartitionIndex, Storage, TopicConfig,
 };
 use milena_wire::crc32c;
 use milena_wire::frame::{decode_response, encode_request};
@@ -37,7 +37,7 @@ fn main() {
 
 type What = (&'static str, fn(f64));
 
-const WHAT: &[What; 6] = &[
+const WHAT: &[What; 7] = &[
     ("memory", |gigabytes| frames("memory", gigabytes, || Box::new(Memory), FlushPolicy::Never)),
     ("disk", |gigabytes| {
         let folder = Folder::new();
@@ -53,6 +53,7 @@ const WHAT: &[What; 6] = &[
         socket("disk-socket", gigabytes, Some(folder.0.clone()));
     }),
     ("recovery", recovery),
+    ("compaction", compaction),
 ];
 
 /// Frames into a cluster, batch sizes as clients make them: Java's default of 16 kB, milena's of 1 MB.
@@ -141,6 +142,45 @@ fn recovery(gigabytes: f64) {
     }
 }
 
+/// A thousand keys, written again and again. What a chore takes is another thread's in a broker; the rest is its own.
+fn compaction(gigabytes: f64) {
+    let folder = Folder::new();
+    let mut bench = Bench::open(folder.storage(), FlushPolicy::Never);
+    let settings = TopicConfig { segment_bytes: 32 << 20, cleanup: CleanupPolicy::Compact, ..TopicConfig::default() };
+    bench.cluster.create_topic_with("bench", 1, 1, settings).expect("the topic is new");
+    let frame = keyed_frame(1_000);
+    for _ in 0..(gigabytes * 1e9 / (1_000.0 * 117.0)).ceil() as usize {
+        bench.send(&frame);
+    }
+    let log = |bench: &Bench| bench.cluster.log("bench", PartitionIndex(0)).expect("it was made").bytes();
+    let before = log(&bench);
+    let due = bench.cluster.poll_timeout().expect("a look is due").max(Duration::from_secs(16));
+    let now = Moment { elapsed: bench.now().elapsed + due, ..bench.now() };
+    let mut own = Vec::new();
+    let mut beside = Duration::ZERO;
+    let timed = |act: &mut dyn FnMut()| {
+        let started = Instant::now();
+        act();
+        started.elapsed()
+    };
+    own.push(timed(&mut || bench.cluster.handle_timeout(now)));
+    while let Some(chore) = bench.cluster.poll_chore() {
+        let mut finished = None;
+        let mut chore = Some(chore);
+        beside += timed(&mut || finished = chore.take().map(milena_broker::Chore::run));
+        own.push(timed(&mut || bench.cluster.handle_chore(now, finished.take().expect("it was run"))));
+    }
+    println!(
+        "compaction of {:.2} GB to {:.2} GB in {} chores: {:.3} s beside the cluster, {:.4} s of its own, {:.4} s at once",
+        before as f64 / 1e9,
+        log(&bench) as f64 / 1e9,
+        own.len() - 1,
+        beside.as_secs_f64(),
+        own.iter().sum::<Duration>().as_secs_f64(),
+        own.iter().max().expect("there is one").as_secs_f64(),
+    );
+}
+
 struct Bench {
     cluster: Cluster,
     connection: milena_broker::ConnectionId,
@@ -188,11 +228,21 @@ fn frame(partition: i32, records: usize) -> Bytes {
 }
 
 fn request(partition: i32, records: usize) -> Bytes {
+    request_with(partition, records, |_| None)
+}
+
+/// Each record with a key of its own.
+fn keyed_frame(records: usize) -> Bytes {
+    request_with(0, records, |index| Some(format!("{index:0>10}"))).slice(4..)
+}
+
+fn request_with(partition: i32, records: usize, key: impl Fn(usize) -> Option<String>) -> Bytes {
     let timestamp = now_since(Instant::now()).timestamp();
     let mut body = Vec::new();
     for index in 0..records {
-        let value = [index as u8; 100];
-        let layout = RecordLayout::new(0, index as i32, None, Some(value.len()), &[]).expect("it is small");
+        let (key, value) = (key(index), [index as u8; 100]);
+        let key = key.as_ref().map(String::as_bytes);
+        let layout = RecordLayout::new(0, index as i32, key, Some(value.len()), &[]).expect("it is small");
         layout.write(Some(&value), &mut body);
     }
     let header = BatchHeader {

@@ -16,6 +16,7 @@ use milena_wire::Uuid;
 
 use crate::api::Client;
 use crate::catalogue::{Catalogue, PartitionEntry, TopicEntry};
+use crate::chores::Chores;
 use crate::cluster_config::{ClusterConfig, OpenError, check_nodes};
 use crate::connection::{CloseReason, Connection, Event, Turn};
 use crate::faults::Faults;
@@ -66,6 +67,7 @@ pub struct Cluster {
     pub(crate) watches_retention: bool,
     /// The same for what was written again.
     pub(crate) watches_compaction: bool,
+    pub(crate) chores: Chores,
     /// The last time producers were looked through for expired ones, on the monotonic clock.
     expiry_checked: Duration,
 }
@@ -111,6 +113,7 @@ impl Cluster {
             torn_tails: Vec::new(),
             watches_retention: false,
             watches_compaction: false,
+            chores: Chores::default(),
             expiry_checked: now.elapsed,
             config,
         };

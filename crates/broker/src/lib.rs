@@ -30,7 +30,7 @@
 //! ```
 //!
 //! After every call that takes `now`, take events until there are none; then call [`Cluster::handle_timeout`] at
-//! [`Cluster::poll_timeout`]. A connection is served one request at a time: frames that arrive while it is muted wait inside, in order.
+//! [`Cluster::poll_timeout`]. Topics that are compacted need [`Cluster::poll_chore`], or [`Cluster::do_chores`], too. A connection is served one request at a time: frames that arrive while it is muted wait inside, in order.
 //!
 //! # What is kept
 //!
@@ -68,6 +68,7 @@
 mod api;
 mod batch_check;
 mod catalogue;
+mod chores;
 mod cluster;
 mod cluster_config;
 mod connection;
@@ -101,6 +102,7 @@ mod topics;
 
 pub use api::{CreateTopicError, PARTITIONS_MAX};
 pub use catalogue::{Catalogue, PartitionEntry, TopicEntry};
+pub use chores::{Chore, FinishedChore};
 pub use cluster::Cluster;
 pub use cluster_config::{ClusterConfig, OpenError};
 pub use connection::{CloseReason, Event};

@@ -10,6 +10,7 @@
 
 mod cleaned_batch;
 mod cleaner;
+mod cleaning;
 mod epochs;
 mod files;
 mod flush;
@@ -30,11 +31,13 @@ use milena_wire::records::{BatchError, BatchHeader};
 use crate::moment::Moment;
 use crate::storage::{LogFolder, Segment, StorageError};
 use crate::topic_config::TopicConfig;
+use cleaner::Compaction;
 use epochs::{EpochStart, Epochs};
 use flush::FlushState;
 use scan::{Headers, RECOVERY_AHEAD};
 use segment::{Found, LogSegment, Looked, OpenSegment};
 
+pub(crate) use cleaning::{CleaningStep, FinishedStep};
 pub(crate) use files::is_log_file;
 pub(crate) use flush::Flush;
 pub use flush::FlushPolicy;
@@ -108,6 +111,8 @@ pub struct PartitionLog {
     last_batch: Option<Found>,
     /// Everything before it was compacted.
     cleaned: i64,
+    /// Set while a compaction is under way.
+    cleaning: Option<Compaction>,
     flush: FlushState,
     /// The offsets that there are snapshots of.
     snapshots: BTreeSet<i64>,
@@ -235,7 +240,7 @@ impl PartitionLog {
             self.flush.cut(self.next_offset);
         }
         self.epochs.cut(self.next_offset);
-        self.cleaned = self.cleaned.min(self.next_offset);
+        self.cut_cleaning(self.next_offset);
         self.forget_snapshots_after(self.next_offset)
     }
 
@@ -276,6 +281,7 @@ impl PartitionLog {
         self.forget_snapshots_after(-1)?;
         self.epochs = Epochs::default();
         (self.start_offset, self.next_offset, self.cleaned) = (offset, offset, offset);
+        self.cleaning = None;
         self.last_batch = None;
         self.flush.restart_at(offset);
         self.write_checkpoint(None)

@@ -81,21 +81,6 @@ impl Cluster {
         }
     }
 
-    /// The thread is held up for as long as a compaction takes; Kafka's has one of its own.
-    pub(crate) fn compact(&mut self, now: Moment) {
-        let mut has_data = false;
-        for topic in self.topics.iter_mut().filter(|topic| topic.config.cleanup.compacts()) {
-            for partition in &mut topic.partitions {
-                partition.compact(&topic.config, now, &self.nodes);
-                has_data |= partition.replicas.iter().any(|replica| replica.log.bytes() > 0);
-            }
-        }
-        self.watches_compaction = false;
-        if has_data {
-            self.watch_compaction(now.elapsed);
-        }
-    }
-
     /// Looks for segments that are too old or too much now, whenever the next look is due.
     pub fn retain_now(&mut self, now: Moment) {
         self.retain(now);
@@ -107,7 +92,7 @@ impl Cluster {
         for topic in self.topics.iter_mut() {
             for partition in &mut topic.partitions {
                 partition.retain(&topic.config, now, &self.nodes);
-                has_data |= partition.replicas.iter().any(|replica| replica.log.bytes() > 0);
+                has_data |= partition.has_data();
             }
         }
         self.watches_retention = false;

@@ -199,12 +199,9 @@ impl Partition {
         }
     }
 
-    /// Leaves out what was written again, on every node that works.
-    pub(crate) fn compact(&mut self, config: &TopicConfig, now: Moment, nodes: &Nodes) {
-        for replica in self.replicas.iter_mut().filter(|replica| nodes.state(replica.node).works()) {
-            // What cannot be compacted now is at the next look.
-            let _tried_again = replica.compact(config, now);
-        }
+    /// Whether any replica has a record.
+    pub(crate) fn has_data(&self) -> bool {
+        self.replicas.iter().any(|replica| replica.log.bytes() > 0)
     }
 
     /// Deletes the records before an offset, for a client that asks the node to; −1 stands for the high watermark. Followers learn of it when they

@@ -14,7 +14,7 @@ use milena_wire::records::BatchHeader;
 
 use crate::ids::{Epoch, NodeId, ProducerId, Sequence};
 use crate::leadership::Leadership;
-use crate::log::{Appending, PartitionLog, TornTail};
+use crate::log::{Appending, CleaningStep, PartitionLog, TornTail};
 use crate::moment::Moment;
 use crate::producer_state::{CachedBatch, Producers, Stamp};
 use crate::storage::{LogFolder, StorageError};
@@ -144,11 +144,15 @@ impl Replica {
         self.log.remove_oldest(expired)
     }
 
-    /// Leaves out what was written again, as far as that is due.
-    pub(crate) fn compact(&mut self, config: &TopicConfig, now: Moment) -> Result<bool, StorageError> {
+    /// Begins to leave out what was written again, if that is due.
+    pub(crate) fn begin_cleaning(
+        &mut self,
+        config: &TopicConfig,
+        now: Moment,
+    ) -> Result<Option<CleaningStep>, StorageError> {
         let last_of = self.producers.iter().filter_map(|(id, entry)| Some((id.0, entry.cached().last()?.last_offset)));
         let last_of = last_of.collect();
-        self.log.compact(config, now.timestamp(), self.high_watermark, &last_of)
+        self.log.begin_cleaning(config, now.timestamp(), self.high_watermark, last_of)
     }
 
     /// Nothing before `offset` is given any more.

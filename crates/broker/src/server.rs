@@ -11,6 +11,7 @@
 mod admin;
 mod door;
 mod faults;
+mod helper;
 mod serving;
 mod session;
 mod steering;
@@ -64,6 +65,8 @@ pub struct BrokerOptions {
     pub flush: FlushPolicy,
     /// `log.retention.check.interval.ms`: how often old segments are looked for. Default: Kafka's 5 min.
     pub retention_check: Duration,
+    /// `log.cleaner.backoff.ms`: how often logs are looked at whether they have to be compacted. Default: Kafka's 15 s.
+    pub cleaner_backoff: Duration,
     /// Whether asking for a missing topic makes it, if the client wants that too, as Java's clients do unless they are told otherwise. Default:
     /// yes, as Kafka does.
     pub auto_create_topics: bool,
@@ -100,6 +103,7 @@ impl Default for BrokerOptions {
             data_dir: None,
             flush: FlushPolicy::Never,
             retention_check: Duration::from_secs(5 * 60),
+            cleaner_backoff: Duration::from_secs(15),
             auto_create_topics: true,
             racks: Vec::new(),
             default_partitions: 1,
@@ -235,6 +239,7 @@ impl Broker {
             default_partitions: options.default_partitions,
             flush: options.flush,
             retention_check: options.retention_check,
+            cleaner_backoff: options.cleaner_backoff,
             session_timeout: options.session_timeout,
             replica_lag_time_max: options.replica_lag_time_max,
             seed: RandomState::new().build_hasher().finish(),
@@ -254,6 +259,7 @@ impl Broker {
             clock,
             listeners,
             orders: taken,
+            orders_back: orders.clone(),
             shared: Arc::clone(&shared),
             #[cfg(feature = "admin")]
             admin,

@@ -78,6 +78,12 @@ pub trait LogFolder: Send + fmt::Debug {
         false
     }
 
+    /// The same folder for another thread, which opens segments by their names. None where segments are kept by whoever made them: those are
+    /// [shared](Segment::shared).
+    fn for_thread(&self) -> Option<Box<dyn LogFolder>> {
+        None
+    }
+
     /// The files there are.
     fn list(&self) -> Result<Vec<FileEntry>, StorageError>;
 
@@ -149,6 +155,11 @@ pub trait Segment: Send + fmt::Debug {
     /// The same by another thread, where that is worth it.
     fn begin_sync(&mut self) -> Result<PendingSync, StorageError> {
         self.sync().map(|()| PendingSync::Done)
+    }
+
+    /// The same bytes, as they are now, for another thread. None where that thread opens the file itself; see [`LogFolder::for_thread`].
+    fn shared(&self) -> Option<Box<dyn Segment>> {
+        None
     }
 
     /// The file behind it, if there is one.

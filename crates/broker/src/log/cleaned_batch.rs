@@ -5,7 +5,7 @@
 //! sequences and producer, whatever becomes of its records; one that loses all of them goes, unless it is the last of its
 //! producer: from that the producer's state is rebuilt.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use milena_wire::crc32c;
@@ -15,7 +15,7 @@ use milena_wire::records::{
 };
 
 /// Where each key was written last, as far as it was looked up.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct LastOffsets {
     /// Its order is never looked at.
     offsets: HashMap<Bytes, i64>,
@@ -25,9 +25,11 @@ pub(super) struct LastOffsets {
 }
 
 /// What a batch is compacted by.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Cleaning<'a> {
-    pub(super) last_offsets: &'a LastOffsets,
+#[derive(Debug)]
+pub(super) struct Cleaning {
+    pub(super) last_offsets: LastOffsets,
+    /// The last offset of each producer's last batch.
+    pub(super) last_of: BTreeMap<i64, i64>,
     /// The wall clock.
     pub(super) now: i64,
     /// `delete.retention.ms`.
@@ -70,9 +72,10 @@ impl LastOffsets {
     }
 }
 
-impl Cleaning<'_> {
+impl Cleaning {
     /// Decides about a batch. One that cannot be read stays as it is.
-    pub(super) fn clean(&self, batch: &BatchView, is_last_of_producer: bool, packer: &mut Packer) -> Cleaned {
+    pub(super) fn clean(&self, batch: &BatchView, packer: &mut Packer) -> Cleaned {
+        let is_last_of_producer = self.last_of.get(&batch.header.producer_id) == Some(&batch.header.last_offset());
         match self.retained(batch) {
             Err(_) => Cleaned::Same,
             Ok(Retained { records, has_tombstone, lost: 0 })
@@ -293,8 +296,10 @@ mod tests {
     }
 
     fn clean(batch: &BatchView, last_offsets: &LastOffsets, now: i64, is_last_of_producer: bool) -> Cleaned {
-        let cleaning = Cleaning { last_offsets, now, delete_retention: 500 };
-        cleaning.clean(batch, is_last_of_producer, &mut Packer::new())
+        let last_of = is_last_of_producer.then_some((batch.header.producer_id, batch.header.last_offset()));
+        let last_offsets = last_offsets.clone();
+        let cleaning = Cleaning { last_offsets, last_of: last_of.into_iter().collect(), now, delete_retention: 500 };
+        cleaning.clean(batch, &mut Packer::new())
     }
 
     #[test]

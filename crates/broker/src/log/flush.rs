@@ -91,6 +91,11 @@ impl FlushState {
         self.has_changed = true;
     }
 
+    /// Files were made, renamed or removed.
+    pub(super) fn note_new_names(&mut self) {
+        self.has_new_names = true;
+    }
+
     pub(super) fn restart_at(&mut self, offset: i64) {
         *self = FlushState { is_broken: self.is_broken, ..FlushState::new(offset, true) };
     }

@@ -50,6 +50,7 @@ impl PartitionLog {
             next_offset,
             last_batch: None,
             cleaned: checkpoint.cleaned.min(next_offset),
+            cleaning: None,
             flush: FlushState::new(checkpoint.recovery_point.min(next_offset), !is_clean),
             snapshots: listed.snapshots,
             looked_into: None.into(),

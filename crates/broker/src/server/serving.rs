@@ -1,4 +1,5 @@
 //! The broker's thread: a task for each node accepts, one keeps time, one takes the owner's orders, one per connection moves frames.
+//! What takes long is given to another thread (`server/helper.rs`).
 //!
 //! All tasks share the cluster and run on one thread, so it is borrowed between two awaits and never across one.
 
@@ -17,6 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 
 use super::door::Door;
+use super::helper::Helper;
 use super::session::{Mailbox, Session};
 use super::{Clock, Order, Shared};
 use crate::cluster::Cluster;
@@ -30,6 +32,8 @@ pub(super) struct Serving {
     pub(super) clock: Clock,
     pub(super) listeners: Vec<(Node, StdListener)>,
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
+    /// The other end of these.
+    pub(super) orders_back: mpsc::UnboundedSender<Order>,
     pub(super) shared: Arc<Shared>,
     #[cfg(feature = "admin")]
     pub(super) admin: Option<super::admin::Admin>,
@@ -39,10 +43,12 @@ impl Serving {
     /// Serves until the owner says stop. Then all tasks are dropped, and with them sockets and storage.
     pub(super) fn run(self, runtime: &Runtime) {
         #[cfg(feature = "admin")]
-        let Serving { cluster, clock, listeners, orders, shared, admin } = self;
+        let Serving { cluster, clock, listeners, orders, orders_back, shared, admin } = self;
         #[cfg(not(feature = "admin"))]
-        let Serving { cluster, clock, listeners, orders, shared } = self;
+        let Serving { cluster, clock, listeners, orders, orders_back, shared } = self;
         let tasks = LocalSet::new();
+        let helper = Rc::new(Helper::new(orders_back));
+        let helped = Rc::clone(&helper);
         let serve = async {
             // The listeners are ours and nonblocking; only a runtime without I/O could refuse them.
             let door = |(node, listener): (Node, _)| {
@@ -53,6 +59,7 @@ impl Serving {
                 clock,
                 doors: listeners.into_iter().map(door).collect(),
                 mailboxes: RefCell::new(BTreeMap::new()),
+                helper: helped,
                 armed: Cell::new(None),
                 rearm: Notify::new(),
                 hits: Cell::new(0),
@@ -74,6 +81,9 @@ impl Serving {
             let _read_again = server.cluster.borrow_mut().close_logs();
         };
         runtime.block_on(tasks.run_until(serve));
+        // Before its owner may use the data directory again.
+        drop(tasks);
+        helper.end();
     }
 }
 
@@ -93,6 +103,7 @@ pub(super) struct Server {
     #[cfg(feature = "admin")]
     pub(super) hit: Notify,
     pub(super) shared: Arc<Shared>,
+    helper: Rc<Helper>,
 }
 
 impl Server {
@@ -103,6 +114,11 @@ impl Server {
         let result = change(cluster, now);
         while let Some(event) = cluster.poll_event(now) {
             self.post(event);
+        }
+        while let Some(chore) = cluster.poll_chore() {
+            if let Some(chore) = self.helper.take(chore) {
+                cluster.handle_chore(now, chore.run());
+            }
         }
         let hits = cluster.fault_hits();
         if self.hits.replace(hits) != hits {

@@ -10,7 +10,7 @@ use super::disk::{Disk, DiskFile, OpenHow};
 use super::{FileEntry, LogFolder, PendingSync, Segment, StorageError};
 
 /// A folder that exists.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct DiskFolder {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) path: PathBuf,
@@ -33,6 +33,10 @@ impl LogFolder for DiskFolder {
 
     fn stopped_cleanly(&self) -> bool {
         self.stopped_cleanly
+    }
+
+    fn for_thread(&self) -> Option<Box<dyn LogFolder>> {
+        Some(Box::new(self.clone()))
     }
 
     fn list(&self) -> Result<Vec<FileEntry>, StorageError> {

@@ -1,6 +1,7 @@
 //! Storage that ends with the process: batches stay as they came, one buffer each, shared by the replicas that have it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
@@ -84,9 +85,10 @@ impl LogFolder for MemoryFolder {
 }
 
 /// Batches in a row, each with the position of its first byte.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct MemorySegment {
-    pieces: Vec<(u64, Bytes)>,
+    /// Shared with threads that read; copied by whoever changes it while they do.
+    pieces: Arc<Vec<(u64, Bytes)>>,
     len: u64,
 }
 
@@ -104,7 +106,7 @@ impl Segment for MemorySegment {
 
     fn append_whole(&mut self, batch: Bytes) -> Result<(), StorageError> {
         let size = batch.len() as u64;
-        self.pieces.push((self.len, batch));
+        Arc::make_mut(&mut self.pieces).push((self.len, batch));
         self.len += size;
         Ok(())
     }
@@ -132,8 +134,9 @@ impl Segment for MemorySegment {
     }
 
     fn truncate(&mut self, len: u64) -> Result<(), StorageError> {
-        self.pieces.retain(|(start, _)| *start < len);
-        if let Some((start, piece)) = self.pieces.last_mut() {
+        let pieces = Arc::make_mut(&mut self.pieces);
+        pieces.retain(|(start, _)| *start < len);
+        if let Some((start, piece)) = pieces.last_mut() {
             piece.truncate((len - *start) as usize);
         }
         self.len = self.len.min(len);
@@ -142,6 +145,10 @@ impl Segment for MemorySegment {
 
     fn sync(&mut self) -> Result<(), StorageError> {
         Ok(())
+    }
+
+    fn shared(&self) -> Option<Box<dyn Segment>> {
+        Some(Box::new(self.clone()))
     }
 }
 

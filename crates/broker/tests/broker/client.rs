@@ -78,6 +78,7 @@ impl Bench {
         self.now.elapsed += by;
         self.now.wall += by;
         self.cluster.handle_timeout(self.now);
+        self.cluster.do_chores(self.now);
     }
 
     pub fn connect(&mut self) -> ConnectionId {

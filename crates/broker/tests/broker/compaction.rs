@@ -15,18 +15,19 @@ use milena_wire::crc32c;
 use milena_wire::records::{Attributes, BatchHeader, Codec, Compression, Encoding, Packer, RecordLayout};
 
 use crate::client::{Bench, P0, START, config, config_of_nodes};
+use crate::compaction_beside::look_with;
 use crate::disk::{Fault, TestDisk};
 use crate::restart::Folder;
 use crate::segments::{create, fetched, open, small_segments, stop};
 
-const LOOK: Duration = Duration::from_secs(15);
+pub const LOOK: Duration = Duration::from_secs(15);
 
-fn compacted() -> TopicConfig {
+pub fn compacted() -> TopicConfig {
     TopicConfig { cleanup: CleanupPolicy::Compact, ..small_segments() }
 }
 
 /// A batch of keyed records; no value is a tombstone.
-struct Keyed<'a> {
+pub struct Keyed<'a> {
     records: &'a [(&'a str, Option<&'a str>)],
     stamp: Option<(i64, i32)>,
     codec: Option<Codec>,
@@ -34,11 +35,11 @@ struct Keyed<'a> {
 }
 
 impl<'a> Keyed<'a> {
-    fn of(records: &'a [(&'a str, Option<&'a str>)]) -> Keyed<'a> {
+    pub fn of(records: &'a [(&'a str, Option<&'a str>)]) -> Keyed<'a> {
         Keyed { records, stamp: None, codec: None, timestamp: START as i64 }
     }
 
-    fn bytes(&self) -> Bytes {
+    pub fn bytes(&self) -> Bytes {
         let mut body = Vec::new();
         for (index, (key, value)) in (0..).zip(self.records) {
             let value = value.map(str::as_bytes);
@@ -67,18 +68,18 @@ impl<'a> Keyed<'a> {
     }
 }
 
-fn put(bench: &mut Bench, key: &str, value: &str) -> i64 {
+pub fn put(bench: &mut Bench, key: &str, value: &str) -> i64 {
     let (code, offset) = bench.produced(Keyed::of(&[(key, Some(value))]).bytes());
     assert_eq!(code, ErrorCode::NONE);
     offset
 }
 
 /// Begins another segment, so that what was written may be compacted.
-fn roll(bench: &mut Bench) -> i64 {
+pub fn roll(bench: &mut Bench) -> i64 {
     put(bench, "filler", &"x".repeat(440))
 }
 
-type Row = (i64, String, Option<String>);
+pub type Row = (i64, String, Option<String>);
 
 fn rows_of(log: &PartitionLog) -> Result<Vec<Row>, LookupError> {
     let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).expect("text");
@@ -93,12 +94,12 @@ fn rows_of(log: &PartitionLog) -> Result<Vec<Row>, LookupError> {
 }
 
 /// Everything but the fillers.
-fn rows(bench: &Bench) -> Vec<Row> {
+pub fn rows(bench: &Bench) -> Vec<Row> {
     let log = bench.cluster.log("orders", P0).expect("it is there");
     rows_of(log).expect("the log reads").into_iter().filter(|(_, key, _)| key != "filler").collect()
 }
 
-fn row(offset: i64, key: &str, value: Option<&str>) -> Row {
+pub fn row(offset: i64, key: &str, value: Option<&str>) -> Row {
     (offset, key.to_owned(), value.map(str::to_owned))
 }
 
@@ -373,7 +374,14 @@ fn bench_on(disk: &TestDisk) -> Option<Bench> {
     Some(Bench { cluster: Cluster::open(config, Box::new(storage), now).ok()?, now })
 }
 
-/// Writes and compacts, as far as the disk goes along: the calls that took, and the last acknowledged offset of each key.
+fn write_if_it_can(bench: &mut Bench, key: String, value: &str, acknowledged: &mut BTreeMap<String, i64>) {
+    let produced = bench.produced(Keyed::of(&[(key.as_str(), Some(value))]).bytes());
+    if let (ErrorCode::NONE, offset) = produced {
+        acknowledged.insert(key, offset);
+    }
+}
+
+/// Writes and compacts, on another thread and with more writes meanwhile, as far as the disk goes along: the calls that took, and the last acknowledged offset of each key.
 fn compact_on(disk: &TestDisk) -> (u64, BTreeMap<String, i64>) {
     let mut acknowledged = BTreeMap::new();
     if let Some(mut bench) = bench_on(disk)
@@ -382,12 +390,12 @@ fn compact_on(disk: &TestDisk) -> (u64, BTreeMap<String, i64>) {
         for round in 0..2 {
             for number in 0..8 {
                 let (key, value) = (["a", "b", "c"][number % 3].to_owned(), format!("{round} {number} {:0>150}", 0));
-                let produced = bench.produced(Keyed::of(&[(key.as_str(), Some(value.as_str()))]).bytes());
-                if let (ErrorCode::NONE, offset) = produced {
-                    acknowledged.insert(key, offset);
-                }
+                write_if_it_can(&mut bench, key, &value, &mut acknowledged);
             }
-            bench.advance(LOOK);
+            look_with(&mut bench, |bench, count| {
+                let (key, value) = (["a", "d"][count % 2].to_owned(), format!("{round} beside {count} {:0>150}", 0));
+                write_if_it_can(bench, key, &value, &mut acknowledged);
+            });
         }
     }
     (disk.calls(), acknowledged)

@@ -5,6 +5,7 @@ mod answers;
 mod as_kafka;
 mod client;
 mod compaction;
+mod compaction_beside;
 mod configs;
 mod deletion;
 mod disk;

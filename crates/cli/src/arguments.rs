@@ -1,5 +1,6 @@
 //! What the user asks for: the arguments, checked, as one value per command.
 
+mod audit;
 mod bench;
 mod consume;
 mod produce;
@@ -22,6 +23,7 @@ use crate::times::parse_duration;
 pub enum Command {
     Produce(Produce),
     Consume(Consume),
+    Audit(Audit),
     CreateTopic(CreateTopic),
     DeleteTopic(DeleteTopic),
     ListTopics(ListTopics),
@@ -40,6 +42,7 @@ pub enum Where {
     Embedded(PathBuf),
 }
 
+pub use self::audit::Audit;
 pub use self::bench::BenchProduce;
 pub use self::consume::{Consume, Position, Shape};
 pub use self::produce::{Chosen, Dress, Produce};
@@ -71,6 +74,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, c
     Ok(match matches.subcommand() {
         Some(("produce", matches)) => Command::Produce(produce::read(matches)?),
         Some(("consume", matches)) => Command::Consume(consume::read(matches)),
+        Some(("audit", matches)) => Command::Audit(audit::read(matches)),
         Some(("topics", matches)) => topics::read(matches),
         Some(("bench", matches)) => match matches.subcommand() {
             Some(("produce", matches)) => Command::BenchProduce(bench::read(matches)),
@@ -90,13 +94,14 @@ pub fn command() -> clap::Command {
         .after_help(
             "Without --bootstrap-server a broker runs inside the command, with its data in ./milena-data; other \
              commands that start meanwhile use the same one.\n\nExit codes: 0 done; 1 failed midway, or some records not \
-             written; 2 usage, or not started; 3 some records may be written or not; 130 Ctrl-C before the first record was read, for consume, topics and bench \
-             before the end.\nInterrupted later, produce gives 0, 1 or 3; Ctrl-C is the ordinary end of a broker, 0.",
+             written; 2 usage, or not started; 3 some records may be written or not; 4 audit: some outcomes are refuted; 5 audit: some can be neither proved nor refuted; 130 \
+             Ctrl-C before the first record was read, for consume, audit, topics and bench before the end.\nInterrupted later, produce gives 0, 1 or 3; Ctrl-C is the ordinary end of a broker, 0.",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(produce::command())
         .subcommand(consume::command())
+        .subcommand(audit::command())
         .subcommand(topics::command())
         .subcommand(bench::command())
         .subcommand(broker_command())

@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, Hasher};
 use milena::Record;
 
 use crate::arguments::Dress;
+use crate::checksum::{Checksum, Summing};
 use crate::format::InputRecord;
 use crate::outcomes;
 
@@ -28,13 +29,20 @@ impl Tags {
     }
 }
 
+/// Who is told of a record as it goes out.
+pub struct Dressing<'a> {
+    pub dress: &'a Dress,
+    pub tags: Option<&'a Tags>,
+    /// Whether its checksum is wanted, too.
+    pub has_checksum: bool,
+}
+
 /// Calls `send` with the record as it goes out.
 pub fn dressed<R>(
     record: &InputRecord<'_>,
-    dress: &Dress,
-    tags: Option<&Tags>,
+    Dressing { dress, tags, has_checksum }: &Dressing<'_>,
     line: u64,
-    send: impl FnOnce(Record<'_>) -> R,
+    send: impl FnOnce(Record<'_>, Option<Checksum>) -> R,
 ) -> R {
     let wanted = |bytes: &&[u8]| !(dress.empty_is_null && bytes.is_empty());
     let key = dress.key.as_deref().or(record.key.as_deref()).filter(wanted);
@@ -44,17 +52,18 @@ pub fn dressed<R>(
         Some(value) => Record::value(*value),
         None => Record::tombstone(),
     };
-    if let Some(key) = &key {
-        sent = sent.key(*key);
+    if let Some(key) = key {
+        sent = sent.key(key);
     }
-    for (name, value) in &record.headers {
-        sent = sent.header(name, value.as_deref());
-    }
-    for (name, value) in &dress.headers {
-        sent = sent.header(name, value.as_deref());
-    }
-    if let Some((name, tag)) = &tag {
-        sent = sent.header(name, Some(tag.as_bytes()));
+    let mut summing = has_checksum.then(|| Summing::new(key, value));
+    let given = record.headers.iter().map(|(name, value)| (&**name, value.as_deref()));
+    let own = dress.headers.iter().map(|(name, value)| (&**name, value.as_deref()));
+    let tag = tag.as_ref().map(|(name, tag)| (*name, Some(tag.as_bytes())));
+    for (name, value) in given.chain(own).chain(tag) {
+        sent = sent.header(name, value);
+        if let Some(summing) = &mut summing {
+            summing.header(name.as_bytes(), value);
+        }
     }
     if let Some(timestamp) = record.timestamp {
         sent = sent.timestamp(timestamp);
@@ -62,5 +71,5 @@ pub fn dressed<R>(
     if let Some(partition) = dress.partition.or(record.partition) {
         sent = sent.partition(partition);
     }
-    send(sent)
+    send(sent, summing.map(Summing::end))
 }

@@ -15,7 +15,11 @@ pub enum Exit {
     NotStarted,
     /// Some records may be written or not. Tells more than `Failed`, and goes before it.
     Unknown,
-    /// Ended by Ctrl-C before it began; for `consume` and `topics` also before its end.
+    /// Of `audit`: some outcomes are refuted by the log.
+    Refuted,
+    /// Of `audit`: some outcomes can be neither proved nor refuted.
+    Unprovable,
+    /// Ended by Ctrl-C before it began; for `consume`, `topics` and `audit` also before its end.
     Interrupted,
 }
 
@@ -26,6 +30,8 @@ impl From<Exit> for ExitCode {
             Exit::Failed => 1,
             Exit::NotStarted => 2,
             Exit::Unknown => 3,
+            Exit::Refuted => 4,
+            Exit::Unprovable => 5,
             // What a shell reports of a process that SIGINT ended: 128 + 2.
             Exit::Interrupted => 130,
         })

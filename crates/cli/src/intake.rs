@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::arguments::Dress;
-use crate::dress::{Tags, dressed};
+use crate::dress::{Dressing, Tags, dressed};
 use crate::format::InputRecord;
 use crate::input::{self, Item, Reading, Source, What};
 use crate::results::Results;
@@ -160,9 +160,10 @@ impl Hands {
 
     fn send(&self, record: &InputRecord<'_>, number: u64) -> Result<(), Closed> {
         let Work { topic, results, dress, tags, .. } = &self.work;
-        let tag = results.tag(number);
         let bytes = record.value.as_ref().map_or(0, |value| value.len());
-        dressed(record, dress, tags.as_ref(), number, |record| {
+        let dressing = Dressing { dress, tags: tags.as_ref(), has_checksum: results.has_outcomes() };
+        dressed(record, &dressing, number, |record, checksum| {
+            let tag = results.tag(number, checksum);
             let posted = match topic.post(record.tag(tag)) {
                 Err(error) if error.is_retriable() => self.waits.block_on(topic.post_wait(error.into_record())),
                 posted => posted,

@@ -90,7 +90,7 @@ struct ToldHeader<'a> {
 
 /// The record of a line; the error says what is wrong with it.
 pub fn take(line: &[u8]) -> Result<InputRecord<'_>, String> {
-    let Object(given) = serde_json::from_slice::<Object<Given<'_>>>(line).map_err(|error| without_line(&error))?;
+    let given: Given<'_> = object(line)?;
     if given.value.is_none() && given.value_base64.is_none() {
         return Err("it has no value; write \"value\":null for a record without one".to_owned());
     }
@@ -156,6 +156,12 @@ fn bytes<'a>(
     }
 }
 
+/// What a line holds that is one object; the error says what is wrong with it.
+pub fn object<'a, T: Deserialize<'a> + Named>(line: &'a [u8]) -> Result<T, String> {
+    let Object(given) = serde_json::from_slice(line).map_err(|error| without_line(&error))?;
+    Ok(given)
+}
+
 /// There is one line only, and which of the input is said elsewhere.
 fn without_line(error: &serde_json::Error) -> String {
     let said = error.to_string();
@@ -205,16 +211,17 @@ struct GivenHeader<'a> {
 struct Object<T>(T);
 
 /// What it is, for the error.
-trait Named {
+pub trait Named {
     const WHAT: &'static str;
+    const EXAMPLE: &'static str = "{\"key\":\"a\",\"value\":\"b\"}";
 }
 
 impl Named for Given<'_> {
-    const WHAT: &'static str = "record";
+    const WHAT: &'static str = "a record";
 }
 
 impl Named for GivenHeader<'_> {
-    const WHAT: &'static str = "header";
+    const WHAT: &'static str = "a header";
 }
 
 impl<'de, T: Deserialize<'de> + Named> Deserialize<'de> for Object<T> {
@@ -229,7 +236,7 @@ impl<'de, T: Deserialize<'de> + Named> Visitor<'de> for Fields<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a {}, as in {{\"key\":\"a\",\"value\":\"b\"}}", T::WHAT)
+        write!(f, "{}, as in {}", T::WHAT, T::EXAMPLE)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {

@@ -38,6 +38,10 @@ impl<R: Read> Lines<R> {
         Self { input, buffer, start: 0, end: 0, line_bytes_max, delimiter, skipped: None, is_at_end: false }
     }
 
+    pub fn input(&self) -> &R {
+        &self.input
+    }
+
     pub fn delimiter_bytes(&self) -> usize {
         self.delimiter.len()
     }

@@ -4,8 +4,10 @@
 //! `--bootstrap-server` the commands share a broker in one of their processes; see `place.rs`.
 
 mod arguments;
+mod audit;
 mod bench;
 mod broker;
+mod checksum;
 mod consume;
 mod dress;
 mod exit;
@@ -53,6 +55,7 @@ async fn run(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Produce(options) => produce::run(&options, &mut interrupts).await,
         Command::Consume(options) => consume::run(&options, &mut interrupts).await,
+        Command::Audit(options) => audit::run(&options, &mut interrupts).await,
         Command::CreateTopic(options) => topics::create(&options, &mut interrupts).await,
         Command::DeleteTopic(options) => topics::delete(&options, &mut interrupts).await,
         Command::ListTopics(options) => topics::list(&options, &mut interrupts).await,

@@ -1,6 +1,6 @@
-//! The file of outcomes: a line of JSON for what became of each record.
+//! The file of outcomes: a line of JSON for the run, and one for what became of each record.
 //!
-//! Always holds: a record has one line with its outcome, and one that was unknown a second with its settlement. Only
+//! Always holds: the line of the run comes first, with the first record's; a record has one line with its outcome, and one that was unknown a second with its settlement. Only
 //! whole lines reach the file, so it is valid whenever the command ends; what is told is there within a moment, see
 //! [`Outcomes::write`]. The tag that the producer carries is a place here, because a line's number and the time it was
 //! sent would not fit into it.
@@ -18,6 +18,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 pub use self::writer::Writer;
+use crate::checksum::Checksum;
 use crate::json;
 
 /// The file, and the records that have no line yet.
@@ -27,6 +28,8 @@ pub struct Outcomes {
     topic: String,
     /// What the tag of a record begins with, if records are tagged.
     run: Option<String>,
+    /// The line of the run; taken when the first record has one, so that a run without records leaves an empty file.
+    run_line: Vec<u8>,
     /// Whole lines that the writer does not have yet.
     lines: Vec<u8>,
     sent: Vec<Sent>,
@@ -41,6 +44,19 @@ pub struct Sent {
     pub line: u64,
     /// When it was handed over, in microseconds.
     pub at: u64,
+    /// What it is known by in the log.
+    pub checksum: Option<Checksum>,
+}
+
+/// Where a run begins.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Run<'a> {
+    pub topic: &'a str,
+    /// Absent where the cluster has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<&'a str>,
+    /// The end of each partition, by number: nothing of this run lies before it.
+    pub from_offsets: &'a [i64],
 }
 
 impl Outcomes {
@@ -54,7 +70,12 @@ impl Outcomes {
         };
         let writer = Writer::start(file, name.clone(), written).map_err(wrong)?;
         let (topic, lines) = (topic.to_owned(), Vec::with_capacity(LINES_BYTES * 2));
-        Ok(Self { writer, name, topic, run, lines, sent: Vec::new(), free: Vec::new() })
+        Ok(Self { writer, name, topic, run, run_line: Vec::new(), lines, sent: Vec::new(), free: Vec::new() })
+    }
+
+    /// What the first line says.
+    pub fn begin(&mut self, run: &Run<'_>) {
+        json::line(run, &mut self.run_line);
     }
 
     /// The tag of a record that is handed over now.
@@ -71,11 +92,11 @@ impl Outcomes {
     pub fn leave(&mut self, tag: u64) -> Sent {
         let place = tag as usize;
         self.free.push(place);
-        std::mem::replace(&mut self.sent[place], Sent { line: 0, at: 0 })
+        std::mem::replace(&mut self.sent[place], Sent { line: 0, at: 0, checksum: None })
     }
 
-    pub fn tell_outcome(&mut self, line: u64, outcome: &Outcome, latency: u64) {
-        let told = Told { latency_us: Some(latency), ..Told::default() };
+    pub fn tell_outcome(&mut self, Sent { line, checksum, .. }: Sent, outcome: &Outcome, latency: u64) {
+        let told = Told { latency_us: Some(latency), ..Told::of(checksum) };
         match outcome {
             Outcome::Written(at) => self.add(line, Told { outcome: Some("written"), ..told.at(at) }),
             Outcome::NotWritten(why) => {
@@ -102,19 +123,25 @@ impl Outcomes {
     }
 
     /// Of a record that the producer never had.
-    pub fn tell_refused(&mut self, line: u64, reason: &'static str, why: &dyn fmt::Display) {
+    pub fn tell_refused(
+        &mut self,
+        line: u64,
+        checksum: Option<Checksum>,
+        reason: &'static str,
+        why: &dyn fmt::Display,
+    ) {
         let (outcome, message) = (Some("not_written"), Some(why.to_string()));
-        self.add(line, Told { outcome, reason: Some(reason), message, ..Told::default() });
+        self.add(line, Told { outcome, reason: Some(reason), message, ..Told::of(checksum) });
     }
 
     /// The command ends: records without an outcome will have none, and those in doubt stay so.
     pub fn finish(&mut self, in_doubt: &[(u64, Fate)]) {
         let left = std::mem::take(&mut self.sent);
         self.free.clear();
-        let mut left: Vec<u64> = left.into_iter().map(|sent| sent.line).filter(|line| *line > 0).collect();
-        left.sort_unstable();
-        for line in left {
-            self.add(line, Told { outcome: Some("unknown"), reason: Some(ENDED), ..Told::default() });
+        let mut left: Vec<Sent> = left.into_iter().filter(|sent| sent.line > 0).collect();
+        left.sort_unstable_by_key(|sent| sent.line);
+        for Sent { line, checksum, .. } in left {
+            self.add(line, Told { outcome: Some("unknown"), reason: Some(ENDED), ..Told::of(checksum) });
         }
         for (line, _) in in_doubt {
             self.add(*line, Told { settlement: Some("undetermined"), reason: Some(ENDED), ..Told::default() });
@@ -139,6 +166,7 @@ impl Outcomes {
     }
 
     fn add(&mut self, line: u64, told: Told<'_>) {
+        self.lines.append(&mut self.run_line);
         let tag = self.run.as_deref().map(|run| tag(run, line));
         json::line(&Told { line, topic: &self.topic, tag, ..told }, &mut self.lines);
         if self.lines.len() >= LINES_BYTES {
@@ -169,6 +197,8 @@ struct Told<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     settlement: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    checksum: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     partition: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<i64>,
@@ -194,6 +224,10 @@ struct ToldCause {
 }
 
 impl Told<'_> {
+    fn of(checksum: Option<Checksum>) -> Self {
+        Self { checksum: checksum.map(|checksum| checksum.to_string()), ..Self::default() }
+    }
+
     fn at(self, written: &Written) -> Self {
         let Written { partition, offset, timestamp } = *written;
         Self { partition: Some(partition), offset, timestamp, ..self }

@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena::unstable::{self, AdminError, Limits, NewTopic};
+use milena::unstable::{self, Admin, AdminError, Limits, NewTopic, Uuid};
 use milena::{Producer, Properties, Topic};
 use tokio::sync::Notify;
 
@@ -20,7 +20,7 @@ use crate::exit::{Exit, Failure, interrupted, tell};
 use crate::input;
 use crate::intake::{self, Counts, Ended, Intake};
 use crate::interrupts::{Interrupted, Interrupts};
-use crate::outcomes::Outcomes;
+use crate::outcomes::{Outcomes, Run};
 use crate::place::{CLIENT_ID, Missing, Place};
 use crate::progress::{self, Progress};
 use crate::results::{Count, Results};
@@ -66,8 +66,7 @@ async fn work(
 }
 
 /// A cluster of somebody else's gets a new topic only by `--create`.
-async fn ensure_topic(place: &Place, options: &Produce) -> Result<(), Failure> {
-    let mut admin = place.admin(CLIENT_ID, START_TIME).await?;
+async fn ensure_topic(admin: &mut Admin, place: &Place, options: &Produce) -> Result<(), Failure> {
     if admin.topic(&options.topic).await.map_err(Failure::to_start)?.is_some() {
         return Ok(());
     }
@@ -82,6 +81,16 @@ async fn ensure_topic(place: &Place, options: &Produce) -> Result<(), Failure> {
         Ok(_) | Err(AdminError::TopicExists { .. }) => Ok(()),
         Err(error) => Err(Failure::to_start(error)),
     }
+}
+
+/// What an audit has to know of the time before the first record.
+async fn begin_outcomes(admin: &mut Admin, topic: &str, results: &Results) -> Result<(), Failure> {
+    let found = admin.topic(topic).await.map_err(Failure::to_start)?;
+    let found = found.ok_or_else(|| Failure::to_start(format!("topic {topic} was deleted just now")))?;
+    let from_offsets = admin.end_offsets(topic, found.leaders.len()).await.map_err(Failure::to_start)?;
+    let id = (found.id != Uuid::ZERO).then(|| found.id.to_string());
+    results.begin(&Run { topic, topic_id: id.as_deref(), from_offsets: &from_offsets });
+    Ok(())
 }
 
 struct Work {
@@ -132,7 +141,12 @@ impl Work {
         let config = config.on_delivery(handler);
         let producer = Producer::new(config).map_err(settings::refused)?;
         // Settings that make no sense are told before a topic is made.
-        ensure_topic(place, options).await?;
+        let mut admin = place.admin(CLIENT_ID, START_TIME).await?;
+        ensure_topic(&mut admin, place, options).await?;
+        if results.has_outcomes() {
+            begin_outcomes(&mut admin, &options.topic, &results).await?;
+        }
+        drop(admin);
         let topic = producer.topic(&options.topic).map_err(Failure::to_start)?;
         topic.ready(START_TIME).await.map_err(Failure::to_start)?;
         let partitions = topic.partition_count();

@@ -42,6 +42,34 @@ impl Progress {
     }
 }
 
+/// How many of something there are so far, where somebody sees it.
+pub struct Counting(Option<ProgressBar>);
+
+impl Counting {
+    pub fn on_terminal(what: impl fmt::Display) -> Self {
+        Self(std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{spinner} {human_pos} {msg}, {per_sec}");
+            ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
+                .with_style(style.expect("the template is well formed"))
+                .with_message(what.to_string())
+        }))
+    }
+
+    pub fn show(&self, count: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(count);
+            bar.tick();
+        }
+    }
+
+    /// What is said next starts on an empty line.
+    pub fn end(&mut self) {
+        if let Some(bar) = self.0.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 fn style(template: &str, written: &Arc<AtomicU64>) -> ProgressStyle {
     let written = Arc::clone(written);
     ProgressStyle::with_template(template).expect("the template is well formed").with_key(

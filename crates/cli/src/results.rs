@@ -13,8 +13,9 @@ use indicatif::{DecimalBytes, HumanCount};
 use milena::{Because, DeliveryReport, Fate, Outcome, ProducerStats, Settlement, Tally};
 use tokio::sync::Notify;
 
+use crate::checksum::Checksum;
 use crate::exit::Exit;
-use crate::outcomes::{Outcomes, Sent, Writer};
+use crate::outcomes::{Outcomes, Run, Sent, Writer};
 
 /// Shared by the thread that reports come on, the one that reads lines, and the one that waits.
 #[derive(Debug)]
@@ -67,13 +68,25 @@ impl Results {
     }
 
     /// The tag of a record that is handed over now: since when it is on its way, or its place among those on theirs.
-    pub fn tag(&self, line: u64) -> u64 {
+    pub fn tag(&self, line: u64, checksum: Option<Checksum>) -> u64 {
         let now = self.now();
         // Written once, before anything is shared; so whoever has no outcomes takes no lock.
         if self.writer.is_none() {
             return now;
         }
-        self.lock().outcomes.as_mut().map_or(now, |outcomes| outcomes.enter(Sent { line, at: now }))
+        self.lock().outcomes.as_mut().map_or(now, |outcomes| outcomes.enter(Sent { line, at: now, checksum }))
+    }
+
+    /// Whether what became of each record is told.
+    pub fn has_outcomes(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    /// The run that begins now; before the first record.
+    pub fn begin(&self, run: &Run<'_>) {
+        if let Some(outcomes) = &mut self.lock().outcomes {
+            outcomes.begin(run);
+        }
     }
 
     /// Takes a report; its tag says which record it is about, and since when that was on its way. Waits for whoever reads
@@ -101,12 +114,12 @@ impl Results {
         }
         let sent = match &mut inner.outcomes {
             Some(outcomes) => outcomes.leave(report.tag()),
-            None => Sent { line: 0, at: report.tag() },
+            None => Sent { line: 0, at: report.tag(), checksum: None },
         };
         let latency = now.saturating_sub(sent.at);
         inner.latency.saturating_record(latency);
         if let Some(outcomes) = &mut inner.outcomes {
-            outcomes.tell_outcome(sent.line, report.outcome(), latency);
+            outcomes.tell_outcome(sent, report.outcome(), latency);
         }
         match report.outcome() {
             Outcome::Written(_) => inner.tally.written += 1,
@@ -131,8 +144,8 @@ impl Results {
         inner.refused += 1;
         inner.count_reason(&format!("not written: {why}"));
         if let Some(outcomes) = &mut inner.outcomes {
-            outcomes.leave(tag);
-            outcomes.tell_refused(line, "refused_by_producer", why);
+            let sent = outcomes.leave(tag);
+            outcomes.tell_refused(line, sent.checksum, "refused_by_producer", why);
         }
     }
 
@@ -149,7 +162,7 @@ impl Results {
         inner.refused += 1;
         inner.count_reason(&format!("not written: line {line} is no record: {why}"));
         if let Some(outcomes) = &mut inner.outcomes {
-            outcomes.tell_refused(line, "no_record", &why);
+            outcomes.tell_refused(line, None, "no_record", &why);
         }
     }
 
@@ -159,11 +172,9 @@ impl Results {
         inner.refused += 1;
         inner.too_long.get_or_insert(TooLong { first: line, lines: 0, limit }).lines += 1;
         if let Some(outcomes) = &mut inner.outcomes {
-            if let Some(tag) = tag {
-                outcomes.leave(tag);
-            }
+            let sent = tag.map(|tag| outcomes.leave(tag));
             let why = format_args!("it is longer than a record may be, {limit} bytes with the batch around it");
-            outcomes.tell_refused(line, "too_large", &why);
+            outcomes.tell_refused(line, sent.and_then(|sent| sent.checksum), "too_large", &why);
         }
     }
 

@@ -40,6 +40,17 @@ const ROWS: &[Row] = &[
     ("consume", 2, "orders -b CLOSED", b"", "no broker can be reached"),
     ("consume", 2, "nope -b ADDRESS", b"", "topic nope does not exist"),
     ("consume", 2, "orders -b ADDRESS -p 7", b"", "has no partition 7"),
+    ("audit", 0, "told -b ADDRESS", b"", ""),
+    ("audit", 0, "- -b ADDRESS", b"", ""),
+    ("audit", 1, "wrong -b ADDRESS", b"", "wrong:1: it has to have either outcome or settlement"),
+    ("audit", 2, "-b ADDRESS", b"", "required arguments"),
+    ("audit", 2, "told -b CLOSED", b"", "no broker can be reached"),
+    ("audit", 2, "nowhere -b ADDRESS", b"", "nowhere cannot be read"),
+    ("audit", 2, "told told -b ADDRESS", b"", "told is named twice"),
+    ("audit", 2, "elsewhere -b ADDRESS", b"", "topic nope does not exist"),
+    ("audit", 4, "refuted -b ADDRESS", b"", ""),
+    ("audit", 4, "refuted wrong anew -b ADDRESS", b"", "wrong:1: "),
+    ("audit", 5, "anew -b ADDRESS", b"", ""),
     ("topics", 0, "list -b ADDRESS", b"", ""),
     ("topics", 0, "describe orders -b ADDRESS", b"", ""),
     ("topics", 0, "create new -b ADDRESS", b"", "topic new is made"),
@@ -81,6 +92,7 @@ fn every_exit_code_that_is_documented_is_given() {
     folder.run(&format!("topics create orders --partitions 1 -b {address}"), b"").with_code(0);
     let (refusing, silent) = (Stubborn::refusing(), Stubborn::silent());
     let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    outcomes(&folder, &address);
     let mut seen: BTreeMap<&str, BTreeSet<i32>> = BTreeMap::new();
     for (command, code, rest, stdin, said) in ROWS {
         if rest.contains("/dev/full") && !cfg!(target_os = "linux") {
@@ -99,6 +111,7 @@ fn every_exit_code_that_is_documented_is_given() {
     for (command, code) in [
         ("produce", interrupted_before_the_first_record(&folder, &address)),
         ("consume", interrupted_before_an_answer(&folder, "consume orders")),
+        ("audit", interrupted_before_an_answer(&folder, "audit told")),
         ("topics", interrupted_before_an_answer(&folder, "topics list")),
         ("bench produce", interrupted_before_an_answer(&folder, "bench produce")),
         ("broker", interrupted_broker(&folder)),
@@ -118,6 +131,19 @@ fn every_exit_code_that_is_documented_is_given() {
     let page = include_str!("../../../../docs/cli.md");
     let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse().ok());
     assert_eq!(rows.collect::<BTreeSet<i32>>(), everywhere, "docs/cli.md");
+}
+
+/// Files of outcomes, and one that is none.
+fn outcomes(folder: &Folder, address: &str) {
+    folder.run(&format!("produce orders -b {address} --outcomes told"), b"told\n").with_code(0);
+    let written =
+        r#"{"line":1,"topic":"TOPIC","outcome":"written","checksum":"0123456789abcdef","partition":0,"offset":0}"#;
+    let refuted = written.replace("TOPIC", "orders");
+    let anew = format!("{{\"topic\":\"orders\",\"topic_id\":\"another\",\"from_offsets\":[0]}}\n{refuted}");
+    let (elsewhere, wrong) = (written.replace("TOPIC", "nope"), r#"{"line":1,"topic":"orders"}"#.to_owned());
+    for (name, text) in [("refuted", refuted), ("anew", anew), ("elsewhere", elsewhere), ("wrong", wrong)] {
+        std::fs::write(folder.path().join(name), text + "\n").expect("is written");
+    }
 }
 
 /// The numbers with which the parts of a help text's sentence begin.

@@ -1,5 +1,6 @@
 //! The command as a user runs it: the built binary, in folders of its own, told apart by what it prints and returns.
 
+mod audit;
 mod bench;
 mod completion;
 mod endings;

@@ -8,8 +8,15 @@ use serde_json::{Value, json};
 use crate::process::{Folder, PATIENCE, json_lines};
 use crate::stubborn::Stubborn;
 
+/// The lines of the records, behind that of the run.
 fn told(folder: &Folder) -> Vec<Value> {
-    json_lines(&fs::read(folder.path().join("told")).expect("is there"))
+    of_records(json_lines(&fs::read(folder.path().join("told")).expect("is there")))
+}
+
+fn of_records(mut lines: Vec<Value>) -> Vec<Value> {
+    assert!(lines[0]["from_offsets"].is_array(), "{}", lines[0]);
+    lines.remove(0);
+    lines
 }
 
 /// The fields with these names, of each line.
@@ -39,6 +46,26 @@ fn a_written_record_is_told_with_its_place_and_found_in_the_log_by_its_tag() {
     // Another run has other tags.
     folder.run("produce orders --tag id --outcomes told", b"again\n").with_code(0);
     assert_ne!(told(&folder)[0]["tag"], lines[0]["tag"]);
+}
+
+#[test]
+fn the_first_line_tells_where_the_run_begins_and_records_are_known_by_a_checksum() {
+    let folder = Folder::new();
+    folder.run("topics create orders --partitions 3", b"").with_code(0);
+    folder.run("produce orders -p 1", b"a\nb\n").with_code(0);
+    folder.run("produce orders -p 1 -K : -H h=x -H n --outcomes told", b"k:c\nk:c\n").with_code(0);
+    let lines = json_lines(&fs::read(folder.path().join("told")).expect("is there"));
+    let described = folder.run("topics describe orders --json", b"").with_code(0).json();
+    assert!(described[0]["id"].is_string(), "{}", described[0]);
+    assert_eq!(lines[0], json!({"topic": "orders", "topic_id": described[0]["id"], "from_offsets": [0, 2, 0]}));
+    // Computed by another program, from \0\0\0\x01k\0\0\0\x01c\0\0\0\x01h\0\0\0\x01x\0\0\0\x01n\xff\xff\xff\xff.
+    assert_eq!(
+        fields(&lines[1..], ["line", "offset", "checksum"]),
+        [1, 2].map(|line| [json!(line), json!(line + 1), json!("aa4746d4cdd8d47b")])
+    );
+    // A run without records says nothing.
+    folder.run("produce orders --outcomes told", b"").with_code(0);
+    assert_eq!(fs::read(folder.path().join("told")).expect("is there"), b"");
 }
 
 #[test]
@@ -117,7 +144,7 @@ fn what_was_told_is_in_the_file_while_the_command_runs_and_after_it_was_killed()
     produce.write(b"a\nb\nhalf a line");
     let begun = Instant::now();
     let path = folder.path().join("told");
-    while fs::read(&path).map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count()) < 2 {
+    while fs::read(&path).map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count()) < 3 {
         assert!(begun.elapsed() < PATIENCE, "no outcome reaches the file");
         std::thread::yield_now();
     }
@@ -131,7 +158,10 @@ fn what_was_told_is_in_the_file_while_the_command_runs_and_after_it_was_killed()
 fn outcomes_may_go_to_stdout_and_a_file_that_cannot_be_made_is_told() {
     let folder = Folder::new();
     let produced = folder.run("produce orders --outcomes -", b"a\nb\n").with_code(0);
-    assert_eq!(fields(&produced.json(), ["line", "outcome"]), [1, 2].map(|line| [json!(line), json!("written")]));
+    assert_eq!(
+        fields(&of_records(produced.json()), ["line", "outcome"]),
+        [1, 2].map(|line| [json!(line), json!("written")])
+    );
     let refused = folder.run("produce orders --outcomes no/such/folder", b"a\n").with_code(2);
     assert!(refused.says("--outcomes no/such/folder cannot be written: "), "{}", refused.stderr);
 }
@@ -168,7 +198,7 @@ fn outcomes_that_are_read_slowly_are_waited_for() {
     });
     let ended = folder.run("produce orders --outcomes pipe", &b"a record\n".repeat(8_000)).with_code(0);
     assert!(ended.says("8000 written, 0 not written, 0 unknown"), "{}", ended.stderr);
-    let lines = json_lines(&reader.join().expect("it reads to the end"));
+    let lines = of_records(json_lines(&reader.join().expect("it reads to the end")));
     assert_eq!(lines.len(), 8_000);
     assert!(lines.iter().all(|line| line["outcome"] == "written"));
 }

@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use crate::process::{Folder, PATIENCE};
 
 /// A broker as a test in another language starts it.
-struct Steered {
+pub struct Steered {
     child: Child,
-    bootstrap: String,
+    pub bootstrap: String,
     admin: String,
 }
 
 impl Steered {
-    fn start(more: &[&str]) -> Self {
+    pub fn start(more: &[&str]) -> Self {
         let arguments =
             ["broker", "--memory", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--json", "--exit-with-stdin"];
         let mut child = Command::new(env!("CARGO_BIN_EXE_milena"))
@@ -35,7 +35,7 @@ impl Steered {
         Self { bootstrap: text("bootstrap"), admin: text("admin"), child }
     }
 
-    fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    pub fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let address = self.admin.strip_prefix("http://").expect("it is an address for a browser");
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\n\r\n", body.len());
@@ -50,7 +50,7 @@ impl Steered {
     }
 
     /// The command, against this broker.
-    fn run(&self, folder: &Folder, command: &str, stdin: &[u8]) -> crate::process::Ended {
+    pub fn run(&self, folder: &Folder, command: &str, stdin: &[u8]) -> crate::process::Ended {
         folder.run(&format!("{command} -b {}", self.bootstrap), stdin)
     }
 

@@ -10,6 +10,7 @@ mod admin;
 mod cluster;
 mod configs;
 mod describe;
+mod ends;
 mod error;
 mod limits;
 mod link;

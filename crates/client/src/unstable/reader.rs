@@ -278,10 +278,10 @@ fn records_in(response: FetchResponse, partition: i32) -> Result<(Bytes, Marks),
 }
 
 /// Not a follower.
-const CONSUMER: i32 = -1;
+pub(super) const CONSUMER: i32 = -1;
 /// Timestamps with a meaning of their own in ListOffsets.
-const LATEST: i64 = -1;
-const EARLIEST: i64 = -2;
+pub(super) const LATEST: i64 = -1;
+pub(super) const EARLIEST: i64 = -2;
 
 /// Version 18 brings nothing to consumers.
 const VERSION_MAX: i16 = 17;

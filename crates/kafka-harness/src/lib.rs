@@ -31,7 +31,7 @@ mod jvm;
 mod librdkafka;
 mod node;
 mod probe;
-mod proxy;
+pub mod proxy;
 pub mod standing;
 mod topic;
 

@@ -7,6 +7,7 @@
 // A key or value is its length, a colon and its bytes in hex: `3:616263`, `0:` when empty, `-1:` when null. Headers are
 // `key=value` joined by commas, in the record's order and with duplicates, or `-` when there are none. Transactions are
 // not looked at: records of aborted ones are printed, control records are not. Usage: DumpRecords.java BOOTSTRAP TOPIC...
+// Logs in by SASL/PLAIN with the JAAS configuration in KAFKA_HARNESS_JAAS, if there is one.
 
 import java.io.BufferedOutputStream;
 import java.io.IOException;
@@ -54,6 +55,12 @@ public class DumpRecords {
         properties.put(ConsumerConfig.ENABLE_AUTO_COMMIT_CONFIG, "false");
         properties.put(ConsumerConfig.ALLOW_AUTO_CREATE_TOPICS_CONFIG, "false");
         properties.put(ConsumerConfig.MAX_POLL_RECORDS_CONFIG, "10000");
+        String jaas = System.getenv("KAFKA_HARNESS_JAAS");
+        if (jaas != null) {
+            properties.put("security.protocol", "SASL_PLAINTEXT");
+            properties.put("sasl.mechanism", "PLAIN");
+            properties.put("sasl.jaas.config", jaas);
+        }
         return properties;
     }
 

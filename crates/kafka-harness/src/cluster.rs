@@ -1,14 +1,17 @@
 //! A cluster that lives as long as the value that holds it.
 
+use crate::access::{self, Access, Operation};
 use crate::artifacts;
 use crate::dump::{self, DumpedRecord};
 use crate::election;
 use crate::error::StartError;
+use crate::exchange::Door;
 use crate::folders::{self, RunFolder};
 use crate::java::Java;
 use crate::jvm::Tether;
 use crate::node::{Node, free_ports};
-use crate::probe::PartitionState;
+use crate::probe::{self, PartitionState};
+use crate::proxy::{Proxy, TopicRef};
 use crate::topic::NewTopic;
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
@@ -29,12 +32,17 @@ pub struct Options {
     /// How many nodes; each is a broker and a controller. From three on, topics have three replicas by default, of which
     /// two must be in sync.
     pub nodes: u32,
+    /// What clients may do.
+    pub access: Access,
+    /// Over how many folders a node's partitions are spread; the log of the metadata has one of its own. With two, a node
+    /// goes on without one of them.
+    pub disks: u32,
 }
 
 impl Default for Options {
-    /// One node of the newest version.
+    /// One node of the newest version, where everybody may do everything.
     fn default() -> Self {
-        Self { version: VERSIONS[0].to_owned(), nodes: 1 }
+        Self { version: VERSIONS[0].to_owned(), nodes: 1, access: Access::Open, disks: 1 }
     }
 }
 
@@ -57,8 +65,12 @@ impl Kafka {
         loop {
             let home = folders::home();
             let folder = RunFolder::create(&home).map_err(StartError::io("create a folder in", &home))?;
-            match start_nodes(options.nodes, folder.path(), &java, Tether::Owner) {
-                Ok(nodes) => return Ok(Self { nodes, java, folder }),
+            match start_nodes(&options, folder.path(), &java, Tether::Owner) {
+                Ok(nodes) => {
+                    let kafka = Self { nodes, java, folder };
+                    kafka.grant_at_first(options.access)?;
+                    return Ok(kafka);
+                }
                 Err(error) if error.is_port_taken() && attempt < PORT_ATTEMPTS_MAX => attempt += 1,
                 Err(error) => return Err(error),
             }
@@ -76,6 +88,37 @@ impl Kafka {
         addresses.join(",")
     }
 
+    /// Grants clients without a name these operations on every topic, where access is limited.
+    pub fn grant(&self, operations: &[Operation]) -> io::Result<()> {
+        let awake = self.awake().next().ok_or_else(nobody_awake)?;
+        access::grant(awake.door(), operations, REQUEST_PATIENCE)
+    }
+
+    fn grant_at_first(&self, access: Access) -> Result<(), StartError> {
+        match access.granted() {
+            [] => Ok(()),
+            operations => self.grant(operations).map_err(StartError::io("grant access in", self.folder.path())),
+        }
+    }
+
+    /// The controller that leads the cluster, by its `node.id`.
+    pub fn active_controller(&self) -> io::Result<u32> {
+        let awake = self.awake().next().ok_or_else(nobody_awake)?;
+        probe::active_controller(awake.door(), REQUEST_PATIENCE)
+    }
+
+    /// All names that a topic has in requests, for rules of a [`Proxy`].
+    pub fn names_of(&self, topic: &str) -> io::Result<Vec<TopicRef>> {
+        let awake = self.awake().next().ok_or_else(nobody_awake)?;
+        let id = probe::topic_id(awake.door(), topic, REQUEST_PATIENCE)?;
+        Ok(vec![TopicRef::Name(topic.to_owned()), TopicRef::Id(id)])
+    }
+
+    /// What stands before each node, in the order of their ids.
+    pub fn proxies(&self) -> impl Iterator<Item = &Proxy> {
+        self.nodes.iter().map(Node::proxy)
+    }
+
     /// A node by its `node.id`, counted from 1.
     ///
     /// # Panics
@@ -87,6 +130,7 @@ impl Kafka {
     /// Thaws and starts what is frozen or ended, and waits until every node lists every node as a live broker.
     pub fn make_whole(&mut self) -> Result<(), StartError> {
         for node in &mut self.nodes {
+            node.look().map_err(StartError::io("wait for a node of", self.folder.path()))?;
             if node.is_running() && !node.is_awake() {
                 node.thaw().map_err(StartError::io("thaw a node of", self.folder.path()))?;
             }
@@ -104,7 +148,7 @@ impl Kafka {
     /// Creates a topic and waits until every node knows a leader of each of its partitions.
     pub fn create_topic(&self, topic: &NewTopic<'_>) -> io::Result<()> {
         let awake = self.awake().next().ok_or_else(nobody_awake)?;
-        topic.create(awake.address(), REQUEST_PATIENCE)?;
+        topic.create(awake.door(), REQUEST_PATIENCE)?;
         let count = topic.replicas.len();
         self.await_partitions(topic.name, |states| {
             states.len() == count && states.iter().all(|state| state.leader.is_some())
@@ -149,7 +193,7 @@ impl Kafka {
         let states = self.await_in_sync(topic)?;
         let partitions: Vec<i32> = states.iter().map(|state| state.partition).collect();
         let awake = self.awake().next().ok_or_else(nobody_awake)?;
-        election::elect_preferred(awake.address(), topic, &partitions, REQUEST_PATIENCE)?;
+        election::elect_preferred(awake.door(), topic, &partitions, REQUEST_PATIENCE)?;
         let is_preferred = |state: &PartitionState| state.leader.as_ref() == state.replicas.first();
         self.await_partitions(topic, |states| !states.is_empty() && states.iter().all(is_preferred))?;
         Ok(())
@@ -165,7 +209,12 @@ impl Kafka {
     /// [`Self::dump_records`] of several topics, by one reader.
     pub fn dump_topics(&self, topics: &[&str]) -> io::Result<BTreeMap<String, Vec<DumpedRecord>>> {
         let mut reader = self.java.short_lived();
-        let output = reader.arg(dump::program()).arg(self.bootstrap_servers()).args(topics).output()?;
+        let doors: Vec<Door> = self.nodes.iter().map(Node::door).collect();
+        if doors.iter().any(|door| door.is_guarded) {
+            reader.env("KAFKA_HARNESS_JAAS", access::client_jaas());
+        }
+        let servers: Vec<String> = doors.iter().map(|door| door.address.to_string()).collect();
+        let output = reader.arg(dump::program()).arg(servers.join(",")).args(topics).output()?;
         if !output.status.success() {
             return Err(io::Error::other(format!("DumpRecords: {}", String::from_utf8_lossy(&output.stderr))));
         }
@@ -189,10 +238,16 @@ impl Drop for Kafka {
 }
 
 /// Formats and starts the nodes of a new cluster, and waits until each lists all.
-pub(crate) fn start_nodes(count: u32, folder: &Path, java: &Java, tether: Tether) -> Result<Vec<Node>, StartError> {
+pub(crate) fn start_nodes(
+    options: &Options,
+    folder: &Path,
+    java: &Java,
+    tether: Tether,
+) -> Result<Vec<Node>, StartError> {
+    let count = options.nodes;
     let ports = free_ports(count).map_err(StartError::io("find free ports for", folder))?;
     let nodes: Result<Vec<Node>, StartError> =
-        (1..=count).map(|id| Node::create(id, &ports, folder, java, tether)).collect();
+        (1..=count).map(|id| Node::create(id, &ports, folder, (java, tether), options)).collect();
     let mut nodes = nodes?;
     format(&nodes, &cluster_id())?;
     for node in &mut nodes {

@@ -1,14 +1,13 @@
 //! Gives partitions back to their preferred leaders: one ElectLeaders request. The everyday move of a leader, with nobody
 //! dead or frozen.
 
-use crate::exchange::{Answer, Request, cut_short};
+use crate::exchange::{Answer, Door, Request, cut_short};
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Any broker will do: it forwards the request to the controller.
-pub fn elect_preferred(address: SocketAddr, topic: &str, partitions: &[i32], patience: Duration) -> io::Result<()> {
-    let answer = request(topic, partitions, patience).exchange(address, patience)?;
+pub fn elect_preferred(door: Door, topic: &str, partitions: &[i32], patience: Duration) -> io::Result<()> {
+    let answer = request(topic, partitions, patience).exchange(door, patience)?;
     match refusal(&mut Answer(&answer)).ok_or_else(cut_short)? {
         None => Ok(()),
         Some(said) => Err(io::Error::other(format!("an election for topic {topic}: {said}"))),

@@ -61,6 +61,14 @@ impl Jvm {
         signal(self.id(), name)
     }
 
+    /// From now on every write beyond so many bytes of a file fails (the soft `RLIMIT_FSIZE`); `None` ends that. Linux only.
+    pub fn limit_files(&self, bytes: Option<u64>) -> io::Result<()> {
+        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        let limit = format!("--fsize={limit}:");
+        let status = Command::new("prlimit").args(["--pid", &self.id().to_string(), &limit]).status()?;
+        if status.success() { Ok(()) } else { Err(io::Error::other(format!("prlimit {limit} ended with {status}"))) }
+    }
+
     /// SIGKILL, and its end; works on a frozen process as well.
     pub fn kill(mut self) -> io::Result<()> {
         self.end_now()

@@ -18,6 +18,7 @@
 //! start removes. Needs a JDK (17 or later, for single-file programs) and Maven: [`java_available`] says whether they are here.
 //! Unix only, [`standing`] Linux only. The harness knows nothing about the client that it serves.
 
+mod access;
 mod artifacts;
 mod cluster;
 mod dump;
@@ -35,6 +36,7 @@ pub mod proxy;
 pub mod standing;
 mod topic;
 
+pub use access::{Access, Operation};
 pub use cluster::{Kafka, Options, VERSIONS};
 pub use dump::DumpedRecord;
 pub use error::StartError;

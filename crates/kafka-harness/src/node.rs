@@ -2,7 +2,9 @@
 //!
 //! A node keeps its ports and its folder for life, so that it comes back on the same data at the same address.
 
+use crate::cluster::Options;
 use crate::error::StartError;
+use crate::exchange::Door;
 use crate::java::Java;
 use crate::jvm::{Jvm, Tether};
 use crate::probe::{self, PartitionState};
@@ -21,6 +23,8 @@ pub struct Node {
     id: u32,
     ports: Ports,
     folder: PathBuf,
+    /// As the cluster was started.
+    options: Options,
     java: Java,
     tether: Tether,
     /// Set while the process is meant to run, frozen or not.
@@ -107,24 +111,56 @@ impl Node {
         self.await_brokers(|live| live.contains(&id))
     }
 
+    /// From now on the node's disk is full, but for `room` bytes: what is larger grows no more, what is smaller grows up to there.
+    /// The node's own log and that of the metadata count as small. The kernel writes what still fits and refuses the rest
+    /// with EFBIG, where a full disk has ENOSPC; Kafka knows both as an IOException, takes the folder out of service, and ends
+    /// when none is left. Needs no rights; Linux only, by `prlimit`.
+    pub fn fill_disk(&mut self, room: u64) -> io::Result<()> {
+        let small = largest_log(&self.folder.join("metadata"))?.max(fs::metadata(self.log())?.len());
+        self.jvm.as_ref().ok_or_else(not_running)?.limit_files(Some(small + room))
+    }
+
+    /// The disk has room again. A folder that was taken out of service comes back when the node is started again.
+    pub fn empty_disk(&mut self) -> io::Result<()> {
+        self.jvm.as_ref().ok_or_else(not_running)?.limit_files(None)
+    }
+
+    /// Notices when the process has ended by itself, as a node does whose last disk is full; whether it runs.
+    pub fn look(&mut self) -> io::Result<bool> {
+        if let Some(jvm) = &mut self.jvm
+            && jvm.has_ended()?
+        {
+            self.kill()?;
+        }
+        Ok(self.is_running())
+    }
+
     /// What this node knows of a topic's partitions, in ascending order; empty when it does not know the topic.
     pub fn partitions(&self, topic: &str) -> io::Result<Vec<PartitionState>> {
-        probe::partitions(self.address(), topic, PROBE_PATIENCE)
+        probe::partitions(self.door(), topic, PROBE_PATIENCE)
+    }
+
+    /// Where the harness comes in, who may do everything.
+    pub(crate) fn door(&self) -> Door {
+        let is_guarded = self.options.access.is_guarded();
+        let port = if is_guarded { self.ports.internal } else { self.ports.client };
+        Door { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), is_guarded }
     }
 
     pub(crate) fn create(
         id: u32,
         all: &[Ports],
         folder: &Path,
-        java: &Java,
-        tether: Tether,
+        (java, tether): (&Java, Tether),
+        options: &Options,
     ) -> Result<Self, StartError> {
         let folder = folder.join(format!("node{id}"));
         fs::create_dir_all(&folder).map_err(StartError::io("create", &folder))?;
         let ports = all[id as usize - 1];
         let proxied = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.proxied));
         let proxy = Proxy::before(proxied).map_err(StartError::io("listen before", &folder))?;
-        let node = Self { id, ports, folder, java: java.clone(), tether, jvm: None, is_frozen: false, proxy };
+        let (java, options) = (java.clone(), options.clone());
+        let node = Self { id, ports, folder, options, java, tether, jvm: None, is_frozen: false, proxy };
         let properties = node.properties();
         fs::write(&properties, node.properties_text(all)).map_err(StartError::io("write", &properties))?;
         Ok(node)
@@ -157,7 +193,7 @@ impl Node {
     pub(crate) fn await_brokers(&mut self, enough: impl Fn(&[u32]) -> bool) -> Result<(), StartError> {
         let deadline = Instant::now() + READY_PATIENCE;
         loop {
-            if probe::live_brokers(self.address(), PROBE_PATIENCE).is_ok_and(|live| enough(&live)) {
+            if probe::live_brokers(self.door(), PROBE_PATIENCE).is_ok_and(|live| enough(&live)) {
                 return Ok(());
             }
             let log = self.log();
@@ -189,6 +225,10 @@ impl Node {
         self.folder.join("server.properties")
     }
 
+    fn data_folders(&self) -> Vec<String> {
+        (1..=self.options.disks).map(|disk| self.folder.join(format!("data{disk}")).display().to_string()).collect()
+    }
+
     fn properties_text(&self, all: &[Ports]) -> String {
         let Ports { controller, internal, client, proxied } = self.ports;
         let voters: Vec<String> =
@@ -201,12 +241,15 @@ impl Node {
              listeners=CONTROLLER://127.0.0.1:{controller},INTERNAL://127.0.0.1:{internal},\
              PLAIN://127.0.0.1:{client},PROXIED://127.0.0.1:{proxied}\n\
              advertised.listeners=INTERNAL://127.0.0.1:{internal},PLAIN://127.0.0.1:{client},PROXIED://{proxy}\n\
+             metadata.log.dir={folder}/metadata\n\
              log.dirs={data}\n",
             id = self.id,
             voters = voters.join(","),
             proxy = self.proxy.address(),
-            data = self.folder.join("data").display(),
+            folder = self.folder.display(),
+            data = self.data_folders().join(","),
         );
+        text += &self.options.access.properties();
         for key in REPLICA_KEYS {
             text += &format!("{key}={replicas}\n");
         }
@@ -226,6 +269,22 @@ pub(crate) fn free_ports(nodes: u32) -> io::Result<Vec<Ports>> {
     let ports = ports?;
     let of_node = |p: &[u16]| Ports { controller: p[0], internal: p[1], client: p[2], proxied: p[3] };
     Ok(ports.chunks_exact(4).map(of_node).collect())
+}
+
+/// In bytes; 0 where there is none. Indexes have their full size from the beginning and are written by way of memory. Files come
+/// and go while a node runs.
+fn largest_log(folder: &Path) -> io::Result<u64> {
+    let mut largest = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        largest = largest.max(match entry.metadata() {
+            Ok(about) if about.is_dir() => largest_log(&entry.path())?,
+            Ok(about) if entry.path().extension().is_some_and(|extension| extension == "log") => about.len(),
+            Ok(_) => 0,
+            Err(_) => 0,
+        });
+    }
+    Ok(largest)
 }
 
 fn not_running() -> io::Error {
@@ -257,7 +316,6 @@ const FIXED_PROPERTIES: &str = "\
 process.roles=broker,controller
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=INTERNAL
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT,PLAIN:PLAINTEXT,PROXIED:PLAINTEXT
 auto.create.topics.enable=false
 offsets.topic.num.partitions=4
 transaction.state.log.num.partitions=4

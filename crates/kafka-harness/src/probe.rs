@@ -3,9 +3,8 @@
 //! A broker opens its port before it serves requests, and serves requests before its registration is known everywhere;
 //! only its own answer that lists the live brokers shows that it is part of the cluster.
 
-use crate::exchange::{Answer, Request, cut_short};
+use crate::exchange::{Answer, Door, Request, cut_short};
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A partition as one broker knows it.
@@ -23,15 +22,15 @@ pub struct PartitionState {
     pub in_sync: Vec<u32>,
 }
 
-/// The ids of the brokers that the one at `address` holds for alive, in ascending order.
-pub fn live_brokers(address: SocketAddr, patience: Duration) -> io::Result<Vec<u32>> {
-    let answer = metadata_request(&[]).exchange(address, patience)?;
+/// The ids of the brokers that the one behind `door` holds for alive, in ascending order.
+pub fn live_brokers(door: Door, patience: Duration) -> io::Result<Vec<u32>> {
+    let answer = metadata_request(&[]).exchange(door, patience)?;
     brokers(&mut Answer(&answer)).ok_or_else(cut_short)
 }
 
 /// The partitions of a topic in ascending order; empty when the broker does not know the topic.
-pub fn partitions(address: SocketAddr, topic: &str, patience: Duration) -> io::Result<Vec<PartitionState>> {
-    let answer = metadata_request(&[topic]).exchange(address, patience)?;
+pub fn partitions(door: Door, topic: &str, patience: Duration) -> io::Result<Vec<PartitionState>> {
+    let answer = metadata_request(&[topic]).exchange(door, patience)?;
     let mut states = topics(&mut Answer(&answer)).ok_or_else(cut_short)?;
     states.sort_by_key(|state| state.partition);
     Ok(states)
@@ -83,6 +82,54 @@ fn partition(answer: &mut Answer<'_>) -> Option<PartitionState> {
     };
     answer.each(node)?;
     Some(state)
+}
+
+/// The controller that leads the others, and through them the cluster: DescribeQuorum v0, which brokers hand on to it.
+pub fn active_controller(door: Door, patience: Duration) -> io::Result<u32> {
+    let mut request = Request::flexible(55, 0);
+    request.compact_count(1).compact_string("__cluster_metadata").compact_count(1).int32(0);
+    request.no_tags().no_tags().no_tags();
+    let answer = request.exchange(door, patience)?;
+    let leader = quorum_leader(&mut Answer(&answer)).ok_or_else(cut_short)?;
+    leader.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no controller leads"))
+}
+
+/// An error, then per topic its name and per partition its number, an error, the leader, and more.
+fn quorum_leader(answer: &mut Answer<'_>) -> Option<Option<u32>> {
+    if answer.int16()? != 0 || answer.varint()? != 2 {
+        return Some(None);
+    }
+    answer.compact_string()?;
+    if answer.varint()? != 2 {
+        return Some(None);
+    }
+    let (_number, error, leader) = (answer.int32()?, answer.int16()?, answer.int32()?);
+    Some(u32::try_from(leader).ok().filter(|_| error == 0))
+}
+
+/// The id of a topic, by which later versions of requests name it: Metadata v12.
+pub fn topic_id(door: Door, topic: &str, patience: Duration) -> io::Result<[u8; 16]> {
+    let mut request = Request::flexible(3, 12);
+    request.compact_count(1).bytes(&[0; 16]).compact_string(topic).no_tags();
+    request.int8(0).int8(0).no_tags();
+    let answer = request.exchange(door, patience)?;
+    let (error, id) = first_topic(&mut Answer(&answer)).ok_or_else(cut_short)?;
+    if error == 0 { Ok(id) } else { Err(io::Error::other(format!("topic {topic}: error {error}"))) }
+}
+
+/// Throttle time, per broker id, host, port and rack; cluster id, controller; then the topics.
+fn first_topic(answer: &mut Answer<'_>) -> Option<(i16, [u8; 16])> {
+    answer.int32()?;
+    answer.compact_each(|broker| {
+        let _id_host_port_rack = (broker.int32()?, broker.compact_string()?, broker.int32()?, broker.compact_string()?);
+        broker.tags()
+    })?;
+    let _cluster_and_controller = (answer.compact_string()?, answer.int32()?);
+    if answer.varint()? != 2 {
+        return None;
+    }
+    let (error, _name) = (answer.int16()?, answer.compact_string()?);
+    Some((error, answer.array()?))
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub fn up(folder: &Path, options: Options) -> Result<Standing, StartError> {
     // Left-overs of one that was interrupted while it started, or ended with the machine.
     down(folder)?;
     fs::create_dir_all(folder).map_err(StartError::io("create", folder))?;
-    let nodes = match cluster::start_nodes(options.nodes, folder, &java, Tether::None) {
+    let nodes = match cluster::start_nodes(&options, folder, &java, Tether::None) {
         Ok(nodes) => nodes,
         Err(error) => {
             down(folder)?;

@@ -1,8 +1,7 @@
 //! Creates topics whose replicas stand where a test wants them: one CreateTopics request.
 
-use crate::exchange::{Answer, Request, cut_short};
+use crate::exchange::{Answer, Door, Request, cut_short};
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A topic to be created.
@@ -18,8 +17,8 @@ pub struct NewTopic<'a> {
 
 impl NewTopic<'_> {
     /// Any broker will do: it forwards the request to the controller.
-    pub(crate) fn create(&self, address: SocketAddr, patience: Duration) -> io::Result<()> {
-        let answer = self.request(patience).exchange(address, patience)?;
+    pub(crate) fn create(&self, door: Door, patience: Duration) -> io::Result<()> {
+        let answer = self.request(patience).exchange(door, patience)?;
         match refusal(&mut Answer(&answer)).ok_or_else(cut_short)? {
             None => Ok(()),
             Some(said) => Err(io::Error::other(format!("topic {}: {said}", self.name))),

@@ -1,7 +1,7 @@
 //! The harness against what it starts. Run by `cargo xtask test kafka`; needs Java and Maven.
 
-use kafka_harness::{Kafka, NewTopic, Options, PartitionState, standing};
-use std::io::{BufRead, BufReader};
+use kafka_harness::{Access, Kafka, NewTopic, Operation, Options, PartitionState, standing};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -38,6 +38,18 @@ fn a_node_starts_survives_every_signal_and_leaves_nothing_behind() {
     kafka.node(1).start().unwrap();
     assert_eq!(kafka.dump_records("letters").unwrap(), before);
 
+    kafka.node(1).fill_disk(256 << 10).unwrap();
+    let filled = Instant::now();
+    assert!(!fill(&kafka, "letters", 4 << 20), "a full disk has room");
+    while kafka.node(1).look().unwrap() {
+        assert!(filled.elapsed() < Duration::from_secs(20), "the node lives on without a disk");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    println!("measured: a node whose disk became full ended in {:.1} s", filled.elapsed().as_secs_f64());
+    kafka.node(1).start().unwrap();
+    let after = kafka.dump_records("letters").unwrap();
+    assert_eq!(after[..before.len()], before);
+
     assert!(kafka.dump_records("missing").is_err(), "a topic was created by being asked for");
     kafka.node(1).freeze().unwrap();
     drop(kafka);
@@ -58,6 +70,7 @@ fn three_nodes_form_one_cluster_and_a_dead_leader_is_replaced() {
     assert_eq!(before.iter().map(|state| state.leader).collect::<Vec<_>>(), [Some(2), Some(1)]);
     assert_eq!((&before[0].replicas, &before[1].replicas), (&vec![2, 3, 1], &vec![1, 2, 3]));
 
+    assert_only_proxies_are_named(&kafka);
     let killed = Instant::now();
     kafka.node(2).kill().unwrap();
     let moved = |states: &[PartitionState]| states.iter().all(|state| state.leader.is_some_and(|leader| leader != 2));
@@ -66,13 +79,92 @@ fn three_nodes_form_one_cluster_and_a_dead_leader_is_replaced() {
     assert!(after[0].leader_epoch > before[0].leader_epoch, "{after:?}");
     let topics = kafka.dump_topics(&["letters", "steered"]).unwrap();
     assert_eq!((topics["letters"].len(), topics["steered"].len()), (3, 0));
-    kafka.node(1).freeze().unwrap();
+    let controller = kafka.active_controller().unwrap();
+    kafka.node(controller).freeze().unwrap();
+    while kafka.active_controller().is_ok_and(|active| active == controller) {
+        assert!(killed.elapsed() < Duration::from_secs(60), "a frozen controller is not replaced");
+    }
     kafka.make_whole().unwrap();
     assert!((1..=3).all(|id| kafka.node(id).is_awake()));
     kafka.await_in_sync("steered").unwrap();
     kafka.elect_preferred("steered").unwrap();
     let back = kafka.node(2).partitions("steered").unwrap();
     assert_eq!(back.iter().map(|state| state.leader).collect::<Vec<_>>(), [Some(2), Some(1)]);
+}
+
+#[test]
+fn clients_may_write_and_not_read_where_access_is_limited() {
+    let kafka = Kafka::start(Options { access: Access::WriteOnly, ..Options::default() }).unwrap();
+    kafka.create_topic(&NewTopic { name: "letters", replicas: &[&[1]], config: &[] }).unwrap();
+    assert!(fill(&kafka, "letters", 3), "clients may not write");
+    assert_eq!(kafka.dump_records("letters").unwrap().len(), 3);
+    let reading = || {
+        const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/java/DumpRecords.java");
+        kafka.java().arg(PROGRAM).args([&kafka.bootstrap_servers(), "letters"]).output().expect("java runs")
+    };
+    let refused = reading();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("Not authorized"), "{said}");
+    kafka.grant(&[Operation::Read]).unwrap();
+    assert!(reading().status.success());
+}
+
+/// Whichever API and version tells, to who comes by a proxy: of topic `steered`, which node 1 leads in part.
+fn assert_only_proxies_are_named(kafka: &Kafka) {
+    let proxies: Vec<u16> = kafka.proxies().map(|proxy| proxy.address().port()).collect();
+    // Partition 1 is led by node 1: an answer of another to Produce has a hint.
+    let follower = kafka.proxies().nth(1).unwrap().address();
+    for (what, request, names) in [
+        ("Metadata v7", [&[0, 3, 0, 7][..], HEADER, &[0xff, 0xff, 0xff, 0xff, 0]].concat(), 3),
+        ("Metadata v12", [&[0, 3, 0, 12][..], HEADER, &[0, 0, 0, 0, 0]].concat(), 3),
+        ("FindCoordinator v2", [&[0, 10, 0, 2][..], HEADER, &[0, 1, b'g', 0]].concat(), 1),
+        ("DescribeCluster v0", [&[0, 60, 0, 0][..], HEADER, &[0, 0, 0]].concat(), 3),
+        ("Produce v10", produce_v10("steered", 1), 1),
+    ] {
+        let told = await_named(follower, &request, names);
+        assert!(told.iter().all(|port| proxies.contains(port)), "{what} told of {told:?}, proxies are {proxies:?}");
+    }
+    assert!(kafka.proxies().all(|proxy| proxy.deeds().is_empty()));
+}
+
+/// The same client for all: correlation id 1, no name.
+const HEADER: &[u8] = &[0, 0, 0, 1, 0xff, 0xff];
+
+/// A batch without records, which no leader would take.
+fn produce_v10(topic: &str, partition: u8) -> Vec<u8> {
+    let mut batch = vec![0; 61];
+    batch[11] = 49;
+    batch[16] = 2;
+    let name = [&[topic.len() as u8 + 1], topic.as_bytes()].concat();
+    let start = [&[0, 0, 0, 10][..], HEADER, &[0, 0, 0xff, 0xff, 0, 0, 7, 208, 2], &name].concat();
+    [&start[..], &[2, 0, 0, 0, partition, batch.len() as u8 + 1], &batch, &[0, 0, 0]].concat()
+}
+
+/// The ports that an answer names; asks until there are so many, as long as the cluster does not have its own topics yet.
+fn await_named(address: SocketAddr, request: &[u8], count: usize) -> Vec<u16> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(&[&(request.len() as u32).to_be_bytes(), request].concat()).unwrap();
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).unwrap();
+        let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+        stream.read_exact(&mut answer).unwrap();
+        let ports = ports(&answer);
+        if ports.len() == count {
+            return ports;
+        }
+        assert!(Instant::now() < deadline, "{} instead of {count} names in {answer:?}", ports.len());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// In every encoding a port follows its host as four bytes.
+fn ports(answer: &[u8]) -> Vec<u16> {
+    const HOST: &[u8] = b"127.0.0.1";
+    let places = (0..answer.len()).filter(|&at| answer[at..].starts_with(HOST));
+    let port = |at: usize| Some(u16::from_be_bytes(*answer.get(at + HOST.len() + 2..)?.first_chunk()?));
+    places.filter_map(port).collect()
 }
 
 #[test]
@@ -124,4 +216,12 @@ fn create_and_fill(kafka: &Kafka, topic: &str) {
     const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/java/FillTopic.java");
     let output = kafka.java().arg(PROGRAM).args([&kafka.bootstrap_servers(), topic]).output().expect("java runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Records of a byte up to a kilobyte, so many bytes in all, to a topic that is there; whether all were taken.
+fn fill(kafka: &Kafka, topic: &str, bytes: u64) -> bool {
+    const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/java/FillBytes.java");
+    let servers = kafka.bootstrap_servers();
+    let output = kafka.java().arg(PROGRAM).args([&servers, topic, &bytes.to_string()]).output().expect("java runs");
+    output.status.success()
 }

@@ -114,8 +114,8 @@ pub const GROUPS: &[Group] = &[
     },
     Group {
         name: "tasks",
-        what: "these tasks and the harness around a real Kafka, without Kafka",
-        steps: &[dev("xtask"), dev("kafka-harness")],
+        what: "these tasks, the harness around a real Kafka and the comparison with its log, without Kafka",
+        steps: &[dev("xtask"), dev("kafka-harness"), dev("milena-chaos")],
         needs: Need::Nothing,
     },
     Group {
@@ -128,8 +128,15 @@ pub const GROUPS: &[Group] = &[
             Step::Target { package: "milena-broker", target: "same_as_kafka" },
             Step::Target { package: "milena-cli", target: "real_kafka" },
             Step::Target { package: "milena", target: "real_codecs" },
-            Step::Target { package: "milena", target: "real_kafka" },
+            Step::Target { package: "milena", target: "java_properties" },
+            Step::Target { package: "milena-chaos", target: "real_kafka" },
         ],
+        needs: Need::Java,
+    },
+    Group {
+        name: "chaos",
+        what: "a real Apache Kafka of three nodes: every kind of fault on nodes and on the way to them, every outcome compared",
+        steps: &[Step::Target { package: "milena-chaos", target: "chaos" }],
         needs: Need::Java,
     },
     Group {

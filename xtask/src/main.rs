@@ -3,6 +3,7 @@
 //! Each task is a module with one `run`. A task prints what a person needs and says by its result whether it went well;
 //! a wrong command line is told apart (exit code 2) from work that failed (exit code 1).
 
+mod chaos;
 mod check;
 mod codegen;
 #[cfg(test)]
@@ -52,6 +53,7 @@ fn dispatch(arguments: &[String]) -> TaskResult {
     let (task, rest) = arguments.split_first().map_or(("help", [].as_slice()), |(task, rest)| (task.as_str(), rest));
     match task {
         "help" | "--help" | "-h" => help(),
+        "chaos" => chaos::run(rest),
         "check" => check::run(rest),
         "codegen" => codegen::run(rest).map_err(TaskError::Failed),
         "fuzz" => fuzz::run(rest),
@@ -77,6 +79,7 @@ usage: cargo xtask TASK
   check [--deny-skips]             format, clippy, rustdoc, the generated code, the number of crates
   codegen [--check] [--jar PATH]   write the messages of milena-wire, or compare them with what the generator gives
   fuzz [--minutes N] [NAME]        hostile bytes by libFuzzer for every decoder, or for the harnesses with that in their name
+  chaos --minutes N [--seed S]     a real Kafka of three nodes under load, faults of every kind by chance; every outcome is compared
   sim --seed N | --seeds A..B      run seeds of the simulation; a failing one prints the line that replays it
   kafka up | down                  a real Kafka 4.3.1 on loopback, which stays up; prints its address
   help                             this text and the test groups";

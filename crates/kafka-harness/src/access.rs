@@ -73,17 +73,15 @@ pub fn client_jaas() -> String {
     jaas() + ";"
 }
 
-/// Grants operations on every topic to clients without a name: CreateAcls v1. Any broker will do.
-pub fn grant(door: Door, operations: &[Operation], patience: Duration) -> io::Result<()> {
+/// Grants an operation on every topic to clients without a name, or takes it back: CreateAcls v1 and DeleteAcls v1, which name
+/// an ACL alike. Any broker will do.
+pub fn change(door: Door, change: Change, operation: Operation, patience: Duration) -> io::Result<()> {
     const TOPIC: i8 = 2;
     const LITERAL: i8 = 3;
     const ALLOW: i8 = 3;
-    let mut request = Request::new(30, 1);
-    request.count(operations.len());
-    for operation in operations {
-        request.int8(TOPIC).string("*").int8(LITERAL).string("User:ANONYMOUS").string("*");
-        request.int8(*operation as i8).int8(ALLOW);
-    }
+    let mut request = Request::new(change as i16, 1);
+    request.count(1).int8(TOPIC).string("*").int8(LITERAL).string("User:ANONYMOUS").string("*");
+    request.int8(operation as i8).int8(ALLOW);
     let answer = request.exchange(door, patience)?;
     match refusal(&mut Answer(&answer)).ok_or_else(cut_short)? {
         None => Ok(()),
@@ -91,14 +89,18 @@ pub fn grant(door: Door, operations: &[Operation], patience: Duration) -> io::Re
     }
 }
 
-/// After the throttle time, per ACL an error and a sentence.
+/// By the number of its API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Grant = 30,
+    Revoke = 31,
+}
+
+/// After the throttle time, per ACL an error and a sentence; DeleteAcls tells more behind it.
 fn refusal(answer: &mut Answer<'_>) -> Option<Option<String>> {
-    answer.int32()?;
-    let said = answer.each(|acl| {
-        let (code, sentence) = (acl.int16()?, acl.string()?);
-        Some((code != 0).then(|| format!("error {code}: {sentence}")))
-    })?;
-    Some(said.into_iter().flatten().next())
+    let _throttle_and_count = (answer.int32()?, answer.int32()?);
+    let (code, sentence) = (answer.int16()?, answer.string()?);
+    Some((code != 0).then(|| format!("error {code}: {sentence}")))
 }
 
 const GUARDED_PROPERTIES: &str = "\

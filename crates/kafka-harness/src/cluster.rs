@@ -1,6 +1,6 @@
 //! A cluster that lives as long as the value that holds it.
 
-use crate::access::{self, Access, Operation};
+use crate::access::{self, Access, Change, Operation};
 use crate::artifacts;
 use crate::dump::{self, DumpedRecord};
 use crate::election;
@@ -12,7 +12,7 @@ use crate::jvm::Tether;
 use crate::node::{Node, free_ports};
 use crate::probe::{self, PartitionState};
 use crate::proxy::{Proxy, TopicRef};
-use crate::topic::NewTopic;
+use crate::topic::{self, NewTopic};
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -90,8 +90,18 @@ impl Kafka {
 
     /// Grants clients without a name these operations on every topic, where access is limited.
     pub fn grant(&self, operations: &[Operation]) -> io::Result<()> {
+        self.change_access(Change::Grant, operations)
+    }
+
+    /// Takes back what was [granted](Self::grant).
+    pub fn revoke(&self, operations: &[Operation]) -> io::Result<()> {
+        self.change_access(Change::Revoke, operations)
+    }
+
+    /// One request an operation, so that each has its own answer.
+    fn change_access(&self, change: Change, operations: &[Operation]) -> io::Result<()> {
         let awake = self.awake().next().ok_or_else(nobody_awake)?;
-        access::grant(awake.door(), operations, REQUEST_PATIENCE)
+        operations.iter().try_for_each(|&operation| access::change(awake.door(), change, operation, REQUEST_PATIENCE))
     }
 
     fn grant_at_first(&self, access: Access) -> Result<(), StartError> {
@@ -154,6 +164,12 @@ impl Kafka {
             states.len() == count && states.iter().all(|state| state.leader.is_some())
         })?;
         Ok(())
+    }
+
+    /// Deletes a topic; its data goes after a while.
+    pub fn delete_topic(&self, topic: &str) -> io::Result<()> {
+        let awake = self.awake().next().ok_or_else(nobody_awake)?;
+        topic::delete(awake.door(), topic, REQUEST_PATIENCE)
     }
 
     /// Waits until every node that is awake tells `enough` of a topic's partitions; gives what the first one tells. A

@@ -45,6 +45,20 @@ impl NewTopic<'_> {
     }
 }
 
+/// DeleteTopics v3, the last one before flexible encodings. Any broker will do.
+pub fn delete(door: Door, topic: &str, patience: Duration) -> io::Result<()> {
+    let mut request = Request::new(20, 3);
+    request.count(1).string(topic).int32(i32::try_from(patience.as_millis()).expect("nobody waits for weeks"));
+    let answer = request.exchange(door, patience)?;
+    let mut answer = Answer(&answer);
+    let _throttle = answer.int32();
+    let codes = answer.each(|topic| topic.string().and_then(|_| topic.int16())).ok_or_else(cut_short)?;
+    match codes.as_slice() {
+        [0] => Ok(()),
+        codes => Err(io::Error::other(format!("topic {topic} is not deleted: errors {codes:?}"))),
+    }
+}
+
 /// What the broker objects to: after the throttle time, per topic its name, an error and a sentence.
 fn refusal(answer: &mut Answer<'_>) -> Option<Option<String>> {
     answer.int32()?;

@@ -107,6 +107,10 @@ fn clients_may_write_and_not_read_where_access_is_limited() {
     assert!(!refused.status.success() && said.contains("Not authorized"), "{said}");
     kafka.grant(&[Operation::Read]).unwrap();
     assert!(reading().status.success());
+    kafka.revoke(&[Operation::Read]).unwrap();
+    assert!(!reading().status.success());
+    kafka.delete_topic("letters").unwrap();
+    assert!(kafka.delete_topic("letters").is_err(), "a topic was deleted twice");
 }
 
 /// Whichever API and version tells, to who comes by a proxy: of topic `steered`, which node 1 leads in part.

@@ -20,7 +20,7 @@ use rule::{Blow, Rules};
 use socket2::SockRef;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Stands before one node from its start until it is dropped.
@@ -80,7 +80,7 @@ impl Proxy {
         // Inherited by every connection; who is not heard shall soon notice.
         SockRef::from(&listener).set_recv_buffer_size(RECEIVE_BUFFER)?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared { target, state: Mutex::default() });
+        let shared = Arc::new(Shared { target, state: Mutex::default(), changed: Condvar::new() });
         let serving = Arc::clone(&shared);
         std::thread::spawn(move || serving.serve(&listener));
         Ok(Self { address, shared })
@@ -131,6 +131,16 @@ impl Proxy {
         let connections = std::mem::take(&mut state.connections);
         drop(state);
         connections.iter().for_each(|connection| connection.cut());
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits until no connection is left: when all clients have closed theirs, until the node has taken in and answered what
+    /// they sent, however late it came. Whether that was so within `patience`.
+    pub fn await_quiet(&self, patience: Duration) -> bool {
+        let busy = |state: &mut State| !state.connections.is_empty();
+        let (state, changed) = (self.shared.lock(), &self.shared.changed);
+        let waited = changed.wait_timeout_while(state, patience, busy).unwrap_or_else(PoisonError::into_inner);
+        waited.0.connections.is_empty()
     }
 
     /// What rules have done so far, in the order in which they did.
@@ -153,6 +163,8 @@ impl Drop for Proxy {
 struct Shared {
     target: SocketAddr,
     state: Mutex<State>,
+    /// A connection is over.
+    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -199,6 +211,7 @@ impl Shared {
 
     fn forget(&self, connection: &Connection) {
         self.lock().connections.retain(|other| other.number != connection.number);
+        self.changed.notify_all();
     }
 
     fn release(&self) {

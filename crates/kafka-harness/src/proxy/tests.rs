@@ -171,7 +171,11 @@ fn a_late_request_comes_after_its_client_gave_up_and_sent_it_again() {
     again.write_all(&frame(3, 10)).unwrap();
     assert_eq!(read_answer(&again), answer(3));
     assert_eq!(bench.got(), Got::Frame(1, frame(3, 10)));
+    drop(again);
+    assert_eq!(bench.got(), Got::End(1, vec![]));
+    assert!(!bench.proxy.await_quiet(Duration::ZERO), "a request is still to come");
     bench.proxy.release();
+    assert!(bench.proxy.await_quiet(Duration::from_secs(20)));
     assert_eq!(bench.got(), Got::Frame(0, frame(1, 10)));
     assert_eq!(bench.got(), Got::Frame(0, frame(2, 10)));
     assert_eq!(bench.got(), Got::End(0, vec![]));

@@ -47,9 +47,13 @@ pub fn cancelled_after(id: Id) -> Option<Duration> {
 }
 
 /// SplitMix64.
-struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -58,7 +62,8 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    /// From 0 up to, and without, `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
         self.bits() % end
     }
 }

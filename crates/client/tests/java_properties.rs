@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use kafka_harness::VERSIONS;
 
-const LIST: &str = include_str!("../../src/config/properties/names/java-4.3.1.txt");
+const LIST: &str = include_str!("../src/config/properties/names/java-4.3.1.txt");
 
 #[test]
 fn the_list_of_java_s_properties_and_defaults_is_that_of_its_jar() {

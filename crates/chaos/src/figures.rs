@@ -78,7 +78,7 @@ impl Display for Reasons<'_> {
 }
 
 /// Of values in ascending order.
-struct Spread<'a>(&'a [Duration]);
+pub struct Spread<'a>(pub &'a [Duration]);
 
 impl Display for Spread<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -23,6 +23,12 @@ pub struct Row {
     pub releases: bool,
 }
 
+impl Row {
+    pub fn partitions(&self) -> usize {
+        self.topics.iter().map(|layout| layout.replicas.len()).sum()
+    }
+}
+
 /// A topic's.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
@@ -190,7 +196,7 @@ pub const ROWS: &[Row] = &[
 ];
 
 /// From less than any fault lasts to more than all of them last, so that batches live on for some of their records.
-const MIXED: Settings = Settings {
+pub const MIXED: Settings = Settings {
     deadlines: &[
         Duration::from_millis(300),
         Duration::from_millis(500),
@@ -203,18 +209,20 @@ const MIXED: Settings = Settings {
         Duration::from_secs(60),
     ],
     delivery_timeout: Duration::from_secs(90),
+    ..Settings::STEADY
 };
 
 /// Fates end before the fault does.
-const IMPATIENT: Settings = Settings {
+pub const IMPATIENT: Settings = Settings {
     deadlines: &[Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(2)],
     delivery_timeout: Duration::from_secs(3),
+    ..Settings::STEADY
 };
 
 const LONE: Layout = Layout { replicas: &[&[1], &[1], &[1], &[1]], in_sync_min: 1, is_neighbour: false };
 
 /// Every node leads two partitions and follows on four.
-const SPREAD: Layout = Layout {
+pub const SPREAD: Layout = Layout {
     replicas: &[&[1, 2, 3], &[2, 3, 1], &[3, 1, 2], &[1, 3, 2], &[2, 1, 3], &[3, 2, 1]],
     in_sync_min: 2,
     is_neighbour: false,

@@ -21,6 +21,22 @@ pub struct Settings {
     /// Drawn for each record, so that records of one batch differ.
     pub deadlines: &'static [Duration],
     pub delivery_timeout: Duration,
+    pub request_timeout: Duration,
+    pub batch_size: usize,
+    pub linger: Duration,
+}
+
+impl Settings {
+    /// What settings have in common: small batches, so that several of a partition are on their way when a fault comes, and a
+    /// request timeout that is shorter than the freezes, so that an unanswered connection is given up and what was sent on it is sent
+    /// again on another.
+    pub const STEADY: Self = Self {
+        deadlines: &[],
+        delivery_timeout: Duration::from_secs(90),
+        request_timeout: Duration::from_secs(3),
+        batch_size: 8_000,
+        linger: Duration::from_millis(5),
+    };
 }
 
 /// Runs from [`Load::start`] to [`Load::finish`].
@@ -40,8 +56,9 @@ impl Load {
         let board = Arc::new(Board::default());
         let (watches, queue) = unbounded_channel();
         let config = ProducerConfig::new(servers)
-            .batch_size(BATCH_SIZE)
-            .request_timeout(REQUEST_TIMEOUT)
+            .batch_size(settings.batch_size)
+            .linger(settings.linger)
+            .request_timeout(settings.request_timeout)
             .delivery_timeout(settings.delivery_timeout)
             .on_delivery(hear(Arc::clone(&board), watches.clone()));
         let producer = Producer::new(config).map_err(|error| error.to_string())?;
@@ -316,7 +333,7 @@ const WAITER: &str = "waiting-callers";
 
 /// The threads between a deadline and who is told: the producer's own, who waits, and those whose locks the others need,
 /// the callers and the test itself.
-pub const THREADS: [&str; 4] = ["milena-", CALLER, WAITER, "kafka_"];
+pub const THREADS: [&str; 5] = ["milena-", CALLER, WAITER, "kafka_", "chaos_"];
 
 /// Those of them that run our own code for one record after the other, when many are told at the same time.
 pub const LISTENERS: [&str; 2] = ["milena-reports", WAITER];
@@ -325,12 +342,6 @@ pub const LISTENERS: [&str; 2] = ["milena-reports", WAITER];
 const CALLERS: [(Call, u32); 3] = [(Call::TrySend, 800), (Call::Send, 400), (Call::Post, 800)];
 
 const SLOTS_PER_SECOND: u32 = 200;
-
-/// Small, so that several batches of a partition are on their way when a fault comes.
-const BATCH_SIZE: usize = 8_000;
-
-/// Shorter than the freezes: an unanswered connection is given up, and what was sent on it is sent again on another.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// For what must happen; not a measure of anything.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -136,7 +136,10 @@ pub const GROUPS: &[Group] = &[
     Group {
         name: "chaos",
         what: "a real Apache Kafka of three nodes: every kind of fault on nodes and on the way to them, every outcome compared",
-        steps: &[Step::Target { package: "milena-chaos", target: "chaos" }],
+        steps: &[
+            Step::Target { package: "milena-chaos", target: "chaos" },
+            Step::Target { package: "milena-chaos", target: "freeze" },
+        ],
         needs: Need::Java,
     },
     Group {

@@ -80,6 +80,7 @@ usage: cargo xtask TASK
   codegen [--check] [--jar PATH]   write the messages of milena-wire, or compare them with what the generator gives
   fuzz [--minutes N] [NAME]        hostile bytes by libFuzzer for every decoder, or for the harnesses with that in their name
   chaos --minutes N [--seed S]     a real Kafka of three nodes under load, faults of every kind by chance; every outcome is compared
+  chaos --load                     a million records, all nodes frozen in the middle: lateness, memory, rates
   sim --seed N | --seeds A..B      run seeds of the simulation; a failing one prints the line that replays it
   kafka up | down                  a real Kafka 4.3.1 on loopback, which stays up; prints its address
   help                             this text and the test groups";

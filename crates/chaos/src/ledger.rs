@@ -81,6 +81,11 @@ impl Word {
         }
     }
 
+    /// With a reason's name alone.
+    pub fn not_written(name: &str) -> Self {
+        Self::NotWritten(Reason { name: name.to_owned(), attempts: 0, whole: name.to_owned() })
+    }
+
     fn written(at: Written) -> Self {
         Self::Written { partition: at.partition, offset: at.offset }
     }

@@ -2,7 +2,7 @@
 //! with what Java reads from the log afterwards.
 //!
 //! Three attacks share one load (`load.rs`), one ledger (`ledger.rs`) and one comparison (`audit.rs`): the [rows](run_rows) of a
-//! table, one fault each; the [campaign](campaign::run), whose faults are drawn from a seed; and the [freeze](freeze::run) of all
+//! table, one fault each; the [campaign](campaign::run), whose faults are drawn from a seed; and the [freeze](freeze::attack) of all
 //! nodes under a million records. Run by `cargo xtask test kafka chaos` and `cargo xtask chaos`.
 
 mod audit;
@@ -10,6 +10,7 @@ pub mod campaign;
 mod content;
 mod director;
 mod figures;
+pub mod freeze;
 mod ledger;
 mod load;
 #[path = "../../client/tests/punctual/mod.rs"]

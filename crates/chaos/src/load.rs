@@ -316,15 +316,15 @@ impl Board {
     }
 }
 
-fn refusal(error: &SendError<'_>) -> String {
+pub fn refusal(error: &SendError<'_>) -> String {
     format!("{:?}", error.reason())
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, String> {
+pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, String> {
     std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|error| error.to_string())
 }
 
-fn run<T>(work: impl Future<Output = T>) -> T {
+pub fn run<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(work)
 }
 

@@ -4,21 +4,36 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use milena_chaos::campaign::{self, Campaign, Lasts};
+use milena_chaos::freeze::{self, Freeze};
 
 const USAGE: &str = "\
 usage: cargo xtask chaos --minutes N [--seed S]   faults of every kind by chance, for so long; S gives the same ones again
-       cargo xtask chaos --steps N [--seed S]     so many of them";
+       cargo xtask chaos --steps N [--seed S]     so many of them
+       cargo xtask chaos --load                   a million records with deadlines of 1 s, all nodes frozen for 20 s in the middle";
+
+enum Task {
+    Campaign(Campaign),
+    Freeze,
+}
 
 fn main() -> ExitCode {
-    let Some(campaign) = parse(std::env::args().skip(1)) else {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let Some(task) = parse(&words) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    match campaign::run(campaign) {
+    let found = match task {
+        Task::Campaign(campaign) => campaign::run(campaign),
+        Task::Freeze => freeze::attack(Freeze::WHOLE),
+    };
+    match found {
         Ok(findings) if findings.is_empty() => ExitCode::SUCCESS,
         Ok(findings) => {
-            let again = format!("cargo xtask chaos --seed {}", campaign.seed);
-            eprintln!("{}\n{} findings; the same faults again: {again} ...", findings.join("\n"), findings.len());
+            eprintln!("{}\n{} findings", findings.join("\n"), findings.len());
+            if let Task::Campaign(Campaign { seed, .. }) = task {
+                eprintln!("the same faults again: the same command with --seed {seed}");
+            }
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -28,18 +43,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn parse(mut words: impl Iterator<Item = String>) -> Option<Campaign> {
+fn parse(words: &[&str]) -> Option<Task> {
+    if words == ["--load"] {
+        return Some(Task::Freeze);
+    }
     let (mut lasts, mut seed) = (None, None);
-    while let Some(word) = words.next() {
-        let number = words.next()?.parse::<u64>().ok()?;
-        match word.as_str() {
+    for pair in words.chunks(2) {
+        let [name, number] = pair else { return None };
+        let number: u64 = number.parse().ok()?;
+        match *name {
             "--minutes" => lasts = Some(Lasts::For(Duration::from_secs(number * 60))),
             "--steps" => lasts = Some(Lasts::Steps(number as usize)),
             "--seed" => seed = Some(number),
             _ => return None,
         }
     }
-    Some(Campaign { seed: seed.unwrap_or_else(drawn_seed), lasts: lasts? })
+    Some(Task::Campaign(Campaign { seed: seed.unwrap_or_else(drawn_seed), lasts: lasts? }))
 }
 
 fn drawn_seed() -> u64 {

@@ -5,6 +5,7 @@ mod bench;
 mod consume;
 mod produce;
 mod topics;
+mod verifiable;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ pub enum Command {
     ListTopics(ListTopics),
     DescribeTopic(DescribeTopic),
     BenchProduce(BenchProduce),
+    VerifiableProducer(VerifiableProducer),
     Broker(Broker),
     Completion(Shell),
 }
@@ -47,6 +49,7 @@ pub use self::bench::BenchProduce;
 pub use self::consume::{Consume, Position, Shape};
 pub use self::produce::{Chosen, Dress, Produce};
 pub use self::topics::{Access, CreateTopic, DeleteTopic, DescribeTopic, ListTopics};
+pub use self::verifiable::VerifiableProducer;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
@@ -80,6 +83,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, c
             Some(("produce", matches)) => Command::BenchProduce(bench::read(matches)),
             _ => unreachable!("clap asks for one of the benchmarks"),
         },
+        Some(("verifiable-producer", matches)) => Command::VerifiableProducer(verifiable::read(matches)),
         Some(("broker", matches)) => Command::Broker(broker(matches)),
         Some(("completion", matches)) => Command::Completion(required(matches, "shell")),
         _ => unreachable!("clap asks for one of the commands above"),
@@ -104,6 +108,7 @@ pub fn command() -> clap::Command {
         .subcommand(audit::command())
         .subcommand(topics::command())
         .subcommand(bench::command())
+        .subcommand(verifiable::command())
         .subcommand(broker_command())
         .subcommand(completion_command())
 }
@@ -536,7 +541,15 @@ mod tests {
 
     #[test]
     fn the_help_of_what_can_fail_tells_its_exit_codes() {
-        for line in ["milena", "milena produce", "milena consume", "milena topics", "milena bench produce"] {
+        for line in [
+            "milena",
+            "milena produce",
+            "milena consume",
+            "milena audit",
+            "milena topics",
+            "milena bench produce",
+            "milena verifiable-producer",
+        ] {
             let help = parsed(&format!("{line} --help")).expect_err("is help").to_string();
             assert!(help.contains("Exit codes: 0 ") && help.contains("130 Ctrl-C"), "{line}: {help}");
         }

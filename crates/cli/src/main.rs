@@ -25,6 +25,7 @@ mod results;
 mod settings;
 mod times;
 mod topics;
+mod verifiable;
 
 use std::process::ExitCode;
 
@@ -61,6 +62,7 @@ async fn run(command: Command) -> Result<Exit, Failure> {
         Command::ListTopics(options) => topics::list(&options, &mut interrupts).await,
         Command::DescribeTopic(options) => topics::describe(&options, &mut interrupts).await,
         Command::BenchProduce(options) => bench::produce(&options, &mut interrupts).await,
+        Command::VerifiableProducer(options) => verifiable::run(&options, &mut interrupts.or_terminated()).await,
         Command::Completion(shell) => exit::print(&completion(shell)),
         Command::Broker(options) => broker::run(&options, &mut interrupts).await,
     }

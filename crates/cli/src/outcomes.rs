@@ -241,7 +241,7 @@ impl Told<'_> {
     }
 }
 
-fn not_written(reason: NotWritten) -> (&'static str, Option<KafkaError>) {
+pub fn not_written(reason: NotWritten) -> (&'static str, Option<KafkaError>) {
     match reason {
         NotWritten::DeadlinePassed => ("deadline_passed", None),
         NotWritten::Cancelled => ("cancelled", None),
@@ -254,7 +254,7 @@ fn not_written(reason: NotWritten) -> (&'static str, Option<KafkaError>) {
     }
 }
 
-fn undetermined(reason: Undetermined) -> (&'static str, Option<KafkaError>) {
+pub fn undetermined(reason: Undetermined) -> (&'static str, Option<KafkaError>) {
     match reason {
         Undetermined::RefusedAfterAmbiguousAttempt(code) => ("refused_after_ambiguous_attempt", Some(code)),
         Undetermined::NoFence => ("no_fence", None),

@@ -170,6 +170,103 @@ fn every_command_works_on_a_real_cluster() {
     println!("measured: {}", measured[0]);
 }
 
+/// Runs, copies, what Kafka's own producer told, and records that Kafka has deleted.
+#[test]
+fn an_audit_proves_and_refutes_by_a_real_log() {
+    let kafka = Kafka::start(Options::default()).unwrap();
+    let folder = Folder::new();
+    let server = format!("-b {}", kafka.bootstrap_servers());
+    folder.run(&format!("topics create orders --partitions 3 {server}"), b"").with_code(0);
+    let input: String = (0..20_000).map(|number| format!("key {}:{}\n", number % 100, number % 5_000)).collect();
+    for (name, options) in [("first", "-z zstd"), ("second", "--tag id")] {
+        let produce = format!("produce orders -K : {options} --outcomes {name} {server}");
+        folder.run(&produce, input.as_bytes()).with_code(0);
+    }
+    let summary = |arguments: &str, code: i32| {
+        let audit = format!("audit --json {arguments} {server}");
+        folder.run(&audit, b"").with_code(code).json().pop().unwrap()
+    };
+    let proved = summary("first second", 0);
+    assert_eq!((&proved["proved"], &proved["records"]), (&40_000.into(), &40_000.into()), "{proved}");
+    folder.run(&format!("produce orders -K : {server}"), b"key 7:7\n").with_code(0);
+    let refuted = summary("first second", 4);
+    assert_eq!((&refuted["refuted"]["duplicated"], &refuted["proved"]), (&1.into(), &39_999.into()), "{refuted}");
+
+    folder.run(&format!("topics create short --partitions 1 {server}"), b"").with_code(0);
+    folder.run(&format!("produce short --outcomes kept {server}"), b"a\nb\nc\n").with_code(0);
+    assert_eq!(summary("kept", 0)["proved"], 3);
+    let until = folder.path().join("until.json");
+    let json = r#"{"version":1,"partitions":[{"topic":"short","partition":0,"offset":2}]}"#;
+    std::fs::write(&until, json).unwrap();
+    let mut delete = kafka_harness::tool(VERSION, "org.apache.kafka.tools.DeleteRecordsCommand").unwrap();
+    delete.args(["--bootstrap-server", &kafka.bootstrap_servers()]);
+    let deleted = delete.arg("--offset-json-file").arg(&until).output().unwrap();
+    assert!(deleted.status.success(), "{}", String::from_utf8_lossy(&deleted.stderr));
+    let gone = summary("kept", 5);
+    assert_eq!((&gone["unprovable"]["log_start"], &gone["proved"]), (&2.into(), &1.into()), "{gone}");
+    the_verifiable_producer_says_what_kafkas_says(&kafka, &folder);
+}
+
+/// The same arguments on the same broker: every event of Kafka's, with its fields, is ours too.
+fn the_verifiable_producer_says_what_kafkas_says(kafka: &Kafka, folder: &Folder) {
+    let servers = kafka.bootstrap_servers();
+    // A single record in the second one: of a batch that it splits Java's forgets what it may not send again.
+    for (case, setting, messages) in [("a", "1000000", "5"), ("b", "10", "1")] {
+        let arguments = |topic: &str| {
+            let topic = format!("{topic}-{case}");
+            let create = format!("--partitions 1 -c max.message.bytes={setting}");
+            folder.run(&format!("topics create {topic} {create} -b {servers}"), b"").with_code(0);
+            let common = ["--max-messages", messages, "--value-prefix", "7", "--repeating-keys", "2"];
+            let own = ["--topic", &topic, "--bootstrap-server", &servers, "--throughput", "20", "--acks", "-1"];
+            own.iter().chain(&common).map(ToString::to_string).collect::<Vec<String>>()
+        };
+        let mut java = kafka_harness::tool(VERSION, "org.apache.kafka.tools.VerifiableProducer").unwrap();
+        java.args(arguments("theirs"));
+        let output = java.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.stdout.is_empty(), "{said}");
+        let ours = arguments("ours").join(" ");
+        let ours = folder.run(&format!("verifiable-producer {ours}"), b"").with_code(0).stdout;
+        let [theirs, ours] = [&output.stdout, &ours].map(|said| String::from_utf8(said.clone()).unwrap());
+        assert_eq!(theirs.lines().count(), ours.lines().count(), "{theirs}{ours}");
+        theirs.lines().zip(ours.lines()).for_each(|(theirs, ours)| compare_events(theirs, ours));
+        let error = if messages == "1" { 1 } else { 0 };
+        assert_eq!(theirs.matches("producer_send_error").count(), error, "{theirs}");
+        std::fs::write(folder.path().join("theirs"), &output.stdout).unwrap();
+        let audit = folder.run(&format!("audit theirs --json -b {servers}"), b"").with_code(0).json().pop().unwrap();
+        assert_eq!(audit["outcomes"].to_string(), messages, "{audit}");
+    }
+}
+
+/// Ours may have more fields.
+fn compare_events(their_line: &str, our_line: &str) {
+    let [theirs, ours] = [their_line, our_line].map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let names: Vec<&String> = theirs.as_object().unwrap().keys().collect();
+    // What stands behind these two is in no order, there.
+    for line in [their_line, our_line] {
+        let rest = line.strip_prefix("{\"timestamp\":").unwrap_or_else(|| panic!("{line}"));
+        let rest = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
+        assert!(rest.starts_with(",\"name\":"), "{line}");
+    }
+    for name in names {
+        let (theirs, ours) = (&theirs[name], &ours[name]);
+        let is_alike = match &**name {
+            // Times and sentences are everybody's own.
+            "timestamp" | "avg_throughput" => theirs.is_number() && ours.is_number(),
+            "message" => theirs.is_string() && ours.is_string(),
+            "topic" => {
+                let case = theirs.as_str().and_then(|topic| topic.strip_prefix("theirs"));
+                case.is_some() && case == ours.as_str().and_then(|topic| topic.strip_prefix("ours"))
+            }
+            _ => theirs == ours,
+        };
+        assert!(is_alike, "{name}: {their_line} {our_line}");
+    }
+}
+
+/// Of the tools.
+const VERSION: &str = "4.3.1";
+
 const HOUR: i64 = 3_600_000;
 
 fn reads_what_others_wrote(kafka: &Kafka, folder: &Folder, server: &str) {

@@ -11,7 +11,17 @@ fn every_shell_gets_its_completion() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let script = String::from_utf8(folder.run(&format!("completion {shell}"), b"").with_code(0).stdout);
         let script = script.expect("is text");
-        for word in ["produce", "consume", "topics", "outcomes", "key-delimiter", "warmup-records"] {
+        for word in [
+            "produce",
+            "consume",
+            "topics",
+            "outcomes",
+            "key-delimiter",
+            "warmup-records",
+            "any-order",
+            "verifiable-producer",
+            "repeating-keys",
+        ] {
             assert!(script.contains(word), "{shell} lacks {word}");
         }
     }
@@ -32,6 +42,9 @@ const ROWS: &[Row] = &[
     ("milena consume t --from ", &[], &["a-file", "script"]),
     ("milena consume t -b ", &[], &["a-file", "script"]),
     ("milena produce t --out", &["--outcomes"], &["a-file"]),
+    ("milena audit --any", &["--any-order"], &["a-file"]),
+    ("milena verifiable-producer --max", &["--max-messages"], &["a-file"]),
+    ("milena verifiable-producer --command-config a-", &["a-file"], &[]),
 ];
 
 /// Runs a program of a shell, with the typed line as its argument, for each row; its last line has the offered words.

@@ -80,6 +80,13 @@ const ROWS: &[Row] = &[
         b"",
         "not all records are acknowledged",
     ),
+    ("verifiable-producer", 0, "--topic orders --max-messages 2 -b ADDRESS", b"", ""),
+    // What became of the records is in the events.
+    ("verifiable-producer", 0, "--topic orders --max-messages 1 -b REFUSING", b"", ""),
+    ("verifiable-producer", 2, "--max-messages 1 -b ADDRESS", b"", "--topic <TOPIC>"),
+    ("verifiable-producer", 2, "--topic orders --max-messages -2 -b ADDRESS", b"", "-2 is not in -1.."),
+    ("verifiable-producer", 2, "--topic a/b -b ADDRESS", b"", "a/b"),
+    ("verifiable-producer", 2, "--topic orders -X linger.msec=1 -b ADDRESS", b"", "the nearest is linger.ms"),
     ("broker", 2, "--memory --listen 127.0.0.1:x", b"", "127.0.0.1:x"),
     ("completion", 0, "bash", b"", ""),
     ("completion", 2, "tcsh", b"", "invalid value"),
@@ -114,12 +121,16 @@ fn every_exit_code_that_is_documented_is_given() {
         ("audit", interrupted_before_an_answer(&folder, "audit told")),
         ("topics", interrupted_before_an_answer(&folder, "topics list")),
         ("bench produce", interrupted_before_an_answer(&folder, "bench produce")),
+        ("verifiable-producer", interrupted_before_an_answer(&folder, "verifiable-producer --topic orders")),
         ("broker", interrupted_broker(&folder)),
     ] {
         seen.entry(command).or_default().insert(code);
     }
     if cfg!(target_os = "linux") {
-        seen.entry("completion").or_default().insert(nobody_can_write(&folder));
+        let verifiable = format!("verifiable-producer --topic orders --max-messages 1 -b {address}");
+        for (command, line) in [("completion", "completion bash"), ("verifiable-producer", &verifiable)] {
+            seen.entry(command).or_default().insert(nobody_can_write(&folder, line));
+        }
     }
     for (command, codes) in &seen {
         let help = folder.run(&format!("{command} --help"), b"").with_code(0).stdout;
@@ -189,8 +200,8 @@ fn interrupted_broker(folder: &Folder) -> i32 {
     running.end().code.expect("it ends by itself")
 }
 
-fn nobody_can_write(folder: &Folder) -> i32 {
-    let shell = format!("{} completion bash > /dev/full", env!("CARGO_BIN_EXE_milena"));
+fn nobody_can_write(folder: &Folder, line: &str) -> i32 {
+    let shell = format!("{} {line} > /dev/full", env!("CARGO_BIN_EXE_milena"));
     let ended = std::process::Command::new("sh").args(["-c", &shell]).current_dir(folder.path()).output();
     let ended = ended.expect("there is a shell");
     assert!(String::from_utf8_lossy(&ended.stderr).contains("stdout cannot be written"));

@@ -17,3 +17,5 @@ mod stubborn;
 mod topics;
 #[cfg(unix)]
 mod tutorial;
+#[cfg(unix)]
+mod verifiable;

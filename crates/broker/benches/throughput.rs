@@ -2,7 +2,8 @@
 //!
 //! WHAT is one of: `memory` and `disk`, requests as frames into a cluster on one thread, without sockets; `fsync`, the same with an fsync per
 //! batch; `memory-socket` and `disk-socket`, a broker's thread and a client's over loopback; `recovery`, a log of so many gigabytes opened
-//! after a clean stop and after a crash; `compaction`, how long a log of so many gigabytes is compacted, and how long the cluster is held up by that. Without it all of them run. Each line says how many records of 100 bytes and bytes of values, how much time by the clock and
+//! after a clean stop and after a crash; `compaction`, how long a log of so many gigabytes is compacted, and how long the cluster is held up by that; `topics`, how long topics take to be made
+//! and opened again, a thousand for each gigabyte, and how many files are open then. Without it all of them run. Each line says how many records of 100 bytes and bytes of values, how much time by the clock and
 //! of a processor, and the largest memory so far.
 
 use std::io::{Read, Write};
@@ -37,7 +38,7 @@ fn main() {
 
 type What = (&'static str, fn(f64));
 
-const WHAT: &[What; 7] = &[
+const WHAT: &[What; 8] = &[
     ("memory", |gigabytes| frames("memory", gigabytes, || Box::new(Memory), FlushPolicy::Never)),
     ("disk", |gigabytes| {
         let folder = Folder::new();
@@ -54,6 +55,7 @@ const WHAT: &[What; 7] = &[
     }),
     ("recovery", recovery),
     ("compaction", compaction),
+    ("topics", topics),
 ];
 
 /// Frames into a cluster, batch sizes as clients make them: Java's default of 16 kB, milena's of 1 MB.
@@ -181,6 +183,40 @@ fn compaction(gigabytes: f64) {
     );
 }
 
+/// Topics of one partition with a record each.
+fn topics(thousands: f64) {
+    let folder = Folder::new();
+    let mut bench = Bench::open(folder.storage(), FlushPolicy::Never);
+    let count = (thousands * 1_000.0) as usize;
+    let mut took = Vec::new();
+    for number in 0..count {
+        let started = Instant::now();
+        bench.cluster.create_topic(&format!("topic-{number}"), 1).expect("the topic is new");
+        took.push(started.elapsed());
+        bench.send(&frame_to(&format!("topic-{number}"), 1));
+    }
+    let mean = |some: &[Duration]| some.iter().sum::<Duration>().as_secs_f64() / some.len() as f64 * 1e3;
+    let some = count.min(100);
+    let (first, last) = (mean(&took[..some]), mean(&took[count - some..]));
+    println!(
+        "topics: the first {some} took {first:.2} ms each, the last of {count} {last:.2} ms, all {:.2} ms",
+        mean(&took)
+    );
+    let files = || std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    println!("topics: {} files are open, {} MB at most", files(), peak_megabytes());
+    drop(bench);
+    let crashed = folder.timed_opening();
+    let mut bench = Bench::open(folder.storage(), FlushPolicy::Never);
+    let closing = Instant::now();
+    bench.cluster.close_logs().expect("there is room");
+    let closed = closing.elapsed().as_secs_f64();
+    drop(bench);
+    let clean = folder.timed_opening();
+    println!(
+        "topics: {count} opened in {crashed} after a crash, closed in {closed:.3} s, opened in {clean} after a clean stop"
+    );
+}
+
 struct Bench {
     cluster: Cluster,
     connection: milena_broker::ConnectionId,
@@ -228,15 +264,19 @@ fn frame(partition: i32, records: usize) -> Bytes {
 }
 
 fn request(partition: i32, records: usize) -> Bytes {
-    request_with(partition, records, |_| None)
+    request_with("bench", (partition, records), |_| None)
+}
+
+fn frame_to(topic: &str, records: usize) -> Bytes {
+    request_with(topic, (0, records), |_| None).slice(4..)
 }
 
 /// Each record with a key of its own.
 fn keyed_frame(records: usize) -> Bytes {
-    request_with(0, records, |index| Some(format!("{index:0>10}"))).slice(4..)
+    request_with("bench", (0, records), |index| Some(format!("{index:0>10}"))).slice(4..)
 }
 
-fn request_with(partition: i32, records: usize, key: impl Fn(usize) -> Option<String>) -> Bytes {
+fn request_with(topic: &str, (partition, records): (i32, usize), key: impl Fn(usize) -> Option<String>) -> Bytes {
     let timestamp = now_since(Instant::now()).timestamp();
     let mut body = Vec::new();
     for index in 0..records {
@@ -258,7 +298,7 @@ fn request_with(partition: i32, records: usize, key: impl Fn(usize) -> Option<St
     let request = ProduceRequest {
         acks: -1,
         timeout_ms: 2_000,
-        topic_data: vec![TopicProduceData { name: "bench".into(), partition_data: vec![data], ..Default::default() }],
+        topic_data: vec![TopicProduceData { name: topic.into(), partition_data: vec![data], ..Default::default() }],
         ..Default::default()
     };
     Bytes::from(encode_request("bench", 1, VERSION, &request).expect("the request fits the version"))

@@ -15,13 +15,13 @@ use bytes::Bytes;
 use milena_wire::Uuid;
 
 use crate::api::Client;
-use crate::catalogue::{Catalogue, PartitionEntry, TopicEntry};
+use crate::catalogue::{Catalogue, TopicEntry};
 use crate::chores::Chores;
 use crate::cluster_config::{ClusterConfig, OpenError, check_nodes};
 use crate::connection::{CloseReason, Connection, Event, Turn};
 use crate::faults::Faults;
 use crate::fetch_sessions::FetchSessions;
-use crate::ids::{ConnectionId, NodeId, PartitionIndex, ProducerId};
+use crate::ids::{ConnectionId, NodeId, PartitionIndex};
 use crate::leadership::Leadership;
 use crate::log::TornTail;
 use crate::moment::Moment;
@@ -52,10 +52,12 @@ pub struct Cluster {
     pub(crate) faults: Faults,
     /// Topics with partitions that changed in this call: who waits for them is asked before the call ends.
     pub(crate) changed: BTreeSet<Uuid>,
-    /// Leaders or ISRs changed in this call; they are saved before it ends.
-    pub(crate) leadership_changed: bool,
+    /// Partitions whose leader or ISR changed in this call; they are saved before it ends.
+    pub(crate) leadership_changed: BTreeSet<(Uuid, PartitionIndex)>,
+    /// Set when that could not be saved; cleared when everything is.
+    pub(crate) is_catalogue_behind: bool,
     is_settling: bool,
-    producer_ids: ProducerIds,
+    pub(crate) producer_ids: ProducerIds,
     pub(crate) connections: BTreeMap<ConnectionId, Connection>,
     connections_made: u64,
     pub(crate) events: VecDeque<Event>,
@@ -102,7 +104,8 @@ impl Cluster {
             quota_rates: QuotaRates::default(),
             faults: Faults::default(),
             changed: BTreeSet::new(),
-            leadership_changed: false,
+            leadership_changed: BTreeSet::new(),
+            is_catalogue_behind: false,
             is_settling: false,
             producer_ids: ProducerIds::after(catalogue.producer_ids_reserved),
             connections: BTreeMap::new(),
@@ -330,10 +333,7 @@ impl Cluster {
                 }
             }
         }
-        if std::mem::take(&mut self.leadership_changed) {
-            // The leaders are what they are, saved or not; the next change saves them again.
-            let _older_is_on_disk = self.save_catalogue();
-        }
+        self.save_leadership();
         self.is_settling = false;
     }
 
@@ -378,45 +378,6 @@ impl Cluster {
     }
 
     // What outlives a restart.
-
-    pub(crate) fn take_producer_id(&mut self) -> Result<ProducerId, StorageError> {
-        if let Some(reserved) = self.producer_ids.reservation() {
-            let catalogue = Catalogue { producer_ids_reserved: reserved, ..self.catalogue() };
-            self.storage.save_catalogue(&catalogue)?;
-            self.producer_ids.reserve(reserved);
-        }
-        Ok(self.producer_ids.take())
-    }
-
-    pub(crate) fn save_catalogue(&mut self) -> Result<(), StorageError> {
-        let catalogue = self.catalogue();
-        self.storage.save_catalogue(&catalogue)
-    }
-
-    fn catalogue(&self) -> Catalogue {
-        let has_one_node = self.nodes.len() == 1;
-        let partition = |partition: &Partition| PartitionEntry {
-            leader_epoch: partition.leader_epoch(),
-            replicas: if has_one_node { Vec::new() } else { partition.replicas().collect() },
-            isr: if has_one_node { Vec::new() } else { partition.isr().to_vec() },
-            eligible: if has_one_node { Vec::new() } else { partition.leadership.eligible.clone() },
-            last_known: partition.leadership.last_known.filter(|_| !has_one_node),
-            adding: partition.moving.adding.clone(),
-            removing: partition.moving.removing.clone(),
-        };
-        let entry = |topic: &Topic| TopicEntry {
-            id: topic.id,
-            partitions: topic.partitions.iter().map(partition).collect(),
-            config: topic.config.as_ref().clone(),
-        };
-        Catalogue {
-            nodes: self.nodes.len(),
-            cluster_id: self.cluster_id.clone(),
-            producer_ids_reserved: self.producer_ids.reserved(),
-            quotas: self.quotas.clone(),
-            topics: self.topics.iter().map(|topic| (topic.name.clone(), entry(topic))).collect(),
-        }
-    }
 
     /// A restart is a new leadership, so that clients see that a log may have lost its tail.
     fn open_topic(&mut self, name: String, entry: TopicEntry, now: Moment) -> Result<(), StorageError> {

@@ -89,7 +89,9 @@ impl Cluster {
             self.timers.set(at, Timer::Flush(id, index));
         }
         let is_compacted = config.cleanup.compacts();
-        self.leadership_changed |= replicated.isr_changed;
+        if replicated.isr_changed {
+            self.leadership_changed.insert((id, index));
+        }
         self.changed.insert(id);
         self.watch_retention(now.elapsed);
         if is_compacted {
@@ -105,12 +107,14 @@ impl Cluster {
         let Some(topic) = self.topics.named_mut(topic) else { return };
         let (id, count) = (topic.id, topic.partitions.len());
         let min_insync = self.config.eligible_min(&topic.config);
-        for partition in &mut topic.partitions {
+        for (index, partition) in (0..).map(PartitionIndex).zip(&mut topic.partitions) {
             partition.min_insync = min_insync;
             // Fewer that must be in sync commit more: who lacks that is not eligible any more.
             let same = partition.leadership.clone();
-            self.leadership_changed |= partition.decide(now.elapsed, same, &self.nodes);
-            self.leadership_changed |= partition.elect_if_leaderless(now, &topic.config, &self.nodes);
+            let is_other = partition.decide(now.elapsed, same, &self.nodes);
+            if partition.elect_if_leaderless(now, &topic.config, &self.nodes) || is_other {
+                self.leadership_changed.insert((id, index));
+            }
         }
         for index in (0..).map(PartitionIndex).take(count) {
             self.replicate(now, id, index);
@@ -134,7 +138,9 @@ impl Cluster {
                 if change(partition, &self.nodes, &topic.config) {
                     changed.push((topic.id, index));
                 }
-                self.leadership_changed |= partition.leadership != before;
+                if partition.leadership != before {
+                    self.leadership_changed.insert((topic.id, index));
+                }
             }
         }
         for (topic, index) in changed {

@@ -68,6 +68,7 @@
 mod api;
 mod batch_check;
 mod catalogue;
+mod catalogue_keeping;
 mod chores;
 mod cluster;
 mod cluster_config;
@@ -101,7 +102,7 @@ mod topic_config;
 mod topics;
 
 pub use api::{CreateTopicError, PARTITIONS_MAX};
-pub use catalogue::{Catalogue, PartitionEntry, TopicEntry};
+pub use catalogue::{Catalogue, CatalogueChange, PartitionEntry, TopicEntry};
 pub use chores::{Chore, FinishedChore};
 pub use cluster::Cluster;
 pub use cluster_config::{ClusterConfig, OpenError};

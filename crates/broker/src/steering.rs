@@ -55,7 +55,7 @@ impl Cluster {
             return Ok(false);
         };
         let before = std::mem::replace(&mut topic.config, Arc::new(config));
-        let saved = self.save_catalogue();
+        let saved = self.save_topic(name);
         if let (Err(_), Some(topic)) = (&saved, self.topics.named_mut(name)) {
             topic.config = before;
         }
@@ -166,10 +166,12 @@ impl Cluster {
         self.fence(now, node);
         if self.nodes.state(node).was_killed {
             // It may have lost what it had not written to its disk (KIP-966).
-            for partition in self.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
-                partition.leadership.eligible.retain(|eligible| *eligible != node);
+            for topic in self.topics.iter_mut() {
+                for (index, partition) in (0..).map(PartitionIndex).zip(&mut topic.partitions) {
+                    partition.leadership.eligible.retain(|eligible| *eligible != node);
+                    self.leadership_changed.insert((topic.id, index));
+                }
             }
-            self.leadership_changed = true;
         }
         self.each_partition(now, |partition, _, _| {
             partition.restart(node, recovery);
@@ -247,7 +249,7 @@ impl Cluster {
         if !found.decide(now.elapsed, next, nodes) {
             return false;
         }
-        self.leadership_changed = true;
+        self.leadership_changed.insert((id, partition));
         self.replicate(now, id, partition);
         self.settle(now);
         true

@@ -10,6 +10,7 @@
 mod directory;
 mod disk;
 mod folder;
+mod kept;
 mod memory;
 
 use std::fmt;
@@ -19,7 +20,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use milena_wire::records::BATCH_HEADER_BYTES;
 
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, CatalogueChange};
 use crate::ids::{NodeId, PartitionIndex};
 
 pub use directory::{Directory, DirectoryError};
@@ -41,6 +42,11 @@ pub trait Storage: Send + fmt::Debug {
 
     /// Replaces the catalogue, wholly or not at all.
     fn save_catalogue(&mut self, catalogue: &Catalogue) -> Result<(), StorageError>;
+
+    /// Adds changes to the catalogue that was saved last, all of them or none. False asks for the whole one instead.
+    fn save_changes(&mut self, _changes: &[CatalogueChange]) -> Result<bool, StorageError> {
+        Ok(false)
+    }
 
     /// Makes an empty folder for a new replica. What an unfinished deletion left under that name is gone afterwards.
     fn create_log(&mut self, of: Place<'_>) -> Result<Box<dyn LogFolder>, StorageError>;

@@ -3,7 +3,7 @@
 //! Both ways in lead to the same topic: a name has at most one id, and an id is never given twice. Names obey Kafka's rules.
 //! Iteration is by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -59,6 +59,8 @@ impl Topic {
 pub(crate) struct Topics {
     by_id: BTreeMap<Uuid, Topic>,
     ids: BTreeMap<String, Uuid>,
+    /// The name that metrics would have, and the topic's.
+    metric_names: BTreeSet<(String, String)>,
 }
 
 impl Topics {
@@ -80,10 +82,12 @@ impl Topics {
 
     pub(crate) fn insert(&mut self, topic: Topic) {
         self.ids.insert(topic.name.clone(), topic.id);
+        self.metric_names.insert((metric_name(&topic.name), topic.name.clone()));
         self.by_id.insert(topic.id, topic);
     }
 
     pub(crate) fn remove(&mut self, name: &str) -> Option<Topic> {
+        self.metric_names.remove(&(metric_name(name), name.to_owned()));
         self.by_id.remove(&self.ids.remove(name)?)
     }
 
@@ -97,10 +101,14 @@ impl Topics {
 
     /// A topic whose metric names would be the same: Kafka takes `.` and `_` for one there.
     pub(crate) fn colliding(&self, name: &str) -> Option<&str> {
-        let metric_name = |name: &str| name.replace('.', "_");
         let wanted = metric_name(name);
-        self.ids.keys().find(|known| *known != name && metric_name(known) == wanted).map(String::as_str)
+        let same = self.metric_names.range((wanted.clone(), String::new())..);
+        same.take_while(|(of, _)| *of == wanted).map(|(_, known)| known.as_str()).find(|known| *known != name)
     }
+}
+
+fn metric_name(name: &str) -> String {
+    name.replace('.', "_")
 }
 
 /// Why a name cannot be a topic's.

@@ -15,6 +15,7 @@ use milena_wire::messages::describe_client_quotas::request::{ComponentData, Desc
 use milena_wire::messages::describe_client_quotas::response as described;
 
 use super::fault::{Fault, code_and_text};
+use crate::catalogue::CatalogueChange;
 use crate::cluster::Cluster;
 use crate::ids::NodeId;
 use crate::quota_rates::{Deed, burst};
@@ -127,7 +128,7 @@ impl Cluster {
         for (key, value) in changes {
             self.quotas.set(&entity, key, value);
         }
-        self.save_catalogue().map_err(|error| {
+        self.save_changes(&[CatalogueChange::Quotas(self.quotas.clone())]).map_err(|error| {
             self.quotas = before;
             error.into()
         })

@@ -83,7 +83,7 @@ impl Cluster {
             if let Some(topic) = self.topics.named_mut(name) {
                 topic.partitions.extend(created);
             }
-            self.save_catalogue()
+            self.save_topic(name)
         });
         saved.map_err(|error| {
             if let Some(topic) = self.topics.named_mut(name) {

@@ -313,7 +313,7 @@ impl Cluster {
         let mut topic = Topic { name, id, config: Arc::new(new.config), partitions };
         topic.partitions.iter_mut().for_each(|partition| partition.min_insync = min_insync);
         self.topics.insert(topic);
-        let saved = failed.map_or_else(|| self.save_catalogue(), Err);
+        let saved = failed.map_or_else(|| self.save_topic(new.name), Err);
         match saved {
             Ok(()) => Ok(id),
             Err(error) => {

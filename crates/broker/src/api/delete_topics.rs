@@ -9,6 +9,7 @@ use milena_wire::messages::delete_topics::response::{DeletableTopicResult, Delet
 use milena_wire::{ErrorCode, Uuid};
 
 use super::TopicRef;
+use crate::catalogue::CatalogueChange;
 use crate::cluster::Cluster;
 use crate::ids::{NodeId, PartitionIndex};
 use crate::storage::StorageError;
@@ -58,7 +59,7 @@ impl Cluster {
         let Some(topic) = self.topics.remove(name) else {
             return Ok(false);
         };
-        if let Err(error) = self.save_catalogue() {
+        if let Err(error) = self.save_changes(&[CatalogueChange::TopicGone { name: name.to_owned() }]) {
             self.topics.insert(topic);
             return Err(error);
         }

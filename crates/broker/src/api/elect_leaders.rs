@@ -65,7 +65,9 @@ impl Cluster {
         let found = topic_found.partition_mut(index);
         let partition = found.ok_or_else(|| missing(format!("No such partition as {topic}-{index}")))?;
         let next = kind.choose(partition, nodes)?;
-        self.leadership_changed |= partition.decide(now.elapsed, next, nodes);
+        if partition.decide(now.elapsed, next, nodes) {
+            self.leadership_changed.insert((id, index));
+        }
         self.replicate(now, id, index);
         Ok(())
     }

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use milena_wire::ErrorCode;
 use milena_wire::messages::alter_partition_reassignments::request::{
     AlterPartitionReassignmentsRequest, ReassignablePartition,
 };
@@ -16,6 +15,7 @@ use milena_wire::messages::list_partition_reassignments::request::ListPartitionR
 use milena_wire::messages::list_partition_reassignments::response::{
     ListPartitionReassignmentsResponse, OngoingPartitionReassignment, OngoingTopicReassignment,
 };
+use milena_wire::{ErrorCode, Uuid};
 
 use super::create_partitions::check_replicas;
 use super::fault::{Fault, code_and_text};
@@ -119,7 +119,7 @@ impl Cluster {
             }
         }
         partition.begin_move(target, made);
-        self.leadership_changed = true;
+        self.leadership_changed.insert((id, index));
         self.replicate(now, id, index);
         Ok(())
     }
@@ -140,13 +140,13 @@ impl Cluster {
         };
         partition.moving.removing = std::mem::take(&mut partition.moving.adding);
         let gone = partition.end_move(now.elapsed, next, nodes);
-        self.forget_replicas(topic, index, &gone);
+        self.forget_replicas((id, topic), index, &gone);
         self.replicate(now, id, index);
         Ok(())
     }
 
     /// A move whose new replicas are all in sync is over.
-    pub(crate) fn finish_move(&mut self, now: Moment, topic: milena_wire::Uuid, index: PartitionIndex) -> bool {
+    pub(crate) fn finish_move(&mut self, now: Moment, topic: Uuid, index: PartitionIndex) -> bool {
         let Self { topics, nodes, .. } = self;
         let Some(found) = topics.with_id_mut(topic) else { return false };
         let name = found.name.clone();
@@ -159,13 +159,13 @@ impl Cluster {
         let next = partition.leadership_of(kept, |node| nodes.is_eligible(node)).filter(|next| next.leader.is_some());
         let Some(next) = next else { return false };
         let gone = partition.end_move(now.elapsed, next, nodes);
-        self.forget_replicas(&name, index, &gone);
+        self.forget_replicas((topic, &name), index, &gone);
         true
     }
 
     /// What cannot be removed now is removed at the next start: the catalogue does not name it.
-    fn forget_replicas(&mut self, topic: &str, index: PartitionIndex, gone: &[NodeId]) {
-        self.leadership_changed = true;
+    fn forget_replicas(&mut self, (id, topic): (Uuid, &str), index: PartitionIndex, gone: &[NodeId]) {
+        self.leadership_changed.insert((id, index));
         for node in gone.iter().copied() {
             let _left_for_the_next_start = self.storage.remove_log(Place { node, topic, partition: index });
         }

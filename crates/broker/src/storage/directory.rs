@@ -1,6 +1,6 @@
 //! Storage in a folder: raw batches as on Kafka's disk, a catalogue, a lock, and the address while serving.
 //!
-//! `DIR/.lock` is locked by the one process that writes. `DIR/catalogue` is replaced by rename, so it is always whole.
+//! `DIR/.lock` is locked by the one process that writes. `DIR/catalogue` is in `storage/kept.rs`.
 //! `DIR/TOPIC-N/` holds the files of partition N, in a cluster of several nodes `DIR/node-ID/TOPIC-N/` those of one node; what they are is in
 //! `log/files.rs`. `DIR/clean-stop` is there between a clean stop and the next start. `DIR/address` says where the owner's first node serves;
 //! without the lock it means nothing.
@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 use std::{error, fmt};
 
 use super::disk::{Disk, OpenHow, SystemDisk};
-use super::folder::{ASIDE, DiskFolder, io_error, read_file, replace};
+use super::folder::{ASIDE, DiskFolder, io_error, replace};
+use super::kept::KeptCatalogue;
 use super::{LogFolder, Place, Storage, StorageError};
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, CatalogueChange};
 use crate::ids::{NodeId, PartitionIndex};
 use crate::log::is_log_file;
 
@@ -30,8 +31,7 @@ pub struct Directory {
     has_node_folders: bool,
     /// Whether the broker before this one closed every log.
     stopped_cleanly: bool,
-    /// The catalogue that was saved last.
-    saved: Option<String>,
+    catalogue: KeptCatalogue,
     /// Closing it releases the lock. None on a disk that is not the machine's.
     lock: Option<File>,
 }
@@ -119,10 +119,10 @@ impl Directory {
     pub fn on(disk: Arc<dyn Disk>, root: &Path) -> Directory {
         Directory {
             root: root.to_path_buf(),
+            catalogue: KeptCatalogue::in_folder(Arc::clone(&disk), root.to_path_buf()),
             disk,
             has_node_folders: false,
             stopped_cleanly: false,
-            saved: None,
             lock: None,
         }
     }
@@ -247,35 +247,18 @@ impl Storage for Directory {
     }
 
     fn load_catalogue(&mut self) -> Result<Option<Catalogue>, StorageError> {
-        let path = self.root.join(CATALOGUE_FILE);
-        let catalogue = match read_file(&*self.disk, &path)? {
-            Some(content) => {
-                let text = String::from_utf8_lossy(&content).into_owned();
-                let parsed = Catalogue::parse(&text);
-                self.saved = Some(text);
-                Some(parsed.map_err(|bad| StorageError::BadCatalogue { path, line: bad.line, what: bad.what })?)
-            }
-            None => None,
-        };
+        let catalogue = self.catalogue.load()?;
         self.remove_unnamed(catalogue.as_ref())?;
         self.take_clean_stop()?;
         Ok(catalogue)
     }
 
-    /// The name is synced too: whoever is told of a topic finds it again, with all that was acknowledged in it. If that fails, the former one is
-    /// put back, because the cluster goes on with that.
     fn save_catalogue(&mut self, catalogue: &Catalogue) -> Result<(), StorageError> {
-        let path = self.root.join(CATALOGUE_FILE);
-        let text = catalogue.to_string();
-        replace(&*self.disk, &path, text.as_bytes(), true)?;
-        if let Err(error) = self.sync_root() {
-            if let Some(former) = &self.saved {
-                let _nothing_works = replace(&*self.disk, &path, former.as_bytes(), true);
-            }
-            return Err(error);
-        }
-        self.saved = Some(text);
-        Ok(())
+        self.catalogue.save(catalogue)
+    }
+
+    fn save_changes(&mut self, changes: &[CatalogueChange]) -> Result<bool, StorageError> {
+        self.catalogue.add(changes)
     }
 
     fn create_log(&mut self, of: Place<'_>) -> Result<Box<dyn LogFolder>, StorageError> {
@@ -336,7 +319,6 @@ fn remove_address(root: &Path) {
 }
 
 const LOCK_FILE: &str = ".lock";
-const CATALOGUE_FILE: &str = "catalogue";
 const CLEAN_STOP_FILE: &str = "clean-stop";
 const NODE_FOLDER: &str = "node-";
 const ADDRESS_FILE: &str = "address";

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::{FileEntry, LogFolder, Place, Segment, Storage, StorageError};
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, CatalogueChange};
 
 /// Keeps everything in memory. For tests, simulations and brokers without a data directory.
 #[derive(Debug, Default)]
@@ -19,6 +19,10 @@ impl Storage for Memory {
 
     fn save_catalogue(&mut self, _catalogue: &Catalogue) -> Result<(), StorageError> {
         Ok(())
+    }
+
+    fn save_changes(&mut self, _changes: &[CatalogueChange]) -> Result<bool, StorageError> {
+        Ok(true)
     }
 
     fn create_log(&mut self, _of: Place<'_>) -> Result<Box<dyn LogFolder>, StorageError> {

@@ -31,6 +31,7 @@ struct State {
     lasting: Names,
     /// Calls that change something, so far.
     calls: u64,
+    written: u64,
     fault: Option<(u64, Fault)>,
     is_full: bool,
     has_stopped: bool,
@@ -63,6 +64,16 @@ impl TestDisk {
     /// How many calls have changed something.
     pub fn calls(&self) -> u64 {
         self.state().calls
+    }
+
+    /// How many bytes were written to files.
+    pub fn written(&self) -> u64 {
+        self.state().written
+    }
+
+    /// Whether the planted fault has ended the process.
+    pub fn has_stopped(&self) -> bool {
+        self.state().has_stopped
     }
 
     /// Plants one fault, at the call with this number, counted from 0.
@@ -275,6 +286,7 @@ impl DiskFile for TestFile {
             Go::On => &all[..],
             Go::Half => &all[..all.len() / 2],
         };
+        state.written += written.len() as u64;
         let content = &mut state.inodes[self.inode].content;
         let end = position as usize + written.len();
         content.resize(content.len().max(end), 0);

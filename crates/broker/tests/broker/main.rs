@@ -3,6 +3,7 @@
 mod admin;
 mod answers;
 mod as_kafka;
+mod catalogue;
 mod client;
 mod compaction;
 mod compaction_beside;

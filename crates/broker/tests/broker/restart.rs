@@ -305,7 +305,7 @@ fn unreadable_catalogue_is_an_error_that_names_the_line() {
     let storage = Directory::open(folder.path()).expect("nobody else has it");
     let opened = milena_broker::Cluster::open(config(), Box::new(storage), milena_broker::Moment::default());
     let error = opened.expect_err("a line is wrong").to_string();
-    assert!(error.contains("catalogue line 5: not a topic"), "{error}");
+    assert!(error.contains("catalogue line 7: damaged"), "{error}");
 }
 
 #[test]

@@ -75,7 +75,9 @@ fn frames(name: &str, gigabytes: f64, storage: impl Fn() -> Box<dyn Storage>, fl
 
 /// Old segments go, as they do in a broker that runs for days, so what is measured can go on for ever.
 fn settings() -> TopicConfig {
-    TopicConfig { segment_bytes: 32 << 20, retention_bytes: 64 << 20, ..TopicConfig::default() }
+    let mut settings = TopicConfig { segment_bytes: 32 << 20, retention_bytes: 64 << 20, ..TopicConfig::default() };
+    settings.set("file.delete.delay.ms", Some("100")).expect("a known setting");
+    settings
 }
 
 fn socket(name: &str, gigabytes: f64, data_dir: Option<PathBuf>) {
@@ -245,6 +247,7 @@ impl Bench {
             other => panic!("{other:?}"),
         }
         self.cluster.handle_timeout(now);
+        self.cluster.do_chores(now);
     }
 }
 

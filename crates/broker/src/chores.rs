@@ -1,4 +1,4 @@
-//! What takes long and may be done beside the cluster's thread: compaction.
+//! What takes long and may be done beside the cluster's thread: compaction, and removing files.
 //!
 //! The cluster decides what is to be done and gives it out as a value; whoever drives the cluster runs it, on any thread or at once, and brings back
 //! what it came to. Only then anything changes, in the order of the calls, so a run can be replayed. One chore is out at a time, and a log that
@@ -8,31 +8,33 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use milena_wire::Uuid;
 
 use crate::cluster::Cluster;
 use crate::ids::{NodeId, PartitionIndex};
-use crate::log::{CleaningStep, FinishedStep};
+use crate::log::{CleaningStep, Discarded, FinishedStep};
 use crate::moment::Moment;
 use crate::partition::Partition;
 use crate::replica::Replica;
 use crate::storage::StorageError;
+use crate::timers::{Timer, Timers};
 use crate::topic_config::TopicConfig;
 
 /// Something to do that takes long, and needs nothing of the cluster. One that is never run, or whose end nobody hears of, is the last one.
 #[derive(Debug)]
-pub struct Chore {
-    of: LogId,
-    step: CleaningStep,
+pub struct Chore(Work);
+
+#[derive(Debug)]
+enum Work {
+    Clean(LogId, CleaningStep),
+    Remove(Discarded),
 }
 
 /// What a [`Chore`] came to.
 #[derive(Debug)]
-pub struct FinishedChore {
-    of: LogId,
-    step: FinishedStep,
-}
+pub struct FinishedChore(Option<(LogId, FinishedStep)>);
 
 /// The log of one replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,20 +49,46 @@ pub(crate) struct LogId {
 pub(crate) struct Chores {
     /// Logs that are looked at one after the other.
     to_compact: VecDeque<LogId>,
-    ready: VecDeque<Chore>,
+    ready: VecDeque<Work>,
     is_out: bool,
+    /// What is to be removed, and when, on the monotonic clock. Timers of the same name wake up for it.
+    discarded: VecDeque<(Duration, Discarded)>,
+}
+
+impl Chores {
+    /// What logs of a topic have no use for any more is removed after a while.
+    pub(crate) fn discard(
+        &mut self,
+        timers: &mut Timers,
+        now: Duration,
+        config: &TopicConfig,
+        replicas: &mut [Replica],
+    ) {
+        for discarded in replicas.iter_mut().filter_map(|replica| replica.log.take_discarded()) {
+            let at = now.saturating_add(config.file_delete_delay());
+            let behind = self.discarded.partition_point(|(known, _)| *known <= at);
+            self.discarded.insert(behind, (at, discarded));
+            timers.set(at, Timer::Remove);
+        }
+    }
 }
 
 impl Chore {
     /// Does it, on the calling thread: reads and writes files, or the memory that stands for them. It ends early when nobody wants it any more.
     pub fn run(self) -> FinishedChore {
-        FinishedChore { of: self.of, step: self.step.run() }
+        match self.0 {
+            Work::Clean(of, step) => FinishedChore(Some((of, step.run()))),
+            Work::Remove(discarded) => {
+                discarded.remove();
+                FinishedChore(None)
+            }
+        }
     }
 }
 
 impl Cluster {
     /// The next chore, to be run anywhere; none while one is out. Ask after every call that takes time, as for events. Without chores
-    /// everything works but compaction.
+    /// everything works but compaction, and files of segments that are gone stay until the next opening.
     ///
     /// ```
     /// # use milena_broker::{Cluster, ClusterConfig, Memory, Moment, Node, NodeId};
@@ -78,20 +106,22 @@ impl Cluster {
         if self.chores.is_out {
             return None;
         }
-        let chore = self.chores.ready.pop_front()?;
+        let work = self.chores.ready.pop_front()?;
         self.chores.is_out = true;
-        Some(chore)
+        Some(Chore(work))
     }
 
     /// A chore is done: what came of it takes effect, if it still fits, and the next one may be there.
     pub fn handle_chore(&mut self, now: Moment, finished: FinishedChore) {
         self.chores.is_out = false;
-        let FinishedChore { of, step } = finished;
-        // What failed is tried again at the next look.
-        let next = self.with_log(of, |replica, config| replica.log.continue_cleaning(config, step));
-        match next {
-            Some(Ok(Some(step))) => self.chores.ready.push_back(Chore { of, step }),
-            _ => self.compact_next(now),
+        if let FinishedChore(Some((of, step))) = finished {
+            // What failed is tried again at the next look.
+            let next = self.with_log(of, |replica, config| replica.log.continue_cleaning(config, step));
+            match next {
+                Some(Ok(Some(step))) => self.chores.ready.push_back(Work::Clean(of, step)),
+                _ => self.compact_next(now),
+            }
+            self.discard_of(now.elapsed, of);
         }
         self.settle(now);
     }
@@ -138,7 +168,7 @@ impl Cluster {
             };
             // What cannot be compacted now is at the next look.
             if let Some(Ok(Some(step))) = self.with_log(of, begin) {
-                self.chores.ready.push_back(Chore { of, step });
+                self.chores.ready.push_back(Work::Clean(of, step));
                 return;
             }
         }
@@ -150,6 +180,20 @@ impl Cluster {
         if has_data {
             self.watch_compaction(now.elapsed);
         }
+    }
+
+    /// What a log has no use for any more is removed after a while.
+    fn discard_of(&mut self, now: Duration, of: LogId) {
+        let Some(topic) = self.topics.with_id_mut(of.topic) else { return };
+        let config = Arc::clone(&topic.config);
+        let Some(partition) = topic.partition_mut(of.partition) else { return };
+        self.chores.discard(&mut self.timers, now, &config, &mut partition.replicas);
+    }
+
+    pub(crate) fn remove_discarded(&mut self, now: Duration) {
+        let chores = &mut self.chores;
+        let due = chores.discarded.partition_point(|(at, _)| *at <= now);
+        chores.ready.extend(chores.discarded.drain(..due).map(|(_, discarded)| Work::Remove(discarded)));
     }
 
     /// None where the log is not there any more.

@@ -250,6 +250,7 @@ impl Cluster {
             Some(Timer::Flush(topic, index)) => self.flush_due(now, topic, index),
             Some(Timer::Retain) => self.retain(now),
             Some(Timer::Compact) => self.compact(now),
+            Some(Timer::Remove) => self.remove_discarded(now.elapsed),
             Some(Timer::Unmute(connection)) => self.unmute(now, connection),
             Some(Timer::Answer(connection)) => self.release(now, connection),
             None => {}

@@ -88,6 +88,7 @@ impl Cluster {
         for at in partition.replicas.iter_mut().filter_map(|replica| replica.log.arm_flush(flush.after)) {
             self.timers.set(at, Timer::Flush(id, index));
         }
+        self.chores.discard(&mut self.timers, now.elapsed, config, &mut partition.replicas);
         let is_compacted = config.cleanup.compacts();
         if replicated.isr_changed {
             self.leadership_changed.insert((id, index));

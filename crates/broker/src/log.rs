@@ -41,6 +41,7 @@ pub(crate) use cleaning::{CleaningStep, FinishedStep};
 pub(crate) use files::is_log_file;
 pub(crate) use flush::Flush;
 pub use flush::FlushPolicy;
+pub(crate) use retention::Discarded;
 
 /// A batch as it lies in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +115,8 @@ pub struct PartitionLog {
     /// Set while a compaction is under way.
     cleaning: Option<Compaction>,
     flush: FlushState,
+    /// Files that nobody reads any more, until somebody takes them.
+    discarded: Vec<String>,
     /// The offsets that there are snapshots of.
     snapshots: BTreeSet<i64>,
     /// The segment that was read last, of those that are not kept open, by its base offset.
@@ -249,7 +252,7 @@ impl PartitionLog {
         self.looked_into.take();
         while self.segments.len() > at + 1 {
             let last = self.segments.last().expect("there are more than one");
-            last.remove(&mut *self.folder)?;
+            last.discard(&mut *self.folder, &mut self.discarded)?;
             self.segments.pop();
         }
         let segment = &mut self.segments[at];
@@ -275,7 +278,7 @@ impl PartitionLog {
         // Made first, so that a log has a segment whatever fails afterwards.
         let fresh = LogSegment::create(&mut *self.folder, offset, 0)?;
         for old in self.segments.iter().rev().filter(|old| old.base_offset != offset) {
-            old.remove(&mut *self.folder)?;
+            old.discard(&mut *self.folder, &mut self.discarded)?;
         }
         self.segments = vec![fresh];
         self.forget_snapshots_after(-1)?;

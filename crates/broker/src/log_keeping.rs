@@ -92,6 +92,7 @@ impl Cluster {
         for topic in self.topics.iter_mut() {
             for partition in &mut topic.partitions {
                 partition.retain(&topic.config, now, &self.nodes);
+                self.chores.discard(&mut self.timers, now.elapsed, &topic.config, &mut partition.replicas);
                 has_data |= partition.has_data();
             }
         }

@@ -25,6 +25,8 @@ pub(crate) enum Timer {
     Retain,
     /// Whether logs have enough that was written again.
     Compact,
+    /// Whether files have waited long enough to be removed.
+    Remove,
     /// Whether a throttled connection may be read again.
     Unmute(ConnectionId),
     /// Whether an answer that a fault holds back goes out.

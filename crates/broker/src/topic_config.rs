@@ -9,6 +9,7 @@ mod settings;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use milena_wire::records::Compression;
 
@@ -247,6 +248,11 @@ impl TopicConfig {
             Compression::Zstd => Some(self.number("compression.zstd.level")),
             _ => None,
         }
+    }
+
+    /// `file.delete.delay.ms`: how long a file of a segment that is gone stays under another name. Default: 1 min.
+    pub fn file_delete_delay(&self) -> Duration {
+        Duration::from_millis(self.number("file.delete.delay.ms"))
     }
 
     /// One setting as text. None if Kafka has no such setting.

@@ -223,7 +223,7 @@ impl PartitionLog {
     fn swap_in(&mut self, first: usize, count: usize, mut cleaned: LogSegment) -> Result<(), StorageError> {
         self.folder.sync()?;
         for old in &self.segments[first..first + count] {
-            old.remove(&mut *self.folder)?;
+            old.discard(&mut *self.folder, &mut self.discarded)?;
         }
         let base_offset = cleaned.base_offset;
         self.folder.rename(&files::name(base_offset, files::SWAP), &files::name(base_offset, files::LOG))?;

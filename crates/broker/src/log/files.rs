@@ -21,6 +21,8 @@ pub(crate) const CLEANED: &str = "log.cleaned";
 /// A compacted segment that is whole; what it replaces may still be there.
 pub(crate) const SWAP: &str = "log.swap";
 pub(crate) const CHECKPOINT: &str = "checkpoint";
+/// Behind the name of a file that nobody reads any more, and that is removed after `file.delete.delay.ms`.
+pub(crate) const DELETED: &str = ".deleted";
 
 /// The file of a segment, or a snapshot.
 pub(crate) fn name(offset: i64, kind: &str) -> String {
@@ -37,6 +39,7 @@ pub(crate) fn offset_in(name: &str, kind: &str) -> Option<i64> {
 /// Whether a file in a partition's folder is one of those that a log has.
 pub(crate) fn is_log_file(name: &str) -> bool {
     let kinds = [LOG, INDEX, TIME_INDEX, SNAPSHOT, CLEANED, SWAP];
+    let name = name.strip_suffix(DELETED).unwrap_or(name);
     name == CHECKPOINT || kinds.iter().any(|kind| offset_in(name, kind).is_some())
 }
 
@@ -148,7 +151,12 @@ mod tests {
     #[test]
     fn only_names_of_ours_are_ours() {
         assert_eq!(offset_in("00000000000000000123.log", LOG), Some(123));
-        for ours in ["00000000000000000123.log.swap", "00000000000000000000.timeindex", "checkpoint"] {
+        for ours in [
+            "00000000000000000123.log.swap",
+            "00000000000000000123.log.deleted",
+            "00000000000000000000.timeindex",
+            "checkpoint",
+        ] {
             assert!(is_log_file(ours), "{ours}");
         }
         for foreign in

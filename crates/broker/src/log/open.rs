@@ -51,6 +51,7 @@ impl PartitionLog {
             last_batch: None,
             cleaned: checkpoint.cleaned.min(next_offset),
             cleaning: None,
+            discarded: Vec::new(),
             flush: FlushState::new(checkpoint.recovery_point.min(next_offset), !is_clean),
             snapshots: listed.snapshots,
             looked_into: None.into(),
@@ -80,7 +81,10 @@ impl Listed {
     fn tidied(folder: &mut dyn LogFolder) -> Result<Listed, StorageError> {
         let mut names: BTreeMap<String, u64> =
             folder.list()?.into_iter().map(|entry| (entry.name, entry.bytes)).collect();
-        let unfinished = |name: &str| offset_in(name, files::CLEANED).is_some() || name.ends_with(".new");
+        let unfinished = |name: &str| {
+            let is_ours = name.ends_with(files::DELETED) && files::is_log_file(name);
+            is_ours || offset_in(name, files::CLEANED).is_some() || name.ends_with(".new")
+        };
         let left: Vec<String> = names.keys().filter(|name| unfinished(name)).cloned().collect();
         for name in left {
             folder.remove(&name)?;

@@ -5,8 +5,24 @@
 
 use super::PartitionLog;
 use super::files;
-use crate::storage::StorageError;
+use crate::storage::{LogFolder, StorageError};
 use crate::topic_config::TopicConfig;
+
+/// Files that nobody reads any more.
+#[derive(Debug)]
+pub(crate) struct Discarded {
+    folder: Box<dyn LogFolder>,
+    names: Vec<String>,
+}
+
+impl Discarded {
+    /// Whatever cannot be removed is removed by the next opening.
+    pub(crate) fn remove(mut self) {
+        for name in &self.names {
+            let _left_for_the_next_start = self.folder.remove(name);
+        }
+    }
+}
 
 impl PartitionLog {
     /// How many of the oldest segments may go at a time of the wall clock. All of them means that a new one must be begun first.
@@ -38,6 +54,15 @@ impl PartitionLog {
         expired
     }
 
+    /// The files that nobody reads any more since this was asked last, for whoever removes them.
+    pub(crate) fn take_discarded(&mut self) -> Option<Discarded> {
+        if self.discarded.is_empty() {
+            return None;
+        }
+        let folder = self.folder.for_thread()?;
+        Some(Discarded { folder, names: std::mem::take(&mut self.discarded) })
+    }
+
     /// How many segments there are.
     pub(crate) fn segment_count(&self) -> usize {
         self.segments.len()
@@ -52,7 +77,7 @@ impl PartitionLog {
         self.looked_into.take();
         // Oldest first: whatever is interrupted leaves a log without a hole.
         for _ in 0..count {
-            self.segments[0].remove(&mut *self.folder)?;
+            self.segments[0].discard(&mut *self.folder, &mut self.discarded)?;
             self.segments.remove(0);
             self.start_offset = self.start_offset.max(self.segments[0].base_offset);
         }

@@ -130,11 +130,20 @@ impl LogSegment {
         }
     }
 
-    /// Removes its files. It is gone once the batches are: indexes that stay are removed by whoever opens the log next.
-    pub(crate) fn remove(&self, folder: &mut dyn LogFolder) -> Result<(), StorageError> {
-        folder.remove(&files::name(self.base_offset, files::LOG))?;
-        for kind in [files::INDEX, files::TIME_INDEX] {
-            let _left_for_the_next_start = folder.remove(&files::name(self.base_offset, kind));
+    /// Gives its files names that nobody reads, and notes these. It is gone once the batches are: indexes that stay are removed by whoever opens
+    /// the log next. What does not last has no files.
+    pub(crate) fn discard(&self, folder: &mut dyn LogFolder, discarded: &mut Vec<String>) -> Result<(), StorageError> {
+        if !folder.is_lasting() {
+            return Ok(());
+        }
+        for kind in [files::LOG, files::INDEX, files::TIME_INDEX] {
+            let name = files::name(self.base_offset, kind);
+            let aside = format!("{name}{}", files::DELETED);
+            match folder.rename(&name, &aside) {
+                Ok(()) => discarded.push(aside),
+                Err(error) if kind == files::LOG => return Err(error),
+                Err(_left_for_the_next_start) => {}
+            }
         }
         Ok(())
     }

@@ -64,6 +64,8 @@ impl Lives {
             bench.advance(RETENTION_CHECK);
             self.note_start(&bench);
             self.produce(&mut bench);
+            // What was deleted is removed then.
+            bench.advance(Duration::from_secs(60));
             self.now = bench.now;
             // A stop that fails is a crash.
             let _read_again = bench.cluster.close_logs();

@@ -217,3 +217,43 @@ fn follower_that_was_away_begins_where_the_leader_does() {
     assert_eq!((starts(&bench), bench.ends()), ([3, 3, 3], [11, 11, 11]));
     assert_eq!(bench.leadership().2, [1, 2, 3]);
 }
+
+/// As Kafka does: whoever has the file open goes on reading it, and a person can save it.
+#[test]
+fn files_of_deleted_segments_stay_under_another_name_for_a_while() {
+    for (delay, wait) in [(None, Duration::from_secs(60)), (Some("5000"), Duration::from_secs(5))] {
+        let folder = Folder::new();
+        let mut bench = open(&folder);
+        let mut settings = TopicConfig { retention_bytes: 1_200, ..small_segments() };
+        settings.set("file.delete.delay.ms", delay).expect("a known setting");
+        create(&mut bench, settings);
+        for number in 0..10 {
+            bench.produced(Batch::of(&[&format!("{number:0>300}")]));
+        }
+        let deleted = || {
+            let entries = std::fs::read_dir(folder.path().join("orders-0")).expect("it is there");
+            let names = entries.map(|entry| entry.expect("it reads").file_name().into_string().expect("text"));
+            names.filter(|name| name.ends_with(".log.deleted")).count()
+        };
+        let before = bench.cluster.log("orders", P0).expect("it is there").segments().len();
+        bench.advance(RETENTION_CHECK);
+        let gone = before - bench.cluster.log("orders", P0).expect("it is there").segments().len();
+        assert!(gone > 2, "of {before}");
+        assert_eq!(deleted(), gone, "{delay:?}");
+        assert_eq!(fetched(&mut bench, 0), Err(ErrorCode::OFFSET_OUT_OF_RANGE), "but nobody is given them");
+        bench.advance(wait - Duration::from_millis(1));
+        assert_eq!(deleted(), gone, "{delay:?}");
+        bench.advance(Duration::from_millis(1));
+        assert_eq!(deleted(), 0, "{delay:?}");
+        for number in 0..10 {
+            bench.produced(Batch::of(&[&format!("{number:0>300}")]));
+        }
+        bench.advance(RETENTION_CHECK);
+        assert!(deleted() > 0);
+        drop(bench);
+        let mut bench = open(&folder);
+        assert_eq!(deleted(), 0, "a start does not wait");
+        assert_eq!(bench.cluster.delete_topic(bench.now, "orders").ok(), Some(true));
+        assert!(!folder.path().join("orders-0").exists());
+    }
+}

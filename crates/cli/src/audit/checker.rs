@@ -230,10 +230,9 @@ impl Checker {
         let content = (record.checksum, topic);
         let start = self.by_content.partition_point(|entry| self.content(self.entry(*entry)) < content);
         let group = self.group_at(start);
-        let is_of_a_run = group.clone().any(|at| {
-            let entry = self.entry(self.by_content[at]);
-            self.content(entry) == content && self.may_be_of(entry.source, self.partition.place, record.offset)
-        });
+        let of_content = self.by_content.get(start).is_some_and(|first| self.content(self.entry(*first)) == content);
+        let is_of_a_run = of_content
+            && self.sources_of(group.clone()).any(|source| self.may_be_of(source, self.partition.place, record.offset));
         if !is_of_a_run {
             self.others += 1;
             return;
@@ -269,8 +268,18 @@ impl Checker {
     pub(super) fn group_at(&self, start: usize) -> Range<usize> {
         let Some(first) = self.by_content.get(start) else { return start..start };
         let content = self.content(self.entry(*first));
-        let alike = self.by_content[start..].iter().take_while(|entry| self.content(self.entry(**entry)) == content);
-        start..start + alike.count()
+        let alike = self.by_content[start..].partition_point(|entry| self.content(self.entry(*entry)) <= content);
+        start..start + alike
+    }
+
+    /// The runs that tell of something in a part of `by_content` that is alike, each once, however much it tells.
+    fn sources_of(&self, Range { mut start, end }: Range<usize>) -> impl Iterator<Item = u16> + '_ {
+        std::iter::from_fn(move || {
+            let group = &self.by_content[start..end];
+            let source = self.entry(*group.first()?).source;
+            start += group.partition_point(|entry| self.entry(*entry).source <= source);
+            Some(source)
+        })
     }
 
     /// The nearest proved ones of the same run before and behind a record of it.

@@ -4,7 +4,7 @@
 //! explains first one that was told to be written without an offset or at another one, then one that is undecided, then
 //! one that was told not to be written. What is left are duplicates.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::checker::{After, Checker, Late, Spot, Spots};
 use super::ledger::{AtOffset, Entry, Kind, Place};
@@ -29,24 +29,20 @@ pub(super) struct Located {
 pub(super) fn explain(
     checker: &Checker,
     start: usize,
-    Spots { kept: mut left, mut others }: Spots,
+    Spots { kept, others }: Spots,
     facts: &mut HashMap<u32, Fact>,
     located: &mut Vec<Located>,
 ) {
     let group = &checker.by_content[checker.group_at(start)];
+    let mut left = Left::new(kept);
     for use_as in [Use::Located, Use::Misplaced, Use::Undecided, Use::FalselyFailed] {
         for index in group {
             let entry = checker.entry(*index);
             if facts.contains_key(index) || !use_as.is_for(entry) {
                 continue;
             }
-            let own = checker.ledger().place_of(entry);
-            let fits = |spot: &Spot| {
-                let is_there = use_as != Use::Located || spot.partition == own.partition;
-                is_there && may_be_of(checker, entry, spot)
-            };
-            if let Some(at) = left.iter().position(fits) {
-                let spot = left.remove(at);
+            let own = (use_as == Use::Located).then(|| checker.ledger().place_of(entry).partition);
+            if let Some(spot) = left.take(own, |spot| may_be_of(checker, entry, spot)) {
                 facts.insert(*index, use_as.fact(entry, spot));
                 if group.len() == 1 && left.is_empty() && others == 0 && use_as.is_right() {
                     located.push(Located { entry: *index, spot });
@@ -54,10 +50,40 @@ pub(super) fn explain(
             }
         }
     }
-    others += left.len() as u64;
-    if others > 0 {
-        let others = others - left.len() as u64;
-        duplicated(checker, group, Spots { kept: left, others }, facts);
+    if !left.is_empty() || others > 0 {
+        let kept = left.0.into_values().flatten().collect();
+        duplicated(checker, group, Spots { kept, others }, facts);
+    }
+}
+
+/// Finds that nothing explains so far, by partition, in the order of offsets.
+struct Left(BTreeMap<i32, VecDeque<Spot>>);
+
+impl Left {
+    fn new(spots: Vec<Spot>) -> Self {
+        let mut left = Self(BTreeMap::new());
+        for spot in spots {
+            left.0.entry(spot.partition).or_default().push_back(spot);
+        }
+        left
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// One that fits, in this partition or in any. What fits is what lies behind some offset, so the ends tell.
+    fn take(&mut self, partition: Option<i32>, fits: impl Fn(&Spot) -> bool) -> Option<Spot> {
+        let mut queues = self.0.iter_mut().filter(|(own, _)| partition.is_none_or(|wanted| wanted == **own));
+        let (own, spot) = queues.find_map(|(own, queue)| match (queue.front(), queue.back()) {
+            (Some(first), _) if fits(first) => Some((*own, queue.pop_front()?)),
+            (_, Some(last)) if fits(last) => Some((*own, queue.pop_back()?)),
+            _ => None,
+        })?;
+        if self.0.get(&own).is_some_and(VecDeque::is_empty) {
+            self.0.remove(&own);
+        }
+        Some(spot)
     }
 }
 
@@ -118,9 +144,16 @@ fn duplicated(checker: &Checker, group: &[u32], left: Spots, facts: &mut HashMap
         Kind::Unknown => 1,
         Kind::NotWritten | Kind::NoRecord => 2,
     };
+    // They are sorted by run, and what may be of one of a run may be of all.
+    let mut known: Option<(u16, bool)> = None;
     let may_be = |index: &&u32| {
         let entry = checker.entry(**index);
-        !checker.is_void(entry.source) && left.kept.iter().all(|spot| may_be_of(checker, entry, spot))
+        let (_, may_be) = known.filter(|(source, _)| *source == entry.source).unwrap_or_else(|| {
+            let may_be = left.kept.iter().all(|spot| may_be_of(checker, entry, spot));
+            (entry.source, !checker.is_void(entry.source) && may_be)
+        });
+        known = Some((entry.source, may_be));
+        may_be
     };
     let Some(index) = group.iter().filter(may_be).min_by_key(rank) else { return };
     let entry = checker.entry(*index);

@@ -232,6 +232,28 @@ fn records_of_one_content_are_counted() {
     );
 }
 
+/// As `yes` gives them, through an outage, while others write the same. Every one against every other would take hours.
+#[test]
+fn many_equal_records_are_counted_in_one_go() {
+    const MANY: u64 = 30_000;
+    let lines: Vec<String> = (1..=MANY).map(|number| told(number, 11, "unknown")).collect();
+    let conclusion = PLAIN.of(&lines, &log(&[&vec![11; MANY as usize - 7], &[11; 3]]));
+    assert_eq!(conclusion.counts.undecided, [MANY - 4, 4, 0]);
+    let lines: Vec<String> = (1..=MANY).map(|number| written(number, 11, 0, number as i64 - 1)).collect();
+    let conclusion = PLAIN.of(&lines, &log(&[&vec![11; 2 * MANY as usize]]));
+    assert_eq!((conclusion.counts.proved, conclusion.counts.refuted), (MANY - 1, [0, 1, 0, 0, 0]));
+    let Exception::Refuted { how: Refutation::Duplicated, found, .. } = &conclusion.exceptions[0].1 else {
+        panic!("{:?}", conclusion.exceptions[0])
+    };
+    assert_eq!(found.kept.len() as u64 + found.others, MANY);
+    // A run that began behind them all has none of them.
+    let lines: Vec<String> =
+        [run(&[MANY as i64])].into_iter().chain((1..=MANY).map(|number| told(number, 11, "unknown"))).collect();
+    let lines = [vec![run(&[0])], lines].concat();
+    let conclusion = PLAIN.of(&lines, &log(&[&vec![11; MANY as usize]]));
+    assert_eq!((conclusion.counts.undecided, conclusion.counts.others), ([0, MANY, 0], MANY));
+}
+
 #[test]
 fn what_retention_removed_is_unprovable() {
     let lines =

@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena::unstable::{self, Admin, AdminError, Limits, NewTopic, Uuid};
+use milena::unstable::{self, Admin, AdminError, Limits, NewTopic, ReadError, Uuid};
 use milena::{Producer, Properties, Topic};
 use tokio::sync::Notify;
 
@@ -83,14 +83,23 @@ async fn ensure_topic(admin: &mut Admin, place: &Place, options: &Produce) -> Re
     }
 }
 
-/// What an audit has to know of the time before the first record.
-async fn begin_outcomes(admin: &mut Admin, topic: &str, results: &Results) -> Result<(), Failure> {
-    let found = admin.topic(topic).await.map_err(Failure::to_start)?;
-    let found = found.ok_or_else(|| Failure::to_start(format!("topic {topic} was deleted just now")))?;
-    let from_offsets = admin.end_offsets(topic, found.leaders.len()).await.map_err(Failure::to_start)?;
-    let id = (found.id != Uuid::ZERO).then(|| found.id.to_string());
-    results.begin(&Run { topic, topic_id: id.as_deref(), from_offsets: &from_offsets });
-    Ok(())
+/// What an audit has to know of the time before the first record. A partition without a leader is no reason not to send to
+/// the others.
+async fn begin_outcomes(admin: &mut Admin, topic: &str, results: &Results) {
+    let look_up = async {
+        let found = admin.topic(topic).await?;
+        let Some(found) = found else { return Err(ReadError::Recreated { topic: topic.into() }) };
+        Ok((found.id, admin.end_offsets(topic, found.leaders.len()).await?))
+    };
+    let why = match tokio::time::timeout(LOOK_UP_TIME, look_up).await {
+        Ok(Ok((id, from_offsets))) => {
+            let id = (id != Uuid::ZERO).then(|| id.to_string());
+            return results.begin(&Run { topic, topic_id: id.as_deref(), from_offsets: &from_offsets });
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("not all leaders have answered within {LOOK_UP_TIME:?}"),
+    };
+    tell(format_args!("the outcomes do not tell where the partitions ended before, so an audit proves less: {why}"));
 }
 
 struct Work {
@@ -144,7 +153,7 @@ impl Work {
         let mut admin = place.admin(CLIENT_ID, START_TIME).await?;
         ensure_topic(&mut admin, place, options).await?;
         if results.has_outcomes() {
-            begin_outcomes(&mut admin, &options.topic, &results).await?;
+            begin_outcomes(&mut admin, &options.topic, &results).await;
         }
         drop(admin);
         let topic = producer.topic(&options.topic).map_err(Failure::to_start)?;
@@ -288,6 +297,9 @@ impl Work {
 
 /// For finding brokers and topic, before the first record has a deadline.
 const START_TIME: Duration = Duration::from_secs(30);
+
+/// For finding out where the partitions end.
+const LOOK_UP_TIME: Duration = Duration::from_secs(5);
 
 /// What Ctrl-C leaves to what was read, if nothing else is said.
 const CLOSE_TIME: Duration = Duration::from_secs(5);

@@ -88,6 +88,23 @@ fn lost_answers_leave_nothing_to_refute() {
     assert!(unknown > 0, "no answer was lost");
 }
 
+/// Records are sent all the same.
+#[test]
+fn outcomes_without_the_begin_of_their_run_prove_less() {
+    let folder = Folder::new();
+    let broker = Steered::start(&["--topic", "orders"]);
+    broker.run(&folder, "produce orders", b"a\n").with_code(0);
+    let refuse = json!({ "effect": "refuse", "code": "TOPIC_AUTHORIZATION_FAILED", "api": "ListOffsets", "topic": "orders", "times": 1 });
+    let (status, answer) = broker.ask("POST", "/faults", &refuse);
+    assert_eq!(status, 201, "{answer}");
+    let ended = broker.run(&folder, "produce orders --outcomes told", b"a\n").with_code(0);
+    assert!(ended.says("the outcomes do not tell where the partitions ended before"), "{}", ended.stderr);
+    assert!(ended.says("TOPIC_AUTHORIZATION_FAILED"), "{}", ended.stderr);
+    // Whose the older one is cannot be known.
+    let (said, _) = audit(&folder, &format!("told -b {}", broker.bootstrap), 4);
+    assert_eq!(said, [told(1, "duplicated", &[[0, 0]])]);
+}
+
 #[test]
 fn records_that_somebody_writes_again_are_duplicated_or_failed_falsely() {
     let folder = Folder::new();

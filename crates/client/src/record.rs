@@ -263,6 +263,7 @@ impl<'a> Record<'a> {
             headers: &self.headers,
             timestamp: self.timestamp,
             due: self.deadline.map_or(Due::Configured, |deadline| Due::Own(called + deadline)),
+            after_deadline: None,
         }
     }
 }

@@ -93,7 +93,7 @@ impl Checked<'_> {
     }
 }
 
-impl<'a> Checker<'a> {
+impl Checker<'_> {
     fn wrong(&mut self, what: String) {
         self.wrong.push(what);
     }
@@ -104,7 +104,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Every attempt that carried the record.
-    fn attempts_of(&self, checked: &'a Checked<'_>) -> impl Iterator<Item = &'a Attempt> {
+    fn attempts_of<'s>(&'s self, checked: &'s Checked<'_>) -> impl Iterator<Item = &'s Attempt> {
         let stage = self.stage;
         checked.record.attempts.iter().map(|id| stage.history.attempts.get(*id))
     }

@@ -18,7 +18,7 @@ use milena_core::ids::NodeId;
 use milena_core::plant::Plant;
 use milena_core::producer::back::{Acks, BackConfig, UNSETTLED_STAMPS_MAX};
 use milena_core::producer::control::ControlConfig;
-use milena_core::producer::front::FrontConfig;
+use milena_core::producer::front::{AfterDeadline, FrontConfig};
 use milena_core::producer::lane::LaneConfig;
 use milena_core::producer::packing::Encodings;
 use milena_core::time::Moment;
@@ -43,6 +43,10 @@ pub(crate) struct Scenario {
     /// Batches with stale timestamps are sent again, though they may be written twice.
     pub(crate) resends_stale: bool,
     pub(crate) front: FrontConfig,
+    /// How many records say themselves what becomes of them after their deadlines.
+    pub(crate) own_policies: f64,
+    /// How long a batch that was given up waits for its end.
+    pub(crate) settle_timeout: Duration,
     pub(crate) retry: Backoff,
     pub(crate) request_timeout: Duration,
     pub(crate) produce_timeout: Duration,
@@ -110,7 +114,10 @@ impl Scenario {
                 max_request_size: 1024 * 1024,
                 linger: Duration::from_millis(dice.pick(&[0, 0, 1, 2, 5, 10, 20])),
                 deadline,
+                after_deadline: AfterDeadline::Complete,
             },
+            own_policies: 0.0,
+            settle_timeout: secs(25),
             retry: Backoff { initial, max: initial.max(dice.spread(millis(50), secs(1))) },
             request_timeout,
             produce_timeout: request_timeout / 2,
@@ -133,6 +140,7 @@ impl Scenario {
         };
         scenario.draw_promise(dice, target.as_ref());
         scenario.draw_compression();
+        scenario.draw_policies();
         if rates.of(Fault::Closed) > 0.0 {
             scenario.close_at = Some(Moment::START + workload.mul_f64(0.3 + 0.8 * dice.fraction()));
         }
@@ -222,6 +230,20 @@ impl Scenario {
         }
     }
 
+    /// As with compression.
+    fn draw_policies(&mut self) {
+        let mut dice = Dice::new(self.seed, 10);
+        if !self.is_idempotent || self.acks != Acks::All {
+            return;
+        }
+        if dice.chance(0.35) {
+            self.front.after_deadline = AfterDeadline::Withdraw;
+        }
+        if dice.chance(0.35) {
+            self.own_policies = dice.pick(&[0.02, 0.2, 0.8]);
+        }
+    }
+
     /// Brokers remember producers for seconds only, and the client knows that. No copy of a request travels or waits for so
     /// long that it comes to brokers that have forgotten its batch: no client could tell.
     fn forget_soon(&mut self, dice: &mut Dice) {
@@ -270,6 +292,8 @@ impl Scenario {
         back.in_flight_max = self.in_flight_max;
         back.horizon = self.horizon;
         back.resends_stale = self.resends_stale;
+        back.withdraws = self.front.after_deadline == AfterDeadline::Withdraw;
+        back.settle_timeout = self.settle_timeout;
         ControlConfig {
             bootstrap: self.cluster.bootstrap.clone(),
             connection: self.connection(),

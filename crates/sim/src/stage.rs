@@ -33,6 +33,8 @@ pub(crate) enum Event {
     Cancel(RecordId),
     /// The faults are over: those who only look do so.
     Look,
+    /// The faults are over: every partition gets something to send, until all is settled.
+    Trickle,
     CreateTopic(usize),
     CloseProducer,
     /// The client's earliest timer; void unless it is the newest.

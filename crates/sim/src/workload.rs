@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use milena_core::producer::front::AfterDeadline;
 use milena_core::time::Moment;
 use milena_wire::records::Record as LogRecord;
 
@@ -32,6 +33,10 @@ pub(crate) struct Workload {
     large: f64,
     /// Of records with a deadline of their own.
     own_deadlines: f64,
+    /// Of records that say themselves what becomes of them after their deadlines.
+    own_policies: f64,
+    /// With chance of its own: what else a seed draws does not depend on it.
+    policy_dice: Dice,
     /// Up to this one, past `delivery_timeout`.
     longest_deadline: Duration,
     /// How old stale timestamps are.
@@ -76,6 +81,8 @@ impl Workload {
             keys: dice.between(2, 40),
             large: dice.pick(&[0.0, 0.0, 0.01, 0.03]),
             own_deadlines: scenario.own_deadlines,
+            own_policies: scenario.own_policies,
+            policy_dice: Dice::new(scenario.seed, 11),
             longest_deadline: scenario.delivery_timeout * 2,
             expiry: scenario.cluster.producer_expiry,
             horizon: scenario.horizon,
@@ -136,7 +143,7 @@ impl Workload {
     fn content(&mut self, id: RecordId, now: Moment) -> Content {
         let timestamp = self.timestamp(now);
         let key = self.dice.chance(0.5).then(|| Bytes::from(format!("key-{}", self.dice.below(self.keys))));
-        let deadline = self.deadline();
+        let (deadline, after_deadline) = (self.deadline(), self.after_deadline());
         let mut headers = Vec::new();
         for number in 0..if self.dice.chance(0.2) { self.dice.below(3) } else { 0 } {
             let value = self.dice.chance(0.7).then(|| self.filler(10));
@@ -146,7 +153,7 @@ impl Workload {
             0 => {
                 headers.push((ID_HEADER.to_owned(), Some(mark(id, &[]))));
                 let value = self.dice.chance(0.5).then(|| self.filler(5));
-                Content { key, value, headers, timestamp, deadline }
+                Content { key, value, headers, timestamp, deadline, after_deadline }
             }
             1 => Content {
                 key: Some(mark(id, &[])),
@@ -154,10 +161,11 @@ impl Workload {
                 headers,
                 timestamp,
                 deadline,
+                after_deadline,
             },
             _ => {
                 let filler = self.value_filler();
-                Content { key, value: Some(mark(id, &filler)), headers, timestamp, deadline }
+                Content { key, value: Some(mark(id, &filler)), headers, timestamp, deadline, after_deadline }
             }
         }
     }
@@ -184,6 +192,26 @@ impl Workload {
             1 => self.dice.spread(Duration::from_millis(1), Duration::from_millis(60)),
             _ => self.dice.spread(Duration::from_millis(20), self.longest_deadline),
         })
+    }
+
+    fn after_deadline(&mut self) -> Option<AfterDeadline> {
+        let is_own = self.policy_dice.chance(self.own_policies);
+        is_own.then(|| {
+            self.policy_dice.pick(&[AfterDeadline::Complete, AfterDeadline::Withdraw, AfterDeadline::Withdraw])
+        })
+    }
+
+    /// For a partition that has nothing else to send, and may have to keep out what was given up.
+    pub(crate) fn trickle(id: RecordId) -> Content {
+        let after_deadline = Some(AfterDeadline::Complete);
+        Content {
+            key: None,
+            value: Some(mark(id, &[])),
+            headers: Vec::new(),
+            timestamp: None,
+            deadline: None,
+            after_deadline,
+        }
     }
 
     fn value_filler(&mut self) -> Bytes {

@@ -54,6 +54,7 @@ impl World {
         }
         self.stage.at(Moment::START, Event::Produce);
         self.stage.at(self.stage.faults.end(), Event::Look);
+        self.stage.at(self.stage.faults.end(), Event::Trickle);
         let mut events = 0;
         while !self.is_over() && !self.stage.history.is_hopeless {
             let Some(event) = self.stage.next() else { break };
@@ -94,6 +95,7 @@ impl World {
                 stage.after(LOOK_EVERY, Event::Look);
                 return false;
             }
+            Event::Trickle => return self.trickle(),
             Event::CreateTopic(number) => {
                 brokers.create_topic(stage, number);
                 return false;
@@ -176,6 +178,23 @@ impl World {
         self.offer()
     }
 
+    fn trickle(&mut self) -> bool {
+        let Self { stage, client, .. } = self;
+        let begins = stage.faults_over_at() + stage.scenario.recovery_max();
+        if stage.now < begins || self.is_producing {
+            stage.after(TRICKLE_EVERY, Event::Trickle);
+            return false;
+        }
+        if stage.history.is_settled() {
+            return false;
+        }
+        client.trickle(stage);
+        if stage.now < begins + TRICKLE_EVERY * TRICKLES_MAX {
+            stage.after(TRICKLE_EVERY, Event::Trickle);
+        }
+        true
+    }
+
     /// First come, first served: a record that has to wait holds up those behind it.
     fn offer(&mut self) -> bool {
         while let Some(id) = self.workload.waiting.front().copied() {
@@ -215,6 +234,10 @@ impl World {
         true
     }
 }
+
+/// Between two records of a partition that has nothing else to send.
+const TRICKLE_EVERY: Duration = Duration::from_secs(1);
+const TRICKLES_MAX: u32 = 20;
 
 /// How often those who only look do so, once the faults are over.
 const LOOK_EVERY: Duration = Duration::from_millis(50);

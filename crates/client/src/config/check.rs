@@ -61,6 +61,7 @@ impl ProducerConfig {
                 max_request_size: self.max_request_size,
                 linger: self.fill_time(),
                 deadline: self.deadline,
+                after_deadline: milena_core::producer::front::AfterDeadline::Complete,
             },
             buffer_memory: self.buffer_memory,
             memory_share: Share::new(self.partition_memory_share).expect("it was just checked"),

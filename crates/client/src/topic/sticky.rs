@@ -167,6 +167,7 @@ mod tests {
             max_request_size: BATCH,
             linger: Duration::ZERO,
             deadline: Duration::from_secs(1),
+            after_deadline: milena_core::producer::front::AfterDeadline::Complete,
         };
         let slot = |number: u32| {
             let front = PartitionFront::new(PartitionIndex(number as i32), Trouble::new(), front);

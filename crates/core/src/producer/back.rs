@@ -20,13 +20,15 @@
 //! - after a failure the head goes first and alone until it is settled;
 //! - a sent batch is given up together with everything sent after it, or not at all (rule 18).
 //!
-//! What an answer does is in `back/answers.rs`, new stamps are in `back/renewal.rs`, ends by time or by order in
-//! `back/ending.rs`, the work on their bytes in `back/packing.rs`. Left out: which request an attempt travels in (`lane.rs`), what an answer means (`verdict.rs`).
+//! What an answer does is in `back/answers.rs`, new stamps are in `back/renewal.rs`, giving up what was sent in
+//! `back/withdrawal.rs`, what is asked about the log in `back/questions.rs`, ends by time or by order in `back/ending.rs`, the work on their bytes in `back/packing.rs`. Left out: which request an attempt travels in (`lane.rs`), what an answer means (`verdict.rs`).
 
 mod answers;
 mod ending;
 mod packing;
+mod questions;
 mod renewal;
+mod withdrawal;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -40,9 +42,11 @@ use super::batch::{Packing, SealedBatch};
 use super::body::ChunkSource;
 use super::completion::BatchEnd;
 use super::control::NewPartition;
+use super::doubt::Doubts;
 pub use super::ended::Ended;
 use super::outcome::NotWritten;
 use super::packing::Encodings;
+use super::scan::Base;
 use super::stamped::{Flight, Stamp, StampedBatch, Surgery};
 use super::trouble::Trouble;
 pub use super::verdict::Acks;
@@ -50,6 +54,8 @@ use crate::backoff::Backoff;
 use crate::ids::{Identity, PartitionId, PartitionIndex, ProducerId, Sequence};
 use crate::time::Moment;
 pub use answers::{BatchState, Effects, Word};
+use questions::Questions;
+pub use questions::{LogAnswer, OffsetAnswer, Question, Ticket};
 use renewal::Renewal;
 
 /// Brokers keep the last five batches of a producer per partition to recognise a resent one (Kafka 0.11 and later).
@@ -57,6 +63,9 @@ pub const UNSETTLED_STAMPS_MAX: u64 = 5;
 
 /// Half of the time after which brokers forget a producer by default (producer.id.expiration.ms, 24 h).
 pub const HORIZON: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// As long as a partition without traffic may be thought to get some.
+pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// Which topic a partition belongs to, as a request names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +97,11 @@ pub struct BackConfig {
     /// Whether a batch with timestamps older than the horizon is sent again after an unanswered attempt, though it may be
     /// written twice.
     pub resends_stale: bool,
+    /// Whether what is not written by its deadline must not be written any more, unless a record says otherwise: then the end
+    /// of the log is asked for before the first batch is sent, so that a doubt has a base (rule 21).
+    pub withdraws: bool,
+    /// How long a batch that was given up waits for its fence, and for its log to be read.
+    pub settle_timeout: Duration,
     /// The bug planted in this run.
     #[cfg(feature = "plants")]
     pub plant: crate::plant::Plant,
@@ -105,6 +119,8 @@ impl BackConfig {
             in_flight_max: UNSETTLED_STAMPS_MAX,
             horizon: HORIZON,
             resends_stale: false,
+            withdraws: false,
+            settle_timeout: SETTLE_TIMEOUT,
             #[cfg(feature = "plants")]
             plant: crate::plant::Plant::Clean,
         }
@@ -138,6 +154,13 @@ pub struct PartitionBack {
     /// In the order of their stamps.
     unsettled: VecDeque<StampedBatch>,
     mode: Mode,
+    /// The last committed offset that is known, of this topic id.
+    base: Option<Base>,
+    /// Given up, until the log tells.
+    doubts: Doubts,
+    questions: Questions,
+    /// When something was given up last.
+    withdrawn_at: Option<Moment>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,6 +222,10 @@ impl PartitionBack {
             renewed: VecDeque::new(),
             unsettled: VecDeque::new(),
             mode: Mode::Streaming,
+            base: None,
+            doubts: Doubts::default(),
+            questions: Questions::default(),
+            withdrawn_at: None,
         }
     }
 
@@ -260,6 +287,7 @@ impl PartitionBack {
     /// Whether a batch that is still filling could be claimed right now if it were sealed.
     pub fn has_room(&self, now: Moment) -> bool {
         let is_idle = self.pending.is_empty() && self.renewed.is_empty() && self.mode == Mode::Streaming;
+        // What waits for the end of the log must be sealed to be seen waiting.
         is_idle && self.window_is_open(now)
     }
 
@@ -330,7 +358,7 @@ impl PartitionBack {
             _ => return Next::Nothing,
         };
         let flies_alone = is_old && self.is_by_create_time();
-        let may_fly = self.window_is_open(now) && (self.unsettled.is_empty() || !flies_alone);
+        let may_fly = self.window_is_open(now) && (self.unsettled.is_empty() || !flies_alone) && !self.needs_base();
         if may_fly { next } else { Next::Nothing }
     }
 
@@ -390,14 +418,14 @@ impl PartitionBack {
                     break place;
                 }
                 Next::Restamp => {
-                    self.leave_old_epoch(now);
+                    self.leave_old_epoch(now, ended);
                     if self.identity.is_some() || !self.config.is_idempotent {
                         self.restamp(now, chunks);
                         break self.unsettled.len() - 1;
                     }
                 }
                 Next::Claim => {
-                    self.leave_old_epoch(now);
+                    self.leave_old_epoch(now, ended);
                     if (self.identity.is_some() || !self.config.is_idempotent) && self.claim(now, chunks, ended) {
                         break self.unsettled.len() - 1;
                     }

@@ -54,6 +54,8 @@ pub struct SealedBatch {
     pub(super) opened_wall: i64,
     /// When its last caller is released.
     pub(super) last_due: Tick,
+    /// None of its records is to be written after its deadline.
+    pub(super) withdraws: bool,
     /// Why it stopped filling.
     pub reason: SealReason,
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::batch::SealedBatch;
 use super::body::Body;
 use super::completion::{BatchCompletion, BatchEnd, Posted};
+use super::doubt::Doubt;
 use super::stamped::StampedBatch;
 
 /// A batch that ended, with its memory.
@@ -18,6 +19,10 @@ pub enum Ended {
     Stamped(StampedBatch, BatchEnd),
     /// Some records of a batch ended before it, and these of them are to be reported.
     Records(Arc<BatchCompletion>, Vec<Posted>),
+    /// A batch was given up, and its bytes are not sent any more; its fate is open.
+    Payload(Arc<BatchCompletion>, Arc<Body>),
+    /// What became of a batch that was given up is known, or never will be.
+    Doubt(Doubt, BatchEnd),
 }
 
 /// A batch whose end is published and whose memory can go back.
@@ -51,13 +56,9 @@ impl Ended {
             Self::Sealed(batch, _) => {
                 EndedSize { records: batch.count(), bytes: batch.body_len(), raw_bytes: batch.raw_len, attempts: 0 }
             }
-            Self::Stamped(batch, _) => EndedSize {
-                records: batch.count(),
-                bytes: batch.body.len(),
-                raw_bytes: batch.raw_len(),
-                attempts: batch.attempts,
-            },
-            Self::Records(..) => EndedSize { records: 0, bytes: 0, raw_bytes: 0, attempts: 0 },
+            Self::Stamped(batch, _) => batch.size(),
+            Self::Doubt(doubt, _) => doubt.size,
+            Self::Records(..) | Self::Payload(..) => EndedSize { records: 0, bytes: 0, raw_bytes: 0, attempts: 0 },
         }
     }
 
@@ -73,6 +74,13 @@ impl Ended {
                 Concluded { completion: batch.completion, posted, memory: Arc::into_inner(batch.body) }
             }
             Self::Records(completion, posted) => Concluded { completion, posted, memory: None },
+            Self::Payload(completion, body) => {
+                Concluded { completion, posted: Vec::new(), memory: Arc::into_inner(body) }
+            }
+            Self::Doubt(doubt, end) => {
+                let posted = doubt.completion.settle_part(doubt.records, end);
+                Concluded { completion: doubt.completion, posted, memory: None }
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ use super::trouble::Trouble;
 use crate::ids::PartitionIndex;
 use crate::time::{Moment, Now, Tick};
 
-pub use append::{AppendError, Appended, Due, Notice, RecordRef, Reply, Value, WhenFull};
+pub use append::{AfterDeadline, AppendError, Appended, Due, Notice, RecordRef, Reply, Value, WhenFull};
 pub use open::LINK_BYTES_MIN;
 use open::{Memory, OpenBatch, Room};
 
@@ -37,6 +37,8 @@ pub struct FrontConfig {
     pub linger: Duration,
     /// From acceptance to outcome.
     pub deadline: Duration,
+    /// What becomes of a record that was sent and is not written by its deadline.
+    pub after_deadline: AfterDeadline,
 }
 
 /// The callers' half of a partition.
@@ -121,7 +123,9 @@ impl PartitionFront {
             Due::Configured => now.moment + self.config.deadline,
             Due::Waited(due) | Due::Own(due) => due,
         };
+        let after_deadline = record.after_deadline.unwrap_or(self.config.after_deadline);
         let open = self.open.as_mut().expect("the record lies in the open batch");
+        open.withdraws &= after_deadline == AfterDeadline::Withdraw;
         let index = open.take_in(timestamp, total_len, reply);
         let must_watch = open.wait_for(index, Tick::not_before(due), matches!(record.due, Due::Own(_)));
         Ok(Appended { completion: &open.completion, index, notice, must_watch })

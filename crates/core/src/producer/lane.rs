@@ -26,6 +26,7 @@ mod link;
 mod orders;
 mod pace;
 mod packing;
+mod questions;
 mod requests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -90,6 +91,8 @@ pub struct Lane {
     partitions: BTreeMap<PartitionId, LanePartition>,
     /// Those that may have something to send.
     ready: BTreeSet<PartitionId>,
+    /// Those that may have something to ask.
+    curious: BTreeSet<PartitionId>,
     /// The partition after which the next request starts to look, so that each gets its turn.
     last_served: PartitionId,
     lingers: BTreeSet<(Moment, PartitionId)>,
@@ -122,6 +125,7 @@ impl Lane {
             link: Link::Down { retry_at: Moment::START },
             partitions: BTreeMap::new(),
             ready: BTreeSet::new(),
+            curious: BTreeSet::new(),
             last_served: PartitionId(0),
             lingers: BTreeSet::new(),
             timers: BTreeSet::new(),
@@ -194,9 +198,11 @@ impl Lane {
         let is_now = recall == Recall::AtOnce && !self.is_planted();
         let Some(held) = self.partitions.get_mut(&partition) else { return };
         held.is_recalled = true;
+        let mut ended = Vec::new();
         if is_now && held.back.may_leave_answers() {
-            held.back.leave_leader(now);
+            held.back.leave_leader(now, &mut ended);
         }
+        self.publish(partition, ended);
         self.release_if_idle(partition);
     }
 
@@ -216,9 +222,11 @@ impl Lane {
         if held.is_recalled && !held.back.is_on_wire() {
             self.arm(id, None, None);
             self.ready.remove(&id);
+            self.curious.remove(&id);
             self.pace.forget(id);
             let mut held = self.partitions.remove(&id).expect("the partition was just looked up");
             held.back.forget_work();
+            held.back.forget_questions();
             self.work.forget(id);
             self.report(LaneReport::Released(Box::new(held.back)));
         }
@@ -288,6 +296,7 @@ impl Lane {
     fn touch(&mut self, partition: PartitionId) {
         let Some(held) = self.partitions.get_mut(&partition) else { return };
         let (linger, timer, is_packing) = (held.linger, held.back.poll_timeout(), held.back.is_packing());
+        let asks = held.back.asks_at().is_some();
         if held.back.needs_identity() && !std::mem::replace(&mut held.wants_identity, true) {
             // What went wrong before tells more, and it may still have to be told to records that end now.
             if held.back.trouble().last().1.is_none() {
@@ -297,6 +306,9 @@ impl Lane {
             self.report(LaneReport::NeedsIdentity(partition, abandoned));
         }
         self.ready.insert(partition);
+        if asks {
+            self.curious.insert(partition);
+        }
         if is_packing {
             self.work.open.insert(partition);
         }

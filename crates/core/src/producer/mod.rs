@@ -13,6 +13,7 @@ pub mod body;
 pub mod completion;
 pub mod control;
 mod delivery;
+pub mod doubt;
 pub mod ended;
 pub mod expiry;
 pub mod front;
@@ -22,6 +23,7 @@ pub mod packing;
 pub mod partitioning;
 pub mod produce_request;
 mod roster;
+pub mod scan;
 pub mod stamped;
 #[cfg(all(test, not(milena_model)))]
 mod testbed;

@@ -108,6 +108,9 @@ pub enum NotWritten {
     Cancelled,
     /// The cluster refused its batch with this code, and no attempt could have been appended.
     Refused(KafkaError),
+    /// It was sent, no conclusive answer came, and it was given up: a batch of a later epoch keeps every copy out, and the log up
+    /// to that one does not have it.
+    Fenced,
     /// The topic was deleted and created again with fewer partitions, the record's is none of them, and no attempt of its
     /// batch was appended. Sent again it goes to one that is there.
     PartitionGone,
@@ -131,6 +134,25 @@ pub enum Undetermined {
     /// No conclusive answer came before `delivery_timeout`, and no fence was written that could prove absence.
     /// Advice: a late copy is possible until the broker closes the old connection; raise `delivery_timeout` to outlast outages.
     NoFence,
+    /// The record was given up, and the log could not be read for it, because no batch of its partition had been acknowledged
+    /// and its end had not been asked for: it is not known from where on. Advice: `AfterDeadline::Withdraw` as the producer's own
+    /// setting has it asked for; WRITE or DESCRIBE on the topic is needed.
+    NoBase,
+    /// This client may not read the topic, so it cannot look whether a record that was given up is there.
+    /// Advice: grant it READ on the topic, or read the partition by other means before sending again.
+    NotPermittedToRead,
+    /// What lies between the last acknowledged batch and the fence is too long to be read, or could not be read in time.
+    /// Advice: read the partition before sending again.
+    ScanTooLong,
+    /// The log no longer reaches back to where the record would be: retention, or somebody, deleted what was there.
+    /// Advice: a copy may have been written and is gone; raise the topic's retention if records are withdrawn so late.
+    LogTruncated,
+    /// Offsets are missing where the record would be: the topic is compacted. Advice: look for the record's key, and whether
+    /// a later value stands there.
+    OffsetGap,
+    /// Committed data was lost (an unclean election, or the loss of every replica in sync), so that nothing can be said of
+    /// the rest. Advice: read the partition before sending again; see `unclean.leader.election.enable` and `min.insync.replicas`.
+    DataLossSeen,
     /// The brokers no longer know what this producer wrote to the partition, so a resend proves nothing: after a restart
     /// only the last batch of each producer is remembered. Advice: read the partition before sending again.
     StateLost,
@@ -162,6 +184,13 @@ pub enum Undetermined {
     DriverLost,
 }
 
+impl Undetermined {
+    /// Whether a fence and a reading of the log may still settle it: only sending did not.
+    pub(super) fn is_open_to_proof(self) -> bool {
+        matches!(self, Self::NoFence | Self::StateLost | Self::RefusedAfterAmbiguousAttempt(_))
+    }
+}
+
 impl fmt::Display for NotWritten {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -170,6 +199,9 @@ impl fmt::Display for NotWritten {
             Self::Refused(code) => {
                 write!(f, "not written: the cluster refused its batch with {code}{}", Advised(*code))
             }
+            Self::Fenced => f.write_str(
+                "not written: given up without a conclusive answer; the log does not have it, and later copies are kept out",
+            ),
             Self::PartitionGone => f.write_str(
                 "not written: its topic was created again with fewer partitions, and its partition is none of them; sent \
                  again it goes to one that is there",
@@ -192,6 +224,24 @@ impl fmt::Display for Undetermined {
             }
             Self::NoFence => {
                 f.write_str("undetermined: no conclusive answer before delivery_timeout, and no fence to prove absence")
+            }
+            Self::NoBase => {
+                f.write_str("undetermined: given up without a conclusive answer, and it is not known where in the log to look")
+            }
+            Self::NotPermittedToRead => {
+                f.write_str("undetermined: given up without a conclusive answer, and this client may not read the topic")
+            }
+            Self::ScanTooLong => f.write_str(
+                "undetermined: given up without a conclusive answer, and the log is too long to look, or was not read in time",
+            ),
+            Self::LogTruncated => {
+                f.write_str("undetermined: given up without a conclusive answer, and the log was truncated where it would be")
+            }
+            Self::OffsetGap => {
+                f.write_str("undetermined: given up without a conclusive answer, and the log has gaps where it would be")
+            }
+            Self::DataLossSeen => {
+                f.write_str("undetermined: given up without a conclusive answer, and the cluster lost committed data")
             }
             Self::StateLost => {
                 f.write_str("undetermined: the brokers no longer know what this producer wrote to the partition")

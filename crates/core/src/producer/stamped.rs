@@ -12,6 +12,7 @@ use milena_wire::records::{self, Attributes, BatchHeader, Compression};
 use super::batch::{SealedBatch, is_older};
 use super::body::{Body, ChunkSource};
 use super::completion::BatchCompletion;
+use super::ended::EndedSize;
 use super::packing::{Cut, PackDone, PackJob, PackOrder, PackTicket, Packed, PackedBody, give_back, retained};
 use crate::ids::{Identity, Sequence};
 use crate::time::{Moment, Tick};
@@ -41,6 +42,8 @@ pub struct StampedBatch {
     pub(super) opened_at: Moment,
     opened_wall: i64,
     pub(super) last_due: Tick,
+    /// None of its records is to be written after its deadline.
+    pub(super) withdraws: bool,
     /// How often it was handed to a connection.
     pub(super) attempts: u32,
     /// Those of them under its stamp.
@@ -83,6 +86,7 @@ impl SealedBatch {
             opened_at: self.opened_at,
             opened_wall: self.opened_wall,
             last_due: self.last_due,
+            withdraws: self.withdraws,
             attempts: 0,
             attempts_of_stamp: 0,
             first_sent_at: None,
@@ -130,6 +134,12 @@ impl StampedBatch {
     /// As [`SealedBatch::may_become_stale`].
     pub(super) fn may_become_stale(&self, now: Moment, horizon: Duration) -> bool {
         is_older(now, (self.opened_at, self.opened_wall), self.facts.min_timestamp, horizon)
+    }
+
+    /// What it amounts to if it ends now.
+    pub(super) fn size(&self) -> EndedSize {
+        let (records, bytes, raw_bytes) = (self.count(), self.body.len(), self.raw_len());
+        EndedSize { records, bytes, raw_bytes, attempts: self.attempts }
     }
 
     /// Records that it carries.

@@ -19,7 +19,7 @@ use super::batch::{SealReason, SealedBatch};
 use super::body::{Chunk, ChunkSource};
 use super::completion::Delivery;
 use super::control::NewPartition;
-use super::front::{Due, FrontConfig, PartitionFront, RecordRef, Reply, Value, WhenFull};
+use super::front::{AfterDeadline, Due, FrontConfig, PartitionFront, RecordRef, Reply, Value, WhenFull};
 use super::stamped::{Stamp, StampedBatch};
 use super::trouble::Trouble;
 use crate::ids::{Epoch, Identity, PartitionId, PartitionIndex, ProducerId, Sequence};
@@ -141,11 +141,19 @@ pub(crate) const FRONT: FrontConfig = FrontConfig {
     max_request_size: 1_000_000,
     linger: Duration::from_millis(5),
     deadline: Duration::from_secs(1),
+    after_deadline: AfterDeadline::Complete,
 };
 
 /// A record with nothing but a value.
 pub(crate) fn value(bytes: &[u8]) -> RecordRef<'_> {
-    RecordRef { key: None, value: Value::Borrowed(bytes), headers: &[], timestamp: None, due: Due::Configured }
+    RecordRef {
+        key: None,
+        value: Value::Borrowed(bytes),
+        headers: &[],
+        timestamp: None,
+        due: Due::Configured,
+        after_deadline: None,
+    }
 }
 
 /// Appends, and gives the record's handle.

@@ -3,7 +3,10 @@
 //! | reason | forced by |
 //! |---|---|
 //! | refused after an ambiguous attempt | an open attempt, and the code that was told to another |
-//! | no fence | an open attempt, `delivery_timeout`, a fault on the way to this partition that was felt to the end |
+//! | no fence | an open attempt, and no acknowledgement under a later epoch; where it was to be completed, `delivery_timeout` and a fault on the way to this partition that was felt to the end |
+//! | no base | an open attempt, and no acknowledgement before; the rest as with no fence |
+//! | data loss seen | an open attempt, and that committed records were lost |
+//! | not permitted to read, scan too long, log truncated, offset gap | nothing that happens here |
 //! | state lost | an open attempt, and a gap that was told |
 //! | stale timestamps | an unanswered attempt, and timestamps older than the horizon |
 //! | producer state expired | an open attempt, and no acknowledgement within the horizon |
@@ -15,6 +18,7 @@
 //!
 //! An attempt is open if it went unanswered once its last byte was handed over, or was answered with a code that may follow an append.
 
+use milena_core::producer::front::AfterDeadline;
 use milena_core::producer::outcome::{NotWritten, Undetermined};
 use milena_core::time::{Moment, TICK};
 use milena_wire::ErrorCode;
@@ -53,7 +57,17 @@ impl Checker<'_> {
             Undetermined::RefusedAfterAmbiguousAttempt(code) => {
                 return self.check_refused(checked, ErrorCode(code.code()));
             }
-            Undetermined::NoFence => return self.check_outage(checked, at),
+            Undetermined::NoFence => {
+                let settle = self.stage.scenario.settle_timeout;
+                let given_up = Moment::from_micros(at.as_micros().saturating_sub(settle.as_micros() as u64));
+                let is_unfenced = self.attempts_of(checked).any(|own| self.fences(own, at).next().is_none());
+                return self.check_given_up(checked, at, given_up, is_unfenced);
+            }
+            Undetermined::NoBase => {
+                let has_none = !self.was_acknowledged(checked, at);
+                return self.check_given_up(checked, at, at, has_none);
+            }
+            Undetermined::DataLossSeen => self.has_lost(checked.acceptance.place, at),
             Undetermined::StateLost => self.was_gap_told(checked, at),
             Undetermined::StaleTimestamps => self.is_stale(checked),
             // Who only looks now and then does not know since when.
@@ -164,6 +178,42 @@ impl Checker<'_> {
                 is_told && other.stamp.producer_id == own.stamp.producer_id
             })
         })
+    }
+
+    fn check_given_up(&mut self, checked: &Checked<'_>, at: Moment, given_up: Moment, is_forced: bool) {
+        // Who only looks now and then does not know since when.
+        if checked.record.via == Via::Look {
+            return;
+        }
+        if !is_forced {
+            self.blame(checked, format!("could not be looked for until {at}, though it could"));
+        }
+        let policy = checked.record.content.after_deadline.unwrap_or(self.stage.scenario.front.after_deadline);
+        if policy == AfterDeadline::Complete {
+            self.check_outage(checked, given_up);
+        }
+    }
+
+    /// Something of the partition was acknowledged by then: of any identity, or of the record's own if the topic may have
+    /// been taken for another one meanwhile.
+    fn was_acknowledged(&self, checked: &Checked<'_>, at: Moment) -> bool {
+        let place = checked.acceptance.place;
+        let mut strikes = self.stage.faults.strikes.all().iter();
+        let is_recreated =
+            strikes.any(|strike| strike.fault == Fault::TopicRecreated && strike.concerns(place) && strike.from <= at);
+        let own: Vec<i64> = self.attempts_of(checked).map(|attempt| attempt.stamp.producer_id).collect();
+        // One that took no row came when the partition had gone on under another identity.
+        let mut taken = self.rows.iter().map(|id| self.stage.history.attempts.get(*id));
+        taken.any(|attempt| {
+            let is_of_log = !is_recreated || own.contains(&attempt.stamp.producer_id);
+            let is_told = matches!(attempt.state,
+                AttemptState::Told { code: ErrorCode::NONE, base_offset: 0.., at: told } if told < at);
+            attempt.place == place && is_of_log && is_told
+        })
+    }
+
+    fn has_lost(&self, place: Place, at: Moment) -> bool {
+        self.stage.faults.losses.iter().any(|(lost, when)| *lost == place && *when <= at)
     }
 
     /// Giving up after `delivery_timeout` needs a fault that was still felt: without one the resend would have come through.

@@ -62,7 +62,7 @@ impl Checker<'_> {
                 let own: Vec<AttemptId> = checked.record.attempts.clone();
                 let attempt = |id: &AttemptId| self.stage.history.attempts.get(*id);
                 let is_told = own.iter().map(attempt).any(|own| is_told_by(own, at) && confirmed_at(own).is_some());
-                if !is_told && !self.is_implied(checked, at) {
+                if !is_told && !self.is_implied(checked, at) && !self.is_fenced(checked, at) {
                     self.blame(checked, "told to be written, which no answer says or implies");
                 }
                 // One that came when the partition had gone may find the batch settled by a later one.
@@ -84,7 +84,22 @@ impl Checker<'_> {
 
     /// Whether an attempt may have been appended, for all that can be known then.
     fn is_open(&self, checked: &Checked<'_>, at: Moment) -> bool {
-        self.attempts_of(checked).any(|own| own.state.is_open() && !self.is_void(own, at))
+        let is_open = |own: &Attempt| own.state.is_open() && !self.is_void(own, at);
+        self.attempts_of(checked).any(|own| is_open(own) && self.fences(own, at).next().is_none())
+    }
+
+    /// Whether the log could be read for the record, because copies of all its attempts were kept out.
+    fn is_fenced(&self, checked: &Checked<'_>, at: Moment) -> bool {
+        self.attempts_of(checked).any(|own| self.fences(own, at).next().is_some())
+    }
+
+    /// What was acknowledged under a later epoch of the same producer id (rule 19).
+    pub(super) fn fences<'s>(&'s self, own: &'s Attempt, at: Moment) -> impl Iterator<Item = &'s Attempt> {
+        let attempts = self.stage.history.attempts.all().iter();
+        attempts.filter(move |other| {
+            let is_later = other.stamp.producer_id == own.stamp.producer_id && other.stamp.epoch > own.stamp.epoch;
+            other.place == own.place && is_later && is_told_by(other, at) && confirmed_at(other).is_some()
+        })
     }
 
     /// Rule 2: a batch before it was refused for good, so its sequence can never come.

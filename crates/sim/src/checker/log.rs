@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use milena_broker::TimestampType;
 use milena_core::producer::outcome::Written;
+use milena_core::time::Moment;
 use milena_wire::ErrorCode;
 use milena_wire::records::Record as LogRecord;
 
@@ -138,7 +139,19 @@ impl Checker<'_> {
     /// must be right.
     fn was_lost_after(&self, checked: &Checked<'_>) -> bool {
         let Some((told, _)) = checked.last_word() else { return false };
-        let proof = self.proofs(checked, told).map(|attempt| attempt.handed_at).min();
+        // What an answer says that is still on its way, the next one says again.
+        let given = self.attempts_of(checked).filter(|attempt| attempt.state.is_confirmed());
+        let said = self.proofs(checked, told).chain(given).map(|attempt| attempt.handed_at);
+        // What is read in the log is read once the fence has been acknowledged, from a leader that learns a moment later that it
+        // leads no more.
+        let fences = self.attempts_of(checked).flat_map(|own| self.fences(own, told));
+        let scenario = &self.stage.scenario;
+        let moment = (scenario.latency.1 * 2 + scenario.service.1 * 2 + scenario.mail_max).as_micros() as u64;
+        let read = fences.filter_map(|fence| match fence.state {
+            AttemptState::Told { at, .. } => Some(Moment::from_micros(at.as_micros().saturating_sub(moment))),
+            _ => None,
+        });
+        let proof = said.chain(read).min();
         let mut losses = self.stage.faults.losses.iter().filter(|(place, _)| *place == checked.acceptance.place);
         losses.any(|(_, lost)| proof.is_some_and(|proof| proof < *lost))
     }

@@ -15,6 +15,7 @@ use super::Client;
 use crate::faults::{Fault, Scope};
 use crate::history::{Acceptance, RecordId, Via};
 use crate::stage::{Event, Stage};
+use crate::workload::Workload;
 
 /// What became of an offered record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,23 @@ impl Client {
         self.offered(stage, appended)
     }
 
+    /// A record for every partition.
+    pub(crate) fn trickle(&mut self, stage: &mut Stage) {
+        if self.is_closed {
+            return;
+        }
+        let partitions: Vec<(PartitionId, usize)> = self.fronts.iter().map(|(id, seat)| (*id, seat.place.0)).collect();
+        for (partition, topic) in partitions {
+            let next = RecordId(stage.history.records.len() as u32);
+            let id = stage.history.plan(topic, Workload::trickle(next), Via::Post);
+            let appended = self.append(stage, id, partition, WhenFull::OpenNext);
+            // A partition that is gone takes nothing any more.
+            if appended != Err(AppendError::Closed) {
+                self.offered(stage, appended);
+            }
+        }
+    }
+
     fn append(
         &mut self,
         stage: &mut Stage,
@@ -77,7 +95,14 @@ impl Client {
         };
         let (timestamp, deadline) = (content.timestamp, content.deadline);
         let due = deadline.map_or(Due::Configured, |deadline| Due::Own(now.moment + deadline));
-        let record = RecordRef { key: content.key.as_deref(), value, headers: &headers, timestamp, due };
+        let record = RecordRef {
+            key: content.key.as_deref(),
+            value,
+            headers: &headers,
+            timestamp,
+            due,
+            after_deadline: content.after_deadline,
+        };
         let reply = if via == Via::Post { Reply::Report(u64::from(id.0)) } else { Reply::Handle };
         let result = seat.front.append(now, &self.memory, record, reply, when_full).map(|appended| {
             let delivery = (reply == Reply::Handle).then(|| appended.delivery());

@@ -84,6 +84,8 @@ pub(super) fn conclude(stage: &mut Stage, memory: &Memory, ended: Ended) {
     match &ended {
         Ended::Sealed(_, end) | Ended::Stamped(_, end) => stage.note(format_args!("batch ended: {end:?}")),
         Ended::Records(..) => stage.note(format_args!("records of a batch ended")),
+        Ended::Payload(..) => stage.note(format_args!("a batch is given up")),
+        Ended::Doubt(_, end) => stage.note(format_args!("a batch that was given up ended: {end:?}")),
     }
     let concluded = ended.conclude();
     if let Some(body) = concluded.memory {

@@ -95,6 +95,11 @@ impl fmt::Display for Attempt {
 }
 
 impl AttemptState {
+    /// The broker said, or says, that it is in the log.
+    pub(crate) fn is_confirmed(self) -> bool {
+        matches!(self, Self::Answered { code: ErrorCode::NONE, .. } | Self::Told { code: ErrorCode::NONE, .. })
+    }
+
     /// It may have been appended, for all the client can know.
     pub(crate) fn is_open(self) -> bool {
         match self {

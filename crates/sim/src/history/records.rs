@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use milena_core::producer::front::AfterDeadline;
 use milena_core::producer::outcome::{Because, NotWritten, Settlement, Written};
 use milena_core::time::Moment;
 
@@ -23,6 +24,8 @@ pub(crate) struct Content {
     pub(crate) timestamp: Option<i64>,
     /// Its own, if it has one.
     pub(crate) deadline: Option<Duration>,
+    /// Its own, if it has one.
+    pub(crate) after_deadline: Option<AfterDeadline>,
 }
 
 /// How the caller wants to be told.

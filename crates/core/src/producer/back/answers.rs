@@ -162,8 +162,9 @@ impl PartitionBack {
     /// Of an attempt on a connection that the partition has left, or of one before the newest. That it was appended counts;
     /// that it was not takes away the doubt that this attempt left.
     pub(in crate::producer) fn hear(&mut self, now: Moment, key: AttemptKey, word: &Word, ended: &mut Vec<Ended>) {
-        // A partition that moved on has no use for the word.
-        let Some(place) = self.unsettled.iter().position(|batch| batch.stamp.ordinal == key.ordinal) else { return };
+        let Some(place) = self.unsettled.iter().position(|batch| batch.stamp.ordinal == key.ordinal) else {
+            return self.hear_of_doubt(key, word, ended);
+        };
         let is_ambiguous = match word {
             Word::NotExecuted => false,
             Word::Unanswered => true,
@@ -180,6 +181,17 @@ impl PartitionBack {
             }
         };
         self.unsettled[place].hear_of(key.number, is_ambiguous);
+    }
+
+    /// A partition that moved on has no use for a word, unless it says that what was given up is there.
+    fn hear_of_doubt(&mut self, key: AttemptKey, word: &Word, ended: &mut Vec<Ended>) {
+        if let Word::Answer(answer) = word
+            && answer.error.is_none()
+        {
+            let log_append_time = known(answer.log_append_time);
+            let end = BatchEnd::Written { base_offset: known(answer.base_offset), log_append_time };
+            self.doubts.settle(key.ordinal, end, ended);
+        }
     }
 
     /// A probe that was refused by validation says nothing about what is there; if nothing else does, that is the reason.
@@ -206,6 +218,9 @@ impl PartitionBack {
             place = 0;
         }
         let batch = self.unsettled.remove(place).expect("the batch was found at this place");
+        if place == 0 {
+            self.take_base(&batch, &acknowledged);
+        }
         let log_append_time = known(answer.log_append_time).filter(|_| answer.error == ErrorCode::NONE);
         // Brokers measure a producer's age by its timestamps: a stale batch leaves a memory that may end any time.
         self.anchor = (self.config.is_idempotent && !batch.is_stale).then(|| Anchor::after(self.anchor, &acknowledged));
@@ -387,13 +402,15 @@ impl PartitionBack {
         let ordinal = self.unsettled[place].stamp.ordinal;
         self.unsettled[place].is_ambiguous = true;
         let can_be_proven = self.is_anchored(&self.unsettled[place]) && self.probe_after(ordinal).is_some();
-        if can_be_proven && self.config.is_idempotent {
-            return self.probe(place, doubt);
+        match self.config.is_idempotent {
+            true if can_be_proven => self.probe(place, doubt),
+            true => self.renew(Renewal::of_producer_id(doubt)),
+            false => {
+                let batch = self.unsettled.remove(place).expect("the batch was found at this place");
+                ended.push(Ended::Stamped(batch, BatchEnd::Undetermined(doubt)));
+                self.go_on_without_head();
+            }
         }
-        let batch = self.unsettled.remove(place).expect("the batch was found at this place");
-        ended.push(Ended::Stamped(batch, BatchEnd::Undetermined(doubt)));
-        self.renew(Renewal::of_producer_id(doubt));
-        self.go_on_without_head();
     }
 
     fn lose_proof(&mut self, place: usize, doubt: Undetermined) {
@@ -438,16 +455,23 @@ impl PartitionBack {
     /// of which the end is at hand, waits for its answer; the request's timeout bounds that.
     pub(in crate::producer) fn may_leave_answers(&self) -> bool {
         let is_stale = |batch: &StampedBatch| batch.is_stale && batch.flight == Flight::OnWire;
-        !matches!(self.mode, Mode::Renewing(_)) && (self.may_resend_stale() || !self.unsettled.iter().any(is_stale))
+        let may_leave = match self.mode {
+            // A fence at the new leader keeps out what the old one holds.
+            Mode::Renewing(renewal) => renewal.doubt.is_open_to_proof() && !renewal.has_proof && self.base.is_some(),
+            _ => true,
+        };
+        may_leave && (self.may_resend_stale() || !self.unsettled.iter().any(is_stale))
     }
 
     /// A higher leader epoch is known (rule 7): the partition leaves its connection at once. What is on the wire may be
     /// appended; the head goes to the new leader without waiting.
-    pub(in crate::producer) fn leave_leader(&mut self, now: Moment) {
+    pub(in crate::producer) fn leave_leader(&mut self, now: Moment, ended: &mut Vec<Ended>) {
         let on_wire = self.unsettled.iter_mut().filter(|batch| batch.flight == Flight::OnWire);
         on_wire.for_each(StampedBatch::leave_behind);
-        if !self.unsettled.is_empty() {
-            self.mode = Mode::Recovering { not_before: now };
+        match self.mode {
+            Mode::Renewing(_) => self.finish(ended),
+            _ if !self.unsettled.is_empty() => self.mode = Mode::Recovering { not_before: now },
+            _ => {}
         }
     }
 
@@ -471,6 +495,7 @@ impl PartitionBack {
         self.finish_renewal(ended);
         if self.unsettled.is_empty() && !matches!(self.mode, Mode::Renewing(_)) {
             self.mode = Mode::Streaming;
+            self.leave_last_epoch();
         }
     }
 

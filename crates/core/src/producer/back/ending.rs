@@ -7,7 +7,6 @@ use milena_wire::Uuid;
 use super::renewal::Renewal;
 use super::{Mode, PartitionBack};
 use crate::ids::ProducerId;
-use crate::producer::back::Acks;
 use crate::producer::batch::SealedBatch;
 use crate::producer::completion::BatchEnd;
 use crate::producer::ended::Ended;
@@ -41,15 +40,25 @@ impl PartitionBack {
     /// When something that was sent has had its time.
     fn ends_at(&self) -> Option<Moment> {
         let is_idle = !self.is_on_wire();
-        let unsettled = self.unsettled.back().filter(|_| is_idle).map(|batch| self.gives_up_at(batch));
+        // What is given up with stamps may be on the wire: nothing more goes out, and the answers are awaited.
+        let may_be_given_up = is_idle || self.config.is_idempotent && !matches!(self.mode, Mode::Renewing(_));
+        let unsettled = self.gives_up_all_at().filter(|_| may_be_given_up);
         let renewed = self.renewed.front().map(|batch| self.gives_up_at(batch));
         let horizon = self.horizon_ends().filter(|_| is_idle);
-        [unsettled, renewed, horizon].into_iter().flatten().min()
+        [unsettled, renewed, horizon, self.doubts_end_at()].into_iter().flatten().min()
     }
 
-    fn gives_up_at(&self, batch: &StampedBatch) -> Moment {
+    pub(super) fn gives_up_at(&self, batch: &StampedBatch) -> Moment {
         // A caller may be due a little later than the timeout; the batch is never given up under its eyes.
-        (batch.opened_at + self.config.delivery_timeout).max(batch.last_due.moment() + TICK)
+        let released = batch.last_due.moment() + TICK;
+        if batch.withdraws && self.config.is_idempotent {
+            return released;
+        }
+        self.times_out_at(batch).max(released)
+    }
+
+    pub(super) fn times_out_at(&self, batch: &StampedBatch) -> Moment {
+        batch.opened_at + self.config.delivery_timeout
     }
 
     /// When brokers may have forgotten what the head's resend would be compared with (rule 17): half of their memory after
@@ -88,27 +97,26 @@ impl PartitionBack {
     pub(in crate::producer) fn handle_timeout(&mut self, now: Moment, ended: &mut Vec<Ended>) {
         self.end_dead_pending(ended);
         self.end_dead_renewed(now, ended);
+        self.end_old_doubts(now, ended);
+        if self.config.is_idempotent {
+            self.withdraw_if_unwanted(now, ended);
+        }
         if self.is_on_wire() {
             return;
         }
         if self.is_past_horizon(now) {
             return self.begin_anew(Undetermined::ProducerStateExpired, ended);
         }
-        let Some(youngest) = self.unsettled.back() else { return };
-        let is_wanted = self.unsettled.iter().any(|batch| batch.completion.is_wanted());
-        if self.gives_up_at(youngest) <= now && !is_wanted {
-            self.give_up(ended);
+        if !self.config.is_idempotent && self.gives_up_all_at().is_some_and(|due| due <= now) && !self.is_wanted() {
+            self.end_unstamped(ended);
         }
     }
 
-    fn give_up(&mut self, ended: &mut Vec<Ended>) {
-        let doubt = match self.config.is_idempotent && self.config.acks == Acks::All {
-            true => Undetermined::NoFence,
-            false => Undetermined::LeaderOnly,
-        };
+    /// Without stamps nothing can be proven.
+    fn end_unstamped(&mut self, ended: &mut Vec<Ended>) {
         self.end_unsettled(
             |batch| match batch.is_doubtful() {
-                true => BatchEnd::Undetermined(doubt),
+                true => BatchEnd::Undetermined(Undetermined::LeaderOnly),
                 false => BatchEnd::NotWritten(NotWritten::DeadlinePassed),
             },
             ended,
@@ -155,12 +163,21 @@ impl PartitionBack {
     pub(in crate::producer) fn handle_topic_recreated(&mut self, id: Uuid, ended: &mut Vec<Ended>) {
         self.topic.id = id;
         self.is_log_append_time = None;
+        self.forget_log(Undetermined::TopicRecreated, ended);
         self.begin_anew(Undetermined::TopicRecreated, ended);
     }
 
     /// Another cluster answers. A producer id belongs to a cluster (rule 25).
     pub(in crate::producer) fn handle_cluster_changed(&mut self, ended: &mut Vec<Ended>) {
+        self.forget_log(Undetermined::ClusterChanged, ended);
         self.begin_anew(Undetermined::ClusterChanged, ended);
+    }
+
+    /// Another log stands where that one was.
+    fn forget_log(&mut self, why: Undetermined, ended: &mut Vec<Ended>) {
+        self.base = None;
+        self.forget_questions();
+        self.doubts.end_all(why, ended);
     }
 
     fn begin_anew(&mut self, doubt: Undetermined, ended: &mut Vec<Ended>) {
@@ -201,6 +218,7 @@ impl PartitionBack {
         );
         self.end_renewed(BatchEnd::NotWritten(unclaimed), ended);
         self.end_pending(BatchEnd::NotWritten(unclaimed), ended);
+        self.doubts.end_all(doubt, ended);
         // Its stamps are given up with the batches; what would still be added starts a sequence of its own.
         self.give_up_identity();
     }

@@ -6,7 +6,6 @@
 use super::{Mode, PartitionBack};
 use crate::ids::{Epoch, Identity, Sequence};
 use crate::producer::body::ChunkSource;
-use crate::producer::completion::BatchEnd;
 use crate::producer::ended::Ended;
 use crate::producer::outcome::Undetermined;
 use crate::producer::stamped::Surgery;
@@ -43,13 +42,17 @@ impl Renewal {
     pub(super) fn and(self, other: Self) -> Self {
         let next = if other.next == NextIdentity::ProducerId { other.next } else { self.next };
         // What has a proof leaves no doubt, so the reason is that of the one that has none.
-        let doubt = if self.has_proof { other.doubt } else { self.doubt };
+        let is_closed = !other.has_proof && !other.doubt.is_open_to_proof();
+        let doubt = if self.has_proof || is_closed { other.doubt } else { self.doubt };
         Self { next, doubt, has_proof: self.has_proof && other.has_proof }
     }
 }
 
 /// Epochs above carry no records (rule 24): the last ones are kept for fences.
 const EPOCH_MAX: Epoch = Epoch(32_765);
+
+/// The last one that this client uses, for a fence; the one above belongs to whoever settles what a process left behind.
+const FENCE_EPOCH_MAX: Epoch = Epoch(32_766);
 
 impl PartitionBack {
     /// Once nothing is on the wire: what is certain waits for a new stamp, what is not ends.
@@ -66,9 +69,9 @@ impl PartitionBack {
             _ => renewal,
         };
         let mut kept = std::collections::VecDeque::new();
-        for mut batch in self.unsettled.drain(..) {
+        for mut batch in std::mem::take(&mut self.unsettled) {
             if batch.is_doubtful() && !renewal.has_proof {
-                ended.push(Ended::Stamped(batch, BatchEnd::Undetermined(renewal.doubt)));
+                self.doubt_batch(batch, renewal.doubt, ended);
             } else {
                 batch.forget_split();
                 kept.push_back(batch);
@@ -76,21 +79,38 @@ impl PartitionBack {
         }
         kept.append(&mut self.renewed);
         self.renewed = kept;
+        let is_fenced_off = self.doubts.is_unfenced() && renewal.doubt.is_open_to_proof();
         match renewal.next {
-            NextIdentity::Epoch => self.raise_epoch(),
-            NextIdentity::ProducerId => self.give_up_identity(),
+            NextIdentity::ProducerId if !is_fenced_off => {
+                self.doubts.end_unfenced(renewal.doubt, ended);
+                self.give_up_identity();
+            }
+            NextIdentity::Epoch | NextIdentity::ProducerId => self.raise_epoch(ended),
         }
     }
 
     /// The next epoch of the same producer id, from sequence 0 on, the first batch alone.
-    fn raise_epoch(&mut self) {
+    fn raise_epoch(&mut self, ended: &mut Vec<Ended>) {
+        let epoch_max = if self.doubts.is_unfenced() { FENCE_EPOCH_MAX } else { EPOCH_MAX };
         match self.identity {
-            Some(identity) if identity.epoch < EPOCH_MAX => {
+            Some(identity) if identity.epoch < epoch_max => {
                 self.give_up_identity();
                 self.abandoned = None;
                 self.identity = Some(Identity { epoch: Epoch(identity.epoch.0 + 1), ..identity });
             }
-            _ => self.give_up_identity(),
+            _ => {
+                self.doubts.end_unfenced(Undetermined::NoFence, ended);
+                self.give_up_identity();
+            }
+        }
+    }
+
+    /// The last fence of a producer id stands: only now may the partition take another one (rule 24).
+    pub(super) fn leave_last_epoch(&mut self) {
+        let is_last = self.identity.is_some_and(|identity| identity.epoch > EPOCH_MAX);
+        let is_idle = self.unsettled.is_empty() && !matches!(self.mode, Mode::Renewing(_));
+        if is_last && is_idle && self.anchor.is_some() && !self.doubts.is_unfenced() {
+            self.give_up_identity();
         }
     }
 
@@ -105,10 +125,10 @@ impl PartitionBack {
 
     /// After a long pause brokers may have forgotten the producer, and then they take any sequence: a new epoch says which
     /// one comes first (rules 4 and 17).
-    pub(super) fn leave_old_epoch(&mut self, now: Moment) {
+    pub(super) fn leave_old_epoch(&mut self, now: Moment, ended: &mut Vec<Ended>) {
         let is_old = self.anchor.is_some_and(|anchor| now.since(anchor.at) >= self.config.horizon);
         if is_old && self.unsettled.is_empty() {
-            self.raise_epoch();
+            self.raise_epoch(ended);
         }
     }
 

@@ -4,6 +4,7 @@ mod answers;
 mod ending;
 mod renewal;
 mod rig;
+mod withdrawal;
 
 use std::sync::Arc;
 
@@ -193,10 +194,12 @@ fn sent_batches_are_given_up_together_once_the_youngest_is_past_its_time_and_nob
     partition.release_everybody();
     partition.add(1);
     partition.time_out();
-    let no_fence = BatchEnd::Undetermined(Undetermined::NoFence);
-    assert_eq!(partition.ends(), [no_fence, no_fence, BatchEnd::NotWritten(NotWritten::DeadlinePassed)]);
-    assert!(partition.back.needs_identity() && !partition.back.is_empty(), "what was not sent goes on");
-    partition.back.grant(FRESH);
+    partition.time_out();
+    assert_eq!(partition.ends(), [BatchEnd::NotWritten(NotWritten::DeadlinePassed)], "its attempt was not executed");
+    assert!(!partition.back.is_empty(), "what was not sent goes on, and keeps out what was");
+    assert_eq!(partition.back.identity().map(|identity| identity.epoch), Some(crate::ids::Epoch(1)));
+    partition.wait_for_no_fence();
+    assert_eq!(partition.ends(), [BatchEnd::Undetermined(Undetermined::NoFence); 2]);
     assert_eq!(partition.send().sequence, 0);
 }
 
@@ -207,12 +210,12 @@ fn nothing_is_given_up_while_an_answer_may_come() {
     partition.send();
     partition.release_everybody();
     partition.wait(60_000);
-    assert_eq!(partition.back.poll_timeout(), None, "the connection's own timer ends the wait");
     partition.time_out();
+    assert_eq!(partition.back.poll_timeout(), None, "the connection's own timer ends the wait");
     assert!(partition.ends().is_empty());
     partition.lose(1, true);
     assert!(partition.back.poll_timeout().is_some_and(|due| due <= partition.now()));
-    partition.time_out();
+    partition.wait_for_no_fence();
     assert_eq!(partition.ends(), [BatchEnd::Undetermined(Undetermined::NoFence)]);
 }
 

@@ -23,6 +23,25 @@ pub struct RecordRef<'a> {
     pub timestamp: Option<i64>,
     /// When its caller must have its outcome.
     pub due: Due,
+    /// What becomes of it then if it was sent; the configured way if absent.
+    pub after_deadline: Option<AfterDeadline>,
+}
+
+/// What becomes of a record that was sent and of which no conclusive answer came by its deadline. Its caller is told
+/// [`Outcome::Unknown`](crate::producer::outcome::Outcome::Unknown) in any case, and its fate is settled in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AfterDeadline {
+    /// It is sent again under the same stamp until a broker answers, at most until `delivery_timeout`: late is better than
+    /// never.
+    #[default]
+    Complete,
+    /// It is not sent any more: late is worse than never. A copy may have been appended all the same, and the fate tells:
+    /// the partition's next batch keeps late copies out, then the log is read. Costs a producer epoch and a reading of the
+    /// log behind the last acknowledged batch (READ on the topic), and the end of the log is asked for before the first
+    /// batch of each partition is sent (DESCRIBE, which WRITE includes). Needs idempotence.
+    ///
+    /// A batch with a record that shall be completed is completed, and with it whatever was sent before it on the partition.
+    Withdraw,
 }
 
 /// When a record's caller must have its outcome.

@@ -33,6 +33,8 @@ pub(super) struct OpenBatch {
     run: Option<Tick>,
     /// The latest deadline of all.
     last_due: Tick,
+    /// No record so far is to be written after its deadline.
+    pub withdraws: bool,
     pub posted: Vec<Posted>,
 }
 
@@ -51,6 +53,7 @@ impl OpenBatch {
             opened_wall: now.wall_millis,
             run: None,
             last_due: Tick::FIRST,
+            withdraws: true,
             posted: Vec::with_capacity(posted_expected),
         }
     }
@@ -159,6 +162,7 @@ impl OpenBatch {
             opened_at: self.opened_at,
             opened_wall: self.opened_wall,
             last_due: self.last_due,
+            withdraws: self.withdraws,
             reason,
         }
     }

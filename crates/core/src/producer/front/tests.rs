@@ -48,14 +48,23 @@ fn records_come_out_as_they_went_in() {
             headers: &headers,
             timestamp: None,
             due: Due::Configured,
+            after_deadline: None,
         },
-        RecordRef { key: None, value: Value::Null, headers: &[], timestamp: Some(5_000_000), due: Due::Configured },
+        RecordRef {
+            key: None,
+            value: Value::Null,
+            headers: &[],
+            timestamp: Some(5_000_000),
+            due: Due::Configured,
+            after_deadline: None,
+        },
         RecordRef {
             key: Some(b""),
             value: Value::Borrowed(b""),
             headers: &[],
             timestamp: Some(3),
             due: Due::Configured,
+            after_deadline: None,
         },
         RecordRef {
             key: None,
@@ -63,6 +72,7 @@ fn records_come_out_as_they_went_in() {
             headers: &[],
             timestamp: Some(-1),
             due: Due::Configured,
+            after_deadline: None,
         },
     ];
     records.iter().for_each(|record| drop(append(&mut front, &memory, 20, *record)));
@@ -119,6 +129,7 @@ fn a_shared_value_is_linked_when_it_is_large_and_copied_when_it_is_small() {
         headers: &[],
         timestamp: None,
         due: Due::Configured,
+        after_deadline: None,
     };
     drop(append(&mut front, &memory, 0, record(&large)));
     drop(append(&mut front, &memory, 0, record(&small)));
@@ -229,8 +240,14 @@ fn a_linked_value_without_memory_for_its_neighbours_gives_everything_back() {
         let memory = CountedMemory::new(limit);
         let mut front = front();
         let shared = Bytes::from(vec![0; LINK_BYTES_MIN]);
-        let record =
-            RecordRef { key: None, value: Value::Shared(&shared), headers: &[], timestamp: None, due: Due::Configured };
+        let record = RecordRef {
+            key: None,
+            value: Value::Shared(&shared),
+            headers: &[],
+            timestamp: None,
+            due: Due::Configured,
+            after_deadline: None,
+        };
         let refused = front.append(now(0), &memory, record, Reply::Handle, WhenFull::OpenNext);
         assert_eq!(refused.err(), Some(AppendError::BufferFull(Notice::Nothing)));
         assert_eq!((memory.held(), front.is_empty()), (0, true), "limit {limit}");

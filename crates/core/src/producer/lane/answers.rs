@@ -86,22 +86,34 @@ impl Lane {
     }
 
     fn take_answer(&mut self, now: Moment, answer: Answer<Flight>) {
+        match &answer.purpose {
+            Flight::Batches(attempts) => self.take_produced(now, &answer, attempts),
+            Flight::Ends(asked) => self.take_ends(now, &answer, asked),
+            Flight::Log(asked) => self.take_log(now, &answer, asked),
+        }
+    }
+
+    fn take_produced(&mut self, now: Moment, answer: &Answer<Flight>, attempts: &[Attempt]) {
         let response = match answer.decode::<ProduceRequest>() {
             Ok(response) => response,
             Err(error) => {
-                answer.purpose.attempts.iter().for_each(|attempt| self.lose_attempt(now, attempt, true));
+                attempts.iter().for_each(|attempt| self.lose_attempt(now, attempt, true));
                 return self.handle_disconnected(now, error);
             }
         };
-        if let Link::Up(connection) = &mut self.link {
-            connection.handle_throttle(now, response.throttle_time_ms);
-            self.throttle_ends = Some(connection.throttled_until()).filter(|ends| *ends > now);
-        }
-        let is_alone = answer.purpose.attempts.len() == 1;
+        self.take_throttle(now, response.throttle_time_ms);
+        let is_alone = attempts.len() == 1;
         let is_late = answer.waited > self.slow_after();
-        for attempt in &answer.purpose.attempts {
+        for attempt in attempts {
             let is_not_committed = self.take_partition_answer(now, attempt, &response, answer.version);
             self.take_pace(attempt, is_not_committed || is_alone && is_late, is_late);
+        }
+    }
+
+    pub(super) fn take_throttle(&mut self, now: Moment, throttle_time_ms: i32) {
+        if let Link::Up(connection) = &mut self.link {
+            connection.handle_throttle(now, throttle_time_ms);
+            self.throttle_ends = Some(connection.throttled_until()).filter(|ends| *ends > now);
         }
     }
 

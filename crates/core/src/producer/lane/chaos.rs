@@ -269,7 +269,11 @@ impl Chaos {
                 let mut ended = Vec::new();
                 back.handle_topic_recreated(self.cluster.topic_id, &mut ended);
                 self.rig.adopt(back);
-                assert!(ended.iter().all(|ended| matches!(ended, Ended::Stamped(..))));
+                assert!(
+                    ended
+                        .iter()
+                        .all(|ended| matches!(ended, Ended::Stamped(..) | Ended::Payload(..) | Ended::Doubt(..)))
+                );
                 ended.into_iter().for_each(|ended| self.rig.conclude(PartitionId(0), ended));
             } else {
                 self.rig.adopt(back);
@@ -322,6 +326,8 @@ impl Chaos {
         while !self.rig.late.is_empty() {
             self.execute_late();
         }
+        self.rig.wait(crate::producer::back::SETTLE_TIMEOUT);
+        self.rig.turn();
         assert_eq!(self.rig.memory.held(), 0, "everything ended, so nothing is held");
     }
 

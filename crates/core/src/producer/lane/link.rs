@@ -5,13 +5,43 @@ use bytes::BytesMut;
 use super::{AttemptKey, Lane, LaneEvent, LaneReport, StrayAnswer};
 use crate::connection::{Connection, ConnectionError};
 use crate::ids::{PartitionId, PartitionIndex};
-use crate::producer::back::{TopicRef, Word};
+use crate::producer::back::{Ticket, TopicRef, Word};
 use crate::time::Moment;
 
 /// What of a request is remembered until its answer.
 #[derive(Debug)]
-pub(super) struct Flight {
-    pub attempts: Vec<Attempt>,
+pub(super) enum Flight {
+    /// Batches.
+    Batches(Vec<Attempt>),
+    /// Where these logs end.
+    Ends(Vec<Asked>),
+    /// What stands in this one.
+    Log(Asked),
+}
+
+impl Flight {
+    /// The batches, if it carries any.
+    pub(super) fn attempts(&self) -> &[Attempt] {
+        if let Self::Batches(attempts) = self { attempts } else { &[] }
+    }
+
+    /// The questions, if it asks any.
+    pub(super) fn questions(&self) -> &[Asked] {
+        match self {
+            Self::Batches(_) => &[],
+            Self::Ends(asked) => asked,
+            Self::Log(asked) => std::slice::from_ref(asked),
+        }
+    }
+}
+
+/// A partition's question.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub partition: PartitionId,
+    pub topic: TopicRef,
+    pub index: PartitionIndex,
+    pub ticket: Ticket,
 }
 
 /// A batch in a request.
@@ -78,9 +108,10 @@ impl Lane {
 
     fn lose_unanswered(&mut self, now: Moment, connection: Connection<Flight>) {
         for unanswered in connection.close() {
-            for attempt in unanswered.purpose.attempts {
-                self.lose_attempt(now, &attempt, unanswered.was_all_written);
+            for attempt in unanswered.purpose.attempts() {
+                self.lose_attempt(now, attempt, unanswered.was_all_written);
             }
+            self.lose_questions(now, unanswered.purpose.questions());
         }
     }
 
@@ -124,7 +155,7 @@ impl Lane {
         while let Link::Up(connection) = &mut self.link
             && let Some(flight) = connection.poll_handed_over()
         {
-            for attempt in flight.attempts {
+            for attempt in flight.attempts() {
                 self.tell_back(attempt.partition, |back, ended| {
                     // It is all that will ever be known to go well.
                     back.trouble().clear();

@@ -16,7 +16,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Attempt, Lane, LaneReport, Link};
+use super::{Attempt, Flight, Lane, LaneReport, Link};
 use crate::fault::ConnectionError;
 use crate::ids::PartitionId;
 use crate::time::Moment;
@@ -87,6 +87,10 @@ impl Lane {
     /// Whether it left.
     pub(super) fn leave_if_held_up(&mut self, now: Moment) -> bool {
         let Link::Up(connection) = &self.link else { return false };
+        // A question waits for nobody: that it takes long says nothing about a partition.
+        if connection.purposes().next().is_some_and(|oldest| !oldest.questions().is_empty()) {
+            return false;
+        }
         let is_late = connection.waits_since().is_some_and(|since| since + self.slow_after() <= now);
         let may_leave = !self.id.is_slow && self.pace.not_before <= now && !self.keeps_slow();
         let leaves =
@@ -99,7 +103,7 @@ impl Lane {
 
     fn asked(&self) -> impl Iterator<Item = &Attempt> {
         let connection = if let Link::Up(connection) = &self.link { Some(connection) } else { None };
-        connection.into_iter().flat_map(|connection| connection.purposes()).flat_map(|flight| &flight.attempts)
+        connection.into_iter().flat_map(|connection| connection.purposes()).flat_map(Flight::attempts)
     }
 
     /// Whether one partition's answer is waited for by another.
@@ -122,7 +126,7 @@ impl Lane {
         let mut unsorted: BTreeMap<PartitionId, bool> =
             self.asked().map(|attempt| (attempt.partition, false)).collect();
         if let Link::Up(connection) = &self.link {
-            let oldest = connection.purposes().next().into_iter().flat_map(|flight| &flight.attempts);
+            let oldest = connection.purposes().next().into_iter().flat_map(Flight::attempts);
             unsorted.extend(oldest.map(|attempt| (attempt.partition, true)));
         }
         self.handle_disconnected(now, ConnectionError::HeldUp);

@@ -35,6 +35,10 @@ impl Lane {
         if !may_send || connection.in_flight() >= REQUESTS_IN_FLIGHT_MAX {
             return None;
         }
+        if let Some(question) = self.poll_question(now) {
+            return Some(question);
+        }
+        let Link::Up(connection) = &mut self.link else { return None };
         let version = match connection.version_of::<ProduceRequest>() {
             Ok(version) => version,
             Err(error) => {
@@ -103,8 +107,10 @@ impl Lane {
         };
         let transmit = produce_request::encode(envelope, &entries).expect("topic names came from this broker and fit");
         match acks {
-            Acks::None => connection.register_unanswerable(now, ApiKey::PRODUCE, transmit.len(), Flight { attempts }),
-            _ => connection.register(now, ApiKey::PRODUCE, version, transmit.len(), Flight { attempts }),
+            Acks::None => {
+                connection.register_unanswerable(now, ApiKey::PRODUCE, transmit.len(), Flight::Batches(attempts))
+            }
+            _ => connection.register(now, ApiKey::PRODUCE, version, transmit.len(), Flight::Batches(attempts)),
         }
         self.watch_oldest(now);
         transmit

@@ -401,7 +401,8 @@ impl Rig {
     pub(super) fn conclude(&mut self, id: PartitionId, ended: Ended) {
         let end = match &ended {
             Ended::Sealed(_, end) | Ended::Stamped(_, end) => Some(*end),
-            Ended::Records(..) => None,
+            Ended::Doubt(_, end) => Some(*end),
+            Ended::Records(..) | Ended::Payload(..) => None,
         };
         if let Some(memory) = ended.conclude().memory {
             memory.give_back(&self.memory);

@@ -41,6 +41,7 @@ fn nothing_is_implied_once_the_broker_shows_that_it_lost_its_memory() {
         partition.wait(RETRY_MAX);
         assert_eq!(partition.send_all(), [1]);
         partition.refuse(1, OUT_OF_ORDER);
+        partition.wait_for_no_fence();
         assert_eq!(partition.ends(), [BatchEnd::Undetermined(Undetermined::StateLost)]);
     }
 }
@@ -56,6 +57,7 @@ fn an_offset_beside_an_error_shows_a_lost_memory_too() {
     partition.wait(RETRY_MAX);
     assert_eq!(partition.send_all(), [1]);
     partition.refuse(1, OUT_OF_ORDER);
+    partition.wait_for_no_fence();
     assert_eq!(partition.ends(), [BatchEnd::Undetermined(Undetermined::StateLost); 2]);
 }
 
@@ -113,8 +115,10 @@ fn a_refusal_after_an_ambiguous_attempt_leaves_doubt() {
         partition.wait(RETRY_MAX);
         partition.send();
         partition.refuse(1, TOO_LARGE);
+        let next = partition.back.identity().expect("the next epoch keeps late copies out");
+        assert_eq!((next.producer_id, next.epoch), (IDENTITY.producer_id, crate::ids::Epoch(1)));
+        partition.wait_for_no_fence();
         assert_eq!(partition.ends(), [in_doubt(TOO_LARGE)]);
-        assert!(partition.back.needs_identity(), "a late copy may come, and nothing under this id fences it");
     }
 }
 
@@ -124,6 +128,7 @@ fn a_base_offset_beside_an_error_leaves_doubt() {
     partition.add(1);
     partition.send();
     partition.answer(1, TOO_LARGE, 17);
+    partition.wait_for_no_fence();
     assert_eq!(partition.ends(), [in_doubt(TOO_LARGE)]);
 }
 
@@ -140,6 +145,7 @@ fn an_attempt_that_was_not_all_written_leaves_no_doubt_and_one_that_was_does() {
         partition.wait(RETRY_MAX);
         partition.send();
         partition.refuse(1, ErrorCode::POLICY_VIOLATION);
+        partition.wait_for_no_fence();
         assert_eq!(partition.ends(), [end]);
     }
 }
@@ -214,12 +220,12 @@ fn if_every_one_is_answered_with_a_gap_the_brokers_memory_is_lost() {
         assert_eq!(partition.send_all(), [ordinal]);
         partition.refuse(ordinal, OUT_OF_ORDER);
     }
+    partition.wait_for_no_fence();
     let lost = BatchEnd::Undetermined(Undetermined::StateLost);
     assert_eq!(partition.ends(), [lost, lost], "the third was never handed over");
-    assert_eq!(partition.back.abandoned(), Some(IDENTITY.producer_id));
-    partition.back.grant(FRESH);
+    assert_eq!(partition.back.identity().map(|identity| identity.epoch), Some(crate::ids::Epoch(1)));
     let sent = partition.send();
-    assert_eq!((sent.sequence, sent.bytes.len() > 61), (0, true), "it goes on under a fresh producer id");
+    assert_eq!((sent.sequence, sent.bytes.len() > 61), (0, true), "it goes on under the next epoch");
     partition.acknowledge(sent.ordinal, 50);
     assert_eq!(partition.send().sequence, 2);
 }
@@ -267,6 +273,7 @@ fn doubt_about_a_refused_batch_keeps_its_reason_if_the_one_behind_it_proves_noth
     partition.refuse(1, ErrorCode::INVALID_TIMESTAMP);
     partition.send();
     partition.refuse(2, ErrorCode::DUPLICATE_SEQUENCE_NUMBER);
+    partition.wait_for_no_fence();
     let refused = Undetermined::RefusedAfterAmbiguousAttempt(ErrorCode::INVALID_TIMESTAMP.into());
     assert_eq!(
         partition.ends(),
@@ -282,7 +289,7 @@ fn a_new_leader_gets_the_head_at_once_alone_and_under_its_old_stamp() {
     let first = partition.send();
     assert_eq!(partition.send_all(), [2, 3]);
     let now = partition.now();
-    partition.back.leave_leader(now);
+    partition.back.leave_leader(now, &mut partition.ended);
     assert!(!partition.back.is_on_wire() && partition.ends().is_empty());
     assert_eq!(partition.send(), first);
     assert_eq!(partition.send_all(), []);
@@ -297,7 +304,7 @@ fn a_success_on_the_old_connection_counts_and_a_refusal_there_does_not() {
     partition.add(2);
     partition.send_all();
     let now = partition.now();
-    partition.back.leave_leader(now);
+    partition.back.leave_leader(now, &mut partition.ended);
     partition.send();
     let refusal = Answer { error: ErrorCode::NOT_LEADER_OR_FOLLOWER, ..ANSWER };
     partition.hear(1, Word::Answer(refusal));
@@ -315,7 +322,7 @@ fn an_answer_to_an_older_attempt_is_not_taken_for_one_to_the_newest() {
     partition.add(1);
     partition.send();
     let now = partition.now();
-    partition.back.leave_leader(now);
+    partition.back.leave_leader(now, &mut partition.ended);
     partition.send();
     let key = AttemptKey { ordinal: 1, number: 1 };
     let effects = partition.back.handle_answer(
@@ -354,10 +361,11 @@ fn attempts_left_behind_are_in_doubt_only_until_they_are_heard_of() {
         partition.add(1);
         partition.send();
         let now = partition.now();
-        partition.back.leave_leader(now);
+        partition.back.leave_leader(now, &mut partition.ended);
         partition.hear(1, word);
         partition.send();
         partition.refuse(1, code);
+        partition.wait_for_no_fence();
         assert_eq!(partition.ends(), [end]);
     }
 }
@@ -368,7 +376,7 @@ fn a_refusal_by_the_new_leader_waits_for_the_word_of_the_old_one() {
     partition.add(1);
     partition.send();
     let now = partition.now();
-    partition.back.leave_leader(now);
+    partition.back.leave_leader(now, &mut partition.ended);
     partition.send();
     partition.refuse(1, TOO_LARGE);
     assert!(partition.ends().is_empty());
@@ -417,6 +425,7 @@ fn a_probe_that_is_refused_by_validation_does_not_count_as_a_gap() {
     partition.refuse(1, OUT_OF_ORDER);
     partition.send();
     partition.refuse(2, code);
+    partition.wait_for_no_fence();
     assert_eq!(partition.ends(), [in_doubt(code), in_doubt(code)]);
 }
 
@@ -435,6 +444,7 @@ fn an_offset_beside_an_error_is_remembered_whatever_the_code() {
         assert_eq!(partition.send_all(), [2]);
         partition.ended.clear();
         partition.refuse(2, ErrorCode::INVALID_RECORD);
+        partition.wait_for_no_fence();
         assert_eq!(partition.ends(), [in_doubt(ErrorCode::INVALID_RECORD)], "{code}");
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use milena_wire::records::{self, BatchHeader};
 use milena_wire::{ErrorCode, Uuid};
 
 use super::super::*;
@@ -88,6 +89,55 @@ impl Partition {
         at(self.millis)
     }
 
+    /// One that withdraws what is late; its log holds the batch that was acknowledged.
+    pub(super) fn withdrawing() -> (Self, FakeLog) {
+        let mut partition = Self::with(BackConfig { withdraws: true, ..BackConfig::new(DELIVERY_TIMEOUT, RETRY) });
+        partition.back.grant(IDENTITY);
+        let mut log = FakeLog::default();
+        partition.add_withdrawn(1);
+        partition.tell_end(0);
+        let first = partition.send();
+        log.append(&first);
+        partition.acknowledge(0, 0);
+        partition.ended.clear();
+        (partition, log)
+    }
+
+    /// As [`Self::add`], of records that are not to be written late.
+    pub(super) fn add_withdrawn(&mut self, batches: usize) {
+        for _ in 0..batches {
+            let batch = sealed(&self.memory, self.millis, &[b"x", b"y"]);
+            self.back.add_sealed(SealedBatch { withdraws: true, ..batch });
+        }
+    }
+
+    /// The leader says where the log ends, which it was asked for.
+    pub(super) fn tell_end(&mut self, end_offset: i64) {
+        assert_eq!(self.back.next_question(self.now()), Some(Question::End));
+        let (now, ticket) = (self.now(), self.back.ask());
+        let answer = OffsetAnswer { error: ErrorCode::NONE, end_offset, leader_epoch: 0 };
+        self.back.handle_end(now, ticket, &answer, &mut self.chance, &mut self.ended);
+    }
+
+    /// The leader shows what stands where it was asked to look; whether it was asked.
+    pub(super) fn show(&mut self, log: &FakeLog) -> bool {
+        let Some(Question::Log { offset }) = self.back.next_question(self.now()) else { return false };
+        self.tell_log(&LogAnswer { error: ErrorCode::NONE, records: log.from(offset) });
+        true
+    }
+
+    pub(super) fn tell_log(&mut self, answer: &LogAnswer) {
+        let (now, ticket) = (self.now(), self.back.ask());
+        self.back.handle_log(now, ticket, answer, &mut self.chance, &mut self.ended);
+    }
+
+    /// Everybody's deadline has passed, and the partition looks.
+    pub(super) fn withdraw(&mut self) {
+        self.release_everybody();
+        self.wait(5_000);
+        self.time_out();
+    }
+
     /// Batches of two records each.
     pub(super) fn add(&mut self, batches: usize) {
         for _ in 0..batches {
@@ -166,6 +216,13 @@ impl Partition {
         self.back.handle_timeout(now, &mut self.ended);
     }
 
+    /// What was given up waits for a fence in vain.
+    pub(super) fn wait_for_no_fence(&mut self) {
+        self.time_out();
+        self.wait(SETTLE_TIMEOUT.as_millis() as u64);
+        self.time_out();
+    }
+
     pub(super) fn release_everybody(&self) {
         let claimed = self.back.unsettled.iter().chain(&self.back.renewed);
         let unsettled = claimed.map(|batch| &batch.completion);
@@ -178,9 +235,33 @@ impl Partition {
     pub(super) fn ends(&mut self) -> Vec<BatchEnd> {
         let end = |ended: Ended| match ended {
             Ended::Sealed(_, end) | Ended::Stamped(_, end) => Some(end),
-            Ended::Records(..) => None,
+            Ended::Doubt(_, end) => Some(end),
+            Ended::Records(..) | Ended::Payload(..) => None,
         };
         self.ended.drain(..).filter_map(end).collect()
+    }
+}
+
+/// The log of the partition at its leader.
+#[derive(Default)]
+pub(super) struct FakeLog {
+    batches: Vec<(i64, Vec<u8>)>,
+    pub(super) end: i64,
+}
+
+impl FakeLog {
+    /// Appends what was sent; at which offset.
+    pub(super) fn append(&mut self, sent: &Sent) -> i64 {
+        let mut bytes = sent.bytes.clone();
+        records::place_batch(&mut bytes, self.end, 0).expect("it is a whole batch");
+        let header = BatchHeader::read(&bytes).expect("it is a whole batch");
+        self.batches.push((header.last_offset(), bytes));
+        std::mem::replace(&mut self.end, header.last_offset() + 1)
+    }
+
+    fn from(&self, offset: i64) -> bytes::Bytes {
+        let rest = self.batches.iter().filter(|(last, _)| *last >= offset);
+        rest.flat_map(|(_, bytes)| bytes.iter().copied()).collect()
     }
 }
 

@@ -1,0 +1,184 @@
+//! Batches that were given up after they were sent, until the log says what became of them (rules 18 to 23).
+//!
+//! ```text
+//! Unfenced ── a batch of a later epoch is acknowledged ──▶ Fenced ── the log is read up to it ──▶ ended
+//! ```
+//!
+//! Always holds: their bytes are gone and never sent again; a stretch of doubts has one base, that of its oldest, and is
+//! settled by one fence; whatever ends the wait ends them with the reason.
+//!
+//! Left out: when a batch is given up (`back/withdrawal.rs`), asking brokers (`back/questions.rs`), reading (`scan.rs`).
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::completion::{BatchCompletion, BatchEnd};
+use super::ended::{Ended, EndedSize};
+use super::outcome::Undetermined;
+use super::scan::{Base, Fence, Mark, Scan};
+use crate::ids::Identity;
+use crate::time::Moment;
+
+/// A batch that was given up.
+#[derive(Debug)]
+pub struct Doubt {
+    pub(super) mark: Mark,
+    pub(super) completion: Arc<BatchCompletion>,
+    /// Which records of the completion it carried.
+    pub(super) records: Range<u32>,
+    /// Why it could not be brought to an end by sending, if that was not time.
+    pub(super) otherwise: Option<Undetermined>,
+    pub(super) size: EndedSize,
+    /// Since when it waits; set at the first look at the clock.
+    pub(super) since: Option<Moment>,
+}
+
+impl Doubt {
+    /// Where the log could not be asked, what kept the batch from being settled by its stamp tells more.
+    fn end(&self, told: BatchEnd) -> BatchEnd {
+        match (told, self.otherwise) {
+            (BatchEnd::Undetermined(why), Some(otherwise)) if is_want_of_proof(why) => {
+                BatchEnd::Undetermined(otherwise)
+            }
+            _ => told,
+        }
+    }
+}
+
+fn is_want_of_proof(why: Undetermined) -> bool {
+    matches!(why, Undetermined::NoFence | Undetermined::NoBase | Undetermined::NotPermittedToRead)
+}
+
+/// Doubts that one reading settles.
+#[derive(Debug)]
+struct Stretch {
+    base: Base,
+    doubts: Vec<Doubt>,
+    /// Set when the fence was acknowledged.
+    scan: Option<Scan>,
+}
+
+/// The doubts of a partition, oldest first. Only the newest stretch can be unfenced.
+#[derive(Debug, Default)]
+pub(super) struct Doubts(VecDeque<Stretch>);
+
+impl Doubts {
+    /// Whether there is something to read.
+    pub(super) fn is_fenced(&self) -> bool {
+        self.0.front().is_some_and(|stretch| stretch.scan.is_some())
+    }
+
+    /// Whether a fence is waited for.
+    pub(super) fn is_unfenced(&self) -> bool {
+        self.0.back().is_some_and(|stretch| stretch.scan.is_none())
+    }
+
+    /// A batch is given up. It joins those that have no fence yet: who gives up a fence goes back to the base of what it was to
+    /// keep out (rule 19).
+    pub(super) fn add(&mut self, base: Base, doubt: Doubt) {
+        match self.0.back_mut().filter(|stretch| stretch.scan.is_none()) {
+            Some(stretch) => stretch.doubts.push(doubt),
+            None => self.0.push_back(Stretch { base, doubts: vec![doubt], scan: None }),
+        }
+    }
+
+    /// A batch was acknowledged; whether it keeps out what waits for a fence.
+    pub(super) fn raise_fence(&mut self, fence: Fence) -> bool {
+        let Some(stretch) = self.0.back_mut().filter(|stretch| stretch.scan.is_none()) else { return false };
+        let Some(identity) = fence.mark.stamp.identity else { return false };
+        let is_kept_out = |older: Identity| older.producer_id == identity.producer_id && older.epoch < identity.epoch;
+        let keeps_out = stretch.doubts.iter().all(|doubt| doubt.mark.stamp.identity.is_some_and(is_kept_out));
+        if keeps_out {
+            let marks = stretch.doubts.iter().map(|doubt| doubt.mark);
+            stretch.scan = Some(Scan::new(stretch.base, fence, marks));
+        }
+        keeps_out
+    }
+
+    /// The reading that is to go on.
+    pub(super) fn scan(&mut self) -> Option<&mut Scan> {
+        self.0.front_mut()?.scan.as_mut()
+    }
+
+    /// Ends what was read to the end.
+    pub(super) fn end_read(&mut self, ended: &mut Vec<Ended>) {
+        while let Some(scan) = self.0.front().and_then(|stretch| stretch.scan.as_ref()).filter(|scan| scan.is_done()) {
+            let ends: Vec<BatchEnd> = scan.ends().collect();
+            let stretch = self.0.pop_front().expect("its scan was just looked at");
+            ended.extend(stretch.doubts.into_iter().zip(ends).map(|(doubt, end)| {
+                let end = doubt.end(end);
+                Ended::Doubt(doubt, end)
+            }));
+        }
+    }
+
+    /// No fence will come.
+    pub(super) fn end_unfenced(&mut self, why: Undetermined, ended: &mut Vec<Ended>) {
+        if self.is_unfenced()
+            && let Some(stretch) = self.0.pop_back()
+        {
+            stretch.end(why, ended);
+        }
+    }
+
+    /// Nothing more can be found out.
+    pub(super) fn end_all(&mut self, why: Undetermined, ended: &mut Vec<Ended>) {
+        self.0.drain(..).for_each(|stretch| stretch.end(why, ended));
+    }
+
+    /// Those that are new wait from now on.
+    pub(super) fn begin_to_wait(&mut self, now: Moment) {
+        let doubts = self.0.iter_mut().flat_map(|stretch| &mut stretch.doubts);
+        doubts.for_each(|doubt| _ = doubt.since.get_or_insert(now));
+    }
+
+    /// When the oldest has had so much time; now if some do not know yet since when they wait.
+    pub(super) fn end_at(&self, patience: Duration) -> Option<Moment> {
+        let newest = self.0.back().and_then(|stretch| stretch.doubts.last());
+        let oldest = self.0.front().and_then(|stretch| stretch.doubts.first());
+        let is_told = newest.is_some_and(|doubt| doubt.since.is_some());
+        oldest.map(|doubt| doubt.since.filter(|_| is_told).map_or(Moment::START, |since| since + patience))
+    }
+
+    /// Ends those that have waited since then. What is read together ends together.
+    pub(super) fn end_since(&mut self, since: Moment, ended: &mut Vec<Ended>) {
+        let is_old = |doubt: &Doubt| doubt.since.is_some_and(|began| began <= since);
+        while let Some(stretch) = self.0.front_mut().filter(|stretch| stretch.doubts.first().is_some_and(is_old)) {
+            if stretch.scan.is_some() {
+                let stretch = self.0.pop_front().expect("it was just looked at");
+                stretch.end(Undetermined::ScanTooLong, ended);
+                continue;
+            }
+            let young = stretch.doubts.iter().position(|doubt| !is_old(doubt)).unwrap_or(stretch.doubts.len());
+            let old = Stretch { base: stretch.base, doubts: stretch.doubts.drain(..young).collect(), scan: None };
+            old.end(Undetermined::NoFence, ended);
+            self.0.retain(|stretch| !stretch.doubts.is_empty());
+            break;
+        }
+    }
+
+    /// An answer that came late says that this one is in the log.
+    pub(super) fn settle(&mut self, ordinal: u64, end: BatchEnd, ended: &mut Vec<Ended>) {
+        for stretch in &mut self.0 {
+            if let Some(place) = stretch.doubts.iter().position(|doubt| doubt.mark.stamp.ordinal == ordinal) {
+                ended.push(Ended::Doubt(stretch.doubts.remove(place), end));
+                if let Some(scan) = &mut stretch.scan {
+                    scan.forget(place);
+                }
+                break;
+            }
+        }
+        self.0.retain(|stretch| !stretch.doubts.is_empty());
+    }
+}
+
+impl Stretch {
+    fn end(self, why: Undetermined, ended: &mut Vec<Ended>) {
+        ended.extend(self.doubts.into_iter().map(|doubt| {
+            let end = doubt.end(BatchEnd::Undetermined(why));
+            Ended::Doubt(doubt, end)
+        }));
+    }
+}

@@ -28,6 +28,28 @@ pub enum Plant {
     GapMeansAbsent,
     /// Rule 17: old timestamps and old acknowledgements are as good as new ones.
     HorizonIgnored,
+    /// Rule 6: a batch overtakes those that were accepted before it.
+    BatchOvertakes,
+    /// Rule 9: offsets of proven batches are guessed where somebody else may have written between them.
+    OffsetsGuessed,
+    /// Rule 12: what was handed over whole counts as never executed once its connection is gone.
+    CutMeansUnsent,
+    /// Rule 14: somebody else's epoch is answered with a higher one.
+    ForeignEpochOutbid,
+    /// Rule 18: what is given up takes with it what somebody still waits for.
+    GivenUpWhileWanted,
+    /// Rule 19: what was given up is not written, though nothing keeps its copies out.
+    AbsentWithoutFence,
+    /// Rule 21: the log is read from the fence on.
+    BaseAtFence,
+    /// Rule 22: a log that does not show the fence yet is taken for the whole.
+    ShortLogIsWhole,
+    /// Rule 24: a fresh producer id is a fence.
+    FreshIdFences,
+    /// Rule 25: old stamps are sent to a topic that was created anew.
+    OldStampsToNewTopic,
+    /// Rule 28: the payload of what was given up is kept.
+    PayloadKept,
     /// Rule 27: a slow partition stays among the healthy ones.
     SlowStays,
     /// An answer is taken for that of the youngest request on the connection.
@@ -36,7 +58,7 @@ pub enum Plant {
 
 impl Plant {
     /// Every plant that must be found, with the name the command line uses.
-    pub const ALL: [(&'static str, Self); 13] = [
+    pub const ALL: [(&'static str, Self); 24] = [
         ("new-stamp-on-resend", Self::NewStampOnResend),
         ("second-stamp-without-proof", Self::SecondStampWithoutProof),
         ("withdrawn-are-sent", Self::WithdrawnAreSent),
@@ -48,6 +70,17 @@ impl Plant {
         ("no-code-leaves-doubt", Self::NoCodeLeavesDoubt),
         ("gap-means-absent", Self::GapMeansAbsent),
         ("horizon-ignored", Self::HorizonIgnored),
+        ("batch-overtakes", Self::BatchOvertakes),
+        ("offsets-guessed", Self::OffsetsGuessed),
+        ("cut-means-unsent", Self::CutMeansUnsent),
+        ("foreign-epoch-outbid", Self::ForeignEpochOutbid),
+        ("given-up-while-wanted", Self::GivenUpWhileWanted),
+        ("absent-without-fence", Self::AbsentWithoutFence),
+        ("base-at-fence", Self::BaseAtFence),
+        ("short-log-is-whole", Self::ShortLogIsWhole),
+        ("fresh-id-fences", Self::FreshIdFences),
+        ("old-stamps-to-new-topic", Self::OldStampsToNewTopic),
+        ("payload-kept", Self::PayloadKept),
         ("slow-stays", Self::SlowStays),
         ("answer-to-wrong-request", Self::AnswerToWrongRequest),
     ];

@@ -161,6 +161,8 @@ pub struct PartitionBack {
     questions: Questions,
     /// When something was given up last.
     withdrawn_at: Option<Moment>,
+    #[cfg(feature = "plants")]
+    kept: Vec<Arc<super::body::Body>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,6 +228,8 @@ impl PartitionBack {
             doubts: Doubts::default(),
             questions: Questions::default(),
             withdrawn_at: None,
+            #[cfg(feature = "plants")]
+            kept: Vec::new(),
         }
     }
 
@@ -300,6 +304,10 @@ impl PartitionBack {
 
     /// Takes a batch from the front.
     pub fn add_sealed(&mut self, batch: SealedBatch) {
+        #[cfg(feature = "plants")]
+        if self.config.plant == crate::plant::Plant::BatchOvertakes {
+            return self.pending.push_front(batch);
+        }
         self.pending.push_back(batch);
     }
 

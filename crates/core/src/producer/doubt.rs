@@ -97,6 +97,26 @@ impl Doubts {
         keeps_out
     }
 
+    /// Rule 21 or 24 broken.
+    #[cfg(feature = "plants")]
+    pub(super) fn plant(&mut self, plant: crate::plant::Plant, fence: Fence) {
+        use crate::plant::Plant;
+        let Some(stretch) = self.0.back_mut().filter(|stretch| stretch.scan.is_none()) else { return };
+        match (plant, fence.mark.stamp.identity) {
+            (Plant::BaseAtFence, _) => {
+                stretch.base = Base { offset: fence.offset - 1, witness: crate::producer::scan::Witness::Nobody };
+            }
+            (Plant::FreshIdFences, Some(identity)) => {
+                let is_older = |older: Identity| older.producer_id != identity.producer_id;
+                if stretch.doubts.iter().all(|doubt| doubt.mark.stamp.identity.is_some_and(is_older)) {
+                    let marks = stretch.doubts.iter().map(|doubt| doubt.mark);
+                    stretch.scan = Some(Scan::new(stretch.base, fence, marks));
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// The reading that is to go on.
     pub(super) fn scan(&mut self) -> Option<&mut Scan> {
         self.0.front_mut()?.scan.as_mut()

@@ -126,6 +126,12 @@ impl Scan {
         self.doubts.remove(place);
     }
 
+    /// Rule 22 broken.
+    #[cfg(feature = "plants")]
+    pub(super) fn end_here(&mut self) {
+        self.is_done = true;
+    }
+
     /// The next batch of the log.
     pub fn take(&mut self, header: &BatchHeader) {
         // A broker gives whole batches, so the first one may begin, or lie, before what was asked for.

@@ -110,6 +110,10 @@ impl PartitionBack {
             }
             Verdict::Doubt => self.doubt(place, answer.error, ended),
             Verdict::StateLost => self.lose_proof(place, Undetermined::StateLost),
+            #[cfg(feature = "plants")]
+            Verdict::Abandon if self.config.plant == crate::plant::Plant::ForeignEpochOutbid => {
+                self.renew(Renewal { has_proof: true, ..Renewal::of_epoch(Undetermined::StateLost) });
+            }
             Verdict::Abandon => {
                 let identity = self.unsettled[place].stamp.identity;
                 effects.used_elsewhere = identity.map(|identity| identity.producer_id);
@@ -271,6 +275,10 @@ impl PartitionBack {
         #[cfg(feature = "plants")]
         if self.config.plant == crate::plant::Plant::ImpliedWithoutAnchor && anchor.is_none() {
             return Some(None);
+        }
+        #[cfg(feature = "plants")]
+        if self.config.plant == crate::plant::Plant::OffsetsGuessed {
+            return anchor.map(|anchor| anchor.end_offset);
         }
         anchor.map(|anchor| anchor.offset_after(acknowledged))
     }
@@ -434,6 +442,8 @@ impl PartitionBack {
         chance: &mut Chance,
         ended: &mut Vec<Ended>,
     ) -> Effects {
+        #[cfg(feature = "plants")]
+        let was_all_written = was_all_written && self.config.plant != crate::plant::Plant::CutMeansUnsent;
         match self.place_of(key) {
             Some(place) => self.fail_attempt(now, place, was_all_written, false, chance, ended),
             None => self.hear(now, key, &Word::of_loss(was_all_written), ended),

@@ -162,6 +162,10 @@ impl PartitionBack {
     /// answers on their way have come stays so, the rest goes to the new topic under fresh ones.
     pub(in crate::producer) fn handle_topic_recreated(&mut self, id: Uuid, ended: &mut Vec<Ended>) {
         self.topic.id = id;
+        #[cfg(feature = "plants")]
+        if self.config.plant == crate::plant::Plant::OldStampsToNewTopic {
+            return;
+        }
         self.is_log_append_time = None;
         self.forget_log(Undetermined::TopicRecreated, ended);
         self.begin_anew(Undetermined::TopicRecreated, ended);

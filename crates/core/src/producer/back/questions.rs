@@ -239,6 +239,8 @@ impl PartitionBack {
             Use::Answered => {
                 match read_on(scan, answer.records.clone()) {
                     true => self.questions.failures = 0,
+                    #[cfg(feature = "plants")]
+                    false if self.config.plant == crate::plant::Plant::ShortLogIsWhole => scan.end_here(),
                     // The fence is committed, but this leader may not know yet.
                     false => self.ask_again(now, chance),
                 }

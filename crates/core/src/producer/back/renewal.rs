@@ -85,6 +85,8 @@ impl PartitionBack {
                 self.doubts.end_unfenced(renewal.doubt, ended);
                 self.give_up_identity();
             }
+            #[cfg(feature = "plants")]
+            _ if self.config.plant == crate::plant::Plant::FreshIdFences => self.give_up_identity(),
             NextIdentity::Epoch | NextIdentity::ProducerId => self.raise_epoch(ended),
         }
     }

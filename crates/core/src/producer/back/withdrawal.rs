@@ -15,6 +15,8 @@ use crate::producer::anchor::Acknowledged;
 use crate::producer::completion::BatchEnd;
 use crate::producer::doubt::Doubt;
 use crate::producer::ended::Ended;
+#[cfg(feature = "plants")]
+use crate::producer::outcome::NotWritten;
 use crate::producer::outcome::Undetermined;
 use crate::producer::scan::{Base, Fence, Mark, Witness};
 use crate::producer::stamped::StampedBatch;
@@ -44,6 +46,10 @@ impl PartitionBack {
 
     /// Whether a caller waits for something that was sent.
     pub(super) fn is_wanted(&self) -> bool {
+        #[cfg(feature = "plants")]
+        if self.config.plant == crate::plant::Plant::GivenUpWhileWanted {
+            return self.unsettled.front().is_some_and(|batch| batch.completion.is_wanted());
+        }
         self.unsettled.iter().any(|batch| batch.completion.is_wanted())
     }
 
@@ -59,10 +65,18 @@ impl PartitionBack {
             let why = otherwise.unwrap_or(Undetermined::NoBase);
             return ended.push(Ended::Stamped(batch, BatchEnd::Undetermined(why)));
         };
+        #[cfg(feature = "plants")]
+        if self.config.plant == crate::plant::Plant::AbsentWithoutFence {
+            return ended.push(Ended::Stamped(batch, BatchEnd::NotWritten(NotWritten::Fenced)));
+        }
         let mark = Mark { stamp: batch.stamp, count: batch.count() };
         let size = batch.size();
         let StampedBatch { completion, records, body, .. } = batch;
         // Its bytes are never sent again: their memory goes back at once (rule 28).
+        #[cfg(feature = "plants")]
+        if self.config.plant == crate::plant::Plant::PayloadKept {
+            self.kept.push(Arc::clone(&body));
+        }
         ended.push(Ended::Payload(Arc::clone(&completion), body));
         self.doubts.add(base, Doubt { mark, completion, records, otherwise, size, since: None });
     }
@@ -76,12 +90,19 @@ impl PartitionBack {
         self.base = Some(Base { offset: last, witness: Witness::Own(mark) });
         // Brokers forget a producer by its timestamps, and then they take an older epoch again (rule 17).
         if !batch.is_stale {
-            self.doubts.raise_fence(Fence { mark, offset: base_offset });
+            let fence = Fence { mark, offset: base_offset };
+            #[cfg(feature = "plants")]
+            self.doubts.plant(self.config.plant, fence);
+            self.doubts.raise_fence(fence);
         }
     }
 
     /// When everything that was sent may be given up, if nobody waits for it by then.
     pub(super) fn gives_up_all_at(&self) -> Option<Moment> {
+        #[cfg(feature = "plants")]
+        if self.config.plant == crate::plant::Plant::GivenUpWhileWanted {
+            return self.unsettled.front().map(|batch| self.gives_up_at(batch));
+        }
         self.unsettled.iter().map(|batch| self.gives_up_at(batch)).max()
     }
 

@@ -198,14 +198,15 @@ impl Checker<'_> {
     /// been taken for another one meanwhile.
     fn was_acknowledged(&self, checked: &Checked<'_>, at: Moment) -> bool {
         let place = checked.acceptance.place;
-        let mut strikes = self.stage.faults.strikes.all().iter();
-        let is_recreated =
-            strikes.any(|strike| strike.fault == Fault::TopicRecreated && strike.concerns(place) && strike.from <= at);
+        let strikes = self.stage.faults.strikes.all().iter();
+        let recreated = strikes.filter(|strike| strike.fault == Fault::TopicRecreated && strike.concerns(place));
+        let recreated = recreated.map(|strike| strike.from).filter(|from| *from <= at).max();
         let own: Vec<i64> = self.attempts_of(checked).map(|attempt| attempt.stamp.producer_id).collect();
         // One that took no row came when the partition had gone on under another identity.
         let mut taken = self.rows.iter().map(|id| self.stage.history.attempts.get(*id));
         taken.any(|attempt| {
-            let is_of_log = !is_recreated || own.contains(&attempt.stamp.producer_id);
+            let is_of_log = recreated
+                .is_none_or(|recreated| attempt.handed_at >= recreated && own.contains(&attempt.stamp.producer_id));
             let is_told = matches!(attempt.state,
                 AttemptState::Told { code: ErrorCode::NONE, base_offset: 0.., at: told } if told < at);
             attempt.place == place && is_of_log && is_told

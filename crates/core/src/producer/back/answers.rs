@@ -121,7 +121,7 @@ impl PartitionBack {
             }
             Verdict::Ignore => {}
         }
-        self.finish(ended);
+        self.finish_at(now, ended);
         effects
     }
 
@@ -448,7 +448,7 @@ impl PartitionBack {
             Some(place) => self.fail_attempt(now, place, was_all_written, false, chance, ended),
             None => self.hear(now, key, &Word::of_loss(was_all_written), ended),
         }
-        self.finish(ended);
+        self.finish_at(now, ended);
         Effects { refresh_metadata: true, ..Effects::default() }
     }
 
@@ -479,7 +479,7 @@ impl PartitionBack {
         let on_wire = self.unsettled.iter_mut().filter(|batch| batch.flight == Flight::OnWire);
         on_wire.for_each(StampedBatch::leave_behind);
         match self.mode {
-            Mode::Renewing(_) => self.finish(ended),
+            Mode::Renewing(_) => self.finish_at(now, ended),
             _ if !self.unsettled.is_empty() => self.mode = Mode::Recovering { not_before: now },
             _ => {}
         }
@@ -498,6 +498,12 @@ impl PartitionBack {
             return true;
         }
         self.config.resends_stale || self.is_log_append_time == Some(true) || !self.config.is_idempotent
+    }
+
+    /// As [`Self::finish`]; what is given up by it waits from now on.
+    pub(super) fn finish_at(&mut self, now: Moment, ended: &mut Vec<Ended>) {
+        self.finish(ended);
+        self.doubts.begin_to_wait(now);
     }
 
     /// What the last step began is carried out as far as it can be.

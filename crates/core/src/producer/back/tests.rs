@@ -214,7 +214,7 @@ fn nothing_is_given_up_while_an_answer_may_come() {
     assert_eq!(partition.back.poll_timeout(), None, "the connection's own timer ends the wait");
     assert!(partition.ends().is_empty());
     partition.lose(1, true);
-    assert!(partition.back.poll_timeout().is_some_and(|due| due <= partition.now()));
+    assert!(partition.back.poll_timeout().is_some(), "it waits for a fence, and not for ever");
     partition.wait_for_no_fence();
     assert_eq!(partition.ends(), [BatchEnd::Undetermined(Undetermined::NoFence)]);
 }

@@ -41,7 +41,7 @@ impl PartitionBack {
         }
         self.withdrawn_at = Some(now);
         self.renew(Renewal::of_epoch(Undetermined::NoFence));
-        self.finish(ended);
+        self.finish_at(now, ended);
     }
 
     /// Whether a caller waits for something that was sent.

@@ -12,6 +12,7 @@ mod disk;
 mod folder;
 mod kept;
 mod memory;
+mod open_files;
 
 use std::fmt;
 use std::io;

@@ -17,6 +17,7 @@ use std::{error, fmt};
 use super::disk::{Disk, OpenHow, SystemDisk};
 use super::folder::{ASIDE, DiskFolder, io_error, replace};
 use super::kept::KeptCatalogue;
+use super::open_files::OpenFiles;
 use super::{LogFolder, Place, Storage, StorageError};
 use crate::catalogue::{Catalogue, CatalogueChange};
 use crate::ids::{NodeId, PartitionIndex};
@@ -32,6 +33,7 @@ pub struct Directory {
     /// Whether the broker before this one closed every log.
     stopped_cleanly: bool,
     catalogue: KeptCatalogue,
+    files: Arc<OpenFiles>,
     /// Closing it releases the lock. None on a disk that is not the machine's.
     lock: Option<File>,
 }
@@ -119,6 +121,7 @@ impl Directory {
     pub fn on(disk: Arc<dyn Disk>, root: &Path) -> Directory {
         Directory {
             root: root.to_path_buf(),
+            files: Arc::new(OpenFiles::of(Arc::clone(&disk))),
             catalogue: KeptCatalogue::in_folder(Arc::clone(&disk), root.to_path_buf()),
             disk,
             has_node_folders: false,
@@ -233,7 +236,8 @@ impl Directory {
     }
 
     fn boxed(&self, path: PathBuf) -> Box<dyn LogFolder> {
-        Box::new(DiskFolder { disk: Arc::clone(&self.disk), path, stopped_cleanly: self.stopped_cleanly })
+        let (disk, files) = (Arc::clone(&self.disk), Arc::clone(&self.files));
+        Box::new(DiskFolder { disk, files, path, stopped_cleanly: self.stopped_cleanly })
     }
 }
 

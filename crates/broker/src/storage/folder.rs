@@ -7,12 +7,14 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::disk::{Disk, DiskFile, OpenHow};
+use super::open_files::{FileId, OpenFiles};
 use super::{FileEntry, LogFolder, PendingSync, Segment, StorageError};
 
 /// A folder that exists.
 #[derive(Clone, Debug)]
 pub(super) struct DiskFolder {
     pub(super) disk: Arc<dyn Disk>,
+    pub(super) files: Arc<OpenFiles>,
     pub(super) path: PathBuf,
     pub(super) stopped_cleanly: bool,
 }
@@ -22,7 +24,7 @@ impl DiskFolder {
         let path = self.path.join(name);
         let action = if how == OpenHow::Empty { "create" } else { "open" };
         let file = self.disk.open(&path, how).map_err(io_error(action, &path))?;
-        FileSegment::boxed(file, path)
+        FileSegment::boxed(file, path, Arc::clone(&self.files))
     }
 }
 
@@ -87,7 +89,8 @@ impl LogFolder for DiskFolder {
 /// One file of batches. The position of the next write is kept here, because a failed one leaves any length behind.
 #[derive(Debug)]
 struct FileSegment {
-    file: Box<dyn DiskFile>,
+    files: Arc<OpenFiles>,
+    file: FileId,
     path: PathBuf,
     len: u64,
     /// Set when a failed append could not be cut off again, and when an fsync failed, because nobody knows then what the disk has; nothing is
@@ -96,18 +99,33 @@ struct FileSegment {
 }
 
 impl FileSegment {
-    fn boxed(file: Box<dyn DiskFile>, path: PathBuf) -> Result<Box<dyn Segment>, StorageError> {
+    fn boxed(file: Box<dyn DiskFile>, path: PathBuf, files: Arc<OpenFiles>) -> Result<Box<dyn Segment>, StorageError> {
         let len = file.len().map_err(io_error("read", &path))?;
-        Ok(Box::new(FileSegment { file, path, len, broken: false }))
+        let file = files.keep(file);
+        Ok(Box::new(FileSegment { files, file, path, len, broken: false }))
     }
 
     fn check(&self) -> Result<(), StorageError> {
         if self.broken { Err(StorageError::SegmentBroken { path: self.path.clone() }) } else { Ok(()) }
     }
 
+    /// Does something with the file, which is opened for that if need be.
+    fn using<T>(&self, act: impl FnOnce(&mut dyn DiskFile) -> T) -> Result<T, StorageError> {
+        let mut file = self.files.take(self.file, &self.path).map_err(io_error("open", &self.path))?;
+        let done = act(&mut *file);
+        self.files.give_back(self.file, file);
+        Ok(done)
+    }
+
     fn note_sync<T>(&mut self, synced: io::Result<T>) -> Result<T, StorageError> {
         self.broken |= synced.is_err();
         synced.map_err(io_error("sync", &self.path))
+    }
+}
+
+impl Drop for FileSegment {
+    fn drop(&mut self) {
+        self.files.forget(self.file);
     }
 }
 
@@ -118,10 +136,14 @@ impl Segment for FileSegment {
 
     fn append(&mut self, header: &[u8], records: &Bytes) -> Result<(), StorageError> {
         self.check()?;
-        if let Err(error) = self.file.write(self.len, [header, records]) {
-            self.broken = self.file.set_len(self.len).is_err();
-            return Err(io_error("write", &self.path)(error));
-        }
+        let (len, mut broken) = (self.len, false);
+        let written = self.using(|file| {
+            let written = file.write(len, [header, records]);
+            broken = written.is_err() && file.set_len(len).is_err();
+            written
+        })?;
+        self.broken = broken;
+        written.map_err(io_error("write", &self.path))?;
         self.len += (header.len() + records.len()) as u64;
         Ok(())
     }
@@ -132,25 +154,25 @@ impl Segment for FileSegment {
             return Err(io_error("read", &self.path)(io::ErrorKind::UnexpectedEof.into()));
         }
         let mut bytes = BytesMut::zeroed(size);
-        self.file.read(position, &mut bytes).map_err(io_error("read", &self.path))?;
+        self.using(|file| file.read(position, &mut bytes))?.map_err(io_error("read", &self.path))?;
         Ok(bytes.freeze())
     }
 
     fn truncate(&mut self, len: u64) -> Result<(), StorageError> {
-        self.file.set_len(len).map_err(io_error("truncate", &self.path))?;
+        self.using(|file| file.set_len(len))?.map_err(io_error("truncate", &self.path))?;
         self.len = len;
         Ok(())
     }
 
     fn sync(&mut self) -> Result<(), StorageError> {
         self.check()?;
-        let synced = self.file.sync();
+        let synced = self.using(|file| file.sync())?;
         self.note_sync(synced)
     }
 
     fn begin_sync(&mut self) -> Result<PendingSync, StorageError> {
         self.check()?;
-        let begun = self.file.begin_sync();
+        let begun = self.using(|file| file.begin_sync())?;
         Ok(PendingSync::of(self.note_sync(begun)?, &self.path))
     }
 
@@ -200,7 +222,7 @@ pub(super) const ASIDE: &str = ".new";
 mod tests {
     use std::fs::{self, File};
 
-    use super::super::disk::SystemFile;
+    use super::super::disk::{SystemDisk, SystemFile};
     use super::*;
 
     #[test]
@@ -209,7 +231,8 @@ mod tests {
         fs::write(&path, b"kept").expect("there is room");
         // A handle that may only be read refuses the write, and the cut after it.
         let file = SystemFile(File::open(&path).expect("it was written"));
-        let mut segment = FileSegment::boxed(Box::new(file), path.clone()).expect("it has a length");
+        let files = Arc::new(OpenFiles::of(Arc::new(SystemDisk)));
+        let mut segment = FileSegment::boxed(Box::new(file), path.clone(), files).expect("it has a length");
         let records = Bytes::from_static(b"records");
         assert!(matches!(segment.append(b"header", &records), Err(StorageError::Io { action: "write", .. })));
         assert!(matches!(segment.append(b"header", &records), Err(StorageError::SegmentBroken { .. })));

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_broker::{Cluster, ClusterConfig, Directory, Moment, TopicConfig};
+use milena_broker::{Cluster, ClusterConfig, Directory, Moment, PartitionIndex, TopicConfig, Window};
 
-use crate::client::{START, config, config_of_nodes};
+use crate::client::{Batch, Bench, START, config, config_of_nodes, produce};
 use crate::disk::{Fault, TestDisk};
 
 /// Topics by name, with their settings.
@@ -103,6 +103,30 @@ fn disk_may_fail_or_stop_at_every_call_of_a_change() {
             }
         }
     }
+}
+
+/// More partitions than files may be open: those that were not used for long are closed, and nobody notices.
+#[test]
+fn partitions_may_be_more_than_files_that_are_open() {
+    let disk = TestDisk::default();
+    let mut cluster = open(&disk, &config()).expect("the disk is well");
+    cluster.create_topic("orders", 300).expect("the topic is new");
+    let mut bench = Bench { cluster, now: NOW };
+    for round in 0..2 {
+        for partition in 0..300 {
+            let value = format!("{partition} {round}");
+            let response = bench.ask(9, &produce("orders", partition, Batch::of(&[&value])));
+            assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
+        }
+    }
+    drop(bench);
+    let cluster = open(&disk, &config()).expect("it opens");
+    for partition in (0..300).map(PartitionIndex) {
+        let log = cluster.snapshot("orders", partition, Window::ALL).expect("it reads");
+        let values: Vec<_> = log.records.iter().map(|record| record.value.clone().expect("not null")).collect();
+        assert_eq!(values, [format!("{partition} 0"), format!("{partition} 1")]);
+    }
+    assert!(disk.most_open() < 150, "{}", disk.most_open());
 }
 
 /// A thousand topics: the last is as cheap as the first, in bytes written.

@@ -32,6 +32,8 @@ struct State {
     /// Calls that change something, so far.
     calls: u64,
     written: u64,
+    /// Files that somebody has open, and the most that were at once.
+    open: (usize, usize),
     fault: Option<(u64, Fault)>,
     is_full: bool,
     has_stopped: bool,
@@ -69,6 +71,11 @@ impl TestDisk {
     /// How many bytes were written to files.
     pub fn written(&self) -> u64 {
         self.state().written
+    }
+
+    /// How many files were open at once at most.
+    pub fn most_open(&self) -> usize {
+        self.state().open.1
     }
 
     /// Whether the planted fault has ended the process.
@@ -228,6 +235,8 @@ impl Disk for TestDisk {
                 inode
             }
         };
+        let open = state.open.0 + 1;
+        state.open = (open, state.open.1.max(open));
         Ok(Box::new(TestFile { disk: self.clone(), inode }))
     }
 
@@ -268,6 +277,12 @@ impl Disk for TestDisk {
 struct TestFile {
     disk: TestDisk,
     inode: usize,
+}
+
+impl Drop for TestFile {
+    fn drop(&mut self) {
+        self.disk.state().open.0 -= 1;
+    }
 }
 
 impl DiskFile for TestFile {

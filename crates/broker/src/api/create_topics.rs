@@ -63,6 +63,8 @@ pub enum CreateTopicError {
     },
     /// There is one of that name.
     Exists(String),
+    /// The name is that of the controller's own log, which is no topic for clients.
+    Internal,
     /// Less than one, or more than [`PARTITIONS_MAX`].
     Partitions(i32),
     /// Less than one replica, or more than there are nodes.
@@ -82,6 +84,10 @@ pub enum CreateTopicError {
     NullConfigs(Vec<String>),
     /// The request names it twice.
     Repeated,
+    /// The request asks for more than [`PARTITIONS_MAX`] partitions in all.
+    TooManyPartitions,
+    /// Kafka's controller would need more than 10,000 records for what the request asks for: one for each topic, partition and setting.
+    TooManyRecords,
     /// The files cannot be written.
     Storage(StorageError),
 }
@@ -96,7 +102,10 @@ impl CreateTopicError {
             CreateTopicError::ReplicationFactor { .. } => ErrorCode::INVALID_REPLICATION_FACTOR,
             CreateTopicError::Assignment(_) => ErrorCode::INVALID_REPLICA_ASSIGNMENT,
             CreateTopicError::Config(_) | CreateTopicError::NullConfigs(_) => ErrorCode::INVALID_CONFIG,
-            CreateTopicError::Repeated | CreateTopicError::AssignmentAndCounts(_) => ErrorCode::INVALID_REQUEST,
+            CreateTopicError::Repeated | CreateTopicError::Internal | CreateTopicError::AssignmentAndCounts(_) => {
+                ErrorCode::INVALID_REQUEST
+            }
+            CreateTopicError::TooManyPartitions | CreateTopicError::TooManyRecords => ErrorCode::POLICY_VIOLATION,
             CreateTopicError::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }
     }
@@ -131,7 +140,12 @@ impl fmt::Display for CreateTopicError {
             CreateTopicError::NullConfigs(names) => {
                 write!(f, "Null value not supported for topic configs: {}", names.join(","))
             }
+            CreateTopicError::Internal => {
+                write!(f, "Creation of internal topic {CLUSTER_METADATA} is prohibited.")
+            }
             CreateTopicError::Repeated => f.write_str("Duplicate topic name."),
+            CreateTopicError::TooManyPartitions => f.write_str("Excessively large number of partitions per request."),
+            CreateTopicError::TooManyRecords => f.write_str("Unable to perform excessively large batch operation."),
             CreateTopicError::Storage(error) => error.fmt(f),
         }
     }
@@ -142,13 +156,39 @@ impl std::error::Error for CreateTopicError {}
 impl Cluster {
     pub(super) fn create_topics(&mut self, request: &CreateTopicsRequest) -> CreateTopicsResponse {
         let repeated = repeated_names(request);
-        let once = |asked: &&CreatableTopic| !repeated.contains(&*asked.name);
-        let mut topics: Vec<_> = repeated.iter().map(|name| refusal(name, &CreateTopicError::Repeated)).collect();
-        for asked in request.topics.iter().filter(once) {
+        let once: Vec<_> = request.topics.iter().filter(|asked| !repeated.contains(&*asked.name)).collect();
+        if let Some(excess) = self.excess(&once) {
+            let topics = request.topics.iter().map(|asked| refusal(&asked.name, &excess)).collect();
+            return CreateTopicsResponse { topics, ..Default::default() };
+        }
+        let mut topics = Vec::with_capacity(request.topics.len());
+        for asked in once {
             let created = self.create_asked(asked, request.validate_only);
             topics.push(created.unwrap_or_else(|error| refusal(&asked.name, &error)));
         }
+        topics.extend(repeated.iter().map(|name| refusal(name, &CreateTopicError::Repeated)));
         CreateTopicsResponse { topics, ..Default::default() }
+    }
+
+    /// What Kafka refuses a whole request for, topics that are fine included: partitions are counted of all that is asked for, records of what
+    /// would be made.
+    fn excess(&self, asked: &[&CreatableTopic]) -> Option<CreateTopicError> {
+        let partitions = |asked: &CreatableTopic| match asked.num_partitions {
+            _ if !asked.assignments.is_empty() => i64::try_from(asked.assignments.len()).unwrap_or(i64::MAX),
+            -1 => i64::from(self.config.default_partitions),
+            count => i64::from(count.max(0)),
+        };
+        let records = |asked: &&CreatableTopic| 1 + asked.configs.len() as i64 + partitions(asked);
+        let asked = asked.iter().copied().filter(|asked| &*asked.name != CLUSTER_METADATA);
+        if asked.clone().map(partitions).sum::<i64>() > i64::from(PARTITIONS_MAX) {
+            return Some(CreateTopicError::TooManyPartitions);
+        }
+        let would_be_made =
+            |asked: &&CreatableTopic| self.plan(asked).is_ok_and(|topic| self.check_new(&topic).is_ok());
+        // Most requests are small, and need no second look.
+        let is_too_much = asked.clone().map(|asked| records(&asked)).sum::<i64>() > RECORDS_MAX
+            && asked.filter(would_be_made).map(|asked| records(&asked)).sum::<i64>() > RECORDS_MAX;
+        is_too_much.then_some(CreateTopicError::TooManyRecords)
     }
 
     fn create_asked(
@@ -277,6 +317,9 @@ impl Cluster {
 
     /// What a name is refused for, before anything else is looked at.
     fn check_new_name(&self, name: &str) -> Result<(), CreateTopicError> {
+        if name == CLUSTER_METADATA {
+            return Err(CreateTopicError::Internal);
+        }
         if self.topics.named(name).is_some() {
             return Err(CreateTopicError::Exists(name.to_owned()));
         }
@@ -392,6 +435,10 @@ fn config_answer(release: KafkaRelease, config: &TopicConfig) -> Vec<CreatableTo
 
 /// Kafka's limit for one request; a log is a file and a folder.
 pub const PARTITIONS_MAX: i32 = 10_000;
+/// What Kafka's controller writes for one request.
+const RECORDS_MAX: i64 = 10_000;
+/// The controller's own log, which is no topic for clients.
+const CLUSTER_METADATA: &str = "__cluster_metadata";
 /// In a request: as the brokers are configured.
 const DEFAULT_FACTOR: i16 = -1;
 const SOURCE_TOPIC: i8 = 1;

@@ -13,7 +13,7 @@ use milena_wire::messages::metadata::response::{
 
 use milena_wire::{ErrorCode, Uuid};
 
-use super::{NewTopic, TopicRef};
+use super::{CreateTopicError, NewTopic, TopicRef};
 use crate::cluster::Cluster;
 use crate::ids::NodeId;
 use crate::nodes::NodeState;
@@ -79,7 +79,12 @@ impl Cluster {
             return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         }
         let partitions = self.config.default_partitions;
-        let id = self.add_topic(NewTopic::with_defaults(name, partitions)).map_err(|e| e.code())?;
+        let created = self.add_topic(NewTopic::with_defaults(name, partitions));
+        let id = created.map_err(|error| match error {
+            // As Kafka, which makes it aside and tells nobody why it is not there.
+            CreateTopicError::Internal => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            error => error.code(),
+        })?;
         let topic = self.topics.with_id(id).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
         Ok(self.topic_metadata(view, topic))
     }

@@ -78,7 +78,9 @@ fn topics_are_refused_with_kafkas_codes() {
         (wanted(&"x".repeat(250), 1), ErrorCode::INVALID_TOPIC_EXCEPTION),
         (wanted("zero", 0), ErrorCode::INVALID_PARTITIONS),
         (wanted("negative", -2), ErrorCode::INVALID_PARTITIONS),
-        (wanted("many", i32::MAX), ErrorCode::INVALID_PARTITIONS),
+        (wanted("many", i32::MAX), ErrorCode::POLICY_VIOLATION),
+        (wanted("__cluster_metadata", 1), ErrorCode::INVALID_REQUEST),
+        (wanted("__cluster_metadata", 0), ErrorCode::INVALID_REQUEST),
         (CreatableTopic { replication_factor: 3, ..wanted("r3", 1) }, ErrorCode::INVALID_REPLICATION_FACTOR),
         (CreatableTopic { replication_factor: 0, ..wanted("r0", 1) }, ErrorCode::INVALID_REPLICATION_FACTOR),
         (assigned(0, 2), ErrorCode::INVALID_REPLICA_ASSIGNMENT),
@@ -91,6 +93,56 @@ fn topics_are_refused_with_kafkas_codes() {
     }
     assert_eq!(bench.cluster.topics().count(), 2);
     assert_eq!(create(&mut bench, 7, assigned(0, 1)).error_code, 0);
+}
+
+/// Each row was seen on Kafka 4.3.1: what is too much is refused with the whole request, and counted of what would be made.
+#[test]
+fn requests_for_too_much_are_refused_whole() {
+    let mut bench = Bench::with_orders(1);
+    let mut told = |topics: &[(&str, i32)]| {
+        let with_setting = |mut topic: CreatableTopic| {
+            if &*topic.name == "set" {
+                let value = Some("5".into());
+                topic.configs.push(CreatableTopicConfig { name: "retention.ms".into(), value, ..Default::default() });
+            }
+            topic
+        };
+        let topics = topics.iter().map(|(name, count)| with_setting(wanted(name, *count))).collect();
+        let request = CreateTopicsRequest { topics, validate_only: true, ..Default::default() };
+        let answer = bench.ask(7, &request).topics;
+        let of = |it: &CreatableTopicResult| (ErrorCode(it.error_code), it.error_message.clone().unwrap_or_default());
+        answer.iter().map(|it| (it.name.to_string(), of(it))).collect::<Vec<_>>()
+    };
+    const PARTITIONS: &str = "Excessively large number of partitions per request.";
+    const RECORDS: &str = "Unable to perform excessively large batch operation.";
+    let excessive: [(&[(&str, i32)], &str); 9] = [
+        (&[("a", 20_000)], PARTITIONS),
+        (&[("a", 6_000), ("b", 6_000)], PARTITIONS),
+        (&[("a b", 1), ("b", 20_000), ("orders", 1)], PARTITIONS),
+        (&[("two", 1), ("two", 1), ("a", 20_000), ("__cluster_metadata", 1)], PARTITIONS),
+        (&[("a", 10_000)], RECORDS),
+        (&[("a", -5), ("b", 10_000)], RECORDS),
+        (&[("set", 9_999)], RECORDS),
+        (&[("a", 5_000), ("b", 4_999)], RECORDS),
+        (&[("a", -1), ("b", 9_998)], RECORDS),
+    ];
+    for (topics, why) in excessive {
+        let all = topics.iter().map(|(name, _)| ((*name).to_owned(), (ErrorCode::POLICY_VIOLATION, why.into())));
+        assert_eq!(told(topics), all.collect::<Vec<_>>(), "{topics:?}");
+    }
+    let fine: [&[(&str, i32)]; 5] = [
+        &[("a", 9_999)],
+        &[("set", 9_998)],
+        &[("a", 4_999), ("b", 4_999)],
+        &[("a", 5_000), ("a b", 4_999)],
+        &[("a", 9_999), ("two", 20_000), ("two", 20_000), ("__cluster_metadata", 20_000)],
+    ];
+    for topics in fine {
+        assert_eq!(told(topics)[0].1.0, ErrorCode::NONE, "{topics:?}");
+    }
+    let prohibited = "Creation of internal topic __cluster_metadata is prohibited.";
+    assert_eq!(told(&[("__cluster_metadata", 1)])[0].1, (ErrorCode::INVALID_REQUEST, prohibited.into()));
+    assert_eq!(told(&[("__cluster_metadata", 1); 2])[0].1.1, "Duplicate topic name.".into());
 }
 
 #[test]
@@ -130,7 +182,7 @@ fn topic_named_twice_in_a_request_is_not_made() {
     let topics = vec![wanted("a", 1), wanted("a", 2), wanted("b", 1)];
     let response = bench.ask(7, &CreateTopicsRequest { topics, ..Default::default() });
     let codes: Vec<_> = response.topics.iter().map(|topic| ErrorCode(topic.error_code)).collect();
-    assert_eq!(codes, [ErrorCode::INVALID_REQUEST, ErrorCode::NONE], "it is answered once");
+    assert_eq!(codes, [ErrorCode::NONE, ErrorCode::INVALID_REQUEST], "it is answered once");
     assert!(bench.cluster.topic("a").is_none());
 }
 
@@ -183,8 +235,10 @@ fn operations_are_told_when_asked_for() {
 fn missing_topic_is_made_only_if_broker_and_client_want_it() {
     let missing = |auto_create_topics, allow_auto_topic_creation| {
         let mut bench = Bench::with(ClusterConfig { auto_create_topics, default_partitions: 2, ..config() });
-        let request = MetadataRequest { allow_auto_topic_creation, ..by_name(&["new", "bad name"]) };
+        let request =
+            MetadataRequest { allow_auto_topic_creation, ..by_name(&["new", "bad name", "__cluster_metadata"]) };
         let topics = bench.ask(9, &request).topics;
+        assert_eq!(ErrorCode(topics[2].error_code), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         assert_eq!(ErrorCode(topics[1].error_code), ErrorCode::INVALID_TOPIC_EXCEPTION);
         (ErrorCode(topics[0].error_code), topics[0].partitions.len())
     };

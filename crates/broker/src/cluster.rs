@@ -201,6 +201,12 @@ impl Cluster {
         Some(connection.throttled_until)
     }
 
+    /// Until when a fault holds back the answer to this connection, or mutes it where there is none to give.
+    pub(crate) fn held_until(&self, connection: ConnectionId) -> Option<Duration> {
+        let connection = self.connections.get(&connection).filter(|connection| connection.turn == Turn::Held)?;
+        connection.aftermath.as_ref()?.held.as_ref().map(|held| held.until)
+    }
+
     /// Whether nothing that this connection sends is served any more, because a fault lost an answer.
     pub fn is_lost(&self, connection: ConnectionId) -> bool {
         self.connections.get(&connection).is_some_and(|connection| connection.turn == Turn::Lost)

@@ -19,7 +19,7 @@ use milena_wire::{ApiKey, ErrorCode};
 use crate::ids::{NodeId, PartitionIndex};
 use crate::moment::Moment;
 
-pub(crate) use strike::{Aftermath, Ending, Refused, Request, Strike};
+pub(crate) use strike::{Aftermath, Delay, Ending, Held, Refused, Request, Strike};
 
 /// What becomes of a request that a fault fits.
 ///
@@ -42,7 +42,8 @@ pub enum Effect {
     CloseAfter,
     /// It is executed and never answered. The connection stays open, and nothing that the client sends on it is served any more.
     LoseAnswer,
-    /// It is executed, and answered so much later. Meanwhile the connection is muted.
+    /// It is executed, and answered so much later, or as soon as the fault is removed. Meanwhile the connection is muted, also after a Produce
+    /// request with acks=0, which has no answer.
     Delay(Duration),
     /// It is executed, this many bytes of the answer (its length included) are sent, and the connection is closed.
     Cut(usize),
@@ -258,6 +259,8 @@ pub(crate) struct Faults {
     added: u64,
     /// Of all, also of those that are gone.
     hits: u64,
+    /// Hits and removals.
+    news: u64,
 }
 
 impl Faults {
@@ -271,12 +274,16 @@ impl Faults {
         id
     }
 
-    pub(crate) fn remove(&mut self, id: FaultId) -> Option<FaultEntry> {
-        self.entries.remove(&id)
+    pub(crate) fn remove(&mut self, now: Moment, id: FaultId) -> Option<FaultEntry> {
+        let entry = self.entry(now, id)?;
+        self.entries.remove(&id);
+        self.news += 1;
+        Some(entry)
     }
 
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
+        self.news += 1;
     }
 
     pub(crate) fn entry(&self, now: Moment, id: FaultId) -> Option<FaultEntry> {
@@ -290,6 +297,11 @@ impl Faults {
     /// Rises with every hit.
     pub(crate) fn hits(&self) -> u64 {
         self.hits
+    }
+
+    /// Rises with every hit and every removal: what somebody waits for who waits for hits.
+    pub(crate) fn news(&self) -> u64 {
+        self.news
     }
 
     fn forget_the_oldest(&mut self, now: Moment) {

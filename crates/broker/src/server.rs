@@ -370,9 +370,9 @@ struct Shared {
     stop: Notify,
     connections: Mutex<Connections>,
     changed: Condvar,
-    /// How often faults have hit, as of the last request.
-    hits: Mutex<u64>,
-    hit: Condvar,
+    /// How often faults have hit or were removed, as of the last request.
+    fault_news: Mutex<u64>,
+    fault_told: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -388,23 +388,23 @@ impl Shared {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell_hits(&self, hits: u64) {
-        let mut told = self.hits.lock().unwrap_or_else(PoisonError::into_inner);
-        if *told != hits {
-            *told = hits;
-            self.hit.notify_all();
+    fn tell_fault_news(&self, news: u64) {
+        let mut told = self.fault_news.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told != news {
+            *told = news;
+            self.fault_told.notify_all();
         }
     }
 
-    /// Blocks until faults have hit more often than that; false if the time is over first.
-    fn wait_for_more_hits(&self, than: u64, until: Option<Instant>) -> bool {
-        let hits = self.hits.lock().unwrap_or_else(PoisonError::into_inner);
-        let no_more = |hits: &mut u64| *hits <= than;
+    /// Blocks until there is more news of faults than that; false if the time is over first.
+    fn wait_for_news(&self, than: u64, until: Option<Instant>) -> bool {
+        let news = self.fault_news.lock().unwrap_or_else(PoisonError::into_inner);
+        let no_more = |news: &mut u64| *news <= than;
         match until {
-            None => *self.hit.wait_while(hits, no_more).unwrap_or_else(PoisonError::into_inner) > than,
+            None => *self.fault_told.wait_while(news, no_more).unwrap_or_else(PoisonError::into_inner) > than,
             Some(until) => {
                 let left = until.saturating_duration_since(Instant::now());
-                let waited = self.hit.wait_timeout_while(hits, left, no_more);
+                let waited = self.fault_told.wait_timeout_while(news, left, no_more);
                 *waited.unwrap_or_else(PoisonError::into_inner).0 > than
             }
         }

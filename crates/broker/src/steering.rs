@@ -260,17 +260,20 @@ impl Cluster {
         self.faults.add(now, fault)
     }
 
-    /// Ends a fault and forgets it. Requests that it has hit already stay hit: a late answer is still late. None if it is not known (any
-    /// more).
+    /// Ends a fault and forgets it: answers that it holds back go out at once. What else it did to requests stays done. None if it is
+    /// not known (any more).
     pub fn remove_fault(&mut self, now: Moment, fault: FaultId) -> Option<FaultEntry> {
-        let entry = self.faults.entry(now, fault);
-        self.faults.remove(fault);
-        entry
+        let entry = self.faults.remove(now, fault)?;
+        self.hold_no_more(now, Some(fault));
+        self.settle(now);
+        Some(entry)
     }
 
-    /// Ends and forgets all faults.
-    pub fn clear_faults(&mut self) {
+    /// Ends and forgets all faults, as [`Cluster::remove_fault`] does with one.
+    pub fn clear_faults(&mut self, now: Moment) {
         self.faults.clear();
+        self.hold_no_more(now, None);
+        self.settle(now);
     }
 
     /// From now on the node's Metadata answers tell leaders, epochs, ISRs and living nodes as they were so long ago; zero ends it. Topics are

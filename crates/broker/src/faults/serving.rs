@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use milena_wire::frame::RequestHeader;
 use milena_wire::messages::fetch::request::FetchRequest;
-use milena_wire::{ApiKey, ErrorCode, Message, Reader};
+use milena_wire::{ApiKey, Message, Reader};
 
-use super::{Aftermath, Ending, Refused, Request, Strike};
+use super::{Aftermath, Delay, Ending, FaultId, Held, Refused, Request, Strike};
 use crate::api::{Answer, Charged, Client, Part, Refusal, RequestHead, Served, Told, fetched_parts, served};
 use crate::cluster::Cluster;
 use crate::connection::{CloseReason, Seen, Turn};
@@ -135,18 +135,25 @@ impl Cluster {
         self.answer(now, client, (api, head), body)
     }
 
-    /// There is no answer to acks=0, so an error can only close the connection.
+    /// There is no answer to acks=0: a late one is a connection that is muted meanwhile.
     fn stay_silent(&mut self, now: Moment, id: ConnectionId) {
         let aftermath = self.connections.get_mut(&id).and_then(|connection| connection.aftermath.take());
-        let code = |aftermath: &Aftermath| aftermath.told.first().map(|(_, refused)| refused.code);
         match aftermath {
-            Some(Aftermath { ending: Some(Ending::LoseAnswer), .. }) => self.turn(id, Turn::Lost),
-            Some(Aftermath { ending: Some(_), .. }) => self.close(id, CloseReason::Fault),
-            Some(aftermath) if code(&aftermath).is_some() => {
-                let code = code(&aftermath).unwrap_or(ErrorCode::NONE);
-                self.close(id, CloseReason::SilentProduceRefused(code));
-            }
-            _ => self.end_turn(now, id),
+            None => self.end_turn(now, id),
+            Some(mut aftermath) => match aftermath.delay.take() {
+                Some(delay) => self.hold(now, id, aftermath, (delay, None)),
+                None => self.end_silently(now, id, &aftermath),
+            },
+        }
+    }
+
+    /// There is no answer to acks=0, so an error can only close the connection.
+    fn end_silently(&mut self, now: Moment, id: ConnectionId, aftermath: &Aftermath) {
+        match (aftermath.ending, aftermath.told.first()) {
+            (Some(Ending::LoseAnswer), _) => self.lose(id),
+            (Some(_), _) => self.close(id, CloseReason::Fault),
+            (None, Some((_, refused))) => self.close(id, CloseReason::SilentProduceRefused(refused.code)),
+            (None, None) => self.end_turn(now, id),
         }
     }
 
@@ -162,15 +169,15 @@ impl Cluster {
         match (frame, aftermath.delay.take()) {
             (Err(reason), _) => self.close(id, reason),
             (Ok(frame), None) => self.end(id, aftermath.ending, frame),
-            (Ok(frame), Some(delay)) => {
-                self.hold(id, now.elapsed.saturating_add(delay), Aftermath { held: None, ..aftermath }, frame)
-            }
+            (Ok(frame), Some(delay)) => self.hold(now, id, aftermath, (delay, Some(frame))),
         }
     }
 
-    fn hold(&mut self, id: ConnectionId, until: std::time::Duration, aftermath: Aftermath, frame: Bytes) {
+    fn hold(&mut self, now: Moment, id: ConnectionId, aftermath: Aftermath, (delay, answer): (Delay, Option<Bytes>)) {
+        let Delay { fault, time } = delay;
+        let until = now.elapsed.saturating_add(time);
         if let Some(connection) = self.connections.get_mut(&id) {
-            connection.aftermath = Some(Aftermath { held: Some((until, frame)), ..aftermath });
+            connection.aftermath = Some(Aftermath { held: Some(Held { fault, until, answer }), ..aftermath });
             connection.turn = Turn::Held;
             self.timers.set(until, crate::timers::Timer::Answer(id));
         }
@@ -182,29 +189,50 @@ impl Cluster {
         if !self.nodes.state(connection.node).works() {
             return;
         }
-        let is_due =
-            |aftermath: &mut Aftermath| aftermath.held.as_ref().is_some_and(|(until, _)| *until <= now.elapsed);
-        let Some(aftermath) = connection.aftermath.take_if(is_due) else { return };
-        let Some((_, frame)) = aftermath.held else { return };
-        self.end(id, aftermath.ending, frame);
-        // Whose client is gone has more to execute, and takes no answer.
+        let is_due = |aftermath: &mut Aftermath| aftermath.held.as_ref().is_some_and(|held| held.until <= now.elapsed);
+        let Some(mut aftermath) = connection.aftermath.take_if(is_due) else { return };
+        match aftermath.held.take().and_then(|held| held.answer) {
+            Some(frame) => self.end(id, aftermath.ending, frame),
+            None => self.end_silently(now, id, &aftermath),
+        }
+        // Whose client is gone has more to execute, and takes no answer; nor does who sent acks=0.
         self.serve_waiting(now, id);
+    }
+
+    /// A fault is gone, or all are if none is named: what it holds goes out, and what it would have held is not held.
+    pub(crate) fn hold_no_more(&mut self, now: Moment, gone: Option<FaultId>) {
+        let is_gone = |fault: FaultId| gone.is_none_or(|gone| gone == fault);
+        let mut freed = Vec::new();
+        for (id, connection) in &mut self.connections {
+            let Some(aftermath) = &mut connection.aftermath else { continue };
+            aftermath.delay.take_if(|delay| is_gone(delay.fault));
+            if let Some(held) = aftermath.held.as_mut().filter(|held| is_gone(held.fault)) {
+                held.until = now.elapsed;
+                freed.push(*id);
+            }
+        }
+        for id in freed {
+            self.release(now, id);
+        }
     }
 
     fn end(&mut self, id: ConnectionId, ending: Option<Ending>, frame: Bytes) {
         match ending {
             None => self.post(id, frame),
-            Some(Ending::LoseAnswer) => {
-                self.turn(id, Turn::Lost);
-                if let Some(connection) = self.connections.get_mut(&id) {
-                    connection.waiting.clear();
-                }
-            }
+            Some(Ending::LoseAnswer) => self.lose(id),
             Some(Ending::Cut(bytes)) if bytes > 0 => {
                 self.post(id, frame.slice(..bytes.min(frame.len())));
                 self.close(id, CloseReason::Fault);
             }
             Some(Ending::Cut(_) | Ending::CloseBefore | Ending::CloseAfter) => self.close(id, CloseReason::Fault),
+        }
+    }
+
+    /// Nothing of this connection is served any more.
+    fn lose(&mut self, id: ConnectionId) {
+        self.turn(id, Turn::Lost);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.waiting.clear();
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use milena_wire::{ApiKey, ErrorCode};
 
-use super::{Effect, FaultEntry, Faults};
+use super::{Effect, FaultEntry, FaultId, Faults};
 use crate::api::{Part, RequestHead, Told};
 use crate::ids::NodeId;
 use crate::moment::Moment;
@@ -37,11 +37,29 @@ pub(crate) struct Refused {
     pub(crate) executed: bool,
 }
 
+/// How late an answer is, and the fault that wants it: the answer goes out once that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Delay {
+    pub(crate) fault: FaultId,
+    pub(crate) time: Duration,
+}
+
+/// An answer while it is late.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    /// The fault that holds it.
+    pub(crate) fault: FaultId,
+    /// When it goes out.
+    pub(crate) until: Duration,
+    /// None where there is none to give (acks=0): then only the connection is muted.
+    pub(crate) answer: Option<Bytes>,
+}
+
 /// What faults make of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Strike {
     pub(crate) throttle: Option<Duration>,
-    pub(crate) delay: Option<Duration>,
+    pub(crate) delay: Option<Delay>,
     pub(crate) ending: Option<Ending>,
     /// For each part of the request, or for the one that a request without parts is.
     pub(crate) refused: Vec<Option<Refused>>,
@@ -52,12 +70,13 @@ pub(crate) struct Strike {
 pub(crate) struct Aftermath {
     pub(crate) api: ApiKey,
     pub(crate) head: RequestHead,
-    pub(crate) delay: Option<Duration>,
+    /// Taken when the answer is there, and is held then.
+    pub(crate) delay: Option<Delay>,
     pub(crate) ending: Option<Ending>,
     /// What the answer says of which part.
     pub(crate) told: Vec<Told>,
-    /// The answer, while it is late, and when it goes out.
-    pub(crate) held: Option<(Duration, Bytes)>,
+    /// Set while the answer is late.
+    pub(crate) held: Option<Held>,
 }
 
 impl Faults {
@@ -75,7 +94,8 @@ impl Faults {
                 continue;
             }
             self.hits += 1;
-            strike.meet(entry.fault.effect, &fitting);
+            self.news += 1;
+            strike.meet(entry, &fitting);
         }
         strike
     }
@@ -94,10 +114,10 @@ impl Strike {
         }
     }
 
-    fn meet(&mut self, effect: Effect, fitting: &[bool]) {
-        match effect {
+    fn meet(&mut self, entry: &FaultEntry, fitting: &[bool]) {
+        match entry.fault.effect {
             Effect::Throttle(time) => self.throttle = Some(time),
-            Effect::Delay(time) => self.delay = Some(time),
+            Effect::Delay(time) => self.delay = Some(Delay { fault: entry.id, time }),
             Effect::CloseBefore => self.ending = Some(Ending::CloseBefore),
             Effect::CloseAfter => self.ending = Some(Ending::CloseAfter),
             Effect::LoseAnswer => self.ending = Some(Ending::LoseAnswer),

@@ -55,29 +55,30 @@ impl Faults<'_> {
         self.broker.steer(|cluster, now| cluster.faults(now).collect())
     }
 
-    /// Ends a fault and forgets it. Requests that it has hit already stay hit: a late answer is still late.
+    /// Ends a fault and forgets it: answers that it holds back go out at once. What else it did to requests stays done.
     pub fn remove(&self, fault: FaultId) -> Option<FaultEntry> {
         self.broker.steer(move |cluster, now| cluster.remove_fault(now, fault))
     }
 
     /// Ends and forgets all.
     pub fn clear(&self) {
-        self.broker.steer(|cluster, _| cluster.clear_faults());
+        self.broker.steer(|cluster, now| cluster.clear_faults(now));
     }
 
-    /// Blocks until a fault has hit so many requests, or the time is over; says which. What a request that is hit does has been done
-    /// then, and its answer may still be on its way.
+    /// Blocks until a fault has hit so many requests; false once it cannot any more, because the time is over, it is used up, or it was
+    /// removed. What a request that is hit does has been done then, and its answer may still be on its way.
     pub fn wait_for_hits(&self, fault: FaultId, hits: u64, timeout: Duration) -> bool {
         let until = Instant::now().checked_add(timeout);
         loop {
-            let (known, all) = self.broker.steer(move |cluster, now| {
-                let known = cluster.fault(now, fault).map_or(0, |entry| entry.hits);
-                (known, cluster.fault_hits())
-            });
-            if known >= hits {
-                return true;
+            let (known, news) =
+                self.broker.steer(move |cluster, now| (cluster.fault(now, fault), cluster.faults.news()));
+            match known {
+                Some(entry) if entry.hits >= hits => return true,
+                None => return false,
+                Some(entry) if entry.is_over => return false,
+                Some(_) => {}
             }
-            if !self.broker.shared.wait_for_more_hits(all, until) {
+            if !self.broker.shared.wait_for_news(news, until) {
                 return false;
             }
         }

@@ -62,9 +62,9 @@ impl Serving {
                 helper: helped,
                 armed: Cell::new(None),
                 rearm: Notify::new(),
-                hits: Cell::new(0),
+                fault_news: Cell::new(0),
                 #[cfg(feature = "admin")]
-                hit: Notify::new(),
+                fault_told: Notify::new(),
                 shared: Arc::clone(&shared),
             });
             for door in &server.doors {
@@ -97,11 +97,11 @@ pub(super) struct Server {
     armed: Cell<Option<Duration>>,
     /// Tells the timekeeper that this is too late.
     rearm: Notify,
-    /// How often faults have hit, as others were told.
-    hits: Cell<u64>,
-    /// Tells the admin port's visitors that they have.
+    /// How often faults have hit or were removed, as others were told.
+    fault_news: Cell<u64>,
+    /// Tells the admin port's visitors that there is more.
     #[cfg(feature = "admin")]
-    pub(super) hit: Notify,
+    pub(super) fault_told: Notify,
     pub(super) shared: Arc<Shared>,
     helper: Rc<Helper>,
 }
@@ -120,11 +120,11 @@ impl Server {
                 cluster.handle_chore(now, chore.run());
             }
         }
-        let hits = cluster.fault_hits();
-        if self.hits.replace(hits) != hits {
-            self.shared.tell_hits(hits);
+        let news = cluster.faults.news();
+        if self.fault_news.replace(news) != news {
+            self.shared.tell_fault_news(news);
             #[cfg(feature = "admin")]
-            self.hit.notify_waiters();
+            self.fault_told.notify_waiters();
         }
         let due = cluster.poll_timeout();
         let too_late = due.is_some_and(|due| self.armed.get().is_none_or(|armed| due < armed));

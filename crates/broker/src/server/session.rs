@@ -49,7 +49,7 @@ enum Move {
     ClusterUnlessGone,
     /// A fault lost an answer: what the client sends is thrown away until it leaves.
     ClientIsLost,
-    /// The client is throttled for so long.
+    /// The client is throttled, or a fault holds its answer back, for so long.
     Later(std::time::Duration),
     Client,
 }
@@ -114,7 +114,8 @@ impl Session {
         if cluster.is_lost(self.id) {
             return Move::ClientIsLost;
         }
-        match cluster.throttled_until(self.id) {
+        // What is held may end without an answer: then nobody says so.
+        match cluster.throttled_until(self.id).or_else(|| cluster.held_until(self.id)) {
             Some(until) => Move::Later(until.saturating_sub(self.server.clock.now().elapsed)),
             None if cluster.waits_for_data(self.id) => Move::ClusterUnlessGone,
             None if cluster.is_muted(self.id) => Move::Cluster,

@@ -167,6 +167,26 @@ fn faults_are_added_waited_for_listed_and_removed() {
 }
 
 #[test]
+fn who_waits_for_hits_learns_that_there_will_be_none() {
+    let broker = with_nodes(1);
+    let wait = |id| ask(&broker, "GET", &format!("/faults/{id}?hits=2&timeout_ms=60000"), "");
+    let removed = broker.faults().add(Fault::cut(3).client("nobody"));
+    let used_up = broker.faults().add(Fault::cut(0).client("test").once());
+    std::thread::scope(|scope| {
+        let (removed_too_early, told_of_the_end) = (scope.spawn(|| wait(removed)), scope.spawn(|| wait(used_up)));
+        Socket::connect_to(broker.bootstrap()).send(9, &produce("orders", 0, Batch::of(&["a"])));
+        let (status, over) = told_of_the_end.join().expect("it is answered");
+        assert_eq!(
+            (status, &over["error"]),
+            (409, &json!("fault 2 is over: it has hit 1 requests, and will not hit 2"))
+        );
+        // Whether it waits already or comes later: the fault is gone.
+        assert_eq!(ask(&broker, "DELETE", &format!("/faults/{removed}"), "").0, 200);
+        assert_eq!(removed_too_early.join().expect("it is answered").0, 404);
+    });
+}
+
+#[test]
 fn faults_that_make_no_sense_are_refused_in_words() {
     let broker = with_nodes(1);
     for (order, word) in [

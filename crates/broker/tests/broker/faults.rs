@@ -114,7 +114,7 @@ fn fault_fits_api_node_client_topic_and_partition() {
         Fault::refuse(BUSY).topic("other"),
     ];
     for (fault, code) in fits.map(|fault| (fault, BUSY)).into_iter().chain(does_not.map(|f| (f, ErrorCode::NONE))) {
-        bench.cluster.clear_faults();
+        bench.cluster.clear_faults(bench.now);
         bench.cluster.add_fault(bench.now, fault.clone());
         let writer = bench.send_batch(1, Batch::of(&["a"]));
         assert_eq!(bench.answer_to(writer).0, code, "{fault:?}");
@@ -203,6 +203,64 @@ fn late_answer_holds_up_its_connection_and_no_other() {
     bench.advance(millis(1));
     assert_eq!(bench.answer_to(writer), (ErrorCode::NONE, 0));
     assert_eq!(bench.answer_to(writer), (ErrorCode::NONE, 2));
+}
+
+/// There is no answer to hold back, and yet a client that sends on meets a broker that is late.
+#[test]
+fn delay_mutes_a_connection_also_where_nothing_is_answered() {
+    let silent = |value| ProduceRequest { acks: 0, ..produce("orders", 0, Batch::of(&[value])) };
+    let mut bench = with(Fault::delay(millis(100)).api(ApiKey::PRODUCE).once());
+    let writer = bench.connect();
+    bench.send(writer, 12, &silent("a"));
+    bench.send(writer, 12, &silent("b"));
+    assert_eq!(bench.values(), ["a"]);
+    bench.advance(millis(99));
+    assert_eq!((bench.event(), bench.values().len()), (None, 1));
+    bench.advance(millis(1));
+    assert_eq!((bench.event(), bench.values()), (None, vec!["a".to_owned(), "b".to_owned()]));
+    // What else a fault wants comes after the delay, too.
+    for (fault, reason) in [
+        (Fault::refuse_after(BUSY), Some(CloseReason::SilentProduceRefused(BUSY))),
+        (Fault::close_after(), Some(CloseReason::Fault)),
+        (Fault::lose_answer(), None),
+    ] {
+        bench.cluster.add_fault(bench.now, Fault::delay(millis(100)).once());
+        bench.cluster.add_fault(bench.now, fault.once());
+        let writer = bench.connect();
+        bench.send(writer, 12, &silent("c"));
+        assert_eq!(bench.event(), None);
+        bench.advance(millis(100));
+        match reason {
+            Some(reason) => assert_eq!(bench.closed(writer), reason),
+            None => assert!(bench.cluster.is_lost(writer)),
+        }
+    }
+}
+
+#[test]
+fn what_a_removed_fault_holds_goes_out_at_once() {
+    let mut bench = Bench::of_three();
+    let day = millis(86_400_000);
+    for clears in [false, true] {
+        let delay = bench.cluster.add_fault(bench.now, Fault::delay(day).api(ApiKey::PRODUCE));
+        let writer = bench.send_batch(1, Batch::of(&["a"]));
+        bench.send(writer, 12, &produce("orders", 0, Batch::of(&["b"])));
+        // This one waits for a follower, and would be held afterwards.
+        bench.cluster.lag(bench.now, NodeId(3), Some(millis(200)));
+        let parked = bench.send_batch(1, Batch::of(&["c"]));
+        bench.cluster.add_fault(bench.now, Fault::lose_answer().client("nobody"));
+        assert_eq!(bench.event(), None);
+        if clears {
+            bench.cluster.clear_faults(bench.now);
+        } else {
+            assert_eq!(bench.cluster.remove_fault(bench.now, delay).map(|entry| entry.hits), Some(2));
+        }
+        assert_eq!(bench.answer_to(writer).0, ErrorCode::NONE);
+        bench.cluster.lag(bench.now, NodeId(3), None);
+        for waiting in [writer, parked] {
+            assert_eq!(bench.answer_to(waiting).0, ErrorCode::NONE);
+        }
+    }
 }
 
 #[test]
@@ -304,7 +362,7 @@ fn what_changes_something_is_left_undone_when_it_is_refused_before_and_done_when
     assert_eq!(bench.ask(6, &delete("orders")).responses[0].error_code, BUSY.0);
     assert!(bench.cluster.topic("orders").is_none());
     assert_eq!(bench.ask(4, &init).error_code, BUSY.0);
-    bench.cluster.clear_faults();
+    bench.cluster.clear_faults(bench.now);
     assert_eq!(bench.ask(4, &init).producer_id, first + 2, "one more was given out");
 }
 

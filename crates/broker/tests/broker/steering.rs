@@ -67,6 +67,45 @@ fn late_answers_come_late() {
     assert!(before.elapsed() >= time);
 }
 
+/// A session that waited for an answer to be handed out slept for ever where there was none.
+#[test]
+fn connection_is_served_again_after_a_delay_without_an_answer() {
+    let broker = with_orders();
+    let delay = broker.faults().add(Fault::delay(Duration::from_millis(60)).api(ApiKey::PRODUCE).once());
+    let mut socket = Socket::connect_to(broker.bootstrap());
+    let before = std::time::Instant::now();
+    socket.send(9, &ProduceRequest { acks: 0, ..produce("orders", 0, Batch::of(&["a"])) });
+    socket.ask(9, &produce("orders", 0, Batch::of(&["b"])));
+    assert!(before.elapsed() >= Duration::from_millis(60));
+    assert_eq!((broker.faults().hits(delay), broker.log("orders", 0).expect("it is there").records.len()), (1, 2));
+    broker.faults().add(Fault::delay(Duration::from_millis(1)).once());
+    let lost = broker.faults().add(Fault::lose_answer().once());
+    socket.send(9, &produce("orders", 0, Batch::of(&["c"])));
+    assert!(broker.faults().wait_for_hits(lost, 1, PATIENCE));
+    drop(socket);
+    assert!(broker.wait_until_connections(0, Some(PATIENCE)), "it is noticed that the client left");
+}
+
+#[test]
+fn removing_a_fault_reaches_those_who_wait() {
+    let broker = with_orders();
+    let hour = Duration::from_secs(3600);
+    let held = broker.faults().add(Fault::delay(hour).api(ApiKey::PRODUCE));
+    let never = broker.faults().add(Fault::close_before().client("nobody"));
+    let once = broker.faults().add(Fault::throttle(Duration::ZERO).api(ApiKey::PRODUCE).once());
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| produced(&broker, Batch::of(&["a"])));
+        let twice = scope.spawn(|| broker.faults().wait_for_hits(once, 2, hour));
+        let waiting = scope.spawn(|| broker.faults().wait_for_hits(never, 1, hour));
+        assert!(broker.faults().wait_for_hits(held, 1, PATIENCE));
+        assert!(!twice.join().expect("it ends"), "it is used up");
+        broker.faults().remove(held);
+        assert_eq!(writer.join().expect("it ends"), (ErrorCode::NONE, 0));
+        broker.faults().clear();
+        assert!(!waiting.join().expect("it ends"), "it is removed");
+    });
+}
+
 #[test]
 fn waiting_for_hits_ends_with_its_time_and_faults_can_be_listed_and_cleared() {
     let broker = with_orders();

@@ -216,7 +216,7 @@ fn add_fault(desk: &Desk, request: &Request) -> Answer {
 }
 
 fn clear_faults(desk: &Desk) -> Answer {
-    desk.server.steer(|cluster, _| cluster.clear_faults());
+    desk.server.steer(|cluster, now| cluster.clear_faults(now));
     Ok(done())
 }
 
@@ -230,15 +230,20 @@ async fn fault(desk: &Desk, id: &str, request: &Request) -> Answer {
         let now = desk.server.clock.now();
         desk.server.cluster.borrow().fault(now, id).ok_or_else(|| no_fault(id))
     };
+    entry()?;
     let wait = async {
         loop {
-            // Before looking, so that no hit in between is missed.
-            let hit = desk.server.hit.notified();
-            let known = entry()?;
+            // Before looking, so that nothing in between is missed.
+            let told = desk.server.fault_told.notified();
+            let known = entry().map_err(|_| Reply::error(404, format!("fault {id} was removed meanwhile")))?;
             if known.hits >= wanted {
                 return Ok(Reply::ok(&views::fault(known)));
             }
-            hit.await;
+            if known.is_over {
+                let why = format!("fault {id} is over: it has hit {} requests, and will not hit {wanted}", known.hits);
+                return Err(Reply::error(409, why));
+            }
+            told.await;
         }
     };
     match either(wait, tokio::time::sleep(Duration::from_millis(timeout))).await {

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use milena_broker::{
-    Broker, BrokerOptions, CleanupPolicy, Cluster, ClusterConfig, Directory, Event, FlushPolicy, Memory, Moment, Node,
-    NodeId, PartitionIndex, Storage, TopicConfig,
+    Broker, BrokerOptions, CleanupPolicy, Cluster, ClusterConfig, Directory, Event, FlushPolicy, Memory, Moment,
+    NewTopic, Node, NodeId, PartitionIndex, Storage, TopicConfig,
 };
 use milena_wire::crc32c;
 use milena_wire::frame::{decode_response, encode_request};
@@ -64,7 +64,9 @@ fn frames(name: &str, gigabytes: f64, storage: impl Fn() -> Box<dyn Storage>, fl
         let frame = frame(0, records);
         let requests = (gigabytes * 1e9 / (100 * records) as f64).ceil() as usize;
         let mut bench = Bench::open(storage(), flush);
-        let _there_already = bench.cluster.create_topic_with("bench", 1, 1, settings());
+        let _there_already = bench
+            .cluster
+            .create_topic_with(NewTopic::new("bench").partitions(1).replication_factor(1).config(settings()));
         let began = Began::now();
         for _ in 0..requests {
             bench.send(&frame);
@@ -123,7 +125,10 @@ fn recovery(gigabytes: f64) {
         let folder = Folder::new();
         let mut bench = Bench::open(folder.storage(), FlushPolicy::Never);
         let settings = TopicConfig { segment_bytes, ..TopicConfig::default() };
-        bench.cluster.create_topic_with("bench", 1, 1, settings).expect("the topic is new");
+        bench
+            .cluster
+            .create_topic_with(NewTopic::new("bench").partitions(1).replication_factor(1).config(settings))
+            .expect("the topic is new");
         let frame = frame(0, 150);
         for _ in 0..(gigabytes * 1e9 / (150.0 * 110.0)).ceil() as usize {
             bench.send(&frame);
@@ -151,7 +156,10 @@ fn compaction(gigabytes: f64) {
     let folder = Folder::new();
     let mut bench = Bench::open(folder.storage(), FlushPolicy::Never);
     let settings = TopicConfig { segment_bytes: 32 << 20, cleanup: CleanupPolicy::Compact, ..TopicConfig::default() };
-    bench.cluster.create_topic_with("bench", 1, 1, settings).expect("the topic is new");
+    bench
+        .cluster
+        .create_topic_with(NewTopic::new("bench").partitions(1).replication_factor(1).config(settings))
+        .expect("the topic is new");
     let frame = keyed_frame(1_000);
     for _ in 0..(gigabytes * 1e9 / (1_000.0 * 117.0)).ceil() as usize {
         bench.send(&frame);

@@ -77,7 +77,7 @@ use throttled::ThrottledResponse;
 
 pub(crate) use client_quotas::Charged;
 pub use create_topics::{CreateTopicError, PARTITIONS_MAX};
-pub(crate) use create_topics::{NewTopic, Replicas};
+pub(crate) use create_topics::{Replicas, TopicPlan};
 pub(crate) use delete_records::WaitingDelete;
 pub(crate) use fetch::WaitingFetch;
 pub(crate) use produce::WaitingProduce;

@@ -81,6 +81,7 @@ mod leadership;
 mod log;
 mod log_keeping;
 mod moment;
+mod new_topic;
 mod nodes;
 mod parking;
 mod partition;
@@ -95,6 +96,7 @@ mod replica;
 mod replication;
 mod server;
 mod snapshot;
+mod steer_error;
 mod steering;
 mod storage;
 mod timers;
@@ -111,6 +113,7 @@ pub use faults::{Effect, Fault, FaultEntry, FaultId};
 pub use ids::{ConnectionId, Epoch, NodeId, PartitionIndex, ProducerId, Sequence};
 pub use log::{BatchEntry, FlushPolicy, LookupError, PartitionLog, TimestampedOffset, TornTail};
 pub use moment::Moment;
+pub use new_topic::NewTopic;
 pub use nodes::{Node, Process, Stop};
 pub use partition::{Partition, ProduceFault};
 pub use producer_state::{CACHED_BATCHES, CachedBatch, ProducerEntry, Producers, Refusal, Stamp, Verdict, validate};
@@ -118,6 +121,7 @@ pub use quotas::Quotas;
 pub use release::{KafkaRelease, UnknownRelease};
 pub use server::{Broker, BrokerOptions, Faults, StartError};
 pub use snapshot::{ConnectionEntry, LogSnapshot, LoggedRecord, RecordStamp, SnapshotError, Window};
+pub use steer_error::{CannotLead, SteerError};
 pub use storage::{
     Directory, DirectoryError, Disk, DiskEntry, DiskFile, FileEntry, LogFolder, Memory, OpenHow, PendingSync, Place,
     Segment, Storage, StorageError, SystemDisk,

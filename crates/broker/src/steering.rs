@@ -1,14 +1,14 @@
 //! Steering, and the truth: what tests, simulations and the owner of a broker may do to a cluster, and see of it.
 //!
 //! Nothing here is part of Kafka's protocol. What is done takes effect in the same call; what comes of it later is due at
-//! [`Cluster::poll_timeout`]. Take events after every call that takes `now`.
+//! [`Cluster::poll_timeout`]. Take events after every call that takes `now`. What cannot be done changes nothing, and says why.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use milena_wire::Uuid;
 
-use crate::api::{CreateTopicError, NewTopic, Replicas};
+use crate::api::{CreateTopicError, Replicas, TopicPlan};
 use crate::cluster::Cluster;
 use crate::connection::CloseReason;
 use crate::faults::{Fault, FaultEntry, FaultId};
@@ -16,9 +16,11 @@ use crate::ids::{ConnectionId, NodeId, PartitionIndex};
 use crate::leadership::Leadership;
 use crate::log::PartitionLog;
 use crate::moment::Moment;
-use crate::nodes::{Nodes, Process, Stop};
+use crate::new_topic::NewTopic;
+use crate::nodes::{NodeState, Nodes, Process, Stop};
 use crate::partition::{Partition, ProduceFault};
 use crate::replica::Recovery;
+use crate::steer_error::{CannotLead, SteerError};
 use crate::storage::StorageError;
 use crate::timers::Timer;
 use crate::topic_config::TopicConfig;
@@ -28,29 +30,35 @@ impl Cluster {
     /// Makes a topic with default settings, as an administrator would. Replicas go around: partition `i` of `n` nodes is first led by the node at
     /// place `i % n` in the order of ids, and kept by the next ones too.
     pub fn create_topic(&mut self, name: &str, partitions: i32) -> Result<Uuid, CreateTopicError> {
-        self.add_topic(NewTopic::with_defaults(name, partitions))
+        self.add_topic(TopicPlan::with_defaults(name, partitions))
     }
 
-    /// The same with so many replicas of each partition, and with settings.
-    pub fn create_topic_with(
-        &mut self,
-        name: &str,
-        partitions: i32,
-        replication_factor: i16,
-        config: TopicConfig,
-    ) -> Result<Uuid, CreateTopicError> {
-        self.add_topic(NewTopic { name, partitions, replicas: Replicas::Factor(replication_factor), config })
+    /// The same as it is asked for.
+    pub fn create_topic_with(&mut self, new: NewTopic) -> Result<Uuid, CreateTopicError> {
+        let NewTopic { name, partitions, replication_factor, config } = new;
+        config.check().map_err(CreateTopicError::Config)?;
+        for (setting, _) in config.kept() {
+            self.config.release.check_topic_setting(setting).map_err(CreateTopicError::Config)?;
+        }
+        let partitions = partitions.unwrap_or(self.config.default_partitions);
+        let factor = replication_factor.unwrap_or(self.config.default_replication_factor);
+        self.add_topic(TopicPlan { name: &name, partitions, replicas: Replicas::Factor(factor), config })
     }
 
-    /// Removes a topic and its logs; says whether it was there.
-    pub fn delete_topic(&mut self, now: Moment, name: &str) -> Result<bool, StorageError> {
+    /// Removes a topic and its logs.
+    pub fn delete_topic(&mut self, now: Moment, name: &str) -> Result<(), SteerError> {
         let removed = self.remove_topic(name);
         self.settle(now);
-        removed
+        if removed? { Ok(()) } else { Err(SteerError::NoSuchTopic(name.to_owned())) }
     }
 
-    /// Gives a topic other settings from now on; says whether the topic is there.
-    pub fn alter_topic(&mut self, now: Moment, name: &str, config: TopicConfig) -> Result<bool, StorageError> {
+    /// Gives a topic other settings from now on.
+    pub fn alter_topic(&mut self, now: Moment, name: &str, config: TopicConfig) -> Result<(), SteerError> {
+        if self.give_settings(now, name, config)? { Ok(()) } else { Err(SteerError::NoSuchTopic(name.to_owned())) }
+    }
+
+    /// Says whether the topic is there.
+    pub(crate) fn give_settings(&mut self, now: Moment, name: &str, config: TopicConfig) -> Result<bool, StorageError> {
         let Some(topic) = self.topics.named_mut(name) else {
             return Ok(false);
         };
@@ -80,12 +88,15 @@ impl Cluster {
     }
 
     /// SIGSTOP: the node keeps its connections, and new ones are made; it reads nothing, answers nothing and copies nothing. After the session
-    /// timeout it is fenced, and what it leads goes to replicas in sync. Says whether it was running.
-    pub fn freeze(&mut self, now: Moment, node: NodeId) -> bool {
+    /// timeout it is fenced, and what it leads goes to replicas in sync.
+    pub fn freeze(&mut self, now: Moment, node: NodeId) -> Result<(), SteerError> {
         let session_timeout = self.config.session_timeout;
-        let Some(state) = self.nodes.get_mut(node).filter(|state| state.works()) else {
-            return false;
-        };
+        let state = self.steered(node)?;
+        match state.process {
+            Process::Running | Process::Waking => {}
+            Process::Frozen => return Err(SteerError::Frozen(node)),
+            Process::Stopped => return Err(SteerError::Stopped(node)),
+        }
         state.process = Process::Frozen;
         state.learns_at = None;
         state.knows_until.get_or_insert(now.elapsed);
@@ -98,18 +109,19 @@ impl Cluster {
             self.parking.hold(connection);
         }
         self.settle(now);
-        true
+        Ok(())
     }
 
     /// SIGCONT: the node executes what waits in its sockets, and what arrives, with what it knew before: it may lead under an epoch that is over,
     /// append under it, and answer acks=1; it can commit nothing that way. After [`ClusterConfig::catch_up`](crate::ClusterConfig::catch_up)
     /// it learns the truth: requests that wait for followers end in NOT_LEADER_OR_FOLLOWER with their base offset, the log is cut to
-    /// what the leader has, and it follows. Says whether it was frozen.
-    pub fn thaw(&mut self, now: Moment, node: NodeId) -> bool {
+    /// what the leader has, and it follows.
+    pub fn thaw(&mut self, now: Moment, node: NodeId) -> Result<(), SteerError> {
         let learns_at = now.elapsed.saturating_add(self.config.catch_up);
-        let Some(state) = self.nodes.get_mut(node).filter(|state| state.process == Process::Frozen) else {
-            return false;
-        };
+        let state = self.steered(node)?;
+        if state.process != Process::Frozen {
+            return Err(SteerError::NotFrozen(node));
+        }
         state.process = Process::Waking;
         state.learns_at = Some(learns_at);
         state.silent_since = None;
@@ -122,16 +134,17 @@ impl Cluster {
             self.serve_waiting(now, connection);
         }
         self.settle(now);
-        true
+        Ok(())
     }
 
     /// Ends the node's process, frozen or not: its connections close, its logs stay. What it leads goes to replicas in sync at once, or after the
-    /// session timeout; see [`Stop`]. Says whether there was a process.
-    pub fn stop(&mut self, now: Moment, node: NodeId, how: Stop) -> bool {
+    /// session timeout; see [`Stop`].
+    pub fn stop(&mut self, now: Moment, node: NodeId, how: Stop) -> Result<(), SteerError> {
         let session_timeout = self.config.session_timeout;
-        let Some(state) = self.nodes.get_mut(node).filter(|state| state.process != Process::Stopped) else {
-            return false;
-        };
+        let state = self.steered(node)?;
+        if state.process == Process::Stopped {
+            return Err(SteerError::Stopped(node));
+        }
         // A frozen process does not hear SIGTERM.
         let is_clean = how == Stop::Clean && state.works();
         if is_clean {
@@ -152,15 +165,15 @@ impl Cluster {
         for connection in self.connections_of(node) {
             self.close(connection, CloseReason::NodeStopped);
         }
-        true
+        Ok(())
     }
 
     /// Begins a stopped node's process anew: of each producer it remembers the last batch only, its logs are cut to what the leaders have, and it
-    /// follows. Partitions that had no leader for want of it get one. Says whether it was stopped.
-    pub fn start(&mut self, now: Moment, node: NodeId) -> bool {
+    /// follows. Partitions that had no leader for want of it get one.
+    pub fn start(&mut self, now: Moment, node: NodeId) -> Result<(), SteerError> {
         let recovery = Recovery { now, producer_expiry: self.config.producer_expiry };
-        if self.nodes.get(node).is_none_or(|state| state.process != Process::Stopped) {
-            return false;
+        if self.steered(node)?.process != Process::Stopped {
+            return Err(SteerError::NotStopped(node));
         }
         // A process that registers ends the session of the one before it.
         self.fence(now, node);
@@ -179,80 +192,96 @@ impl Cluster {
         });
         self.admit(now, node);
         self.settle(now);
-        true
+        Ok(())
     }
 
     /// From now on the node copies every batch so much later as a follower: acks=all waits for it, and it falls out of sync if that is longer than
-    /// `replica.lag.time.max.ms`. `Duration::MAX` is not at all; none ends it. What it leads is not touched. Says whether there is such
-    /// a node.
-    pub fn lag(&mut self, now: Moment, node: NodeId, delay: Option<Duration>) -> bool {
-        let Some(state) = self.nodes.get_mut(node) else {
-            return false;
-        };
-        state.lag = delay.filter(|delay| !delay.is_zero());
+    /// `replica.lag.time.max.ms`. `Duration::MAX` is not at all; none ends it. What it leads is not touched.
+    pub fn lag(&mut self, now: Moment, node: NodeId, delay: Option<Duration>) -> Result<(), SteerError> {
+        self.steered(node)?.lag = delay.filter(|delay| !delay.is_zero());
         self.each_partition(now, |partition, _, _| partition.replica(node).is_some());
         self.settle(now);
-        true
+        Ok(())
     }
 
-    /// Makes another node the leader, as an administrator's election does. Says whether it could be: it must be in sync and not fenced, and
-    /// lead not already. A frozen node can be made leader; it does not hear of it before it is thawed.
-    pub fn move_leader(&mut self, now: Moment, topic: &str, partition: PartitionIndex, node: NodeId) -> bool {
-        self.elect(now, (topic, partition), |found, nodes| {
-            let may_lead = found.isr().contains(&node) && nodes.is_eligible(node);
-            may_lead.then(|| found.leadership.led_by(Some(node)))
+    /// Makes another node the leader, as an administrator's election does: one that is in sync and not fenced, and does not lead already. A frozen
+    /// node can be made leader; it does not hear of it before it is thawed.
+    pub fn move_leader(
+        &mut self,
+        now: Moment,
+        topic: &str,
+        partition: PartitionIndex,
+        node: NodeId,
+    ) -> Result<(), SteerError> {
+        self.elect(now, (topic, partition, node), |found, nodes| match () {
+            () if found.leader() == Some(node) => Err(CannotLead::Leads),
+            () if found.replica(node).is_none() => Err(CannotLead::NoReplica),
+            () if !nodes.is_eligible(node) => Err(CannotLead::Fenced),
+            () if !found.isr().contains(&node) => Err(CannotLead::OutOfSync),
+            () => Ok(found.leadership.led_by(Some(node))),
         })
     }
 
     /// Moves a partition's replicas to these nodes, the preferred leader first, as an administrator's reassignment does. It is over when this
-    /// returns, unless one of the new nodes copies nothing at the moment or nobody leads: then it goes on by itself. Says whether it could
-    /// be asked for: there must be such a partition, and the nodes must be there, each named once.
+    /// returns, unless one of the new nodes copies nothing at the moment or nobody leads: then it goes on by itself.
     pub fn move_replicas(
         &mut self,
         now: Moment,
         topic: &str,
         partition: PartitionIndex,
         nodes: &[NodeId],
-    ) -> Result<bool, StorageError> {
-        let is_there = self.partition(topic, partition).is_some();
-        let distinct = nodes.iter().enumerate().all(|(at, node)| !nodes[..at].contains(node));
-        if !is_there || nodes.is_empty() || !distinct || nodes.iter().any(|node| self.nodes.get(*node).is_none()) {
-            return Ok(false);
+    ) -> Result<(), SteerError> {
+        self.steered_partition(topic, partition)?;
+        if nodes.is_empty() {
+            return Err(SteerError::NoReplicas);
+        }
+        for (at, node) in nodes.iter().enumerate() {
+            self.steered(*node)?;
+            if nodes[..at].contains(node) {
+                return Err(SteerError::ReplicaTwice(*node));
+            }
         }
         self.reassign(now, topic, partition, nodes)?;
         self.settle(now);
-        Ok(true)
+        Ok(())
     }
 
-    /// Makes a replica the leader that is not in sync, as `unclean.leader.election.enable` allows: what it lacks is lost, committed or not,
-    /// and the other logs are cut to its own (KIP-101, KIP-279). It alone is in sync then. Says whether it could be: it must be a replica out
-    /// of sync, and not fenced.
-    pub fn elect_unclean(&mut self, now: Moment, topic: &str, partition: PartitionIndex, node: NodeId) -> bool {
-        self.elect(now, (topic, partition), |found, nodes| {
-            let is_out = found.replica(node).is_some() && !found.isr().contains(&node);
-            let may_lead = is_out && nodes.is_eligible(node);
-            may_lead.then(|| Leadership { isr: vec![node], ..found.leadership.led_by(Some(node)) })
+    /// Makes a replica the leader that is out of sync and not fenced, as `unclean.leader.election.enable` allows: what it lacks is lost, committed
+    /// or not, and the other logs are cut to its own (KIP-101, KIP-279). It alone is in sync then.
+    pub fn elect_unclean(
+        &mut self,
+        now: Moment,
+        topic: &str,
+        partition: PartitionIndex,
+        node: NodeId,
+    ) -> Result<(), SteerError> {
+        self.elect(now, (topic, partition, node), |found, nodes| match () {
+            () if found.replica(node).is_none() => Err(CannotLead::NoReplica),
+            () if found.isr().contains(&node) => Err(CannotLead::InSync),
+            () if !nodes.is_eligible(node) => Err(CannotLead::Fenced),
+            () => Ok(Leadership { isr: vec![node], ..found.leadership.led_by(Some(node)) }),
         })
     }
 
     fn elect(
         &mut self,
         now: Moment,
-        (topic, partition): (&str, PartitionIndex),
-        choose: impl FnOnce(&Partition, &Nodes) -> Option<Leadership>,
-    ) -> bool {
-        let Self { topics, nodes, .. } = self;
-        let Some(topic) = topics.named_mut(topic) else { return false };
-        let id = topic.id;
-        let Some(found) = topic.partition_mut(partition) else { return false };
-        let Some(next) = choose(found, nodes) else { return false };
-        if !found.decide(now.elapsed, next, nodes) {
-            return false;
-        }
+        (topic, partition, node): (&str, PartitionIndex, NodeId),
+        choose: impl FnOnce(&Partition, &Nodes) -> Result<Leadership, CannotLead>,
+    ) -> Result<(), SteerError> {
+        self.steered(node)?;
+        let (id, found, nodes) = self.steered_partition(topic, partition)?;
+        let next = choose(found, nodes).map_err(|why| SteerError::CannotLead {
+            node,
+            why,
+            leader: found.leader(),
+            isr: found.isr().to_vec(),
+        })?;
+        found.decide(now.elapsed, next, nodes);
         self.leadership_changed.insert((id, partition));
         self.replicate(now, id, partition);
         self.settle(now);
-        true
+        Ok(())
     }
 
     /// From now on requests that fit meet this fault; see [`Fault`]. Faults are looked at in the order in which they were added.
@@ -278,9 +307,27 @@ impl Cluster {
 
     /// From now on the node's Metadata answers tell leaders, epochs, ISRs and living nodes as they were so long ago; zero ends it. Topics are
     /// told as they are, and so are the leaders in hints (KIP-951). Of each partition the last 16 changes are remembered, of each node the last
-    /// one. Says whether there is such a node.
-    pub fn age_metadata(&mut self, _now: Moment, node: NodeId, age: Duration) -> bool {
-        self.nodes.get_mut(node).map(|state| state.metadata_age = age).is_some()
+    /// one.
+    pub fn age_metadata(&mut self, _now: Moment, node: NodeId, age: Duration) -> Result<(), SteerError> {
+        self.steered(node)?.metadata_age = age;
+        Ok(())
+    }
+
+    fn steered(&mut self, node: NodeId) -> Result<&mut NodeState, SteerError> {
+        let nodes = self.nodes.ids();
+        self.nodes.get_mut(node).ok_or(SteerError::NoSuchNode { node, nodes })
+    }
+
+    fn steered_partition(
+        &mut self,
+        name: &str,
+        partition: PartitionIndex,
+    ) -> Result<(Uuid, &mut Partition, &Nodes), SteerError> {
+        let Self { topics, nodes, .. } = self;
+        let topic = topics.named_mut(name).ok_or_else(|| SteerError::NoSuchTopic(name.to_owned()))?;
+        let (id, partitions) = (topic.id, topic.partitions.len());
+        let missing = || SteerError::NoSuchPartition { topic: name.to_owned(), partition, partitions };
+        Ok((id, topic.partition_mut(partition).ok_or_else(missing)?, nodes))
     }
 
     fn connections_of(&self, node: NodeId) -> Vec<ConnectionId> {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use milena_broker::{
-    BatchEntry, CleanupPolicy, Cluster, ClusterConfig, Directory, Event, Moment, Node, NodeId, PartitionIndex, Ratio,
-    TopicConfig,
+    BatchEntry, CleanupPolicy, Cluster, ClusterConfig, Directory, Event, Moment, NewTopic, Node, NodeId,
+    PartitionIndex, Ratio, TopicConfig,
 };
 use milena_wire::crc32c;
 use milena_wire::frame::{decode_response, encode_request};
@@ -109,7 +109,9 @@ fn write(folder: &Path, cleanup: CleanupPolicy) -> Vec<BatchEntry> {
         retention_ms: -1,
         ..TopicConfig::default()
     };
-    cluster.create_topic_with(&topic, 1, 1, settings).expect("the topic is new");
+    cluster
+        .create_topic_with(NewTopic::new(&topic).partitions(1).replication_factor(1).config(settings))
+        .expect("the topic is new");
     let connection = cluster.connect(NodeId(1)).expect("there is a node 1");
     for number in 0..BATCHES {
         let request = request(&topic, number);

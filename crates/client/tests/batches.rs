@@ -38,11 +38,11 @@ fn small(broker: &Steered) -> (Producer, Topic) {
 
 /// Its one node answers nothing for a while.
 fn freeze(broker: &Steered) {
-    broker.steer(|cluster, now| cluster.freeze(now, NodeId(1)));
+    broker.steer(|cluster, now| cluster.freeze(now, NodeId(1))).expect("it runs");
 }
 
 fn thaw(broker: &Steered) {
-    broker.steer(|cluster, now| cluster.thaw(now, NodeId(1)));
+    broker.steer(|cluster, now| cluster.thaw(now, NodeId(1))).expect("it is frozen");
 }
 
 fn offsets(deliveries: Vec<Delivery>) -> Vec<(i32, i64)> {

@@ -265,10 +265,10 @@ fn while_it_is_tried_again_and_again() {
 fn while_its_broker_is_frozen() {
     let stage = Stage::new().ready();
     assert_eq!(written(run(stage.accepted(b"first").delivery)), 0);
-    stage.broker.steer(|cluster, now| cluster.freeze(now, NodeId(1)));
+    stage.broker.steer(|cluster, now| cluster.freeze(now, NodeId(1))).expect("it runs");
     let fate = stage.accepted(b"second").unknown();
     assert_eq!(fate.cause(), Cause { attempts: 1, node: Some(1), last_error: None });
-    stage.broker.steer(|cluster, now| cluster.thaw(now, NodeId(1)));
+    stage.broker.steer(|cluster, now| cluster.thaw(now, NodeId(1))).expect("it is frozen");
     assert_eq!(offset_of(run(fate)), 1);
     assert_eq!(stage.broker.records(0), 2, "once");
 }
@@ -281,7 +281,7 @@ fn while_its_broker_is_gone() {
     let at = run(async { stage.orders.send(partition_of_2.clone()).await.expect("accepted").await });
     let Outcome::Written(at) = at else { panic!("{at:?}") };
     let leader = NodeId(at.partition + 1);
-    stage.broker.steer(|cluster, now| cluster.stop(now, leader, Stop::Kill));
+    stage.broker.steer(|cluster, now| cluster.stop(now, leader, Stop::Kill)).expect("it has a process");
     let called = Instant::now();
     let delivery = stage.orders.try_send(partition_of_2).expect("accepted");
     let sent = Sent { stage: &stage, called, accepted: Instant::now(), delivery };

@@ -40,11 +40,11 @@ fn small(broker: &Steered) -> (Producer, Topic) {
 }
 
 fn freeze(broker: &Steered) {
-    broker.steer(|cluster, now| cluster.freeze(now, NodeId(1)));
+    broker.steer(|cluster, now| cluster.freeze(now, NodeId(1))).expect("it runs");
 }
 
 fn thaw(broker: &Steered) {
-    broker.steer(|cluster, now| cluster.thaw(now, NodeId(1)));
+    broker.steer(|cluster, now| cluster.thaw(now, NodeId(1))).expect("it is frozen");
 }
 
 /// While they wait for the topic, and while they wait for room.

@@ -62,7 +62,7 @@ fn the_web_service_keeps_its_budget_when_brokers_do_not_answer() {
     runtime().block_on(async {
         let orders = producer.topic("orders").expect("a name");
         orders.ready(SOON).await.expect("is there");
-        broker.steer(|cluster, now| cluster.freeze(now, NodeId(1)));
+        broker.steer(|cluster, now| cluster.freeze(now, NodeId(1))).expect("it runs");
         let (status, _) = web_service::place(&orders, b"sent").await;
         assert_eq!(status, "202 Accepted");
         let begun = Instant::now();
@@ -139,11 +139,11 @@ fn the_tutorials_program_tells_what_became_of_each_order() {
     let next = || told.recv_timeout(SOON).expect("is told");
     place("1 soup");
     assert_eq!(next(), "written to partition 0, offset Some(0)");
-    broker.steer(|cluster, now| cluster.freeze(now, NodeId(1)));
+    broker.steer(|cluster, now| cluster.freeze(now, NodeId(1))).expect("it runs");
     std::thread::scope(|scope| {
         scope.spawn(|| place("1 juice"));
         assert_eq!(next(), "sent, and not answered in time");
-        broker.steer(|cluster, now| cluster.thaw(now, NodeId(1)));
+        broker.steer(|cluster, now| cluster.thaw(now, NodeId(1))).expect("it is frozen");
         assert_eq!(next(), "now written to partition 0");
     });
     producer.blocking_close(SOON);

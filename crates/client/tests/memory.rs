@@ -80,7 +80,7 @@ fn fill(orders: &Topic, partition: i32) -> (Vec<Delivery>, SendRefused) {
 #[test]
 fn a_dead_partition_holds_half_of_the_memory_and_the_other_half_is_left() {
     let (broker, _producer, orders) = two_partitions();
-    broker.steer(|cluster, now| cluster.freeze(now, NodeId(2)));
+    broker.steer(|cluster, now| cluster.freeze(now, NodeId(2))).expect("it runs");
     let (dead, refused) = fill(&orders, 1);
     assert_eq!(refused, SendRefused::PartitionFull);
     let bytes = dead.len() * VALUE.len();
@@ -95,7 +95,7 @@ fn a_dead_partition_holds_half_of_the_memory_and_the_other_half_is_left() {
             }
         }
     });
-    broker.steer(|cluster, now| cluster.thaw(now, NodeId(2)));
+    broker.steer(|cluster, now| cluster.thaw(now, NodeId(2))).expect("it is frozen");
     run(async {
         for (place, delivery) in dead.into_iter().enumerate() {
             assert_eq!(offset(delivery.await), 1 + place as i64);
@@ -106,7 +106,7 @@ fn a_dead_partition_holds_half_of_the_memory_and_the_other_half_is_left() {
 #[test]
 fn whoever_waits_for_a_dead_partition_holds_up_its_own_callers_only() {
     let (broker, _producer, orders) = two_partitions();
-    broker.steer(|cluster, now| cluster.freeze(now, NodeId(2)));
+    broker.steer(|cluster, now| cluster.freeze(now, NodeId(2))).expect("it runs");
     let (dead, _) = fill(&orders, 1);
     let (healthy_key, dead_key) = (key_of(0), key_of(1));
     let mut waiting = pin!(orders.send(Record::value(&VALUE).key(&dead_key)));
@@ -123,7 +123,7 @@ fn whoever_waits_for_a_dead_partition_holds_up_its_own_callers_only() {
         }
     });
     assert!(is_pending(waiting.as_mut()), "its partition is as full as before");
-    broker.steer(|cluster, now| cluster.thaw(now, NodeId(2)));
+    broker.steer(|cluster, now| cluster.thaw(now, NodeId(2))).expect("it is frozen");
     let delivery = run(waiting).expect("accepted");
     assert_eq!(offset(run(delivery)), 1 + dead.len() as i64, "behind those that were accepted before");
 }
@@ -131,7 +131,7 @@ fn whoever_waits_for_a_dead_partition_holds_up_its_own_callers_only() {
 #[test]
 fn a_caller_of_a_full_partition_is_refused_at_its_deadline_and_told_which_limit_it_was() {
     let (broker, _producer, orders) = two_partitions();
-    broker.steer(|cluster, now| cluster.freeze(now, NodeId(2)));
+    broker.steer(|cluster, now| cluster.freeze(now, NodeId(2))).expect("it runs");
     let (_dead, _) = fill(&orders, 1);
     let key = key_of(1);
     let record = Record::value(&VALUE).key(&key).deadline(Duration::from_millis(100));
@@ -145,7 +145,7 @@ fn a_caller_of_a_full_partition_is_refused_at_its_deadline_and_told_which_limit_
 #[test]
 fn records_without_a_key_go_where_there_is_room() {
     let (broker, _producer, orders) = two_partitions();
-    broker.steer(|cluster, now| cluster.freeze(now, NodeId(2)));
+    broker.steer(|cluster, now| cluster.freeze(now, NodeId(2))).expect("it runs");
     let (_dead, _) = fill(&orders, 1);
     run(async {
         for _ in 0..60 {
@@ -191,7 +191,7 @@ fn those_who_wait_are_served_in_the_order_in_which_they_came() {
     let producer = Producer::new(config).expect("is built");
     let orders = producer.topic("orders").expect("a name");
     run(orders.ready(SOON)).expect("is there");
-    broker.steer(|cluster, now| cluster.freeze(now, NodeId(1)));
+    broker.steer(|cluster, now| cluster.freeze(now, NodeId(1))).expect("it runs");
     let (held, _) = fill(&orders, 0);
     let first = held.len() as i64;
     run(async {
@@ -212,7 +212,7 @@ fn those_who_wait_are_served_in_the_order_in_which_they_came() {
             sends.push((number, waiting));
         }
         assert!(orders.try_send(Record::value("small").key("k")).is_err(), "it would overtake");
-        broker.steer(|cluster, now| cluster.thaw(now, NodeId(1)));
+        broker.steer(|cluster, now| cluster.thaw(now, NodeId(1))).expect("it is frozen");
         let mut deliveries = Vec::new();
         for (number, waiting) in sends {
             deliveries.push((number, waiting.await));
@@ -252,7 +252,7 @@ fn reports_that_nobody_reads_hold_memory() {
     let producer = Producer::new(config).expect("is built");
     let orders = producer.topic("orders").expect("a name");
     run(orders.ready(SOON)).expect("is there");
-    broker.steer(|cluster, now| cluster.freeze(now, NodeId(1)));
+    broker.steer(|cluster, now| cluster.freeze(now, NodeId(1))).expect("it runs");
     let deadline = Duration::from_millis(200);
     let refused = run(async {
         loop {

@@ -40,11 +40,11 @@ fn producer(broker: &Steered, share: f64) -> (Producer, Topic) {
 
 /// Its one node answers nothing for a while.
 fn freeze(broker: &Steered) {
-    broker.steer(|cluster, now| cluster.freeze(now, NodeId(1)));
+    broker.steer(|cluster, now| cluster.freeze(now, NodeId(1))).expect("it runs");
 }
 
 fn thaw(broker: &Steered) {
-    broker.steer(|cluster, now| cluster.thaw(now, NodeId(1)));
+    broker.steer(|cluster, now| cluster.thaw(now, NodeId(1))).expect("it is frozen");
 }
 
 fn offset(outcome: Outcome) -> i64 {
@@ -228,7 +228,7 @@ fn a_partition_that_is_full_holds_up_those_of_its_own_keys_only() {
     for key in [healthy, dead] {
         offset(run(async { orders.send((&key, "first")).await.expect("accepted").await }));
     }
-    broker.steer(|cluster, now| cluster.freeze(now, NodeId(2)));
+    broker.steer(|cluster, now| cluster.freeze(now, NodeId(2))).expect("it runs");
     let mut filled = Vec::new();
     while let Ok(delivery) = orders.try_send((&dead, &VALUE)) {
         filled.push(delivery);
@@ -248,7 +248,7 @@ fn a_partition_that_is_full_holds_up_those_of_its_own_keys_only() {
         };
         offset(run(delivery.expect("has its room")));
     }
-    broker.steer(|cluster, now| cluster.thaw(now, NodeId(2)));
+    broker.steer(|cluster, now| cluster.thaw(now, NodeId(2))).expect("it is frozen");
     let permit = run(orders.reserve_for(&dead, 10_500, SOON)).expect("by and by");
     assert_eq!(offset(run(permit.send((&dead, &VALUE)).expect("has its room"))), 1 + filled.len() as i64);
 }

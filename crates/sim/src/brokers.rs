@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use milena_broker::{
-    Cluster, ClusterConfig, ConnectionId, Event as ClusterEvent, Memory, Node, PartitionIndex, Process, ProduceFault,
+    Cluster, ClusterConfig, ConnectionId, Event as ClusterEvent, Memory, NewTopic, Node, PartitionIndex, Process,
+    ProduceFault,
 };
 use milena_core::ids::NodeId;
 use milena_core::metadata::Address;
@@ -69,8 +70,8 @@ impl Brokers {
 
     pub(crate) fn create_topic(&mut self, stage: &mut Stage, number: usize) {
         let topic = &stage.scenario.topics[number];
-        let config = topic.config.clone();
-        let id = self.cluster.create_topic_with(&topic.name, topic.partitions, topic.replicas, config);
+        let new = NewTopic::new(&topic.name).partitions(topic.partitions).replication_factor(topic.replicas);
+        let id = self.cluster.create_topic_with(new.config(topic.config.clone()));
         stage.topic_ids.insert(id.expect("the scenario's topics can be created"), number);
     }
 

@@ -167,7 +167,7 @@ impl Cluster {
         if how.validate_only {
             return Ok(());
         }
-        self.alter_topic(how.now, resource.name, config)?;
+        self.give_settings(how.now, resource.name, config)?;
         Ok(())
     }
 }

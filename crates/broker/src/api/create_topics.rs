@@ -23,9 +23,9 @@ use crate::storage::{Place, StorageError};
 use crate::topic_config::{ConfigError, Setting, TopicConfig};
 use crate::topics::{Topic, TopicNameError, check_name};
 
-/// A topic to be.
+/// A topic to be, its defaults filled in.
 #[derive(Clone, Debug)]
-pub(crate) struct NewTopic<'a> {
+pub(crate) struct TopicPlan<'a> {
     pub(crate) name: &'a str,
     pub(crate) partitions: i32,
     pub(crate) replicas: Replicas,
@@ -41,10 +41,10 @@ pub(crate) enum Replicas {
     Assigned(Vec<Vec<NodeId>>),
 }
 
-impl<'a> NewTopic<'a> {
+impl<'a> TopicPlan<'a> {
     /// As it is made without further wishes.
-    pub(crate) fn with_defaults(name: &'a str, partitions: i32) -> NewTopic<'a> {
-        NewTopic { name, partitions, replicas: Replicas::Factor(DEFAULT_FACTOR), config: TopicConfig::default() }
+    pub(crate) fn with_defaults(name: &'a str, partitions: i32) -> TopicPlan<'a> {
+        TopicPlan { name, partitions, replicas: Replicas::Factor(DEFAULT_FACTOR), config: TopicConfig::default() }
     }
 }
 
@@ -213,7 +213,7 @@ impl Cluster {
     }
 
     /// What the request wants, with its defaults filled in.
-    fn plan<'a>(&self, asked: &'a CreatableTopic) -> Result<NewTopic<'a>, CreateTopicError> {
+    fn plan<'a>(&self, asked: &'a CreatableTopic) -> Result<TopicPlan<'a>, CreateTopicError> {
         let null = asked.configs.iter().filter(|entry| entry.value.is_none());
         let null: Vec<_> = null.map(|entry| entry.name.to_string()).collect();
         if !null.is_empty() {
@@ -229,14 +229,14 @@ impl Cluster {
             let assigned = self.assigned_replicas(asked)?;
             let partitions = i32::try_from(assigned.len()).unwrap_or(i32::MAX);
             let replicas = Replicas::Assigned(assigned);
-            return Ok(NewTopic { name: &asked.name, partitions, replicas, config });
+            return Ok(TopicPlan { name: &asked.name, partitions, replicas, config });
         }
         let partitions = match asked.num_partitions {
             -1 => self.config.default_partitions,
             count => count,
         };
         let replicas = Replicas::Factor(asked.replication_factor);
-        Ok(NewTopic { name: &asked.name, partitions, replicas, config })
+        Ok(TopicPlan { name: &asked.name, partitions, replicas, config })
     }
 
     /// A manual assignment: partitions numbered from 0, equally many replicas for each, all on nodes that are there.
@@ -305,7 +305,7 @@ impl Cluster {
     }
 
     /// Which nodes keep a partition, its first leader first.
-    fn place(&self, new: &NewTopic<'_>, index: usize) -> Vec<NodeId> {
+    fn place(&self, new: &TopicPlan<'_>, index: usize) -> Vec<NodeId> {
         if let Replicas::Assigned(nodes) = &new.replicas {
             return nodes[index].clone();
         }
@@ -330,7 +330,7 @@ impl Cluster {
         }
     }
 
-    fn check_new(&self, topic: &NewTopic<'_>) -> Result<(), CreateTopicError> {
+    fn check_new(&self, topic: &TopicPlan<'_>) -> Result<(), CreateTopicError> {
         self.check_new_name(topic.name)?;
         if !(1..=PARTITIONS_MAX).contains(&topic.partitions) {
             return Err(CreateTopicError::Partitions(topic.partitions));
@@ -343,7 +343,7 @@ impl Cluster {
     }
 
     /// Makes a topic, wholly or not at all.
-    pub(crate) fn add_topic(&mut self, new: NewTopic<'_>) -> Result<Uuid, CreateTopicError> {
+    pub(crate) fn add_topic(&mut self, new: TopicPlan<'_>) -> Result<Uuid, CreateTopicError> {
         self.check_new(&new)?;
         let placed: Vec<_> = (0..new.partitions as usize).map(|index| self.place(&new, index)).collect();
         let (partitions, failed) = match self.create_partitions(new.name, PartitionIndex(0), &placed) {

@@ -13,7 +13,7 @@ use milena_wire::messages::metadata::response::{
 
 use milena_wire::{ErrorCode, Uuid};
 
-use super::{CreateTopicError, NewTopic, TopicRef};
+use super::{CreateTopicError, TopicPlan, TopicRef};
 use crate::cluster::Cluster;
 use crate::ids::NodeId;
 use crate::nodes::NodeState;
@@ -79,7 +79,7 @@ impl Cluster {
             return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         }
         let partitions = self.config.default_partitions;
-        let created = self.add_topic(NewTopic::with_defaults(name, partitions));
+        let created = self.add_topic(TopicPlan::with_defaults(name, partitions));
         let id = created.map_err(|error| match error {
             // As Kafka, which makes it aside and tells nobody why it is not there.
             CreateTopicError::Internal => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,

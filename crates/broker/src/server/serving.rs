@@ -25,6 +25,7 @@ use crate::cluster::Cluster;
 use crate::connection::Event;
 use crate::ids::{ConnectionId, NodeId};
 use crate::nodes::{Node, Process, Stop};
+use crate::steer_error::SteerError;
 
 /// Everything the thread needs, before it runs.
 pub(super) struct Serving {
@@ -142,21 +143,21 @@ impl Server {
     }
 
     /// Ends a node's process, and its listener.
-    pub(super) fn stop_node(&self, node: NodeId, how: Stop) -> bool {
-        let stopped = self.steer(|cluster, now| cluster.stop(now, node, how));
-        if let Some(door) = self.door(node).filter(|_| stopped) {
+    pub(super) fn stop_node(&self, node: NodeId, how: Stop) -> Result<(), SteerError> {
+        self.steer(|cluster, now| cluster.stop(now, node, how))?;
+        if let Some(door) = self.door(node) {
             door.close();
         }
-        stopped
+        Ok(())
     }
 
     /// Begins a stopped node's process anew, on its old port.
-    pub(super) fn start_node(&self, node: NodeId) -> std::io::Result<bool> {
+    pub(super) fn start_node(&self, node: NodeId) -> Result<(), SteerError> {
         let is_stopped = self.cluster.borrow().process(node) == Some(Process::Stopped);
-        match self.door(node).filter(|_| is_stopped) {
-            Some(door) => door.reopen().map(|()| self.steer(|cluster, now| cluster.start(now, node))),
-            None => Ok(false),
+        if let Some(door) = self.door(node).filter(|_| is_stopped) {
+            door.reopen().map_err(|source| SteerError::Listen { node, source })?;
         }
+        self.steer(|cluster, now| cluster.start(now, node))
     }
 
     /// Where a node is reached.

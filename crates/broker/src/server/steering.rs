@@ -2,7 +2,6 @@
 //!
 //! The meaning is that of [`Cluster`]'s methods of the same names; here time is the machine's.
 
-use std::io;
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -15,10 +14,11 @@ use crate::api::CreateTopicError;
 use crate::cluster::Cluster;
 use crate::ids::{NodeId, PartitionIndex, ProducerId};
 use crate::moment::Moment;
+use crate::new_topic::NewTopic;
 use crate::nodes::Stop;
 use crate::producer_state::ProducerEntry;
 use crate::snapshot::{ConnectionEntry, LogSnapshot, SnapshotError, Window};
-use crate::storage::StorageError;
+use crate::steer_error::SteerError;
 use crate::topic_config::TopicConfig;
 
 impl Broker {
@@ -31,13 +31,14 @@ impl Broker {
     /// broker.create_topic("orders", 3)?;
     /// let mut config = TopicConfig::default();
     /// config.set("retention.ms", Some("60000"))?;
-    /// assert!(broker.alter_topic("orders", config)?);
+    /// broker.alter_topic("orders", config)?;
     /// assert_eq!(broker.look(|cluster| cluster.connections()), 0);
     /// let log = broker.log("orders", 0)?;
     /// assert_eq!((log.high_watermark, log.records.len()), (0, 0));
     /// assert_eq!(broker.log_window("orders", 0, Window::ALL)?, log);
     /// assert!(broker.producers("orders", 0).expect("it is there").is_empty());
     /// assert!(broker.clients().is_empty());
+    /// broker.delete_topic("orders")?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn look<T: Send + 'static>(&self, look: impl FnOnce(&Cluster) -> T + Send + 'static) -> T {
@@ -83,8 +84,19 @@ impl Broker {
         self.steer(move |cluster, _| cluster.create_topic(&name, partitions))
     }
 
+    /// See [`Cluster::create_topic_with`].
+    pub fn create_topic_with(&self, new: NewTopic) -> Result<Uuid, CreateTopicError> {
+        self.steer(move |cluster, _| cluster.create_topic_with(new))
+    }
+
+    /// See [`Cluster::delete_topic`].
+    pub fn delete_topic(&self, name: &str) -> Result<(), SteerError> {
+        let name = name.to_owned();
+        self.steer(move |cluster, now| cluster.delete_topic(now, &name))
+    }
+
     /// See [`Cluster::alter_topic`].
-    pub fn alter_topic(&self, name: &str, config: TopicConfig) -> Result<bool, StorageError> {
+    pub fn alter_topic(&self, name: &str, config: TopicConfig) -> Result<(), SteerError> {
         let name = name.to_owned();
         self.steer(move |cluster, now| cluster.alter_topic(now, &name, config))
     }
@@ -93,57 +105,65 @@ impl Broker {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use milena_broker::{Broker, BrokerOptions, NodeId, PartitionIndex, Stop};
+    /// use milena_broker::{Broker, BrokerOptions, NodeId, Stop};
     ///
     /// let broker = Broker::start(BrokerOptions::default().nodes(3))?;
     /// broker.create_topic("orders", 1)?;
     /// assert_eq!(broker.leader("orders", 0), Some(NodeId(1)));
-    /// assert!(broker.move_leader("orders", 0, 2));
+    /// broker.move_leader("orders", 0, 2)?;
     /// assert_eq!((broker.leader("orders", 0), broker.leader_epoch("orders", 0)), (Some(NodeId(2)), Some(1)));
     /// // As SIGSTOP and SIGCONT, SIGKILL and a new process do.
-    /// assert!(broker.freeze(3) && broker.thaw(3));
-    /// assert!(broker.stop_node(3, Stop::Kill) && broker.start_node(3)?);
+    /// broker.freeze(3)?;
+    /// broker.thaw(3)?;
+    /// broker.stop_node(3, Stop::Kill)?;
+    /// broker.start_node(3)?;
     /// // A follower that copies late, a node that has not heard the news, replicas elsewhere.
-    /// assert!(broker.lag(1, Some(Duration::from_millis(50))) && broker.lag(1, None));
-    /// assert!(broker.age_metadata(1, Duration::from_secs(1)));
-    /// assert!(broker.move_replicas("orders", PartitionIndex(0), &[NodeId(2), NodeId(1)])?);
+    /// broker.lag(1, Some(Duration::from_millis(50)))?;
+    /// broker.lag(1, None)?;
+    /// broker.age_metadata(1, Duration::from_secs(1))?;
+    /// broker.move_replicas("orders", 0, &[2, 1])?;
     /// assert_eq!(broker.isr("orders", 0), Some(vec![NodeId(2), NodeId(1)]));
     /// // A replica in sync is not elected uncleanly.
-    /// assert!(!broker.elect_unclean("orders", 0, 1));
+    /// assert!(broker.elect_unclean("orders", 0, 1).is_err());
     /// assert_eq!(broker.high_watermark("orders", 0), Some(0));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn freeze(&self, node: impl Into<NodeId>) -> bool {
+    pub fn freeze(&self, node: impl Into<NodeId>) -> Result<(), SteerError> {
         let node = node.into();
         self.steer(move |cluster, now| cluster.freeze(now, node))
     }
 
     /// See [`Cluster::thaw`].
-    pub fn thaw(&self, node: impl Into<NodeId>) -> bool {
+    pub fn thaw(&self, node: impl Into<NodeId>) -> Result<(), SteerError> {
         let node = node.into();
         self.steer(move |cluster, now| cluster.thaw(now, node))
     }
 
     /// See [`Cluster::stop`]. The node's port stays taken, and refuses connections.
-    pub fn stop_node(&self, node: impl Into<NodeId>, how: Stop) -> bool {
+    pub fn stop_node(&self, node: impl Into<NodeId>, how: Stop) -> Result<(), SteerError> {
         let node = node.into();
         self.order(move |server| server.stop_node(node, how))
     }
 
-    /// See [`Cluster::start`]. The node listens on its old port when this returns; an error means that it cannot, and is still stopped.
-    pub fn start_node(&self, node: impl Into<NodeId>) -> io::Result<bool> {
+    /// See [`Cluster::start`]. The node listens on its old port when this returns, or is still stopped.
+    pub fn start_node(&self, node: impl Into<NodeId>) -> Result<(), SteerError> {
         let node = node.into();
         self.order(move |server| server.start_node(node))
     }
 
     /// See [`Cluster::lag`].
-    pub fn lag(&self, node: impl Into<NodeId>, delay: Option<Duration>) -> bool {
+    pub fn lag(&self, node: impl Into<NodeId>, delay: Option<Duration>) -> Result<(), SteerError> {
         let node = node.into();
         self.steer(move |cluster, now| cluster.lag(now, node, delay))
     }
 
     /// See [`Cluster::move_leader`].
-    pub fn move_leader(&self, topic: &str, partition: impl Into<PartitionIndex>, node: impl Into<NodeId>) -> bool {
+    pub fn move_leader(
+        &self,
+        topic: &str,
+        partition: impl Into<PartitionIndex>,
+        node: impl Into<NodeId>,
+    ) -> Result<(), SteerError> {
         let (topic, partition, node) = (topic.to_owned(), partition.into(), node.into());
         self.steer(move |cluster, now| cluster.move_leader(now, &topic, partition, node))
     }
@@ -152,21 +172,27 @@ impl Broker {
     pub fn move_replicas(
         &self,
         topic: &str,
-        partition: PartitionIndex,
-        nodes: &[NodeId],
-    ) -> Result<bool, StorageError> {
-        let (topic, nodes) = (topic.to_owned(), nodes.to_vec());
+        partition: impl Into<PartitionIndex>,
+        nodes: &[impl Into<NodeId> + Copy],
+    ) -> Result<(), SteerError> {
+        let (topic, partition) = (topic.to_owned(), partition.into());
+        let nodes: Vec<NodeId> = nodes.iter().map(|node| (*node).into()).collect();
         self.steer(move |cluster, now| cluster.move_replicas(now, &topic, partition, &nodes))
     }
 
     /// See [`Cluster::elect_unclean`].
-    pub fn elect_unclean(&self, topic: &str, partition: impl Into<PartitionIndex>, node: impl Into<NodeId>) -> bool {
+    pub fn elect_unclean(
+        &self,
+        topic: &str,
+        partition: impl Into<PartitionIndex>,
+        node: impl Into<NodeId>,
+    ) -> Result<(), SteerError> {
         let (topic, partition, node) = (topic.to_owned(), partition.into(), node.into());
         self.steer(move |cluster, now| cluster.elect_unclean(now, &topic, partition, node))
     }
 
     /// See [`Cluster::age_metadata`].
-    pub fn age_metadata(&self, node: impl Into<NodeId>, age: Duration) -> bool {
+    pub fn age_metadata(&self, node: impl Into<NodeId>, age: Duration) -> Result<(), SteerError> {
         let node = node.into();
         self.steer(move |cluster, now| cluster.age_metadata(now, node, age))
     }

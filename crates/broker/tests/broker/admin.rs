@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use milena_broker::{Broker, BrokerOptions, Fault};
+use milena_broker::{Broker, BrokerOptions, Fault, NodeId};
 use milena_wire::messages::produce::request::ProduceRequest;
 use serde_json::{Value, json};
 
@@ -167,6 +167,93 @@ fn faults_are_added_waited_for_listed_and_removed() {
 }
 
 #[test]
+fn fault_of_what_is_not_there_yet_says_so_once() {
+    let broker = with_nodes(1);
+    let add = |topic: &str, partition: i32| {
+        let order = json!({ "effect": "refuse", "code": 3, "topic": topic, "partition": partition });
+        post(&broker, "/faults", order)["note"].clone()
+    };
+    assert_eq!(add("orders", 0), Value::Null);
+    let hit = "requests that name it are hit all the same";
+    assert_eq!(add("later", 0), json!(format!("there is no topic \"later\" yet; {hit}")));
+    assert_eq!(add("orders", 7), json!(format!("topic \"orders\" has 1 partitions and no 7 yet; {hit}")));
+    assert_eq!(produced(&broker, 1, Batch::of(&["a"])).0, 3);
+    assert!(get(&broker, "/faults")[1].get("note").is_none());
+}
+
+/// Waiting requests took every place, and kept it when their clients had left.
+#[test]
+fn who_waits_leaves_room_and_the_place_with_the_connection() {
+    let broker = with_nodes(1);
+    let never = broker.faults().add(Fault::close_before().client("nobody"));
+    let wait = format!("GET /faults/{never}?hits=1&timeout_ms=60000 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let waiting: Vec<TcpStream> = (0..32)
+        .map(|_| {
+            let mut stream = connect(&broker);
+            stream.write_all(wait.as_bytes()).expect("it reads");
+            stream
+        })
+        .collect();
+    // Those before it are read by then: all tasks of the port take turns.
+    let one_more = || ask(&broker, "GET", &format!("/faults/{never}?hits=1&timeout_ms=1"), "");
+    let refused = std::iter::repeat_with(one_more).take(1000).find(|(status, _)| *status != 408);
+    let (status, why) = refused.expect("all places are taken soon");
+    assert_eq!(status, 503, "{why}");
+    assert!(why["error"].as_str().is_some_and(|why| why.starts_with("32 requests wait for hits already")), "{why}");
+    assert_eq!(get(&broker, "/ready")["ready"], true);
+    assert_eq!(get(&broker, &format!("/faults/{never}"))["hits"], 0);
+    drop(waiting);
+    let given = std::iter::repeat_with(one_more).take(1000).find(|(status, _)| *status != 503);
+    assert_eq!(given.expect("places are given back soon").0, 408);
+}
+
+#[test]
+fn who_finds_all_places_taken_is_told_so() {
+    let broker = with_nodes(1);
+    let idle: Vec<TcpStream> = (0..64).map(|_| connect(&broker)).collect();
+    // Connections are accepted in their order, so this is one too many.
+    let (status, why) = ask(&broker, "GET", "/ready", "");
+    assert_eq!(status, 503);
+    assert!(why["error"].as_str().is_some_and(|why| why.contains("64 requests")), "{why}");
+    drop(idle);
+    let again = std::iter::repeat_with(|| ask(&broker, "GET", "/ready", "").0).take(1000).find(|status| *status != 503);
+    assert_eq!(again, Some(200));
+}
+
+#[test]
+fn racks_are_shown_and_replicas_moved() {
+    let racks = ["a", "b", "a"].map(str::to_owned).to_vec();
+    let options = BrokerOptions { admin: Some("127.0.0.1:0".to_owned()), racks, ..BrokerOptions::default() };
+    let broker = start(options.nodes(4));
+    post(&broker, "/topics", json!({ "name": "orders", "replication_factor": 2 }));
+    let cluster = get(&broker, "/cluster");
+    let racks: Vec<_> = cluster["nodes"].as_array().expect("a list").iter().map(|node| &node["rack"]).collect();
+    assert_eq!(racks, [&json!("a"), &json!("b"), &json!("a"), &Value::Null]);
+    let to = "/topics/orders/partitions/0/replicas";
+    let moved = post(&broker, to, json!({ "nodes": [3, 2] }));
+    let of = |partition: &Value, fields: [&str; 4]| json!(fields.map(|field| partition[field].clone()));
+    let fields = ["replicas", "isr", "adding_replicas", "removing_replicas"];
+    assert_eq!(of(&moved, fields), json!([[3, 2], [3, 2], [], []]));
+    assert_eq!(broker.leader("orders", 0), Some(NodeId(3)), "it is preferred, and the former one has left");
+    post(&broker, "/nodes/4/lag", json!({ "never": true }));
+    let begun = post(&broker, to, json!({ "nodes": [4] }));
+    assert_eq!(of(&begun, fields), json!([[4, 3, 2], [3, 2], [4], [3, 2]]), "it waits for who copies nothing");
+    post(&broker, "/nodes/4/lag", json!({}));
+    assert_eq!(of(&get(&broker, "/topics/orders")["partitions"][0], fields), json!([[4], [4], [], []]));
+    for (path, order, status, why) in [
+        (to, json!({ "nodes": [] }), 400, "a partition needs a replica; name at least one node"),
+        (to, json!({ "nodes": [1, 1] }), 400, "node 1 is named twice; it can have one replica"),
+        (to, json!({ "nodes": [1, 9] }), 404, "there is no node 9; there are: 1, 2, 3, 4"),
+        ("/topics/no/partitions/0/replicas", json!({ "nodes": [1] }), 404, "there is no topic \"no\"; make it first"),
+    ] {
+        assert_eq!(ask(&broker, "POST", path, &order.to_string()), (status, json!({ "error": why })), "{order}");
+    }
+    let lead = ask(&broker, "POST", "/topics/orders/partitions/0/leader", r#"{"node":4}"#);
+    let why = "node 4 cannot be made leader: it leads already; the leader is node 4, in sync: 4";
+    assert_eq!(lead, (409, json!({ "error": why })));
+}
+
+#[test]
 fn who_waits_for_hits_learns_that_there_will_be_none() {
     let broker = with_nodes(1);
     let wait = |id| ask(&broker, "GET", &format!("/faults/{id}?hits=2&timeout_ms=60000"), "");
@@ -195,11 +282,17 @@ fn faults_that_make_no_sense_are_refused_in_words() {
         (json!({ "effect": "refuse" }), "code"),
         (json!({ "effect": "refuse", "code": "NO_SUCH_CODE" }), "NOT_LEADER_OR_FOLLOWER"),
         (json!({ "effect": "refuse", "code": "NONE" }), "NONE"),
-        (json!({ "effect": "refuse", "code": true }), "name or a number"),
+        (json!({ "effect": "refuse", "code": true }), "name or a whole number"),
         (json!({ "effect": "delay" }), "time_ms"),
         (json!({ "effect": "cut", "time_ms": 1 }), "time_ms"),
         (json!({ "effect": "lose_answer", "api": "JoinGroup" }), "Produce"),
         (json!({ "effect": "lose_answer", "time": 1 }), "time"),
+        (json!({ "effect": "refuse", "code": 99_999 }), "99999 is no error of Kafka"),
+        (json!({ "effect": "refuse", "code": 1.5 }), "name or a whole number"),
+        (json!({ "effect": "lose_answer", "node": 77 }), "there is no node 77; there are: 1"),
+        (json!({ "effect": "lose_answer", "times": 0 }), "would never hit"),
+        (json!({ "effect": "lose_answer", "lasting_ms": 0 }), "would be over at once"),
+        (json!({ "effect": "lose_answer", "topic": "orders", "partition": -1 }), "would never hit"),
     ] {
         let (status, refused) = ask(&broker, "POST", "/faults", &order.to_string());
         assert_eq!(status, 400, "{order}");
@@ -259,10 +352,30 @@ fn what_is_not_there_says_what_is() {
         ("GET", "/faults/x", 404, "GET /faults"),
         ("GET", "/faults/1?hits=-1", 400, "number"),
         ("POST", "/nodes/x/freeze", 404, "node"),
+        ("DELETE", "/faults?id=1", 400, "nothing is taken behind ?"),
+        ("GET", "/topics?name=x", 400, "nothing is taken behind ?"),
     ] {
         let (got, refused) = ask(&broker, method, path, "");
         assert_eq!(got, status, "{method} {path}: {refused}");
         assert!(refused["error"].as_str().is_some_and(|why| why.contains(word)), "{method} {path}: {refused}");
+    }
+    for body in ["[]", "null", "[\"t\"]", "7"] {
+        let (status, refused) = ask(&broker, "POST", "/topics", body);
+        assert_eq!((status, &refused["error"]), (400, &json!("the body must be a JSON object, in {}")), "{body}");
+    }
+    broker.faults().add(Fault::close_before().client("nobody"));
+    assert_eq!(ask(&broker, "DELETE", "/faults", r#"{"id":1}"#).0, 400, "it would be taken for a wish");
+    assert_eq!(broker.faults().list().len(), 1);
+}
+
+#[test]
+fn head_is_answered_as_get_without_the_body() {
+    let broker = with_nodes(1);
+    for path in ["/", "/ready", "/nothing"] {
+        let asked =
+            |method| exchange(&broker, format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
+        let (got, head) = (asked("GET"), asked("HEAD"));
+        assert_eq!(got.split_once("\r\n\r\n").map(|(head, _)| format!("{head}\r\n\r\n")), Some(head), "{path}");
     }
 }
 
@@ -311,7 +424,8 @@ fn hostile_bytes_are_refused_and_the_broker_serves_on() {
     alive.write_all(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
     let mut answer = String::new();
     // It may be turned away while the others are still leaving.
-    while alive.read_to_string(&mut answer).is_err() || answer.is_empty() {
+    while alive.read_to_string(&mut answer).is_err() || !answer.starts_with("HTTP/1.1 200") {
+        answer.clear();
         alive = connect(&broker);
         alive.write_all(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
     }

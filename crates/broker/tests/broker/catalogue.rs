@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_broker::{Cluster, ClusterConfig, Directory, Moment, PartitionIndex, TopicConfig, Window};
+use milena_broker::{Cluster, ClusterConfig, Directory, Moment, NewTopic, PartitionIndex, TopicConfig, Window};
 
 use crate::client::{Batch, Bench, START, config, config_of_nodes, produce};
 use crate::disk::{Fault, TestDisk};
@@ -49,7 +49,7 @@ fn live(disk: &TestDisk, config: &ClusterConfig) -> Told {
         let is_done = match number % 3 {
             0 => {
                 wanted.insert(name.clone(), TopicConfig::default());
-                cluster.create_topic_with(&name, 1, 1, TopicConfig::default()).is_ok()
+                cluster.create_topic_with(NewTopic::new(&name).partitions(1).replication_factor(1)).is_ok()
             }
             _ if !told.sure.contains_key(&name) => continue,
             1 => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use milena_broker::{
-    CleanupPolicy, Cluster, ClusterConfig, Directory, FlushPolicy, LookupError, NodeId, PartitionLog, Ratio,
+    CleanupPolicy, Cluster, ClusterConfig, Directory, FlushPolicy, LookupError, NewTopic, NodeId, PartitionLog, Ratio,
     TopicConfig,
 };
 use milena_wire::ErrorCode;
@@ -312,8 +312,11 @@ fn both_policies_delete_what_is_old_and_compact_the_rest() {
 #[test]
 fn followers_compact_their_own_and_copy_what_is_compacted() {
     let mut bench = Bench::with(config_of_nodes(3));
-    bench.cluster.create_topic_with("orders", 1, 3, compacted()).expect("the topic is new");
-    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::MAX));
+    bench
+        .cluster
+        .create_topic_with(NewTopic::new("orders").partitions(1).replication_factor(3).config(compacted()))
+        .expect("the topic is new");
+    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::MAX)).expect("it is there");
     for round in 0..20 {
         bench.send_batch(1, Keyed::of(&[("a", Some(&round.to_string()))]).bytes());
     }
@@ -322,7 +325,7 @@ fn followers_compact_their_own_and_copy_what_is_compacted() {
     roll(&mut bench);
     roll(&mut bench);
     bench.advance(LOOK);
-    bench.cluster.lag(bench.now, NodeId(3), None);
+    bench.cluster.lag(bench.now, NodeId(3), None).expect("it is there");
     put(&mut bench, "b", "1");
     let on = |node| rows_of(bench.cluster.log_on(NodeId(node), "orders", P0).expect("it keeps it")).expect("it reads");
     assert_eq!(on(1).iter().filter(|row| row.1 == "a").count(), 1);
@@ -385,7 +388,10 @@ fn write_if_it_can(bench: &mut Bench, key: String, value: &str, acknowledged: &m
 fn compact_on(disk: &TestDisk) -> (u64, BTreeMap<String, i64>) {
     let mut acknowledged = BTreeMap::new();
     if let Some(mut bench) = bench_on(disk)
-        && bench.cluster.create_topic_with("orders", 1, 1, compacted()).is_ok()
+        && bench
+            .cluster
+            .create_topic_with(NewTopic::new("orders").partitions(1).replication_factor(1).config(compacted()))
+            .is_ok()
     {
         for round in 0..2 {
             for number in 0..8 {

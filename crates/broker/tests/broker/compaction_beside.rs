@@ -118,7 +118,7 @@ fn topic_may_be_deleted_and_made_again_while_it_is_compacted() {
             written(bench);
             look_with(bench, |bench, count| {
                 if count == when {
-                    assert_eq!(bench.cluster.delete_topic(bench.now, "orders").ok(), Some(true));
+                    assert_eq!(bench.cluster.delete_topic(bench.now, "orders").ok(), Some(()));
                     if let Some(folder) = folder {
                         assert!(!folder.path().join("orders-0").exists());
                     }

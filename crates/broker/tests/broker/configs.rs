@@ -265,7 +265,7 @@ fn batches_are_judged_by_the_new_settings_at_once() {
 fn fewer_replicas_asked_for_commit_what_waited() {
     let mut bench = Bench::of_three();
     alter_orders(&mut bench, "min.insync.replicas", SET, Some("3"));
-    bench.cluster.stop(bench.now, NodeId(3), Stop::Clean);
+    bench.cluster.stop(bench.now, NodeId(3), Stop::Clean).expect("it has a process");
     assert_eq!(bench.produced_at(1, Batch::of(&["a"])).0, ErrorCode::NOT_ENOUGH_REPLICAS);
     alter_orders(&mut bench, "min.insync.replicas", SET, Some("2"));
     assert_eq!(bench.produced_at(1, Batch::of(&["b"])), (ErrorCode::NONE, 0));
@@ -275,11 +275,11 @@ fn fewer_replicas_asked_for_commit_what_waited() {
 fn unclean_elections_happen_where_they_are_allowed() {
     let mut bench = Bench::of_three();
     for node in [2, 3] {
-        bench.cluster.stop(bench.now, NodeId(node), Stop::Clean);
+        bench.cluster.stop(bench.now, NodeId(node), Stop::Clean).expect("it has a process");
     }
     assert_eq!(bench.produced_at(1, Batch::of(&["only on 1"])), (ErrorCode::NONE, 0));
-    bench.cluster.stop(bench.now, NodeId(1), Stop::Clean);
-    bench.cluster.start(bench.now, NodeId(2));
+    bench.cluster.stop(bench.now, NodeId(1), Stop::Clean).expect("it has a process");
+    bench.cluster.start(bench.now, NodeId(2)).expect("it is stopped");
     assert_eq!(bench.leadership().0, None, "2 is not in sync");
     let request = IncrementalAlterConfigsRequest {
         resources: vec![changes(TOPIC, "orders", vec![change("unclean.leader.election.enable", SET, Some("true"))])],
@@ -288,11 +288,11 @@ fn unclean_elections_happen_where_they_are_allowed() {
     assert_eq!(bench.ask_node(2, 1, &request).responses[0].error_code, 0);
     assert_eq!((bench.leadership().0, bench.leadership().2), (Some(2), vec![2]));
     assert_eq!(bench.values_on(2), Vec::<String>::new(), "what it lacks is lost");
-    bench.cluster.start(bench.now, NodeId(3));
-    bench.cluster.stop(bench.now, NodeId(2), Stop::Clean);
+    bench.cluster.start(bench.now, NodeId(3)).expect("it is stopped");
+    bench.cluster.stop(bench.now, NodeId(2), Stop::Clean).expect("it has a process");
     assert_eq!(bench.leadership().0, Some(3));
-    bench.cluster.stop(bench.now, NodeId(3), Stop::Clean);
-    bench.cluster.start(bench.now, NodeId(1));
+    bench.cluster.stop(bench.now, NodeId(3), Stop::Clean).expect("it has a process");
+    bench.cluster.start(bench.now, NodeId(1)).expect("it is stopped");
     assert_eq!((bench.leadership().0, bench.leadership().2), (Some(1), vec![1]), "an election by itself");
 }
 

@@ -127,7 +127,7 @@ fn deletions_are_refused_with_kafkas_codes() {
 fn only_what_is_committed_can_be_deleted() {
     let mut bench = Bench::of_three();
     bench.produced(Batch::of(&["a"]));
-    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::MAX));
+    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::MAX)).expect("it is there");
     let waiting = bench.send_batch(1, Batch::of(&["b"]));
     assert_eq!(delete(&mut bench, 1, 2, "orders", &[(0, 2)]), [(0, -1, ErrorCode::OFFSET_OUT_OF_RANGE)]);
     bench.cluster.disconnect(waiting);
@@ -145,7 +145,7 @@ fn answer_waits_for_followers_that_copy_late_and_at_most_for_its_timeout() {
     for _ in 0..3 {
         bench.produced(Batch::of(&["a"]));
     }
-    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::MAX));
+    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::MAX)).expect("it is there");
     let told = |bench: &mut Bench, connection| {
         let result = bench.response::<DeleteRecordsRequest>(connection, 2).topics.remove(0).partitions.remove(0);
         (ErrorCode(result.error_code), result.low_watermark)
@@ -158,11 +158,11 @@ fn answer_waits_for_followers_that_copy_late_and_at_most_for_its_timeout() {
     assert_eq!([1, 2, 3].map(|node| earliest(&mut bench, node)), [1, 1, 0]);
     bench.send(admin, 2, &request(2, 500));
     assert_eq!(bench.event(), None);
-    bench.cluster.lag(bench.now, NodeId(3), None);
+    bench.cluster.lag(bench.now, NodeId(3), None).expect("it is there");
     assert_eq!(told(&mut bench, admin), (NONE, 2));
-    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::MAX));
+    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::MAX)).expect("it is there");
     bench.send(admin, 2, &request(3, 500));
-    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2));
+    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2)).expect("it may lead");
     assert_eq!(told(&mut bench, admin), (ErrorCode::NOT_LEADER_OR_FOLLOWER, -1));
     for timeout in [0, -1, i32::MIN] {
         let now = bench.ask_node(2, 2, &request(-1, timeout)).topics.remove(0).partitions.remove(0);

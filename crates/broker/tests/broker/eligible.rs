@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use milena_broker::{ClusterConfig, Directory, KafkaRelease, NodeId, Stop, TopicConfig};
+use milena_broker::{ClusterConfig, Directory, KafkaRelease, NewTopic, NodeId, Stop, TopicConfig};
 use milena_wire::ErrorCode;
 use milena_wire::messages::describe_topic_partitions::request::{DescribeTopicPartitionsRequest, TopicRequest};
 
@@ -29,12 +29,15 @@ fn strict(min_insync_replicas: i32) -> TopicConfig {
 /// Three nodes, and `orders` of which so many replicas must be in sync.
 fn of_three(min: i32) -> Bench {
     let mut bench = Bench::with(config_of_nodes(3));
-    bench.cluster.create_topic_with("orders", 1, 3, strict(min)).expect("the topic is new");
+    bench
+        .cluster
+        .create_topic_with(NewTopic::new("orders").partitions(1).replication_factor(3).config(strict(min)))
+        .expect("the topic is new");
     bench
 }
 
 fn stop(bench: &mut Bench, node: i32, how: Stop) {
-    assert!(bench.cluster.stop(bench.now, NodeId(node), how));
+    bench.cluster.stop(bench.now, NodeId(node), how).expect("it has a process");
     if how == Stop::Kill {
         bench.advance(Duration::from_secs(9));
     }
@@ -48,7 +51,7 @@ fn too_small_an_isr_leaves_eligible_replicas_behind() {
         assert_eq!(told(&mut bench, 3, "orders"), (2, 1, vec![2, 3], vec![], vec![]), "enough are in sync");
         stop(&mut bench, 2, how);
         assert_eq!(told(&mut bench, 3, "orders"), (3, 2, vec![3], vec![2], vec![]));
-        assert!(bench.cluster.start(bench.now, NodeId(2)));
+        bench.cluster.start(bench.now, NodeId(2)).expect("it is stopped");
         assert_eq!(told(&mut bench, 3, "orders"), (3, 2, vec![2, 3], vec![], vec![]));
     }
 }
@@ -57,10 +60,13 @@ fn too_small_an_isr_leaves_eligible_replicas_behind() {
 fn lone_replica_is_eligible_and_was_last_known() {
     for (min, how) in [(1, Stop::Kill), (1, Stop::Clean), (2, Stop::Kill)] {
         let mut bench = Bench::with(config_of_nodes(3));
-        bench.cluster.create_topic_with("orders", 1, 1, strict(min)).expect("the topic is new");
+        bench
+            .cluster
+            .create_topic_with(NewTopic::new("orders").partitions(1).replication_factor(1).config(strict(min)))
+            .expect("the topic is new");
         stop(&mut bench, 1, how);
         assert_eq!(told(&mut bench, 2, "orders"), (-1, 1, vec![], vec![1], vec![1]), "{how:?}");
-        bench.cluster.start(bench.now, NodeId(1));
+        bench.cluster.start(bench.now, NodeId(1)).expect("it is stopped");
         assert_eq!(told(&mut bench, 2, "orders"), (1, 2, vec![1], vec![], vec![]), "{how:?}");
     }
 }
@@ -75,9 +81,9 @@ fn eligible_replica_is_elected_and_lacks_nothing_that_was_committed() {
     assert_eq!(told(&mut bench, 1, "orders"), (1, 0, vec![1], vec![2], vec![]));
     assert_eq!(bench.produced_at(1, Batch::of(&["b"])).0, ErrorCode::NOT_ENOUGH_REPLICAS);
     stop(&mut bench, 1, Stop::Clean);
-    bench.cluster.start(bench.now, NodeId(3));
+    bench.cluster.start(bench.now, NodeId(3)).expect("it is stopped");
     assert_eq!(told(&mut bench, 3, "orders"), (-1, 1, vec![], vec![2, 1], vec![1]), "3 may lack something");
-    bench.cluster.start(bench.now, NodeId(2));
+    bench.cluster.start(bench.now, NodeId(2)).expect("it is stopped");
     assert_eq!(told(&mut bench, 3, "orders"), (2, 2, vec![2, 3], vec![], vec![]));
     assert_eq!(bench.values_on(2), ["a"]);
 }
@@ -89,9 +95,9 @@ fn process_that_was_killed_is_not_eligible_any_more() {
         stop(&mut bench, node, Stop::Kill);
     }
     stop(&mut bench, 1, Stop::Kill);
-    bench.cluster.start(bench.now, NodeId(2));
+    bench.cluster.start(bench.now, NodeId(2)).expect("it is stopped");
     assert_eq!(told(&mut bench, 2, "orders"), (-1, 1, vec![], vec![1], vec![1]));
-    bench.cluster.start(bench.now, NodeId(1));
+    bench.cluster.start(bench.now, NodeId(1)).expect("it is stopped");
     let (leader, epoch, ..) = told(&mut bench, 2, "orders");
     assert_eq!((leader, epoch), (1, 2), "who led last is elected where nobody is eligible");
 }
@@ -106,14 +112,17 @@ fn fewer_that_must_be_in_sync_leave_nobody_eligible() {
     assert_eq!(told(&mut bench, 1, "orders"), (1, 0, vec![1], vec![], vec![]));
     assert_eq!(bench.produced_at(1, Batch::of(&["only on 1"])), (ErrorCode::NONE, 0));
     stop(&mut bench, 1, Stop::Clean);
-    bench.cluster.start(bench.now, NodeId(2));
+    bench.cluster.start(bench.now, NodeId(2)).expect("it is stopped");
     assert_eq!(told(&mut bench, 2, "orders"), (-1, 1, vec![], vec![1], vec![1]), "it lacks what was committed since");
 }
 
 #[test]
 fn releases_before_4_1_keep_the_last_one_in_sync() {
     let mut bench = Bench::with(config_of_nodes(3).behave_as(KafkaRelease::V4_0));
-    bench.cluster.create_topic_with("orders", 1, 1, strict(1)).expect("the topic is new");
+    bench
+        .cluster
+        .create_topic_with(NewTopic::new("orders").partitions(1).replication_factor(1).config(strict(1)))
+        .expect("the topic is new");
     stop(&mut bench, 1, Stop::Clean);
     assert_eq!(told(&mut bench, 2, "orders"), (-1, 1, vec![1], vec![], vec![]));
 }
@@ -125,7 +134,10 @@ fn who_is_eligible_outlives_a_restart() {
         |config: ClusterConfig| Bench::open(config, Box::new(Directory::open(folder.path()).expect("it is ours")));
     {
         let mut bench = open(config_of_nodes(3));
-        bench.cluster.create_topic_with("orders", 1, 3, strict(2)).expect("the topic is new");
+        bench
+            .cluster
+            .create_topic_with(NewTopic::new("orders").partitions(1).replication_factor(3).config(strict(2)))
+            .expect("the topic is new");
         bench.produced(Batch::of(&["a"]));
         for node in [3, 2, 1] {
             stop(&mut bench, node, Stop::Clean);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_broker::{Cluster, ClusterConfig, Directory, FlushPolicy, Moment, OpenError, TopicConfig};
+use milena_broker::{Cluster, ClusterConfig, Directory, FlushPolicy, Moment, NewTopic, OpenError, TopicConfig};
 use milena_wire::ErrorCode;
 
 use crate::client::{Batch, Bench, P0, RETENTION_CHECK, START, config};
@@ -56,7 +56,10 @@ impl Lives {
             let Ok(mut bench) = self.open() else { return };
             if bench.cluster.topic("orders").is_none() {
                 let settings = TopicConfig { retention_bytes: 1_200, ..small_segments() };
-                self.topic_is_sure |= bench.cluster.create_topic_with("orders", 1, 1, settings).is_ok();
+                self.topic_is_sure |= bench
+                    .cluster
+                    .create_topic_with(NewTopic::new("orders").partitions(1).replication_factor(1).config(settings))
+                    .is_ok();
             }
             for _ in 0..8 {
                 self.produce(&mut bench);
@@ -204,7 +207,10 @@ fn topic_says_when_it_is_fsynced_itself() {
     let mut lives = Lives::new(FlushPolicy::Never);
     let mut bench = lives.open().expect("the disk is well");
     let settings = TopicConfig { flush_messages: 4, ..TopicConfig::default() };
-    bench.cluster.create_topic_with("orders", 1, 1, settings).expect("the topic is new");
+    bench
+        .cluster
+        .create_topic_with(NewTopic::new("orders").partitions(1).replication_factor(1).config(settings))
+        .expect("the topic is new");
     let before = lives.disk.calls();
     lives.produce(&mut bench);
     assert_eq!(lives.disk.calls(), before + 1, "two records are written and not fsynced");

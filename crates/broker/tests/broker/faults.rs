@@ -75,7 +75,7 @@ fn batch_that_is_refused_afterwards_is_in_the_log_and_has_its_offset() {
 #[test]
 fn refusing_waits_for_followers_only_after_the_append() {
     let mut bench = Bench::of_three();
-    bench.cluster.lag(bench.now, NodeId(3), Some(millis(200)));
+    bench.cluster.lag(bench.now, NodeId(3), Some(millis(200))).expect("it is there");
     bench.cluster.add_fault(bench.now, Fault::refuse(BUSY).api(ApiKey::PRODUCE).once());
     bench.cluster.add_fault(bench.now, Fault::refuse_after(ErrorCode::UNKNOWN_SERVER_ERROR).api(ApiKey::PRODUCE));
     let writer = bench.send_batch(1, Batch::of(&["a"]));
@@ -246,7 +246,7 @@ fn what_a_removed_fault_holds_goes_out_at_once() {
         let writer = bench.send_batch(1, Batch::of(&["a"]));
         bench.send(writer, 12, &produce("orders", 0, Batch::of(&["b"])));
         // This one waits for a follower, and would be held afterwards.
-        bench.cluster.lag(bench.now, NodeId(3), Some(millis(200)));
+        bench.cluster.lag(bench.now, NodeId(3), Some(millis(200))).expect("it is there");
         let parked = bench.send_batch(1, Batch::of(&["c"]));
         bench.cluster.add_fault(bench.now, Fault::lose_answer().client("nobody"));
         assert_eq!(bench.event(), None);
@@ -256,7 +256,7 @@ fn what_a_removed_fault_holds_goes_out_at_once() {
             assert_eq!(bench.cluster.remove_fault(bench.now, delay).map(|entry| entry.hits), Some(2));
         }
         assert_eq!(bench.answer_to(writer).0, ErrorCode::NONE);
-        bench.cluster.lag(bench.now, NodeId(3), None);
+        bench.cluster.lag(bench.now, NodeId(3), None).expect("it is there");
         for waiting in [writer, parked] {
             assert_eq!(bench.answer_to(waiting).0, ErrorCode::NONE);
         }
@@ -268,13 +268,13 @@ fn late_answer_of_a_frozen_node_waits_for_the_thaw_and_a_stopped_one_never_comes
     let mut bench = Bench::of_three();
     bench.cluster.add_fault(bench.now, Fault::delay(millis(100)).api(ApiKey::PRODUCE).times(2));
     let writer = bench.send_batch(1, Batch::of(&["a"]));
-    bench.cluster.freeze(bench.now, NodeId(1));
+    bench.cluster.freeze(bench.now, NodeId(1)).expect("it runs");
     bench.advance(millis(150));
     assert_eq!(bench.event(), None);
-    bench.cluster.thaw(bench.now, NodeId(1));
+    bench.cluster.thaw(bench.now, NodeId(1)).expect("it is frozen");
     assert_eq!(bench.answer_to(writer), (ErrorCode::NONE, 0));
     let writer = bench.send_batch(1, Batch::of(&["b"]));
-    bench.cluster.stop(bench.now, NodeId(1), milena_broker::Stop::Kill);
+    bench.cluster.stop(bench.now, NodeId(1), milena_broker::Stop::Kill).expect("it has a process");
     let closed = std::iter::from_fn(|| bench.event());
     assert!(
         closed.into_iter().any(|event| event == Event::Close { connection: writer, reason: CloseReason::NodeStopped })

@@ -59,12 +59,12 @@ fn nobody_is_sent_to_a_replica_that_lacks_what_is_asked_or_is_not_in_sync() {
     let config = ClusterConfig { replica_lag_time_max: Duration::from_secs(1), ..racks() };
     let mut bench = Bench::of_three_with(config);
     bench.produced(Batch::of(&["a"]));
-    bench.cluster.lag(bench.now, NodeId(2), Some(Duration::MAX));
+    bench.cluster.lag(bench.now, NodeId(2), Some(Duration::MAX)).expect("it is there");
     let waiting = bench.send_batch(1, Batch::of(&["b"]));
     assert_eq!(read(&mut bench, 1, 12, "b", 0), (ErrorCode::NONE, 1, 3, false), "3 has more");
     assert_eq!(read(&mut bench, 1, 12, "b", 3).0, ErrorCode::OFFSET_OUT_OF_RANGE);
     bench.cluster.disconnect(waiting);
-    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::MAX));
+    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::MAX)).expect("it is there");
     let unheeded = bench.send_batch(1, Batch::of(&["c"]));
     bench.cluster.disconnect(unheeded);
     bench.advance(Duration::from_secs(2));
@@ -75,7 +75,7 @@ fn nobody_is_sent_to_a_replica_that_lacks_what_is_asked_or_is_not_in_sync() {
 #[test]
 fn follower_gives_what_it_knows_to_be_committed() {
     let mut bench = Bench::of_three_with(racks());
-    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::from_millis(200)));
+    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::from_millis(200))).expect("it is there");
     let writer = bench.send_batch(1, Batch::of(&["a"]));
     let reader = bench.connect_to(2);
     let waiting = FetchRequest { max_wait_ms: 1_000, ..fetch(&bench, "b", 0) };

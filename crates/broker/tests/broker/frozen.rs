@@ -21,11 +21,11 @@ fn millis(millis: u64) -> Duration {
 
 impl Bench {
     fn freeze(&mut self, node: i32) {
-        assert!(self.cluster.freeze(self.now, NodeId(node)), "it was running");
+        self.cluster.freeze(self.now, NodeId(node)).expect("it was running");
     }
 
     fn thaw(&mut self, node: i32) {
-        assert!(self.cluster.thaw(self.now, NodeId(node)), "it was frozen");
+        self.cluster.thaw(self.now, NodeId(node)).expect("it was frozen");
     }
 
     /// Freezes a leader until another one is elected.
@@ -52,7 +52,7 @@ fn frozen_node_takes_connections_and_requests_and_answers_nothing() {
     assert_eq!(bench.event(), None);
     assert!(bench.cluster.is_muted(before) && bench.cluster.is_muted(after));
     assert_eq!(bench.ends(), [0, 0, 0]);
-    assert!(!bench.cluster.freeze(bench.now, ONE), "it is frozen already");
+    assert!(bench.cluster.freeze(bench.now, ONE).is_err(), "it is frozen already");
 
     bench.thaw(1);
     assert_eq!((bench.answer_to(before), bench.answer_to(after)), ((ErrorCode::NONE, 0), (ErrorCode::NONE, 1)));
@@ -122,7 +122,7 @@ fn late_answer_of_an_old_leader_names_the_new_one() {
 #[test]
 fn request_that_waited_longer_than_its_timeout_is_answered_late() {
     let mut bench = Bench::of_three();
-    bench.cluster.lag(bench.now, NodeId(2), Some(Duration::MAX));
+    bench.cluster.lag(bench.now, NodeId(2), Some(Duration::MAX)).expect("it is there");
     let writer = bench.send_batch(1, Batch::of(&["a"]));
     bench.freeze(1);
     bench.advance(millis(5_000));
@@ -168,7 +168,7 @@ fn waking_leader_does_not_hear_that_it_is_replaced_before_it_has_caught_up() {
     bench.freeze(1);
     bench.thaw(1);
     assert_eq!(bench.produced_at(1, Batch::of(&["a"])), (ErrorCode::NONE, 0), "it was not away for long");
-    assert!(bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2)));
+    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2)).expect("it may lead");
     let writer = bench.send_with_acks(1, 1, Batch::of(&["lost"]));
     assert_eq!(bench.answer_to(writer), (ErrorCode::NONE, 1));
     bench.advance(CATCH_UP);
@@ -189,7 +189,7 @@ fn stamps_of_what_is_cut_off_are_forgotten_and_those_before_are_not() {
     assert_eq!(bench.values_on(1).len(), 4);
     bench.advance(CATCH_UP);
     assert!(matches!(bench.event(), Some(Event::Response { .. })), "the sender hears of it");
-    assert!(bench.cluster.move_leader(bench.now, "orders", P0, NodeId(1)));
+    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(1)).expect("it may lead");
     for sequence in 0..3 {
         let again = bench.produced_at(1, Batch::stamped(&["x"], pid, 0, sequence));
         assert_eq!(
@@ -276,7 +276,7 @@ fn frozen_node_that_is_elected_leads_when_it_wakes() {
     let mut bench = Bench::of_three();
     bench.produced_at(1, Batch::of(&["a"]));
     bench.freeze(2);
-    assert!(bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2)), "the controller has not noticed");
+    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2)).expect("the controller has not noticed");
     assert_eq!(bench.produced_at(1, Batch::of(&["b"])), (ErrorCode::NOT_LEADER_OR_FOLLOWER, -1));
     let early = bench.send_batch(2, Batch::of(&["b"]));
     bench.thaw(2);
@@ -291,14 +291,14 @@ fn frozen_node_that_is_elected_leads_when_it_wakes() {
 fn new_leader_waits_for_a_frozen_one_that_is_still_in_sync() {
     let mut bench = Bench::of_three();
     for node in [2, 3] {
-        bench.cluster.lag(bench.now, NodeId(node), Some(Duration::MAX));
+        bench.cluster.lag(bench.now, NodeId(node), Some(Duration::MAX)).expect("it is there");
     }
     let strayed = bench.send_batch(1, Batch::of(&["x", "x", "x"]));
     bench.freeze(1);
     for node in [2, 3] {
-        bench.cluster.lag(bench.now, NodeId(node), None);
+        bench.cluster.lag(bench.now, NodeId(node), None).expect("it is there");
     }
-    assert!(bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2)));
+    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2)).expect("it may lead");
     assert_eq!(bench.ends(), [3, 0, 0]);
     let writer = bench.connect_to(2);
     bench.send(writer, 12, &ProduceRequest { timeout_ms: 60_000, ..produce("orders", 0, Batch::of(&["a"])) });
@@ -370,7 +370,7 @@ fn waiting_fetch_ends_when_the_leader_moves() {
         FetchRequest { max_bytes: 1_000, min_bytes: 1, max_wait_ms: 300, topics: vec![topic], ..Default::default() };
     let reader = bench.connect_to(1);
     bench.send(reader, 9, &request);
-    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2));
+    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2)).expect("it may lead");
     let data = bench.response::<FetchRequest>(reader, 9).responses[0].partitions[0].clone();
     assert_eq!(ErrorCode(data.error_code), ErrorCode::NOT_LEADER_OR_FOLLOWER);
 }

@@ -10,7 +10,7 @@ use crate::client::{Batch, Bench, P0, config_of_nodes, produce};
 fn refused_writers_are_told_the_leader_since_version_10() {
     let mut bench = Bench::with(config_of_nodes(4));
     bench.cluster.create_topic("orders", 1).expect("the topic is new");
-    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2));
+    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2)).expect("it may lead");
     let mut request = produce("orders", 0, Batch::of(&["a"]));
     request.topic_data[0].topic_id = bench.topic_id("orders");
     // Node 1 has a replica, node 4 has none.
@@ -41,7 +41,7 @@ fn writers_that_found_the_leader_are_told_nothing_more() {
 #[test]
 fn refused_readers_are_told_the_leader_and_where_it_is() {
     let mut bench = Bench::of_three();
-    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(3));
+    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(3)).expect("it may lead");
     let partition = FetchPartition {
         current_leader_epoch: 0,
         partition_max_bytes: 1_000,

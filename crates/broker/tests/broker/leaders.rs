@@ -150,7 +150,7 @@ fn moved_leader_takes_over_under_the_next_epoch_with_everything() {
             (ErrorCode::NONE, i64::from(sequence))
         );
     }
-    assert!(bench.cluster.move_leader(bench.now, "orders", P0, NodeId(3)));
+    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(3)).expect("it may lead");
     assert_eq!(bench.leadership(), (Some(3), 1, vec![1, 2, 3]));
     assert_eq!(bench.produced_at(1, Batch::stamped(&["x"], pid, 0, 5)), (ErrorCode::NOT_LEADER_OR_FOLLOWER, -1));
     for sequence in 0..5 {
@@ -174,18 +174,23 @@ fn leaders_move_only_to_other_replicas_that_are_there() {
     bench.cluster.create_topic("orders", 1).expect("the topic is new");
     let mut moves =
         |topic: &str, index, node| bench.cluster.move_leader(bench.now, topic, PartitionIndex(index), NodeId(node));
-    assert!(!moves("orders", 0, 1), "it leads already");
-    assert!(!moves("orders", 0, 4), "it keeps no replica");
-    assert!(!moves("orders", 0, 9), "it does not exist");
-    assert!(!moves("orders", 1, 2));
-    assert!(!moves("nothing", 0, 2));
+    let now_there = "the leader is node 1, in sync: 1, 2, 3";
+    for (topic, index, node, why) in [
+        ("orders", 0, 1, format!("node 1 cannot be made leader: it leads already; {now_there}")),
+        ("orders", 0, 4, format!("node 4 cannot be made leader: it has no replica of the partition; {now_there}")),
+        ("orders", 0, 9, "there is no node 9; there are: 1, 2, 3, 4".to_owned()),
+        ("orders", 1, 2, "topic \"orders\" has 1 partitions, numbered from 0; there is no 1".to_owned()),
+        ("nothing", 0, 2, "there is no topic \"nothing\"; make it first".to_owned()),
+    ] {
+        assert_eq!(moves(topic, index, node).map_err(|error| error.to_string()), Err(why));
+    }
     assert_eq!(bench.leadership(), (Some(1), 0, vec![1, 2, 3]));
 }
 
 #[test]
 fn epochs_of_readers_are_compared_by_leaders_and_followers() {
     let mut bench = Bench::of_three();
-    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2));
+    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2)).expect("it may lead");
     for node in [1, 2] {
         assert_eq!(fetched(&mut bench, node, 0), ErrorCode::FENCED_LEADER_EPOCH);
         assert_eq!(fetched(&mut bench, node, 2), ErrorCode::UNKNOWN_LEADER_EPOCH);
@@ -199,7 +204,7 @@ fn recreated_topic_has_a_new_id_and_the_old_one_is_unknown() {
     let mut bench = Bench::of_three();
     let old = bench.topic_id("orders");
     bench.produced_at(1, Batch::of(&["a"]));
-    assert!(bench.cluster.delete_topic(bench.now, "orders").expect("memory removes"));
+    bench.cluster.delete_topic(bench.now, "orders").expect("memory removes");
     bench.cluster.create_topic("orders", 1).expect("the name is free");
     let mut request = crate::client::produce("orders", 0, Batch::of(&["b"]));
     request.topic_data[0].topic_id = old;

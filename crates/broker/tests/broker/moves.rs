@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use milena_broker::{Cluster, ClusterConfig, Directory, NodeId, PartitionIndex, Process, Stop, TopicConfig};
+use milena_broker::{Cluster, ClusterConfig, Directory, NewTopic, NodeId, PartitionIndex, Process, Stop};
 use milena_wire::ErrorCode;
 use milena_wire::messages::alter_partition_reassignments::request::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
@@ -41,14 +41,14 @@ fn elect(bench: &mut Bench, version: i16, kind: i8, partitions: Option<&[(&str, 
 fn preferred_leader_leads_again_in_every_version() {
     let mut bench = Bench::of_three();
     for version in 0..=2 {
-        assert!(bench.cluster.move_leader(bench.now, "orders", P0, NodeId(3)));
+        bench.cluster.move_leader(bench.now, "orders", P0, NodeId(3)).expect("it may lead");
         assert_eq!(elect(&mut bench, version, 0, Some(&[("orders", &[0])])), [(0, NONE)], "version {version}");
         assert_eq!(bench.leadership().0, Some(1));
         let again = elect(&mut bench, version, 0, Some(&[("orders", &[0, 0])]));
         assert_eq!(again, [(0, ErrorCode::ELECTION_NOT_NEEDED); 2]);
         assert_eq!(elect(&mut bench, version, 0, None), [], "who asks for all is told of those that changed");
     }
-    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2));
+    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2)).expect("it may lead");
     assert_eq!(elect(&mut bench, 2, 0, None), [(0, NONE)]);
 }
 
@@ -62,7 +62,7 @@ fn elections_that_cannot_be_are_told_with_kafkas_codes() {
     for kind in [7, -1, i8::MIN] {
         assert_eq!(elect(&mut bench, 2, kind, Some(&[("orders", &[0])])), [(0, ErrorCode::INVALID_REQUEST)]);
     }
-    bench.cluster.stop(bench.now, NodeId(1), Stop::Clean);
+    bench.cluster.stop(bench.now, NodeId(1), Stop::Clean).expect("it has a process");
     let without_it = elect(&mut bench, 2, 0, Some(&[("orders", &[0])]));
     assert_eq!(without_it, [(0, ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE)]);
     assert_eq!(elect(&mut bench, 2, 1, Some(&[("orders", &[0])])), [(0, ErrorCode::ELECTION_NOT_NEEDED)]);
@@ -72,16 +72,16 @@ fn elections_that_cannot_be_are_told_with_kafkas_codes() {
 fn unclean_election_is_for_partitions_that_nobody_leads() {
     let mut bench = Bench::of_three();
     for node in [2, 3] {
-        bench.cluster.stop(bench.now, NodeId(node), Stop::Clean);
+        bench.cluster.stop(bench.now, NodeId(node), Stop::Clean).expect("it has a process");
     }
     bench.produced(Batch::of(&["only on 1"]));
-    bench.cluster.stop(bench.now, NodeId(1), Stop::Clean);
-    bench.cluster.start(bench.now, NodeId(3));
+    bench.cluster.stop(bench.now, NodeId(1), Stop::Clean).expect("it has a process");
+    bench.cluster.start(bench.now, NodeId(3)).expect("it is stopped");
     assert_eq!(bench.leadership().0, None);
     assert_eq!(elect(&mut bench, 2, 0, None), [(0, ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE)]);
     assert_eq!(elect(&mut bench, 2, 1, None), [(0, NONE)]);
     assert_eq!((bench.leadership().0, bench.leadership().2), (Some(3), vec![3]));
-    bench.cluster.start(bench.now, NodeId(1));
+    bench.cluster.start(bench.now, NodeId(1)).expect("it is stopped");
     assert_eq!(bench.values_on(1), Vec::<String>::new(), "what the new leader lacks is lost");
 }
 
@@ -166,14 +166,18 @@ fn owner_moves_replicas_and_hears_what_cannot_be() {
     let now = bench.now;
     let mut moved = |topic: &str, index, nodes: &[i32]| {
         let nodes: Vec<NodeId> = nodes.iter().copied().map(NodeId).collect();
-        bench.cluster.move_replicas(now, topic, PartitionIndex(index), &nodes).expect("memory moves")
+        bench.cluster.move_replicas(now, topic, PartitionIndex(index), &nodes).map_err(|error| error.to_string())
     };
-    for (topic, index, nodes) in
-        [("nope", 0, &[1][..]), ("orders", 1, &[1]), ("orders", 0, &[]), ("orders", 0, &[9]), ("orders", 0, &[1, 1])]
-    {
-        assert!(!moved(topic, index, nodes), "{topic} {index} {nodes:?}");
+    for (topic, index, nodes, why) in [
+        ("nope", 0, &[1][..], "there is no topic \"nope\"; make it first"),
+        ("orders", 1, &[1], "topic \"orders\" has 1 partitions, numbered from 0; there is no 1"),
+        ("orders", 0, &[], "a partition needs a replica; name at least one node"),
+        ("orders", 0, &[9], "there is no node 9; there are: 1, 2, 3, 4"),
+        ("orders", 0, &[1, 1], "node 1 is named twice; it can have one replica"),
+    ] {
+        assert_eq!(moved(topic, index, nodes), Err(why.to_owned()));
     }
-    assert!(moved("orders", 0, &[4, 2]));
+    moved("orders", 0, &[4, 2]).expect("they are there");
     assert_eq!((replicas(&bench.cluster), bench.leadership().0), (vec![4, 2], Some(4)));
     assert_eq!(bench.values_on(4), ["a"]);
 }
@@ -203,7 +207,7 @@ fn moves_are_refused_with_kafkas_codes() {
 fn move_to_a_node_that_copies_nothing_waits_is_listed_and_can_be_cancelled() {
     let mut bench = Bench::with(config_of_nodes(4));
     bench.cluster.create_topic("orders", 1).expect("the topic is new");
-    bench.cluster.freeze(bench.now, NodeId(4));
+    bench.cluster.freeze(bench.now, NodeId(4)).expect("it runs");
     assert_eq!(moves(&mut bench, 1, true, &[("orders", 0, Some(&[4, 1]))]), [NONE]);
     assert_eq!(under_way(&mut bench), Some((vec![4, 1, 2, 3], vec![4], vec![2, 3])));
     assert_eq!(bench.leadership(), (Some(1), 0, vec![1, 2, 3]));
@@ -211,7 +215,7 @@ fn move_to_a_node_that_copies_nothing_waits_is_listed_and_can_be_cancelled() {
     assert_eq!(moves(&mut bench, 1, true, &[("orders", 0, None)]), [NONE]);
     assert_eq!((under_way(&mut bench), replicas(&bench.cluster)), (None, vec![1, 2, 3]));
     assert_eq!(moves(&mut bench, 1, true, &[("orders", 0, Some(&[4, 2]))]), [NONE]);
-    bench.cluster.thaw(bench.now, NodeId(4));
+    bench.cluster.thaw(bench.now, NodeId(4)).expect("it is frozen");
     bench.advance(Duration::from_secs(1));
     assert_eq!((under_way(&mut bench), replicas(&bench.cluster)), (None, vec![4, 2]), "it is over by itself");
     assert_eq!((bench.leadership().0, bench.values_on(4)), (Some(4), vec!["a".to_owned()]));
@@ -224,9 +228,12 @@ fn move_that_is_not_over_outlives_a_restart() {
         |config: ClusterConfig| Bench::open(config, Box::new(Directory::open(folder.path()).expect("it is ours")));
     {
         let mut bench = open(config_of_nodes(4));
-        bench.cluster.create_topic_with("orders", 1, 2, TopicConfig::default()).expect("the topic is new");
+        bench
+            .cluster
+            .create_topic_with(NewTopic::new("orders").partitions(1).replication_factor(2))
+            .expect("the topic is new");
         bench.produced(Batch::of(&["a"]));
-        bench.cluster.stop(bench.now, NodeId(4), Stop::Clean);
+        bench.cluster.stop(bench.now, NodeId(4), Stop::Clean).expect("it has a process");
         assert_eq!(moves(&mut bench, 1, true, &[("orders", 0, Some(&[4, 2]))]), [NONE]);
         assert_eq!(under_way(&mut bench), Some((vec![4, 2, 1], vec![4], vec![1])));
     }
@@ -241,7 +248,10 @@ fn move_that_is_not_over_outlives_a_restart() {
 #[test]
 fn sizes_of_logs_are_told_by_the_node_that_keeps_them() {
     let mut bench = Bench::of_three();
-    bench.cluster.create_topic_with("others", 2, 1, TopicConfig::default()).expect("the topic is new");
+    bench
+        .cluster
+        .create_topic_with(NewTopic::new("others").partitions(2).replication_factor(1))
+        .expect("the topic is new");
     let size = Batch::of(&["a"]).bytes().len() as i64;
     bench.produced(Batch::of(&["a"]));
     let mut told = |node, version, topics: Option<&[(&str, &[i32])]>| {

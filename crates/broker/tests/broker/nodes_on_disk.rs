@@ -29,7 +29,7 @@ fn each_node_keeps_the_same_bytes_in_a_folder_of_its_own() {
     assert!(!log_of(&folder, 1).is_empty());
     assert_eq!(log_of(&folder, 1), log_of(&folder, 2));
     assert_eq!(log_of(&folder, 1), log_of(&folder, 3));
-    assert!(bench.cluster.delete_topic(bench.now, "orders").expect("it can be removed"));
+    bench.cluster.delete_topic(bench.now, "orders").expect("it can be removed");
     assert!([1, 2, 3].iter().all(|node| !folder.path().join(format!("node-{node}/orders-0")).exists()));
 }
 
@@ -40,7 +40,7 @@ fn restart_of_all_nodes_keeps_logs_and_who_was_in_sync() {
         let mut bench = with_orders(&folder);
         let pid = bench.producer_id();
         bench.produced(Batch::stamped(&["a"], pid, 0, 0));
-        assert!(bench.cluster.stop(bench.now, NodeId(1), Stop::Clean));
+        bench.cluster.stop(bench.now, NodeId(1), Stop::Clean).expect("it has a process");
         assert_eq!(bench.produced_at(2, Batch::stamped(&["b"], pid, 0, 1)), (ErrorCode::NONE, 1));
         pid
     };
@@ -63,10 +63,10 @@ fn uncommitted_tail_is_cut_from_the_file() {
     let mut bench = with_orders(&folder);
     bench.produced(Batch::of(&["a"]));
     for node in [2, 3] {
-        bench.cluster.lag(bench.now, NodeId(node), Some(std::time::Duration::MAX));
+        bench.cluster.lag(bench.now, NodeId(node), Some(std::time::Duration::MAX)).expect("it is there");
     }
     bench.send_batch(1, Batch::of(&["lost"]));
-    assert!(bench.cluster.move_leader(bench.now, "orders", crate::client::P0, NodeId(2)));
+    bench.cluster.move_leader(bench.now, "orders", crate::client::P0, NodeId(2)).expect("it may lead");
     assert_eq!(log_of(&folder, 1), log_of(&folder, 2));
     drop(bench);
     assert!(open(&folder, config_of_nodes(3)).cluster.torn_tails().is_empty());

@@ -114,7 +114,7 @@ fn a_shrinking_isr_renews_the_epoch_in_the_first_releases_without_zookeeper() {
     for (release, epoch) in [(KafkaRelease::V3_2, 0), (KafkaRelease::V3_5, 1), (KafkaRelease::V3_6, 0)] {
         let mut bench = Bench::of_three_with(config_of_nodes(3).behave_as(release));
         let (now, follower) = (bench.now, NodeId(3));
-        bench.cluster.stop(now, follower, Stop::Kill);
+        bench.cluster.stop(now, follower, Stop::Kill).expect("it has a process");
         bench.advance(Duration::from_secs(10));
         assert_eq!(bench.leadership(), (Some(1), epoch, vec![1, 2]), "{release}");
         assert_eq!(wrote(&mut bench, "a"), (ErrorCode::NONE, 0), "{release}");
@@ -126,7 +126,7 @@ fn a_shrinking_isr_renews_the_epoch_in_the_first_releases_without_zookeeper() {
 fn a_late_follower_that_falls_out_of_sync_renews_the_epoch_too_and_nobody_who_waits_is_refused() {
     let config = config_of_nodes(3).behave_as(KafkaRelease::V3_4);
     let mut bench = Bench::of_three_with(config);
-    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::MAX));
+    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::MAX)).expect("it is there");
     let writer = bench.connect_to(1);
     let request = ProduceRequest { timeout_ms: 60_000, ..produce("orders", 0, Batch::of(&["a"])) };
     bench.send(writer, 9, &request);

@@ -29,7 +29,7 @@ fn healthy_followers_copy_at_once() {
 #[test]
 fn acks_of_all_waits_for_a_late_follower() {
     let mut bench = Bench::of_three();
-    bench.cluster.lag(bench.now, NodeId(3), Some(millis(40)));
+    bench.cluster.lag(bench.now, NodeId(3), Some(millis(40))).expect("it is there");
     let writer = bench.send_batch(1, Batch::of(&["a"]));
     assert_eq!((bench.ends(), bench.high_watermark()), ([1, 1, 0], 0));
     assert!(bench.cluster.is_muted(writer));
@@ -44,7 +44,7 @@ fn acks_of_all_waits_for_a_late_follower() {
 #[test]
 fn batch_that_is_not_committed_in_time_has_timed_out_where_it_lies() {
     let mut bench = Bench::of_three();
-    bench.cluster.lag(bench.now, NodeId(2), NEVER);
+    bench.cluster.lag(bench.now, NodeId(2), NEVER).expect("it is there");
     let writer = bench.send_batch(1, Batch::of(&["a"]));
     bench.advance(millis(1_999));
     assert_eq!(bench.event(), None);
@@ -61,7 +61,7 @@ fn batch_that_is_not_committed_in_time_has_timed_out_where_it_lies() {
 fn duplicate_waits_for_the_original_to_be_committed() {
     let mut bench = Bench::of_three();
     let pid = bench.producer_id();
-    bench.cluster.lag(bench.now, NodeId(2), Some(millis(3_000)));
+    bench.cluster.lag(bench.now, NodeId(2), Some(millis(3_000))).expect("it is there");
     let batch = Batch::stamped(&["a"], pid, 0, 0);
     let first = bench.send_batch(1, batch.clone());
     bench.advance(millis(2_000));
@@ -77,7 +77,7 @@ fn duplicate_waits_for_the_original_to_be_committed() {
 #[test]
 fn connection_of_a_waiting_request_serves_nothing_else() {
     let mut bench = Bench::of_three();
-    bench.cluster.lag(bench.now, NodeId(3), Some(millis(500)));
+    bench.cluster.lag(bench.now, NodeId(3), Some(millis(500))).expect("it is there");
     let writer = bench.send_batch(1, Batch::of(&["a"]));
     bench.send(writer, 12, &produce("orders", 0, Batch::of(&["b"])));
     assert_eq!(bench.values(), ["a"], "the second request is not even read");
@@ -98,7 +98,7 @@ fn slow_partition_holds_its_neighbour_in_the_same_request() {
     let lonely =
         CreatableTopic { name: "lonely".into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
     bench.ask(7, &CreateTopicsRequest { topics: vec![lonely], ..Default::default() });
-    bench.cluster.lag(bench.now, NodeId(2), NEVER);
+    bench.cluster.lag(bench.now, NodeId(2), NEVER).expect("it is there");
     let mut request = produce("orders", 0, Batch::of(&["slow"]));
     request.topic_data.extend(produce("lonely", 0, Batch::of(&["quick"])).topic_data);
     let writer = bench.connect_to(1);
@@ -113,7 +113,7 @@ fn slow_partition_holds_its_neighbour_in_the_same_request() {
 #[test]
 fn acks_of_one_and_of_zero_wait_for_nobody() {
     let mut bench = Bench::of_three();
-    bench.cluster.lag(bench.now, NodeId(2), NEVER);
+    bench.cluster.lag(bench.now, NodeId(2), NEVER).expect("it is there");
     let writer = bench.connect_to(1);
     bench.send(writer, 12, &ProduceRequest { acks: 0, ..produce("orders", 0, Batch::of(&["a"])) });
     assert_eq!((bench.event(), bench.cluster.is_muted(writer)), (None, false));
@@ -126,7 +126,7 @@ fn acks_of_one_and_of_zero_wait_for_nobody() {
 fn readers_get_what_is_committed_and_wait_for_the_rest() {
     let mut bench = Bench::of_three();
     bench.produced_at(1, Batch::of(&["a"]));
-    bench.cluster.lag(bench.now, NodeId(3), Some(millis(100)));
+    bench.cluster.lag(bench.now, NodeId(3), Some(millis(100))).expect("it is there");
     bench.send_batch(1, Batch::of(&["b"]));
     assert_eq!(bench.read_values(0), ["a"]);
     assert_eq!(bench.end_of_log(-1), (ErrorCode::NONE, 1));
@@ -142,7 +142,7 @@ fn readers_get_what_is_committed_and_wait_for_the_rest() {
 #[test]
 fn follower_that_lacks_something_for_too_long_leaves_the_isr_and_comes_back() {
     let mut bench = Bench::of_three();
-    bench.cluster.lag(bench.now, NodeId(3), NEVER);
+    bench.cluster.lag(bench.now, NodeId(3), NEVER).expect("it is there");
     bench.advance(LAG_MAX + LAG_MAX);
     assert_eq!(bench.leadership().2, [1, 2, 3], "while nothing is written it lacks nothing");
     let writer = bench.send_patient(1, Batch::of(&["a"]));
@@ -152,7 +152,7 @@ fn follower_that_lacks_something_for_too_long_leaves_the_isr_and_comes_back() {
     assert_eq!(bench.leadership(), (Some(1), 0, vec![1, 2]));
     assert_eq!(bench.answer_to(writer), (ErrorCode::NONE, 0));
     assert_eq!(bench.produced_at(1, Batch::of(&["b"])), (ErrorCode::NONE, 1));
-    bench.cluster.lag(bench.now, NodeId(3), None);
+    bench.cluster.lag(bench.now, NodeId(3), None).expect("it is there");
     assert_eq!((bench.leadership().2, bench.ends()), (vec![1, 2, 3], [2, 2, 2]));
 }
 
@@ -160,8 +160,8 @@ fn follower_that_lacks_something_for_too_long_leaves_the_isr_and_comes_back() {
 fn follower_that_is_away_was_caught_up_when_it_went() {
     let patient = ClusterConfig { session_timeout: LAG_MAX * 3, ..config_of_nodes(3) };
     let mut bench = Bench::of_three_with(patient);
-    bench.cluster.freeze(bench.now, NodeId(2));
-    assert!(bench.cluster.stop(bench.now, NodeId(3), Stop::Kill));
+    bench.cluster.freeze(bench.now, NodeId(2)).expect("it runs");
+    bench.cluster.stop(bench.now, NodeId(3), Stop::Kill).expect("it has a process");
     bench.advance(LAG_MAX - millis(1));
     let writer = bench.send_patient(1, Batch::of(&["a"]));
     assert_eq!((bench.event(), bench.leadership().2), (None, vec![1, 2, 3]));
@@ -172,7 +172,7 @@ fn follower_that_is_away_was_caught_up_when_it_went() {
 #[test]
 fn follower_that_is_late_by_less_stays_in_sync() {
     let mut bench = Bench::of_three();
-    bench.cluster.lag(bench.now, NodeId(3), Some(LAG_MAX - millis(1)));
+    bench.cluster.lag(bench.now, NodeId(3), Some(LAG_MAX - millis(1))).expect("it is there");
     for _ in 0..100 {
         bench.send_patient(1, Batch::of(&["x"]));
         bench.advance(millis(1_000));
@@ -185,7 +185,7 @@ fn follower_that_is_late_by_less_stays_in_sync() {
 #[test]
 fn follower_that_is_late_by_more_is_out_of_sync_while_anything_is_written() {
     let mut bench = Bench::of_three();
-    bench.cluster.lag(bench.now, NodeId(3), Some(LAG_MAX + millis(500)));
+    bench.cluster.lag(bench.now, NodeId(3), Some(LAG_MAX + millis(500))).expect("it is there");
     for _ in 0..100 {
         bench.send_patient(1, Batch::of(&["x"]));
         bench.advance(millis(1_000));
@@ -201,7 +201,7 @@ fn too_few_in_sync_refuse_before_the_append() {
     let mut bench = Bench::of_three();
     bench.min_insync(2);
     for node in [2, 3] {
-        assert!(bench.cluster.stop(bench.now, NodeId(node), Stop::Clean));
+        bench.cluster.stop(bench.now, NodeId(node), Stop::Clean).expect("it has a process");
     }
     let pid = 7;
     assert_eq!(bench.produced_at(1, Batch::stamped(&["a"], pid, 0, 0)), (ErrorCode::NOT_ENOUGH_REPLICAS, -1));
@@ -215,7 +215,7 @@ fn too_few_in_sync_refuse_before_the_append() {
         "a duplicate is refused before it is recognised"
     );
     assert_eq!(bench.high_watermark(), 0, "too few have it (KIP-966)");
-    assert!(bench.cluster.start(bench.now, NodeId(2)));
+    bench.cluster.start(bench.now, NodeId(2)).expect("it is stopped");
     assert_eq!(bench.produced_at(1, Batch::stamped(&["a"], pid, 0, 0)), (ErrorCode::NONE, 0));
     assert_eq!(bench.high_watermark(), 1);
 }
@@ -231,7 +231,7 @@ fn more_replicas_than_there_are_cannot_be_asked_for() {
 fn appended_before_the_isr_shrank(strict_min_isr: bool) -> (Bench, ConnectionId) {
     let mut bench = Bench::of_three_with(ClusterConfig { strict_min_isr, ..config_of_nodes(3) });
     bench.min_insync(3);
-    bench.cluster.lag(bench.now, NodeId(3), NEVER);
+    bench.cluster.lag(bench.now, NodeId(3), NEVER).expect("it is there");
     let writer = bench.send_patient(1, Batch::of(&["a"]));
     bench.advance(LAG_MAX);
     assert_eq!(bench.leadership().2, [1, 2]);
@@ -244,7 +244,7 @@ fn too_few_in_sync_after_the_append_leave_it_uncommitted() {
     assert_eq!((bench.event(), bench.high_watermark()), (None, 0));
     bench.advance(millis(PATIENCE as u64) - LAG_MAX);
     assert_eq!(bench.answer_to(writer), (ErrorCode::REQUEST_TIMED_OUT, 0));
-    bench.cluster.lag(bench.now, NodeId(3), None);
+    bench.cluster.lag(bench.now, NodeId(3), None).expect("it is there");
     assert_eq!(bench.high_watermark(), 1, "three have it");
 }
 
@@ -258,9 +258,9 @@ fn too_few_in_sync_after_the_append_are_told_by_brokers_before_kip_966() {
 #[test]
 fn deleted_topic_ends_requests_that_wait_for_it() {
     let mut bench = Bench::of_three();
-    bench.cluster.lag(bench.now, NodeId(3), NEVER);
+    bench.cluster.lag(bench.now, NodeId(3), NEVER).expect("it is there");
     let writer = bench.send_batch(1, Batch::of(&["a"]));
-    assert!(bench.cluster.delete_topic(bench.now, "orders").expect("memory removes"));
+    bench.cluster.delete_topic(bench.now, "orders").expect("memory removes");
     assert_eq!(bench.answer_to(writer), (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, 0));
 }
 
@@ -269,9 +269,9 @@ fn late_follower_that_is_elected_lacks_what_was_not_committed() {
     let mut bench = Bench::of_three();
     let pid = bench.producer_id();
     assert_eq!(bench.produced_at(1, Batch::stamped(&["a"], pid, 0, 0)).0, ErrorCode::NONE);
-    bench.cluster.lag(bench.now, NodeId(2), NEVER);
+    bench.cluster.lag(bench.now, NodeId(2), NEVER).expect("it is there");
     let writer = bench.send_batch(1, Batch::stamped(&["b"], pid, 0, 1));
-    assert!(bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2)));
+    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2)).expect("it may lead");
     assert_eq!(bench.answer_to(writer), (ErrorCode::NOT_LEADER_OR_FOLLOWER, 1));
     assert_eq!(bench.ends(), [1, 1, 1], "the others follow the leader");
     assert_eq!(
@@ -286,9 +286,9 @@ fn late_follower_that_is_elected_lacks_what_was_not_committed() {
 #[test]
 fn new_leader_does_not_tell_the_end_before_it_knows_what_is_committed() {
     let mut bench = Bench::of_three();
-    bench.cluster.freeze(bench.now, NodeId(3));
+    bench.cluster.freeze(bench.now, NodeId(3)).expect("it runs");
     bench.send_batch(1, Batch::of(&["a"]));
-    assert!(bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2)));
+    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2)).expect("it may lead");
     while bench.event().is_some() {}
     assert_eq!(bench.end_of_log_at(2, -1), (ErrorCode::OFFSET_NOT_AVAILABLE, -1));
     bench.advance(Duration::from_secs(9));
@@ -301,20 +301,20 @@ fn logs_that_parted_twice_agree_again() {
     let mut bench = Bench::of_three();
     bench.produced_at(1, Batch::of(&["a"]));
     for node in [2, 3] {
-        bench.cluster.lag(bench.now, NodeId(node), NEVER);
+        bench.cluster.lag(bench.now, NodeId(node), NEVER).expect("it is there");
     }
     bench.send_batch(1, Batch::of(&["first", "first"]));
-    bench.cluster.freeze(bench.now, NodeId(1));
-    bench.cluster.freeze(bench.now, NodeId(3));
-    assert!(bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2)));
+    bench.cluster.freeze(bench.now, NodeId(1)).expect("it runs");
+    bench.cluster.freeze(bench.now, NodeId(3)).expect("it runs");
+    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2)).expect("it may lead");
     bench.send_batch(2, Batch::of(&["second"]));
     assert_eq!(bench.ends(), [3, 2, 1]);
-    assert!(bench.cluster.move_leader(bench.now, "orders", P0, NodeId(1)), "it is still in sync");
+    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(1)).expect("it is still in sync");
     for node in [1, 3] {
-        assert!(bench.cluster.thaw(bench.now, NodeId(node)));
+        bench.cluster.thaw(bench.now, NodeId(node)).expect("it is frozen");
     }
     for node in [2, 3] {
-        bench.cluster.lag(bench.now, NodeId(node), None);
+        bench.cluster.lag(bench.now, NodeId(node), None).expect("it is there");
     }
     bench.advance(millis(100));
     assert_eq!([1, 2, 3].map(|node| bench.values_on(node)), [["a", "first", "first"]; 3]);
@@ -329,7 +329,7 @@ const PATIENCE: i32 = 60_000;
 impl Bench {
     fn min_insync(&mut self, min_insync_replicas: i32) {
         let config = TopicConfig { min_insync_replicas, ..TopicConfig::default() };
-        assert!(self.cluster.alter_topic(self.now, "orders", config).expect("memory saves"));
+        self.cluster.alter_topic(self.now, "orders", config).expect("memory saves");
     }
 
     fn send_patient(&mut self, node: i32, batch: Batch) -> ConnectionId {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use milena_broker::{CleanupPolicy, NodeId, TopicConfig};
+use milena_broker::{CleanupPolicy, NewTopic, NodeId, TopicConfig};
 use milena_wire::ErrorCode;
 use milena_wire::messages::offset_for_leader_epoch::request::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
@@ -179,15 +179,18 @@ fn epochs_before_the_start_are_forgotten() {
 fn what_is_not_committed_is_not_deleted() {
     let mut bench = Bench::with(config_of_nodes(2));
     let settings = TopicConfig { retention_ms: 1_000, ..small_segments() };
-    bench.cluster.create_topic_with("orders", 1, 2, settings).expect("the topic is new");
+    bench
+        .cluster
+        .create_topic_with(NewTopic::new("orders").partitions(1).replication_factor(2).config(settings))
+        .expect("the topic is new");
     write(&mut bench, 0..4);
-    bench.cluster.lag(bench.now, NodeId(2), Some(Duration::MAX));
+    bench.cluster.lag(bench.now, NodeId(2), Some(Duration::MAX)).expect("it is there");
     for value in 4..10 {
         let time = START as i64 + value * 1_000;
         bench.send_batch(1, Batch::of(&[&format!("{value:0>100}")]).at(&[time]));
     }
     assert_eq!(bench.high_watermark(), 4);
-    bench.cluster.freeze(bench.now, NodeId(2));
+    bench.cluster.freeze(bench.now, NodeId(2)).expect("it runs");
     bench.now.wall += Duration::from_secs(1_000_000);
     bench.now.elapsed += Duration::from_secs(1);
     bench.cluster.retain_now(bench.now);
@@ -198,9 +201,12 @@ fn what_is_not_committed_is_not_deleted() {
 fn follower_that_was_away_begins_where_the_leader_does() {
     let mut bench = Bench::with(config_of_nodes(3));
     let settings = TopicConfig { retention_ms: 295_000, ..small_segments() };
-    bench.cluster.create_topic_with("orders", 1, 3, settings).expect("the topic is new");
+    bench
+        .cluster
+        .create_topic_with(NewTopic::new("orders").partitions(1).replication_factor(3).config(settings))
+        .expect("the topic is new");
     write(&mut bench, 0..1);
-    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::MAX));
+    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::MAX)).expect("it is there");
     let lacked = Batch::of(&[&format!("{:0>100}", 1)]).at(&[START as i64 + 1_000]);
     let waiting = bench.send_batch(1, lacked);
     bench.advance(Duration::from_secs(31));
@@ -212,7 +218,7 @@ fn follower_that_was_away_begins_where_the_leader_does() {
         [1, 2, 3].map(|node| bench.cluster.log_on(NodeId(node), "orders", P0).expect("it keeps it").start_offset())
     };
     assert_eq!((starts(&bench), bench.ends()), ([3, 3, 1], [10, 10, 1]), "each node deletes its own");
-    bench.cluster.lag(bench.now, NodeId(3), None);
+    bench.cluster.lag(bench.now, NodeId(3), None).expect("it is there");
     write(&mut bench, 10..11);
     assert_eq!((starts(&bench), bench.ends()), ([3, 3, 3], [11, 11, 11]));
     assert_eq!(bench.leadership().2, [1, 2, 3]);
@@ -253,7 +259,7 @@ fn files_of_deleted_segments_stay_under_another_name_for_a_while() {
         drop(bench);
         let mut bench = open(&folder);
         assert_eq!(deleted(), 0, "a start does not wait");
-        assert_eq!(bench.cluster.delete_topic(bench.now, "orders").ok(), Some(true));
+        assert_eq!(bench.cluster.delete_topic(bench.now, "orders").ok(), Some(()));
         assert!(!folder.path().join("orders-0").exists());
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_broker::{Cluster, Directory, Memory, Moment, Ratio, TopicConfig};
+use milena_broker::{Cluster, Directory, Memory, Moment, NewTopic, Ratio, TopicConfig};
 use milena_wire::ErrorCode;
 use milena_wire::messages::fetch::request::{FetchPartition, FetchRequest, FetchTopic};
 use milena_wire::messages::list_offsets::request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
@@ -26,7 +26,10 @@ pub fn open(folder: &Folder) -> Bench {
 }
 
 pub fn create(bench: &mut Bench, settings: TopicConfig) {
-    bench.cluster.create_topic_with("orders", 1, 1, settings).expect("the topic is new");
+    bench
+        .cluster
+        .create_topic_with(NewTopic::new("orders").partitions(1).replication_factor(1).config(settings))
+        .expect("the topic is new");
 }
 
 /// Stops as `Broker::stop` does.

@@ -94,14 +94,14 @@ fn frozen_node_is_silent_replaced_and_wakes_with_what_was_sent() {
     let broker = three_that_notice();
     let mut quiet = to(&broker, 1);
     assert_eq!(produced(&mut quiet, "a"), (ErrorCode::NONE, 0));
-    assert!(broker.freeze(NodeId(1)));
+    broker.freeze(NodeId(1)).expect("it runs");
     quiet.send(9, &produce("orders", 0, Batch::of(&["lost"])));
     let mut late = to(&broker, 1);
     late.send(9, &produce("orders", 0, Batch::of(&["lost too"])));
     wait_for_leader(&broker, 2);
     assert_eq!(produced(&mut to(&broker, 2), "b"), (ErrorCode::NONE, 1));
     assert_eq!(broker.look(|cluster| cluster.log_on(NodeId(1), "orders", P0).expect("kept").next_offset()), 1);
-    assert!(broker.thaw(NodeId(1)));
+    broker.thaw(NodeId(1)).expect("it is frozen");
     for socket in [&mut quiet, &mut late] {
         let (code, base_offset) = received(socket);
         assert_eq!(code, ErrorCode::NOT_LEADER_OR_FOLLOWER);
@@ -114,14 +114,14 @@ fn frozen_node_is_silent_replaced_and_wakes_with_what_was_sent() {
 #[test]
 fn what_was_sent_to_a_frozen_node_is_executed_after_its_client_is_gone() {
     let broker = three();
-    broker.freeze(NodeId(1));
+    broker.freeze(NodeId(1)).expect("it runs");
     let mut gone = to(&broker, 1);
     for value in ["a", "b"] {
         gone.send(9, &ProduceRequest { acks: 1, ..produce("orders", 0, Batch::of(&[value])) });
     }
     drop(gone);
     assert_eq!(values(&broker), 0);
-    broker.thaw(NodeId(1));
+    broker.thaw(NodeId(1)).expect("it is frozen");
     let until = Instant::now() + PATIENCE;
     while values(&broker) == 0 {
         assert!(Instant::now() < until, "what was sent is not executed");
@@ -134,18 +134,18 @@ fn stopped_node_closes_refuses_and_is_back_on_its_port() {
     let broker = three();
     let mut socket = to(&broker, 1);
     assert_eq!(produced(&mut socket, "a"), (ErrorCode::NONE, 0));
-    assert!(broker.stop_node(NodeId(1), Stop::Clean));
+    broker.stop_node(NodeId(1), Stop::Clean).expect("it has a process");
     assert!(socket.is_closed());
     let refused = TcpStream::connect(address(&broker, 1)).expect_err("a stopped node listens");
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     assert_eq!(broker.leader("orders", P0), Some(NodeId(2)));
     assert_eq!(produced(&mut to(&broker, 2), "b"), (ErrorCode::NONE, 1));
-    assert!(!broker.stop_node(NodeId(1), Stop::Kill), "it is stopped already");
+    assert!(broker.stop_node(NodeId(1), Stop::Kill).is_err(), "it is stopped already");
     for _ in 0..3 {
-        assert!(broker.start_node(NodeId(1)).expect("its port is kept"));
-        assert!(!broker.start_node(NodeId(1)).expect("it runs"));
+        broker.start_node(NodeId(1)).expect("its port is kept");
+        assert!(broker.start_node(NodeId(1)).is_err(), "it runs");
         assert_eq!(produced(&mut to(&broker, 1), "x"), (ErrorCode::NOT_LEADER_OR_FOLLOWER, -1));
-        assert!(broker.stop_node(NodeId(1), Stop::Kill));
+        broker.stop_node(NodeId(1), Stop::Kill).expect("it has a process");
     }
     assert_eq!(broker.look(|cluster| cluster.process(NodeId(1))), Some(Process::Stopped));
 }
@@ -154,7 +154,7 @@ fn stopped_node_closes_refuses_and_is_back_on_its_port() {
 fn killed_leader_is_replaced_after_the_session_timeout() {
     let broker = three_that_notice();
     assert_eq!(produced(&mut to(&broker, 1), "a"), (ErrorCode::NONE, 0));
-    assert!(broker.stop_node(NodeId(1), Stop::Kill));
+    broker.stop_node(NodeId(1), Stop::Kill).expect("it has a process");
     wait_for_leader(&broker, 2);
     assert_eq!(produced(&mut to(&broker, 2), "b"), (ErrorCode::NONE, 1));
 }
@@ -162,7 +162,7 @@ fn killed_leader_is_replaced_after_the_session_timeout() {
 #[test]
 fn request_that_waits_for_followers_mutes_its_connection_only() {
     let broker = three();
-    broker.lag(NodeId(3), Some(Duration::MAX));
+    broker.lag(NodeId(3), Some(Duration::MAX)).expect("it is there");
     let mut slow = to(&broker, 1);
     slow.send(9, &produce("orders", 0, Batch::of(&["a"])));
     slow.send(9, &ProduceRequest { acks: 1, ..produce("orders", 0, Batch::of(&["b"])) });
@@ -170,7 +170,7 @@ fn request_that_waits_for_followers_mutes_its_connection_only() {
     quick.send(9, &ProduceRequest { acks: 1, ..produce("orders", 0, Batch::of(&["c"])) });
     received(&mut quick);
     assert!(values(&broker) <= 2, "the second request of the slow connection is not read");
-    broker.lag(NodeId(3), None);
+    broker.lag(NodeId(3), None).expect("it is there");
     assert_eq!(received(&mut slow).0, ErrorCode::NONE);
     assert_eq!(received(&mut slow).0, ErrorCode::NONE);
     assert_eq!((values(&broker), broker.high_watermark("orders", P0)), (3, Some(3)));
@@ -179,16 +179,17 @@ fn request_that_waits_for_followers_mutes_its_connection_only() {
 #[test]
 fn settings_are_changed_while_it_runs() {
     let broker = three();
-    assert!(broker.stop_node(NodeId(2), Stop::Clean) && broker.stop_node(NodeId(3), Stop::Clean));
+    broker.stop_node(NodeId(2), Stop::Clean).expect("it has a process");
+    broker.stop_node(NodeId(3), Stop::Clean).expect("it has a process");
     let strict = TopicConfig { min_insync_replicas: 2, ..TopicConfig::default() };
-    assert!(broker.alter_topic("orders", strict).expect("memory saves"));
+    broker.alter_topic("orders", strict).expect("memory saves");
     assert_eq!(produced(&mut to(&broker, 1), "a"), (ErrorCode::NOT_ENOUGH_REPLICAS, -1));
 }
 
 #[test]
 fn moved_leader_answers_and_the_old_one_does_not() {
     let broker = three();
-    assert!(broker.move_leader("orders", P0, NodeId(3)));
+    broker.move_leader("orders", P0, NodeId(3)).expect("it may lead");
     assert_eq!(produced(&mut to(&broker, 1), "a"), (ErrorCode::NOT_LEADER_OR_FOLLOWER, -1));
     assert_eq!(produced(&mut to(&broker, 3), "a"), (ErrorCode::NONE, 0));
 }

@@ -222,8 +222,8 @@ fn sessions_end_with_the_process_and_belong_to_their_node() {
     let (_, id, _) = fetch(&mut bench, 12, (0, 0), &[("orders", 0, 0)], &[]);
     let next = request(&bench, (id, 1), &[], &[]);
     assert_eq!(ErrorCode(bench.ask_node(2, 12, &next).error_code), ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
-    bench.cluster.stop(bench.now, NodeId(1), Stop::Kill);
-    bench.cluster.start(bench.now, NodeId(1));
+    bench.cluster.stop(bench.now, NodeId(1), Stop::Kill).expect("it has a process");
+    bench.cluster.start(bench.now, NodeId(1)).expect("it is stopped");
     assert_eq!(fetch(&mut bench, 12, (id, 1), &[], &[]).0, ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
 }
 

@@ -129,7 +129,7 @@ fn log_tells_every_record_and_who_wrote_it() {
     let mut socket = Socket::connect_to(address);
     socket.ask(9, &produce("orders", 0, Batch::of(&["a", "b"])));
     socket.ask(9, &produce("orders", 0, Batch::stamped(&["c", "d"], 77, 3, 0)));
-    broker.lag(if node == NodeId(1) { 2 } else { 1 }, Some(Duration::MAX));
+    broker.lag(if node == NodeId(1) { 2 } else { 1 }, Some(Duration::MAX)).expect("it is there");
     socket.ask(9, &ProduceRequest { acks: 1, ..produce("orders", 0, Batch::of(&["e"])) });
     let log = broker.log("orders", 0).expect("it can be read");
     assert_eq!((log.leader, log.start_offset, log.high_watermark, log.end_offset), (Some(node), 0, 4, 5));

@@ -15,11 +15,11 @@ const LAG_MAX: Duration = Duration::from_secs(30);
 
 impl Bench {
     fn stop(&mut self, node: i32, how: Stop) {
-        assert!(self.cluster.stop(self.now, NodeId(node), how), "it was not stopped");
+        self.cluster.stop(self.now, NodeId(node), how).expect("it was not stopped");
     }
 
     fn start(&mut self, node: i32) {
-        assert!(self.cluster.start(self.now, NodeId(node)), "it was stopped");
+        self.cluster.start(self.now, NodeId(node)).expect("it was stopped");
     }
 
     /// Five stamped batches of one record each; gives the producer id.
@@ -53,18 +53,18 @@ fn clean_stop_gives_the_leaderships_away_first() {
     assert_eq!(bench.produced_at(2, Batch::of(&["b"])), (ErrorCode::NONE, 1));
     let metadata = bench.ask_node(2, 12, &MetadataRequest { topics: None, ..Default::default() });
     assert_eq!(metadata.brokers.iter().map(|broker| broker.node_id).collect::<Vec<_>>(), [2, 3]);
-    assert!(!bench.cluster.stop(bench.now, NodeId(1), Stop::Clean), "it is stopped already");
+    assert!(bench.cluster.stop(bench.now, NodeId(1), Stop::Clean).is_err(), "it is stopped already");
 
     bench.start(1);
     assert_eq!(bench.leadership(), (Some(2), 1, vec![1, 2, 3]), "who is back follows");
     assert_eq!([1, 2, 3].map(|node| bench.values_on(node)), [["a", "b"]; 3]);
-    assert!(!bench.cluster.start(bench.now, NodeId(1)), "it runs");
+    assert!(bench.cluster.start(bench.now, NodeId(1)).is_err(), "it runs");
 }
 
 #[test]
 fn request_that_waits_is_told_of_a_clean_stop_before_its_connection_closes() {
     let mut bench = Bench::of_three();
-    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::MAX));
+    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::MAX)).expect("it is there");
     let writer = bench.send_batch(1, Batch::of(&["a"]));
     bench.stop(1, Stop::Clean);
     assert_eq!(bench.answer_to(writer), (ErrorCode::NOT_LEADER_OR_FOLLOWER, 0));
@@ -76,13 +76,13 @@ fn request_that_waits_is_told_of_a_clean_stop_before_its_connection_closes() {
 fn killed_leader_is_missed_after_the_session_timeout() {
     let mut bench = Bench::of_three();
     let writer = bench.connect_to(1);
-    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::MAX));
+    bench.cluster.lag(bench.now, NodeId(3), Some(Duration::MAX)).expect("it is there");
     bench.send(writer, 12, &produce("orders", 0, Batch::of(&["a"])));
     bench.stop(1, Stop::Kill);
     assert_eq!(bench.closed(writer), CloseReason::NodeStopped);
     assert_eq!(bench.event(), None, "it tells nobody anything");
     assert_eq!(bench.leadership(), (Some(1), 0, vec![1, 2, 3]));
-    bench.cluster.lag(bench.now, NodeId(3), None);
+    bench.cluster.lag(bench.now, NodeId(3), None).expect("it is there");
     bench.advance(SESSION - Duration::from_millis(1));
     assert_eq!(bench.leadership().0, Some(1));
     assert_eq!(bench.produced_at(2, Batch::of(&["b"])), (ErrorCode::NOT_LEADER_OR_FOLLOWER, -1));
@@ -109,7 +109,7 @@ fn restarted_follower_that_is_elected_knows_the_last_batch_only() {
         let pid = bench.five_batches();
         bench.stop(2, how);
         bench.start(2);
-        assert!(bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2)));
+        bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2)).expect("it may lead");
         assert_eq!(bench.five_again(2, pid), LAST_KNOWN, "seen on 4.3.1 after SIGTERM and SIGKILL");
         assert_eq!(bench.produced_at(2, Batch::stamped(&["y"], pid, 0, 5)), (ErrorCode::NONE, 5));
     }
@@ -124,7 +124,7 @@ fn batches_copied_after_a_restart_are_all_known() {
         bench.produced_at(1, Batch::stamped(&["x"], pid, 0, sequence));
     }
     bench.start(2);
-    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2));
+    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(2)).expect("it may lead");
     let again = [3, 4, 5, 6, 7].map(|sequence| bench.produced_at(2, Batch::stamped(&["x"], pid, 0, sequence)).0);
     let known = ErrorCode::NONE;
     assert_eq!(again, [FORGOTTEN, known, known, known, known], "the snapshot has 4, the log told 5 to 7");
@@ -151,7 +151,7 @@ fn uncommitted_tail_is_cut_and_its_stamps_are_free_again() {
     let mut bench = Bench::of_three();
     let pid = bench.five_batches();
     for node in [2, 3] {
-        bench.cluster.lag(bench.now, NodeId(node), Some(Duration::MAX));
+        bench.cluster.lag(bench.now, NodeId(node), Some(Duration::MAX)).expect("it is there");
     }
     bench.send_batch(1, Batch::stamped(&["lost"], pid, 0, 5));
     assert_eq!(bench.ends(), [6, 5, 5]);
@@ -159,12 +159,12 @@ fn uncommitted_tail_is_cut_and_its_stamps_are_free_again() {
     assert!(bench.event().is_some(), "the connection closes");
     bench.advance(SESSION);
     for node in [2, 3] {
-        bench.cluster.lag(bench.now, NodeId(node), None);
+        bench.cluster.lag(bench.now, NodeId(node), None).expect("it is there");
     }
     assert_eq!(bench.produced_at(2, Batch::stamped(&["a", "b"], pid, 0, 5)), (ErrorCode::NONE, 5));
     bench.start(1);
     assert_eq!([1, 2, 3].map(|node| bench.values_on(node)), [["x", "x", "x", "x", "x", "a", "b"]; 3]);
-    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(1));
+    bench.cluster.move_leader(bench.now, "orders", P0, NodeId(1)).expect("it may lead");
     assert_eq!(bench.produced_at(1, Batch::stamped(&["a", "b"], pid, 0, 5)), (ErrorCode::NONE, 5));
     assert_eq!(bench.produced_at(1, Batch::stamped(&["c"], pid, 0, 7)), (ErrorCode::NONE, 7));
 }
@@ -173,14 +173,14 @@ fn uncommitted_tail_is_cut_and_its_stamps_are_free_again() {
 #[test]
 fn unclean_election_loses_what_was_committed_and_who_wrote_it() {
     let mut bench = Bench::of_three();
-    assert!(!bench.cluster.elect_unclean(bench.now, "orders", P0, NodeId(2)), "it is in sync");
-    bench.cluster.lag(bench.now, NodeId(2), Some(Duration::MAX));
+    assert!(bench.cluster.elect_unclean(bench.now, "orders", P0, NodeId(2)).is_err(), "it is in sync");
+    bench.cluster.lag(bench.now, NodeId(2), Some(Duration::MAX)).expect("it is there");
     bench.send_batch(1, Batch::of(&["waits for node 2"]));
     bench.advance(LAG_MAX);
     assert!(bench.event().is_some(), "it waits no more");
     let pid = bench.five_batches();
     assert_eq!((bench.ends(), bench.leadership().2), ([6, 0, 6], vec![1, 3]));
-    assert!(bench.cluster.elect_unclean(bench.now, "orders", P0, NodeId(2)));
+    bench.cluster.elect_unclean(bench.now, "orders", P0, NodeId(2)).expect("it may lead");
     assert_eq!(bench.leadership(), (Some(2), 1, vec![1, 2, 3]), "the others have cut their logs, and follow");
     assert_eq!(bench.produced_at(2, Batch::stamped(&["late"], pid, 0, 7)), (ErrorCode::NONE, 0));
     assert_eq!([1, 2, 3].map(|node| bench.values_on(node)), [["late"]; 3]);
@@ -189,7 +189,7 @@ fn unclean_election_loses_what_was_committed_and_who_wrote_it() {
 #[test]
 fn frozen_process_that_is_killed_says_nothing_any_more() {
     let mut bench = Bench::of_three();
-    bench.cluster.freeze(bench.now, NodeId(1));
+    bench.cluster.freeze(bench.now, NodeId(1)).expect("it runs");
     let writer = bench.send_batch(1, Batch::of(&["lost"]));
     bench.advance(Duration::from_secs(1));
     bench.stop(1, Stop::Kill);
@@ -203,7 +203,7 @@ fn frozen_process_that_is_killed_says_nothing_any_more() {
 #[test]
 fn frozen_process_does_not_hear_sigterm() {
     let mut bench = Bench::of_three();
-    bench.cluster.freeze(bench.now, NodeId(1));
+    bench.cluster.freeze(bench.now, NodeId(1)).expect("it runs");
     bench.stop(1, Stop::Clean);
     assert_eq!(bench.leadership(), (Some(1), 0, vec![1, 2, 3]), "it gives nothing away");
 }
@@ -211,7 +211,7 @@ fn frozen_process_does_not_hear_sigterm() {
 #[test]
 fn abandoned_requests_end_with_the_process() {
     let mut bench = Bench::of_three();
-    bench.cluster.freeze(bench.now, NodeId(1));
+    bench.cluster.freeze(bench.now, NodeId(1)).expect("it runs");
     let writer = bench.send_batch(1, Batch::of(&["lost"]));
     bench.cluster.disconnect(writer);
     bench.stop(1, Stop::Kill);

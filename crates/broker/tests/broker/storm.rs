@@ -109,7 +109,7 @@ impl Storm {
             7 => drop(cluster.lag(now, node, (self.dice.below(3) == 0).then_some(Duration::MAX))),
             _ => {
                 let partition = PartitionIndex(self.dice.below(PARTITIONS as u64) as i32);
-                cluster.move_leader(now, "orders", partition, node);
+                drop(cluster.move_leader(now, "orders", partition, node));
             }
         }
     }
@@ -190,9 +190,9 @@ impl Storm {
     fn end(mut self) -> u64 {
         for node in (1..=NODES).map(NodeId) {
             let (cluster, now) = (&mut self.bench.cluster, self.bench.now);
-            cluster.lag(now, node, None);
-            cluster.thaw(now, node);
-            cluster.start(now, node);
+            cluster.lag(now, node, None).expect("it is there");
+            let _not_frozen = cluster.thaw(now, node);
+            let _not_stopped = cluster.start(now, node);
         }
         self.pass(Duration::from_secs(1));
         let done = |storm: &Storm| storm.writers.iter().all(|writer| writer.sent.is_none());

@@ -49,7 +49,7 @@ fn throttled_answer_goes_out_at_once_and_then_the_connection_is_not_read() {
 fn throttle_counts_from_the_answer_where_that_waits_for_followers() {
     let mut bench = Bench::of_three();
     bench.cluster.add_fault(bench.now, rule());
-    bench.cluster.lag(bench.now, NodeId(3), Some(millis(200)));
+    bench.cluster.lag(bench.now, NodeId(3), Some(millis(200))).expect("it is there");
     let writer = bench.send_batch(1, Batch::of(&["a"]));
     bench.send(writer, 12, &ProduceRequest { acks: 1, ..produce("orders", 0, Batch::of(&["b"])) });
     bench.advance(millis(200));

@@ -67,11 +67,11 @@ impl Stage {
         self.turn += 1;
         let done = match upheaval {
             Upheaval::MoveLeaders => self.move_leaders(),
-            Upheaval::Stop(node) => self.broker.stop_node(node, Stop::Clean),
-            Upheaval::Kill(node) => self.broker.stop_node(node, Stop::Kill) && self.wait_until_replaced(node),
-            Upheaval::Start(node) => self.broker.start_node(node).expect("its port is kept"),
-            Upheaval::Freeze(node) => self.broker.freeze(node) && self.wait_until_replaced(node),
-            Upheaval::Thaw(node) => self.broker.thaw(node),
+            Upheaval::Stop(node) => self.broker.stop_node(node, Stop::Clean).is_ok(),
+            Upheaval::Kill(node) => self.broker.stop_node(node, Stop::Kill).is_ok() && self.wait_until_replaced(node),
+            Upheaval::Start(node) => self.broker.start_node(node).is_ok(),
+            Upheaval::Freeze(node) => self.broker.freeze(node).is_ok() && self.wait_until_replaced(node),
+            Upheaval::Thaw(node) => self.broker.thaw(node).is_ok(),
             Upheaval::CutAnswers => self.cut_answers(),
             Upheaval::LoseAnswers => self.lose_answers(),
         };
@@ -83,8 +83,8 @@ impl Stage {
         let nodes: Vec<NodeId> = self.broker.look(|cluster| cluster.nodes().collect());
         for node in nodes {
             match self.broker.look(move |cluster| cluster.process(node)) {
-                Some(Process::Stopped) => assert!(self.broker.start_node(node).expect("its port is kept")),
-                Some(Process::Frozen) => assert!(self.broker.thaw(node)),
+                Some(Process::Stopped) => self.broker.start_node(node).expect("its port is kept"),
+                Some(Process::Frozen) => self.broker.thaw(node).expect("it is frozen"),
                 _ => {}
             }
         }
@@ -97,7 +97,7 @@ impl Stage {
         let mut moved = 0;
         for Standing { topic, index, leader, in_sync, .. } in partitions(&self.broker) {
             let next = in_sync.iter().position(|&node| Some(node) == leader).map_or(0, |at| (at + 1) % in_sync.len());
-            moved += usize::from(self.broker.move_leader(&topic, index, in_sync[next]));
+            moved += usize::from(self.broker.move_leader(&topic, index, in_sync[next]).is_ok());
         }
         self.leaders_moved += moved;
         moved > 0

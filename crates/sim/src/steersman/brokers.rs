@@ -29,7 +29,7 @@ impl Helm<'_> {
     pub(super) fn freeze(&mut self) {
         let Some(node) = self.running() else { return };
         let clock = self.stage.broker_clock();
-        if self.brokers.cluster.freeze(clock, milena_broker::NodeId(node.0)) {
+        if self.brokers.cluster.freeze(clock, milena_broker::NodeId(node.0)).is_ok() {
             let struck = self.open_at(Fault::Frozen, node);
             let least = self.stage.scenario.cluster.frozen_least;
             let longest = self.stage.scenario.cluster.session_timeout * 3;
@@ -40,7 +40,7 @@ impl Helm<'_> {
     pub(super) fn thaw(&mut self, node: NodeId, struck: Struck) {
         self.stage.note(format_args!("broker {node} goes on"));
         let clock = self.stage.broker_clock();
-        self.brokers.cluster.thaw(clock, milena_broker::NodeId(node.0));
+        let _stopped_meanwhile = self.brokers.cluster.thaw(clock, milena_broker::NodeId(node.0));
         // For a while it believes what it knew before.
         self.stage.bring(self.stage.scenario.cluster.catch_up, Aftermath::Over(struck));
     }
@@ -57,8 +57,8 @@ impl Helm<'_> {
 
     fn stop_one(&mut self, fault: Fault, node: NodeId, how: Stop) -> Option<Struck> {
         let clock = self.stage.broker_clock();
-        let was_stopped = self.brokers.cluster.stop(clock, milena_broker::NodeId(node.0), how);
-        was_stopped.then(|| self.open_at(fault, node))
+        self.brokers.cluster.stop(clock, milena_broker::NodeId(node.0), how).ok()?;
+        Some(self.open_at(fault, node))
     }
 
     pub(super) fn start(&mut self, node: NodeId, struck: Struck) {
@@ -69,7 +69,7 @@ impl Helm<'_> {
         }
         self.stage.note(format_args!("broker {node} starts"));
         let clock = self.stage.broker_clock();
-        self.brokers.cluster.start(clock, milena_broker::NodeId(node.0));
+        let _started_meanwhile = self.brokers.cluster.start(clock, milena_broker::NodeId(node.0));
         self.close(struck);
     }
 
@@ -97,14 +97,15 @@ impl Helm<'_> {
         let clock = self.stage.broker_clock();
         let before = milena_broker::NodeId(node.0 - 1);
         if self.brokers.cluster.process(before) == Some(Process::Stopped) {
-            self.brokers.cluster.start(clock, before);
+            self.brokers.cluster.start(clock, before).expect("it is stopped");
         }
         if node.0 > self.stage.scenario.cluster.nodes {
             return self.close(struck);
         }
         if self.process(node) == Some(Process::Running) {
             self.stage.note(format_args!("broker {node} is next"));
-            self.brokers.cluster.stop(clock, milena_broker::NodeId(node.0), Stop::Clean);
+            let stopped = self.brokers.cluster.stop(clock, milena_broker::NodeId(node.0), Stop::Clean);
+            stopped.expect("it runs");
         }
         self.after(SHORT, Duration::from_millis(400), Aftermath::RollOn(NodeId(node.0 + 1), struck));
     }

@@ -75,7 +75,7 @@ impl Helm<'_> {
         let clock = self.stage.broker_clock();
         let name = self.name(place).to_owned();
         let next = milena_broker::NodeId(next.0);
-        self.brokers.cluster.move_leader(clock, &name, PartitionIndex(place.1), next)
+        self.brokers.cluster.move_leader(clock, &name, PartitionIndex(place.1), next).is_ok()
     }
 
     /// Late, or not at all.
@@ -97,7 +97,7 @@ impl Helm<'_> {
         let places: Vec<Place> = self.places_of(node).into_iter().filter(|place| follows(self, place)).collect();
         let (first, others) = places.split_first()?;
         let clock = self.stage.broker_clock();
-        self.brokers.cluster.lag(clock, milena_broker::NodeId(node.0), Some(delay));
+        self.brokers.cluster.lag(clock, milena_broker::NodeId(node.0), Some(delay)).expect("it is there");
         self.stage.note(format_args!("broker {node} copies {delay:?} late"));
         let mut struck = self.open(fault, Scope::Place(*first));
         for place in others {
@@ -109,7 +109,7 @@ impl Helm<'_> {
     pub(super) fn catch_up(&mut self, node: NodeId, struck: Struck) {
         self.stage.note(format_args!("broker {node} copies at once again"));
         let clock = self.stage.broker_clock();
-        self.brokers.cluster.lag(clock, milena_broker::NodeId(node.0), None);
+        self.brokers.cluster.lag(clock, milena_broker::NodeId(node.0), None).expect("it is there");
         self.close(struck);
     }
 
@@ -146,7 +146,7 @@ impl Helm<'_> {
         // One that was left with a tail of its own by another such election hides by it what is lost: no client could tell.
         let own_end = self.brokers.cluster.log_on(node, &name, index).map(PartitionLog::next_offset);
         let lacks_some = own_end < self.brokers.cluster.high_watermark(&name, index);
-        if lacks_some && self.brokers.cluster.elect_unclean(clock, &name, index, node) {
+        if lacks_some && self.brokers.cluster.elect_unclean(clock, &name, index, node).is_ok() {
             self.stage.note(format_args!("broker {next} leads {place:?}, and what it lacks is lost"));
             self.stage.faults.losses.push((place, self.stage.now));
         }

@@ -164,8 +164,8 @@ impl Reply {
         Reply { allow: Some(allow), ..told }
     }
 
-    /// Whole, and the last of its connection.
-    pub(super) fn write(&self) -> Vec<u8> {
+    /// Whole, and the last of its connection; without its body for who asks with HEAD.
+    pub(super) fn write(&self, is_head: bool) -> Vec<u8> {
         let reason = match self.status {
             200 => "OK",
             201 => "Created",
@@ -177,6 +177,7 @@ impl Reply {
             411 => "Length Required",
             413 => "Content Too Large",
             431 => "Request Header Fields Too Large",
+            503 => "Service Unavailable",
             _ if self.status < 500 => "Bad Request",
             _ => "Internal Server Error",
         };
@@ -187,7 +188,8 @@ impl Reply {
             self.content_type,
             self.body.len(),
         );
-        [head.as_bytes(), &self.body].concat()
+        let body: &[u8] = if is_head { &[] } else { &self.body };
+        [head.as_bytes(), body].concat()
     }
 }
 

@@ -11,19 +11,24 @@ use super::http::{Reply, Request};
 use crate::api::SERVED;
 use crate::faults::{Effect, Fault};
 use crate::ids::{NodeId, PartitionIndex};
+use crate::new_topic::NewTopic;
 
 /// The body; an empty one is `{}`.
 pub(super) fn body<T: DeserializeOwned>(request: &Request) -> Result<T, Reply> {
     let text: &[u8] = if request.body.trim_ascii().is_empty() { b"{}" } else { &request.body };
+    if !text.trim_ascii_start().starts_with(b"{") {
+        // The parser would take a list for an object whose fields have no names.
+        return Err(Reply::error(400, "the body must be a JSON object, in {}"));
+    }
     // Its own limit of nesting keeps the parser from recursing further.
     serde_json::from_slice(text).map_err(|error| Reply::error(400, format!("the body: {error}")))
 }
 
 /// A name, or the number behind it.
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "expected a name or a number")]
+#[serde(untagged, expecting = "expected a name or a whole number")]
 enum NameOrNumber {
-    Number(i16),
+    Number(i64),
     Name(String),
 }
 
@@ -48,8 +53,10 @@ pub(super) struct FaultOrder {
 
 impl FaultOrder {
     pub(super) fn fault(self) -> Result<Fault, Reply> {
-        let effect = self.effect().map_err(|why| Reply::error(400, why))?;
-        let api = self.api.as_ref().map(api).transpose().map_err(|why| Reply::error(400, why))?;
+        let refused = |why: String| Reply::error(400, why);
+        self.check_that_it_can_hit().map_err(refused)?;
+        let effect = self.effect().map_err(refused)?;
+        let api = self.api.as_ref().map(api).transpose().map_err(refused)?;
         Ok(Fault {
             api,
             node: self.node.map(NodeId),
@@ -61,6 +68,19 @@ impl FaultOrder {
             lasting: self.lasting_ms.map(Duration::from_millis),
             ..Fault::new(effect)
         })
+    }
+
+    fn check_that_it_can_hit(&self) -> Result<(), String> {
+        match (self.times, self.lasting_ms, self.partition) {
+            (Some(0), ..) => Err("\"times\" 0 would never hit; leave it out to hit all".to_owned()),
+            (_, Some(0), _) => {
+                Err("\"lasting_ms\" 0 would be over at once; leave it out to last until it is removed".to_owned())
+            }
+            (_, _, Some(index @ ..=-1)) => {
+                Err(format!("\"partition\" {index} would never hit; they are numbered from 0"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn effect(&self) -> Result<Effect, String> {
@@ -107,20 +127,24 @@ fn error_code(given: &NameOrNumber) -> Result<ErrorCode, String> {
         let all = (-1..i16::from(u8::MAX)).map(ErrorCode);
         all.into_iter().find(|code| code.name().is_some_and(|known| known.eq_ignore_ascii_case(name)))
     };
-    let found = match given {
-        NameOrNumber::Number(number) => Some(ErrorCode(*number)).filter(|code| code.name().is_some()),
-        NameOrNumber::Name(name) => named(name),
+    let (found, said) = match given {
+        NameOrNumber::Number(number) => {
+            (i16::try_from(*number).ok().map(ErrorCode).filter(|code| code.name().is_some()), number.to_string())
+        }
+        NameOrNumber::Name(name) => (named(name), format!("{name:?}")),
     };
     match found {
         Some(code) if code.is_none() => Err("NONE is no error; leave the request alone instead".to_owned()),
         Some(code) => Ok(code),
-        None => Err("the code must be a name such as NOT_LEADER_OR_FOLLOWER, or the number of one".to_owned()),
+        None => Err(format!(
+            "{said} is no error of Kafka; the code must be a name such as NOT_LEADER_OR_FOLLOWER, or its number"
+        )),
     }
 }
 
 fn api(given: &NameOrNumber) -> Result<ApiKey, String> {
     let found = SERVED.into_iter().find(|api| match given {
-        NameOrNumber::Number(number) => api.0 == *number,
+        NameOrNumber::Number(number) => i64::from(api.0) == *number,
         NameOrNumber::Name(name) => api.name().eq_ignore_ascii_case(name),
     });
     found.ok_or_else(|| {
@@ -133,11 +157,23 @@ fn api(given: &NameOrNumber) -> Result<ApiKey, String> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TopicOrder {
-    pub(super) name: String,
-    pub(super) partitions: Option<i32>,
-    pub(super) replication_factor: Option<i16>,
+    name: String,
+    partitions: Option<i32>,
+    replication_factor: Option<i16>,
     #[serde(default)]
-    pub(super) configs: BTreeMap<String, String>,
+    configs: BTreeMap<String, String>,
+}
+
+impl TopicOrder {
+    pub(super) fn topic(self) -> Result<NewTopic, Reply> {
+        let mut topic = NewTopic::new(self.name);
+        topic.partitions = self.partitions;
+        topic.replication_factor = self.replication_factor;
+        for (name, value) in &self.configs {
+            topic = topic.set(name, value).map_err(|error| Reply::error(400, error.to_string()))?;
+        }
+        Ok(topic)
+    }
 }
 
 /// Another leader.
@@ -147,6 +183,13 @@ pub(super) struct LeaderOrder {
     pub(super) node: i32,
     #[serde(default)]
     pub(super) unclean: bool,
+}
+
+/// Other replicas, the preferred leader first.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReplicasOrder {
+    pub(super) nodes: Vec<i32>,
 }
 
 /// How a node stops.

@@ -28,6 +28,8 @@ pub(super) struct NodeView<'a> {
     id: i32,
     host: &'a str,
     port: u16,
+    /// Null: none.
+    rack: Option<&'a str>,
     process: &'static str,
     fenced: bool,
     /// Null: not late. −1: copies nothing.
@@ -41,7 +43,7 @@ pub(super) fn cluster<'a>(cluster: &'a Cluster, bootstrap: &'a str) -> ClusterVi
     ClusterView { cluster_id: cluster.cluster_id(), bootstrap, nodes }
 }
 
-pub(super) fn node<'a>(cluster: &Cluster, state: &'a NodeState) -> NodeView<'a> {
+pub(super) fn node<'a>(cluster: &'a Cluster, state: &'a NodeState) -> NodeView<'a> {
     let process = match state.process {
         Process::Running => "running",
         Process::Waking => "waking",
@@ -52,6 +54,7 @@ pub(super) fn node<'a>(cluster: &Cluster, state: &'a NodeState) -> NodeView<'a> 
         id: state.node.id.0,
         host: &state.node.host,
         port: state.node.port,
+        rack: cluster.config.racks.get(&state.node.id).map(String::as_str),
         process,
         fenced: state.is_fenced,
         lag_ms: state.lag.map(|lag| i64::try_from(lag.as_millis()).unwrap_or(-1)),
@@ -68,12 +71,15 @@ pub(super) struct TopicView<'a> {
 }
 
 #[derive(Serialize)]
-struct PartitionView {
+pub(super) struct PartitionView {
     partition: i32,
     leader: Option<i32>,
     leader_epoch: i32,
     replicas: Vec<i32>,
     isr: Vec<i32>,
+    /// Of a move that is not over: replicas that are not in sync yet, and those that will leave.
+    adding_replicas: Vec<i32>,
+    removing_replicas: Vec<i32>,
     start_offset: i64,
     high_watermark: i64,
     end_offset: i64,
@@ -81,7 +87,7 @@ struct PartitionView {
 }
 
 pub(super) fn topic(topic: &Topic) -> TopicView<'_> {
-    let partitions = topic.partitions().iter().zip(0..);
+    let partitions = topic.partitions().iter().zip((0..).map(PartitionIndex));
     TopicView {
         name: topic.name(),
         topic_id: topic.id().to_string(),
@@ -89,13 +95,16 @@ pub(super) fn topic(topic: &Topic) -> TopicView<'_> {
     }
 }
 
-fn partition(found: &Partition, index: i32) -> PartitionView {
+pub(super) fn partition(found: &Partition, PartitionIndex(index): PartitionIndex) -> PartitionView {
+    let numbers = |nodes: &[NodeId]| nodes.iter().map(|node| node.0).collect();
     PartitionView {
         partition: index,
         leader: found.leader().map(|node| node.0),
         leader_epoch: found.leader_epoch(),
         replicas: found.replicas().map(|node| node.0).collect(),
-        isr: found.isr().iter().map(|node| node.0).collect(),
+        isr: numbers(found.isr()),
+        adding_replicas: numbers(&found.moving.adding),
+        removing_replicas: numbers(&found.moving.removing),
         start_offset: found.log().start_offset(),
         high_watermark: found.high_watermark(),
         end_offset: found.log().next_offset(),
@@ -190,6 +199,9 @@ pub(super) struct FaultView {
     hits: u64,
     spared: u64,
     over: bool,
+    /// What its maker may not have meant; told once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) note: Option<String>,
 }
 
 pub(super) fn fault(entry: FaultEntry) -> FaultView {
@@ -222,6 +234,7 @@ pub(super) fn fault(entry: FaultEntry) -> FaultView {
         hits: entry.hits,
         spared: entry.spared,
         over: entry.is_over,
+        note: None,
     }
 }
 

@@ -24,6 +24,7 @@ mod metadata_age;
 mod moves;
 mod nodes_on_disk;
 mod offsets;
+mod page;
 mod produce;
 mod quotas;
 mod releases;

@@ -18,6 +18,7 @@ mod memory;
 mod network;
 mod report;
 mod request;
+pub mod rules;
 mod scenario;
 mod stage;
 mod steersman;

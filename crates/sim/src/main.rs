@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use milena_sim::coverage::{REACHED_MIN, gaps};
+use milena_sim::rules::RULES;
 use milena_sim::{Campaign, Plant, Report, find_plant, run, run_all};
 use tables::{list, tell_coverage, tell_figures};
 
@@ -184,6 +185,9 @@ fn ci() -> bool {
         let again = run(report.seed, Plant::Clean, false);
         let what = format!("seed {} does something else the second time", report.seed);
         checks.check(again.trace_hash == report.trace_hash, &what);
+    }
+    for rule in RULES.iter().filter(|rule| rule.plants.is_empty()) {
+        println!("measured: rule {}, {}: no plant: {}", rule.number, rule.says, rule.why_none);
     }
     for (name, plant) in Plant::ALL {
         let found = find_plant(PLANT_SEEDS, plant);

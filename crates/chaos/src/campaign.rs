@@ -113,6 +113,7 @@ impl Rounds {
         is_over: impl Fn(usize, Duration) -> bool,
     ) -> Result<Vec<String>, Error> {
         let begun = Instant::now();
+        self.stalls.begin_anew();
         if self.number > 1 {
             // The first one begins without.
             let change = if self.number.is_multiple_of(2) { Kafka::grant } else { Kafka::revoke };

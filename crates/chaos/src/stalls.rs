@@ -21,6 +21,12 @@ impl Stalls {
         Self { watchdog: Watchdog::start(), threads, listeners }
     }
 
+    /// Begins anew, so that a long campaign neither keeps nor looks through all of its past.
+    pub fn begin_anew(&mut self) {
+        self.watchdog.forget();
+        *self = Self::watch();
+    }
+
     pub fn between(&self, from: Instant, to: Instant) -> Stall {
         let Times { ran, waited } = self.threads.between(from, to);
         Stall { excused: self.watchdog.worst_between(from, to) + waited + self.listeners.between(from, to).ran, ran }

@@ -245,8 +245,9 @@ impl Display for Tally {
         }
         write!(
             f,
-            "measured:   with records in them: {} requests came after their clients had left, {} answers never came, {} requests came in part",
-            self.late_after_client, self.answers_lost, self.requests_torn,
+            "measured:   with records in them: {} requests came after their clients had left, {} answers never came, {} requests came in part; \
+             {} lines of disk errors",
+            self.late_after_client, self.answers_lost, self.requests_torn, self.disk_errors,
         )
     }
 }

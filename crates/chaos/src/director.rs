@@ -35,6 +35,8 @@ pub struct Tally {
     pub answers_lost: usize,
     /// Requests with records of which a part, and not all, reached the node.
     pub requests_torn: usize,
+    /// What nodes said of their full disks, in lines of their logs.
+    pub disk_errors: usize,
     /// What each rule does, by proxy; its id is not used again.
     kinds: BTreeMap<(usize, RuleId), &'static str>,
     /// Deeds that were counted, by proxy.
@@ -125,8 +127,10 @@ impl Director<'_> {
                 Ok(())
             }
             Act::FillDisk(node, room) => {
+                let before = self.kafka.node(node).logged(DISK_ERROR)?;
                 self.kafka.node(node).fill_disk(room)?;
                 self.await_offered(offered)?;
+                self.tally.disk_errors += self.kafka.node(node).logged(DISK_ERROR)? - before;
                 // It may have ended by itself, or be about to.
                 self.kafka.node(node).kill()?;
                 Ok(self.kafka.node(node).start()?)
@@ -187,7 +191,14 @@ impl Tally {
             ("answer that was lost", self.answers_lost),
             ("request of which a part reached the node", self.requests_torn),
         ];
-        needed.iter().filter(|(_, count)| *count == 0).map(|(what, _)| format!("there was no {what}")).collect()
+        let is_disk_idle = self.acts.contains_key(Act::FillDisk(0, 0).name()) && self.disk_errors == 0;
+        let idle = is_disk_idle.then(|| "a full disk refused nothing".to_owned());
+        needed
+            .iter()
+            .filter(|(_, count)| *count == 0)
+            .map(|(what, _)| format!("there was no {what}"))
+            .chain(idle)
+            .collect()
     }
 }
 
@@ -203,6 +214,9 @@ pub fn await_late_copies(kafka: &Kafka) -> Result<(), Error> {
 }
 
 pub const NODES: u32 = 3;
+
+/// What a node writes when a disk refuses.
+const DISK_ERROR: &str = "KafkaStorageException";
 
 /// A broker that waits for followers answers after the 2 s of TimeoutMs.
 const LATE_COPIES_PATIENCE: Duration = Duration::from_secs(60);

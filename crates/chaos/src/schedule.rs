@@ -164,6 +164,9 @@ const FAULTS: &[FaultKind] = &[
 
 const FAULTS_PER_STEP_MAX: u64 = 3;
 
+/// Shorter than any other hold.
+const DELAY_MAX: Duration = Duration::from_millis(200);
+
 impl Schedule {
     pub fn new(seed: u64, shape: Shape) -> Self {
         Self { dice: Dice::new(seed), acts: Deck::new(ACTS), faults: Deck::new(FAULTS), shape }
@@ -234,7 +237,7 @@ impl Schedule {
     /// Rare enough that most requests pass, and so long that clients give up at times.
     fn plan(&mut self, kind: FaultKind) -> Plan {
         let node = (self.dice.below(3) > 0).then(|| self.node());
-        let brief = self.between(50, 2_500);
+        let brief = self.between(250, 2_500);
         // The request timeout of the load is 3 s.
         let long = self.between(500, 8_000);
         let often = Plan {
@@ -264,7 +267,12 @@ impl Schedule {
             FaultKind::UnheardAnswer => Plan { fault: held(Way::Answer, long, Sender::Unheard), ..once },
             FaultKind::Delays => {
                 let way = if self.dice.below(2) == 0 { Way::Request } else { Way::Answer };
-                Plan { times: 400, percent: 60, fault: Fault::delayed(way, self.millis(5, 200)), ..often }
+                Plan {
+                    times: 400,
+                    percent: 60,
+                    fault: Fault::delayed(way, self.millis(5, DELAY_MAX.as_millis() as u64)),
+                    ..often
+                }
             }
             FaultKind::LostMetadata => Plan { api: METADATA, after: 0, percent: 60, ..often },
             FaultKind::LostProducerIds => Plan { api: INIT_PRODUCER_ID, after: 0, percent: 60, ..often },
@@ -301,7 +309,10 @@ impl Act {
 /// What a fault does, for counting.
 pub fn fault_name(fault: Fault) -> &'static str {
     let Fault { way, passes, then } = fault;
+    let is_brief = |pause: Pause| matches!(pause, Pause::For(time) if time <= DELAY_MAX);
     match (way, then) {
+        (Way::Request, Then::Hold { pause, sender: Sender::Heard, .. }) if is_brief(pause) => "request delayed",
+        (Way::Answer, Then::Hold { pause, sender: Sender::Heard, .. }) if is_brief(pause) => "answer delayed",
         (Way::Answer, Then::Cut) if passes == Bytes::First(0) => "answer lost",
         (Way::Answer, Then::Cut) => "answer cut",
         (Way::Request, Then::Cut) => "request cut",
@@ -310,7 +321,6 @@ pub fn fault_name(fault: Fault) -> &'static str {
         (Way::Request, Then::Hold { .. }) if passes == Bytes::First(0) => "request late",
         (Way::Request, Then::Hold { sender: Sender::Unheard, .. }) => "request frozen, client unheard",
         (Way::Request, Then::Hold { .. }) => "request frozen",
-        (Way::Answer, Then::Hold { .. }) if passes == Bytes::First(0) => "answer late",
         (Way::Answer, Then::Hold { sender: Sender::Unheard, .. }) => "answer frozen, node unheard",
         (Way::Answer, Then::Hold { .. }) => "answer frozen",
     }
@@ -360,7 +370,7 @@ mod tests {
         assert_eq!(acts.len(), 10, "{acts:?}");
         let faults: BTreeSet<&str> =
             steps(3, 30).iter().flat_map(|step| &step.plans).map(|plan| fault_name(plan.fault)).collect();
-        assert_eq!(faults.len(), 11, "{faults:?}");
+        assert_eq!(faults.len(), 12, "{faults:?}");
     }
 
     #[test]

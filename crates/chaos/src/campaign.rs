@@ -34,6 +34,16 @@ pub enum Lasts {
     Steps(usize),
 }
 
+impl Lasts {
+    /// How much faster than usual one step follows another, where their number is what counts.
+    fn pace(self) -> u64 {
+        match self {
+            Self::For(_) => 1,
+            Self::Steps(_) => 2,
+        }
+    }
+}
+
 impl Campaign {
     /// Every kind of act once, in one round.
     pub fn brief(seed: u64) -> Self {
@@ -53,7 +63,7 @@ pub fn run(campaign: Campaign) -> Result<Vec<String>, Box<dyn std::error::Error>
     println!("measured: seed {}, Kafka started in {:.1} s", campaign.seed, begun.elapsed().as_secs_f64());
     let shape = Shape { nodes: NODES, topics: LOADS.len(), partitions: SPREAD.replicas.len() as i32 };
     let mut rounds = Rounds {
-        schedule: Schedule::new(campaign.seed, shape),
+        schedule: Schedule::new(campaign.seed, shape, campaign.lasts.pace()),
         tally: Tally::default(),
         sums: Sums::default(),
         stalls,
@@ -172,6 +182,7 @@ impl Rounds {
         for steps in 1.. {
             let step = self.schedule.step();
             let at = begun.elapsed().as_secs_f64();
+            println!("{at:6.1} s: {step}");
             director.take(&step).map_err(|error| format!("after {at:.1} s, in {step:?}: {error}"))?;
             if is_over(steps, begun.elapsed()) {
                 break;

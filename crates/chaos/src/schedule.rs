@@ -3,6 +3,7 @@
 //! Pure: the same seed gives the same steps. Kinds are dealt like cards, so that after as many steps as there are cards every
 //! kind had its turn; chance only orders them and draws their numbers.
 
+use std::fmt::{self, Display};
 use std::time::Duration;
 
 use kafka_harness::proxy::{Bytes, Fault, INIT_PRODUCER_ID, METADATA, PRODUCE, Pause, Sender, Then, Way};
@@ -15,6 +16,8 @@ pub struct Schedule {
     acts: Deck<ActKind>,
     faults: Deck<FaultKind>,
     shape: Shape,
+    /// By which the usual length of a step is divided.
+    pace: u64,
 }
 
 /// What there is to strike at.
@@ -168,8 +171,8 @@ const FAULTS_PER_STEP_MAX: u64 = 3;
 const DELAY_MAX: Duration = Duration::from_millis(200);
 
 impl Schedule {
-    pub fn new(seed: u64, shape: Shape) -> Self {
-        Self { dice: Dice::new(seed), acts: Deck::new(ACTS), faults: Deck::new(FAULTS), shape }
+    pub fn new(seed: u64, shape: Shape, pace: u64) -> Self {
+        Self { dice: Dice::new(seed), acts: Deck::new(ACTS), faults: Deck::new(FAULTS), shape, pace }
     }
 
     pub fn step(&mut self) -> Step {
@@ -189,7 +192,7 @@ impl Schedule {
             _ => RulesEnd::Cleared,
         };
         let settles = self.dice.below(10) < 6;
-        Step { plans, act, offered: self.offered(kind), rules_end, settles }
+        Step { plans, act, offered: self.offered(kind) / self.pace, rules_end, settles }
     }
 
     /// In records of [`SECOND`](crate::rows::SECOND): from less than a session of a node to more than the request timeout.
@@ -326,6 +329,24 @@ pub fn fault_name(fault: Fault) -> &'static str {
     }
 }
 
+impl Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { plans, act, offered, .. } = self;
+        write!(f, "{act:?} for {offered} records")?;
+        for Plan { node, api, place, fault, .. } in plans {
+            let node = node.map_or("every node".to_owned(), |node| format!("node {node}"));
+            write!(f, "; {} at {node}", fault_name(*fault))?;
+            if *api != PRODUCE {
+                write!(f, ", API {api}")?;
+            }
+            if let Some((topic, partition)) = place {
+                write!(f, ", topic {} partition {partition}", topic + 1)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Cards that are dealt in an order by chance, all of them before the first comes again.
 struct Deck<C: 'static> {
     cards: &'static [C],
@@ -354,7 +375,7 @@ mod tests {
     const SHAPE: Shape = Shape { nodes: 3, topics: 2, partitions: 6 };
 
     fn steps(seed: u64, count: usize) -> Vec<Step> {
-        let mut schedule = Schedule::new(seed, SHAPE);
+        let mut schedule = Schedule::new(seed, SHAPE, 1);
         (0..count).map(|_| schedule.step()).collect()
     }
 

@@ -48,11 +48,31 @@ struct Watched {
 
 #[derive(Default)]
 struct Log {
+    /// By their ends, so that what lies far from a stretch of time is not looked at.
     stalls: Vec<Stall>,
+    /// From the beginning of a stall to its end, at most.
+    longest: Duration,
     /// The end of each dog's last nap.
     newest: Vec<Option<Instant>>,
     /// Threads of tests, which the dogs shall look after.
     tests: Vec<u32>,
+}
+
+impl Log {
+    /// Those that share some time with this stretch.
+    fn around(&self, from: Instant, to: Instant) -> impl Iterator<Item = &Stall> {
+        let first = self.stalls.partition_point(|stall| stall.ended < from);
+        let last_end = to + self.longest;
+        let near = self.stalls[first..].iter().take_while(move |stall| stall.ended <= last_end);
+        near.filter(move |stall| stall.began <= to)
+    }
+
+    /// Nearly always the newest so far.
+    fn note(&mut self, stall: Stall) {
+        self.longest = self.longest.max(stall.ended - stall.began);
+        let newer = self.stalls.iter().rev().take_while(|other| other.ended > stall.ended).count();
+        self.stalls.insert(self.stalls.len() - newer, stall);
+    }
 }
 
 /// Somebody lost so much of the time between these two.
@@ -166,7 +186,7 @@ impl Watchdog {
         let unseen = |log: &mut Log| log.newest.iter().any(|newest| newest.is_none_or(|newest| newest < to));
         let log = self.watched.woke.wait_while(self.watched.lock(), unseen).unwrap_or_else(PoisonError::into_inner);
         let mut lost: BTreeMap<Who, Duration> = BTreeMap::new();
-        for stall in log.stalls.iter().filter(|stall| stall.began <= to && stall.ended >= from) {
+        for stall in log.around(from, to) {
             *lost.entry(stall.who).or_default() += stall.within(from, to);
         }
         lost
@@ -217,7 +237,7 @@ impl Watched {
             }
             let mut log = self.lock();
             log.newest[dog] = Some(ended);
-            log.stalls.append(&mut stalls);
+            stalls.drain(..).for_each(|stall| log.note(stall));
             drop(log);
             self.woke.notify_all();
         }

@@ -48,7 +48,7 @@ pub struct Counting(Option<ProgressBar>);
 impl Counting {
     pub fn on_terminal(what: impl fmt::Display) -> Self {
         Self(std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{spinner} {human_pos} {msg}, {per_sec}");
+            let style = ProgressStyle::with_template("{spinner} {human_pos} {msg}");
             ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
                 .with_style(style.expect("the template is well formed"))
                 .with_message(what.to_string())

@@ -63,6 +63,7 @@ impl Outcomes {
     fn read(&mut self, input: impl Read, path: &Path, count: &AtomicU64) -> Result<(), String> {
         let mut lines = Lines::new(Watched { input, last: b'\n' }, b"\n", LINE_BYTES_MAX);
         let (mut number, mut wrong_last) = (0, None);
+        let before = count.load(Ordering::Relaxed);
         while lines.fill().map_err(|error| format!("{} cannot be read: {error}", path.display()))? {
             while let Some(line) = lines.next_line() {
                 number += 1;
@@ -71,7 +72,7 @@ impl Outcomes {
                 }
                 wrong_last = self.take(line, path).err();
             }
-            count.store(count.load(Ordering::Relaxed) + number, Ordering::Relaxed);
+            count.store(before + number, Ordering::Relaxed);
         }
         match wrong_last {
             Some(_) if lines.input().last != b'\n' => {
@@ -141,3 +142,23 @@ const LINE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Whoever names a wrong file has seen enough then.
 const BAD_TOLD_MAX: u64 = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_all_files_are_counted_once_however_they_are_read() {
+        const LINES: u64 = 10_000;
+        let line = |number| format!("{{\"line\":{number},\"topic\":\"t\",\"outcome\":\"unknown\"}}\n");
+        let text: String = (1..=LINES).map(line).collect();
+        let (mut outcomes, count) = (Outcomes::default(), AtomicU64::new(0));
+        for name in ["one", "other"] {
+            outcomes.ledger.begin_file(name);
+            outcomes.read(text.as_bytes(), Path::new(name), &count).expect("memory is readable");
+            outcomes.ledger.end_run().expect("the lines go together");
+        }
+        assert_eq!(count.load(Ordering::Relaxed), 2 * LINES);
+        assert_eq!((outcomes.ledger.entries.len() as u64, outcomes.bad), (2 * LINES, 0));
+    }
+}

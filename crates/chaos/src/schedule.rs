@@ -247,12 +247,12 @@ impl Schedule {
             node,
             api: PRODUCE,
             place: None,
-            after: self.dice.below(30) as u32,
+            after: self.dice.below(10) as u32,
             times: 3 + self.dice.below(20) as u32,
-            percent: 2 + self.dice.below(15) as u32,
+            percent: 8 + self.dice.below(15) as u32,
             fault: Fault::LOST_ANSWER,
         };
-        let once = Plan { times: 1 + self.dice.below(2) as u32, percent: 30, ..often.clone() };
+        let once = Plan { times: 1 + self.dice.below(2) as u32, percent: 100, ..often.clone() };
         let held = |way, pause, sender| Fault::frozen(way, Bytes::Drawn, pause, sender);
         match kind {
             FaultKind::LostAnswers => often,
@@ -392,6 +392,16 @@ mod tests {
         let faults: BTreeSet<&str> =
             steps(3, 30).iter().flat_map(|step| &step.plans).map(|plan| fault_name(plan.fault)).collect();
         assert_eq!(faults.len(), 12, "{faults:?}");
+    }
+
+    #[test]
+    fn what_a_brief_campaign_needs_is_in_its_schedule() {
+        let brief = steps(7, STEPS_OF_ALL);
+        let faults: BTreeSet<&str> =
+            brief.iter().flat_map(|step| &step.plans).map(|plan| fault_name(plan.fault)).collect();
+        for needed in ["request late, client dismissed", "request cut", "answer lost", "answer cut"] {
+            assert!(faults.contains(needed), "{needed}: {faults:?}");
+        }
     }
 
     #[test]

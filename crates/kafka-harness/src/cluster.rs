@@ -37,18 +37,24 @@ pub struct Options {
     /// Over how many folders a node's partitions are spread; the log of the metadata has one of its own. With two, a node
     /// goes on without one of them.
     pub disks: u32,
+    /// Whether the data is where it is lost with the machine, though not with a killed process; on a machine that has no such place, it is
+    /// on the disk. For tests that wait for many small writes.
+    pub in_memory: bool,
+    /// Properties beside the harness's own, or in place of them.
+    pub properties: &'static [(&'static str, &'static str)],
 }
 
 impl Default for Options {
     /// One node of the newest version, where everybody may do everything.
     fn default() -> Self {
-        Self { version: VERSIONS[0].to_owned(), nodes: 1, access: Access::Open, disks: 1 }
+        let version = VERSIONS[0].to_owned();
+        Self { version, nodes: 1, access: Access::Open, disks: 1, in_memory: false, properties: &[] }
     }
 }
 
 /// A running Kafka: ready when it exists, gone with its data when dropped, and killed when this process dies.
 ///
-/// Topics are never created by being asked for. The data is below the target folder.
+/// Topics are never created by being asked for. The data is below the target folder, or in memory.
 #[derive(Debug)]
 pub struct Kafka {
     nodes: Vec<Node>,
@@ -63,7 +69,7 @@ impl Kafka {
         let java = Java::of_version(artifacts::jars(&options.version)?);
         let mut attempt = 1;
         loop {
-            let home = folders::home();
+            let home = if options.in_memory { folders::memory() } else { folders::home() };
             let folder = RunFolder::create(&home).map_err(StartError::io("create a folder in", &home))?;
             match start_nodes(&options, folder.path(), &java, Tether::Owner) {
                 Ok(nodes) => {
@@ -75,6 +81,11 @@ impl Kafka {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Where its data is, for what else shall go with it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The addresses of all nodes, joined by commas, as clients want them.

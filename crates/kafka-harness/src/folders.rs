@@ -1,4 +1,5 @@
-//! Where the harness keeps things: `target/kafka`, and below it the jars of each version and the data of each cluster.
+//! Where the harness keeps things: `target/kafka`, and below it the jars of each version and the data of each cluster, if that is not
+//! wanted in memory.
 //!
 //! Every cluster's folder is held by a lock on a file in it for as long as its process lives. A folder whose lock is free
 //! was left behind by a process that was killed; the next cluster removes it.
@@ -17,6 +18,12 @@ pub fn home() -> PathBuf {
         None => workspace.join("target"),
     };
     target.join("kafka")
+}
+
+/// A folder in memory, on a machine that has such a place; otherwise [`home`].
+pub fn memory() -> PathBuf {
+    let shared = Path::new("/dev/shm");
+    if shared.is_dir() { shared.join("kafka-harness") } else { home() }
 }
 
 /// Waits until no other process fetches jars or makes a cluster's folder; the lock ends with the returned file.

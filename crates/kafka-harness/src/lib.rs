@@ -13,7 +13,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Everything is below `target/kafka`: the jars of each version, fetched once, and the data of each cluster, which goes
+//! Everything is below `target/kafka` (or in memory, see [`Options`]): the jars of each version, fetched once, and the data of each cluster, which goes
 //! when the [`Kafka`] is dropped. A test runner that is killed takes its Kafka along, and leaves a folder that the next
 //! start removes. Needs a JDK (17 or later, for single-file programs) and Maven: [`java_available`] says whether they are here.
 //! Unix only, [`standing`] Linux only. The harness knows nothing about the client that it serves.

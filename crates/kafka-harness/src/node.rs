@@ -256,7 +256,10 @@ impl Node {
         for key in IN_SYNC_KEYS {
             text += &format!("{key}={in_sync_min}\n");
         }
-        text + FIXED_PROPERTIES
+        text += FIXED_PROPERTIES;
+        // Of a property that stands there twice, Kafka takes the last.
+        self.options.properties.iter().for_each(|(key, value)| text += &format!("{key}={value}\n"));
+        text
     }
 }
 

@@ -1,6 +1,7 @@
 //! FindCoordinator: there is none yet, neither for groups nor for transactions, and the answer says so.
 //!
-//! The code is the one that Kafka gives while a coordinator cannot be found.
+//! The code is none of those that Kafka gives while a coordinator cannot be found: those are tried again, and a client that wants a group
+//! or a transaction would wait in silence. This one ends it, with the words where the client shows them.
 
 use milena_wire::ErrorCode;
 use milena_wire::messages::find_coordinator::request::FindCoordinatorRequest;
@@ -10,9 +11,9 @@ use super::MALFORMED;
 
 pub(super) fn answer(request: &FindCoordinatorRequest, version: i16) -> FindCoordinatorResponse {
     let (code, message) = match request.key_type {
-        0 => (ErrorCode::COORDINATOR_NOT_AVAILABLE, "this broker does not coordinate groups"),
-        1 => (ErrorCode::COORDINATOR_NOT_AVAILABLE, "this broker does not coordinate transactions"),
-        2 => (ErrorCode::COORDINATOR_NOT_AVAILABLE, "this broker does not coordinate share groups"),
+        0 => (ErrorCode::UNSUPPORTED_VERSION, "this broker does not coordinate groups"),
+        1 => (ErrorCode::UNSUPPORTED_VERSION, "this broker does not coordinate transactions"),
+        2 => (ErrorCode::UNSUPPORTED_VERSION, "this broker does not coordinate share groups"),
         _ => (ErrorCode::INVALID_REQUEST, MALFORMED),
     };
     // The key of a share group names a partition of a topic, which is looked at before anything else.

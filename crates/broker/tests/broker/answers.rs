@@ -158,7 +158,7 @@ fn there_is_no_coordinator_and_the_answer_says_so_in_every_version() {
             0..4 => vec![response.error_code],
             _ => response.coordinators.iter().map(|coordinator| coordinator.error_code).collect(),
         };
-        assert!(codes.iter().all(|code| ErrorCode(*code) == ErrorCode::COORDINATOR_NOT_AVAILABLE));
+        assert!(codes.iter().all(|code| ErrorCode(*code) == ErrorCode::UNSUPPORTED_VERSION));
         assert_eq!(codes.len(), if version < 4 { 1 } else { 2 });
     }
 }

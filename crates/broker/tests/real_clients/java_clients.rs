@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 
 use milena_broker::{KafkaRelease, PartitionIndex};
 
@@ -63,6 +64,38 @@ fn javas_tools_write_while_leaders_move_and_tell_offsets() {
 
 const PARTITIONS: i32 = 3;
 const MESSAGES: usize = 4_000;
+
+/// A consumer of a group and a producer of transactions look for a coordinator. They went on looking until their own time was over, and said nothing.
+#[test]
+fn javas_clients_that_need_a_coordinator_are_told_at_once_that_there_is_none() {
+    let stage = Stage::start(KafkaRelease::default());
+    stage.broker.create_topic("tools", 1).expect("is new");
+    let servers = stage.broker.bootstrap();
+    let said = failure(
+        "org.apache.kafka.tools.consumer.ConsoleConsumer",
+        &["--bootstrap-server", servers, "--topic", "tools", "--group", "g"],
+    );
+    assert!(said.contains("UnsupportedVersionException"), "{said}");
+    let records = ["--num-records", "1", "--record-size", "10", "--throughput", "-1"];
+    let transaction = ["--topic", "tools", "--transactional-id", "t", "--transaction-duration-ms", "100"];
+    let servers = format!("bootstrap.servers={servers}");
+    let properties = ["--producer-props", servers.as_str()];
+    let said = failure(
+        "org.apache.kafka.tools.ProducerPerformance",
+        &[records.as_slice(), &transaction, &properties].concat(),
+    );
+    assert!(said.contains("this broker does not coordinate transactions"), "{said}");
+}
+
+/// What a tool that fails says.
+fn failure(class: &str, arguments: &[&str]) -> String {
+    let mut tool = kafka_harness::tool(VERSION, class).expect("jars are fetched");
+    let output = tool.args(arguments).stdin(Stdio::null()).output().expect("java is there");
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    // ConsoleConsumer ends with 0 whatever happened.
+    assert!(said.contains("Exception"), "{class} did not fail: {said}");
+    said
+}
 
 /// Partition, offset and value of each record that it says was written. The cluster is upset after every few hundred.
 fn verifiable_producer(stage: &mut Stage) -> Vec<(i32, usize, String)> {

@@ -98,9 +98,16 @@ impl FetchSessions {
         session.used = now;
         session.epoch = next_epoch(epoch);
         let used = SessionUse::Next { id, epoch: session.epoch };
-        let all = FetchRequest { topics: session.wanted(), ..request };
+        let wanted = session.wanted();
         self.partitions = self.partitions - before + after;
-        if after == 0 || self.partitions > PARTITIONS_MAX {
+        if after == 0 {
+            // What such a request names besides is read without a session, also what it forgets at the same time.
+            self.remove(id);
+            let named = FetchRequest { forgotten_topics_data: Vec::new(), ..request };
+            return Ok((SessionUse::None, without_repeats(uses_ids, named)));
+        }
+        let all = FetchRequest { topics: wanted, ..request };
+        if self.partitions > PARTITIONS_MAX {
             self.remove(id);
             return Ok((SessionUse::None, all));
         }
@@ -269,7 +276,8 @@ impl Session {
 
     /// What of an answer has to be told.
     fn changed(&mut self, responses: Vec<FetchableTopicResponse>) -> Vec<FetchableTopicResponse> {
-        let told = responses.into_iter().map(|mut topic| {
+        let mut told: Vec<FetchableTopicResponse> = Vec::with_capacity(responses.len());
+        for mut topic in responses {
             let partitions = std::mem::take(&mut topic.partitions);
             let changed = partitions.into_iter().filter(|partition| {
                 let is_told = self.note(&topic, partition);
@@ -278,9 +286,15 @@ impl Session {
                 }
                 is_told
             });
-            FetchableTopicResponse { partitions: changed.collect(), ..topic }
-        });
-        told.filter(|topic| !topic.partitions.is_empty()).collect()
+            let changed: Vec<PartitionData> = changed.collect();
+            // What lay between two partitions of a topic need not be told.
+            match told.last_mut().filter(|last| last.topic == topic.topic && last.topic_id == topic.topic_id) {
+                Some(last) => last.partitions.extend(changed),
+                None if changed.is_empty() => {}
+                None => told.push(FetchableTopicResponse { partitions: changed, ..topic }),
+            }
+        }
+        told
     }
 
     fn move_to_end(&mut self, topic: &FetchableTopicResponse, data: &PartitionData) {

@@ -22,6 +22,7 @@ use crate::nodes::Nodes;
 use crate::producer_state::{CachedBatch, Producers, Verdict, validate};
 use crate::replica::{Recovery, Replica, stamp_of};
 use crate::replication::Appends;
+use crate::storage::StorageError;
 use crate::topic_config::TopicConfig;
 
 /// A partition and its replicas.
@@ -302,21 +303,14 @@ impl Partition {
             Ok(checked) => checked,
             Err(refused) => return replica.refused(refused),
         };
-        match replica.verdict(&checked.header) {
-            Verdict::Append => {
-                let how = Appending { config: judge.config, flush: arrival.flush, now: judge.now };
-                let produced = replica.write(checked, &how);
-                let end = replica.end();
-                if at == self.leading && self.replicas.len() > 1 {
-                    self.appends.note(judge.now.elapsed, produced.base_offset, end);
-                }
-                produced
-            }
-            Verdict::Duplicate(original) => replica.duplicate(&original),
-            Verdict::Refuse(refusal) => {
-                Produced { log_start_offset: replica.log.start_offset(), ..Produced::error(refusal.code()) }
-            }
+        let how = Appending { config: judge.config, flush: arrival.flush, now: judge.now };
+        let before = replica.end();
+        let produced = replica.take(&checked, &how);
+        let end = replica.end();
+        if end > before && at == self.leading && self.replicas.len() > 1 {
+            self.appends.note(judge.now.elapsed, produced.base_offset, end);
         }
+        produced
     }
 }
 
@@ -341,7 +335,7 @@ impl Replica {
         }
     }
 
-    fn write(&mut self, checked: CheckedBatch, how: &Appending<'_>) -> Produced {
+    fn take(&mut self, checked: &CheckedBatch, how: &Appending<'_>) -> Produced {
         let base_offset = self.end();
         let header = BatchHeader { base_offset, partition_leader_epoch: self.known.epoch, ..checked.header };
         let (size, limit) = (header.total_bytes(), how.config.segment_size());
@@ -349,9 +343,23 @@ impl Replica {
             let message = Some(format!("record batch of {size} bytes exceeds segment.bytes {limit}"));
             return Produced { message, ..Produced::error(ErrorCode::RECORD_LIST_TOO_LARGE) };
         }
-        if let Err(error) = self.append(&header, &checked.records, how) {
+        let failed = |error: StorageError| {
             let message = Some(error.to_string());
-            return Produced { message, ..Produced::error(ErrorCode::KAFKA_STORAGE_ERROR) };
+            Produced { message, ..Produced::error(ErrorCode::KAFKA_STORAGE_ERROR) }
+        };
+        // Kafka looks at who writes after that, so a batch that is not taken may begin a segment, too, which shows where a fetch ends.
+        if let Err(error) = self.roll_if_full(&header, how) {
+            return failed(error);
+        }
+        match self.verdict(&header) {
+            Verdict::Append => {}
+            Verdict::Duplicate(original) => return self.duplicate(&original),
+            Verdict::Refuse(refusal) => {
+                return Produced { log_start_offset: self.log.start_offset(), ..Produced::error(refusal.code()) };
+            }
+        }
+        if let Err(error) = self.append(&header, &checked.records, how) {
+            return failed(error);
         }
         let append_timestamp = match header.attributes.timestamp_type() {
             TimestampType::CreateTime => -1,

@@ -98,14 +98,13 @@ impl Replica {
         }
     }
 
-    /// Appends a batch as the leader.
+    /// Appends a batch as the leader, to a segment that has room for it.
     pub(crate) fn append(
         &mut self,
         header: &BatchHeader,
         records: &Bytes,
         how: &Appending<'_>,
     ) -> Result<(), StorageError> {
-        self.roll_if_full(header, how)?;
         self.log.append(header, records, how)?;
         remember(&mut self.producers, header);
         Ok(())
@@ -127,7 +126,7 @@ impl Replica {
         self.log.advance_start(start.min(self.end()))
     }
 
-    fn roll_if_full(&mut self, header: &BatchHeader, how: &Appending<'_>) -> Result<(), StorageError> {
+    pub(crate) fn roll_if_full(&mut self, header: &BatchHeader, how: &Appending<'_>) -> Result<(), StorageError> {
         if self.log.must_roll(header, how) {
             self.log.roll(header.base_offset, &self.producers.snapshot(), how.now)?;
         }

@@ -14,7 +14,7 @@ use milena_wire::messages::produce::response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceResponse,
     TopicProduceResponse,
 };
-use milena_wire::records::Compression;
+use milena_wire::records::{BatchHeader, Compression};
 use milena_wire::{ErrorCode, Uuid};
 
 use super::{Answer, RequestHead, TopicRef, frame, write};
@@ -52,6 +52,8 @@ struct Request {
     node: NodeId,
     version: i16,
     acks: i16,
+    /// Whether it names a transactional id.
+    transactional: bool,
 }
 
 impl Cluster {
@@ -62,7 +64,8 @@ impl Cluster {
         head: RequestHead,
         request: &ProduceRequest,
     ) -> Result<Answer, CloseReason> {
-        let how = Request { now, node, version: head.version, acks: request.acks };
+        let transactional = request.transactional_id.is_some();
+        let how = Request { now, node, version: head.version, acks: request.acks, transactional };
         let mut produce = WaitingProduce { response: ProduceResponse::default(), batches: Vec::new() };
         let refused = self.refusal(request, head.version);
         for data in each_once(request) {
@@ -109,6 +112,7 @@ impl Cluster {
         let name = topic.name.clone();
         let flush = self.config.flush.of_topic(&config);
         let arrival = Arrival { node: how.node, acks_all: how.acks == ALL, flush };
+        let is_in_transaction = |batch: &[u8]| how.transactional && is_transactional(batch);
         let topic_at = produce.response.responses.len();
         data.answer_all(|at, data| {
             let index = PartitionIndex(data.index);
@@ -120,6 +124,10 @@ impl Cluster {
             let judge = Judge { config: &config, timestamp_after_max, now: how.now, version: how.version, place };
             let batch = match judge.shape(data.records.as_ref()) {
                 Ok(_) if !(-1..=1).contains(&how.acks) => return Produced::error(ErrorCode::INVALID_REQUIRED_ACKS),
+                // Nobody gives out ids for transactions, so no transaction has this one.
+                Ok(batch) if is_in_transaction(&batch) => {
+                    return Produced::error(ErrorCode::INVALID_PRODUCER_ID_MAPPING);
+                }
                 Ok(batch) => batch,
                 Err(refused) => return Produced::refused(refused),
             };
@@ -243,6 +251,11 @@ impl Cluster {
 fn note(response: &mut ProduceResponse, batch: &WaitingBatch, code: ErrorCode) {
     let (topic, partition) = batch.at;
     response.responses[topic].partition_responses[partition].error_code = code.0;
+}
+
+/// Batches without a producer id are not looked for in transactions.
+fn is_transactional(batch: &[u8]) -> bool {
+    BatchHeader::read(batch).is_ok_and(|header| header.attributes.is_transactional() && header.producer_id >= 0)
 }
 
 fn topic_ref(version: i16, name: &str, id: Uuid) -> TopicRef<'_> {

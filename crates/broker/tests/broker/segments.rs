@@ -323,6 +323,22 @@ fn segment_ends_when_its_records_span_too_much_time() {
     assert_eq!(log.segments(), [0, 3, 6], "by the records' own time, from the first batch of a segment on");
 }
 
+/// Kafka 4.3.1 makes room before it looks at who writes: a fetch ends where the segment does, although nothing came of the batch.
+#[test]
+fn batch_that_is_not_taken_begins_a_segment_too() {
+    let mut bench = Bench::new();
+    create(&mut bench, TopicConfig { segment_ms: 1_000, ..TopicConfig::default() });
+    let (start, id) = (START as i64, bench.producer_id());
+    let stamped = |sequence, time: i64| Batch::stamped(&["x"], id, 0, sequence).at(&[start + time]);
+    assert_eq!(bench.produced(stamped(0, 0)), (ErrorCode::NONE, 0));
+    assert_eq!(bench.produced(stamped(7, 2_000)), (ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1));
+    assert_eq!(bench.produced(stamped(8, 9_000)), (ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1));
+    assert_eq!(bench.produced(stamped(1, 0)), (ErrorCode::NONE, 1));
+    assert_eq!(bench.cluster.log("orders", P0).expect("it is there").segments(), [0, 1], "an empty one is enough");
+    assert_eq!(bench.produced(stamped(0, 2_000)), (ErrorCode::NONE, 0), "a duplicate");
+    assert_eq!(bench.cluster.log("orders", P0).expect("it is there").segments(), [0, 1, 2]);
+}
+
 #[test]
 fn records_without_a_time_go_by_the_clock() {
     let mut bench = Bench::new();

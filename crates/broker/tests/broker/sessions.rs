@@ -251,6 +251,35 @@ fn partition_that_gave_data_comes_last_next_time() {
 }
 
 #[test]
+fn request_that_leaves_its_session_empty_is_read_without_one() {
+    for version in [12, 17] {
+        let mut bench = Bench::with_orders(1);
+        let size = write(&mut bench, 0);
+        let (_, id, _) = fetch(&mut bench, version, (0, 0), &[("orders", 0, 1)], &[]);
+        let both = fetch(&mut bench, version, (id, 1), &[("orders", 0, 0)], &[("orders", 0)]);
+        assert_eq!(both, (NONE, 0, vec![(0, NONE, 1, size)]), "version {version}");
+        assert_eq!(fetch(&mut bench, version, (id, 2), &[], &[]).0, ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
+    }
+}
+
+/// A partition of another topic lay between them, and had nothing to tell; the answer named the topic twice.
+#[test]
+fn partitions_of_a_topic_stand_together_where_nothing_else_is_told() {
+    let mut bench = Bench::with_orders(2);
+    let other = CreatableTopic { name: "other".into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+    let create = CreateTopicsRequest { topics: vec![other], timeout_ms: 1_000, ..Default::default() };
+    assert_eq!(bench.ask(7, &create).topics[0].error_code, 0);
+    let wanted = [("orders", 0, 0), ("other", 0, 0), ("orders", 1, 0)];
+    let first = request(&bench, (0, 0), &wanted, &[]);
+    let id = bench.ask(12, &first).session_id;
+    (0..2).for_each(|partition| _ = write(&mut bench, partition));
+    let next = request(&bench, (id, 1), &[], &[]);
+    let told = bench.ask(12, &next).responses;
+    let partitions = told.iter().map(|topic| (&*topic.topic, topic.partitions.len()));
+    assert_eq!(partitions.collect::<Vec<_>>(), [("orders", 2)]);
+}
+
+#[test]
 fn topic_of_another_id_under_a_known_name_is_told_apart_from_one_that_is_gone() {
     let mut bench = Bench::with_orders(2);
     let wanted = [("orders", 0, 0), ("orders", 1, 0)];

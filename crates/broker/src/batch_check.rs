@@ -14,7 +14,7 @@ use milena_wire::records::{
 use milena_wire::{ErrorCode, crc32c};
 
 use crate::moment::Moment;
-use crate::recompression::recompressed;
+use crate::recompression::{NotRepacked, recompressed};
 use crate::topic_config::{self, TopicConfig};
 
 /// What a batch is judged by, beside itself.
@@ -113,7 +113,12 @@ impl Judge<'_> {
         };
         let records = batch.slice(BATCH_HEADER_BYTES..);
         let checked = CheckedBatch { header: with_timestamps(header, times, (records.len(), records_crc)), records };
-        recompressed(checked, self.config).map_err(|_| Refused::by_log(ErrorCode::INVALID_RECORD))
+        recompressed(checked, self.config).map_err(|error| {
+            Refused::by_log(match error {
+                NotRepacked::Unreadable => ErrorCode::INVALID_RECORD,
+                NotRepacked::NoEpoch => ErrorCode::UNKNOWN_SERVER_ERROR,
+            })
+        })
     }
 
     /// Base offset, size, checksum, codec. The checksum of the records alone is given too, so that nobody has to sum them again.

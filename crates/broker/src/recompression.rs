@@ -1,6 +1,6 @@
 //! `compression.type`: a topic's batches are compressed in the log as it wants, whatever their producer did.
 //!
-//! The records stay what they are, byte for byte; header, size and checksum change. A batch that would not get smaller is kept uncompressed.
+//! The records stay what they are, byte for byte; header, size and checksum change. A batch may get larger, too.
 
 use bytes::Bytes;
 use milena_wire::records::{
@@ -10,17 +10,35 @@ use milena_wire::records::{
 use crate::batch_check::CheckedBatch;
 use crate::topic_config::TopicConfig;
 
+/// Why a batch cannot be compressed anew.
+#[derive(Debug)]
+pub(crate) enum NotRepacked {
+    /// What its codec wrote cannot be read.
+    Unreadable,
+    /// It has a producer id without an epoch: Kafka's builder of batches fails for that, what is kept as it came is not looked at.
+    NoEpoch,
+}
+
+impl From<UnpackError> for NotRepacked {
+    fn from(_: UnpackError) -> NotRepacked {
+        NotRepacked::Unreadable
+    }
+}
+
 /// The batch as the topic keeps it.
-pub(crate) fn recompressed(batch: CheckedBatch, config: &TopicConfig) -> Result<CheckedBatch, UnpackError> {
+pub(crate) fn recompressed(batch: CheckedBatch, config: &TopicConfig) -> Result<CheckedBatch, NotRepacked> {
     let before = batch.header.attributes.compression();
     let Some(wanted) = config.compression.filter(|wanted| *wanted != before) else {
         return Ok(batch);
     };
+    if batch.header.producer_id >= 0 && batch.header.producer_epoch < 0 {
+        return Err(NotRepacked::NoEpoch);
+    }
     let plain: Bytes = match before {
         Compression::None => batch.records,
         codec => unpack(codec, &batch.records, UNPACKED_BYTES_MAX)?.into(),
     };
-    let packed = codec_of(wanted).and_then(|codec| Packer::new().pack(encoding(codec, config), [&*plain]));
+    let packed = codec_of(wanted).map(|codec| Packer::new().pack_even_if_larger(encoding(codec, config), &plain));
     let (compression, records) = match packed {
         Some(packed) => (wanted, Bytes::from(packed)),
         None => (Compression::None, plain),

@@ -82,6 +82,20 @@ fn what_does_not_shrink_stays_as_it_is() {
 }
 
 #[test]
+fn what_does_not_shrink_can_be_packed_all_the_same() {
+    let mut dice = Dice(5);
+    let noise: Vec<u8> = (0..300_000).map(|_| dice.roll() as u8).collect();
+    let mut packer = Packer::new();
+    for encoding in encodings() {
+        for len in [0, 1, 20, 1_000, 65_535, 65_536, 65_537, 300_000] {
+            let packed = packer.pack_even_if_larger(encoding, &noise[..len]);
+            let unpacked = unpack(encoding.codec().into(), &packed, len.max(1));
+            assert!(unpacked.as_deref() == Ok(&noise[..len]), "{encoding:?}: {len}");
+        }
+    }
+}
+
+#[test]
 fn levels_make_a_difference_and_those_that_are_not_there_are_refused() {
     let text = text(200_000);
     let size = |encoding| Packer::new().pack(encoding, [&text[..]]).unwrap().len();

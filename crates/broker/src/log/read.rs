@@ -123,8 +123,19 @@ impl PartitionLog {
     pub fn newest(&self) -> Result<Option<TimestampedOffset>, LookupError> {
         match self.segments.iter().filter_map(|segment| segment.newest).map(|(timestamp, _)| timestamp).max() {
             Some(newest) => self.first_from(self.segments[0].base_offset, newest),
-            None => Ok(None),
+            None => self.first_without_time(),
         }
+    }
+
+    /// Where no record has a time, Kafka tells of the first one.
+    fn first_without_time(&self) -> Result<Option<TimestampedOffset>, LookupError> {
+        let base_offset = self.segments[0].base_offset;
+        let found = self.look(0, |open| open.find(base_offset, base_offset))?;
+        Ok(found.map(|found| TimestampedOffset {
+            offset: found.header.base_offset,
+            timestamp: found.header.max_timestamp,
+            leader_epoch: found.header.partition_leader_epoch,
+        }))
     }
 
     /// None where the batch's record of that time was deleted.

@@ -87,7 +87,8 @@ impl PartitionLog {
         self.write_checkpoint(None)
     }
 
-    /// Nothing before `offset` is given any more; segments that hold nothing else go. An offset that the log has passed changes nothing.
+    /// Nothing before `offset` is given any more. Segments that hold nothing else go at the next look at what is too old, as in Kafka, where
+    /// that shows: sizes are told with them. An offset that the log has passed changes nothing.
     pub(crate) fn advance_start(&mut self, offset: i64) -> Result<(), StorageError> {
         if offset <= self.start_offset {
             return Ok(());
@@ -96,10 +97,7 @@ impl PartitionLog {
         self.start_offset = offset;
         self.epochs.advance(offset);
         self.cleaned = self.cleaned.max(offset);
-        // Noted first, so that a crash in between does not bring records back.
-        self.write_checkpoint(None)?;
-        let before_start = self.segments[1..].iter().take_while(|next| next.base_offset <= offset).count();
-        self.remove_oldest(before_start)
+        self.write_checkpoint(None)
     }
 
     /// Those of segments that are gone; the newest stays whatever it is of.

@@ -363,3 +363,21 @@ fn batches_are_compressed_as_the_topic_wants() {
     });
     assert_eq!(bench.produced(bomb).0, ErrorCode::UNKNOWN_SERVER_ERROR, "it is not what its codec writes");
 }
+
+/// Kafka 4.3.1 compresses what gets larger by it, too, and fails where its own builder of batches does.
+#[test]
+fn batches_are_compressed_even_if_that_makes_them_larger() {
+    let mut bench = Bench::with_orders(1);
+    let no_epoch = || Batch::stamped(&["b"], 3, 0, 0).bytes_with(|header| header.producer_epoch = -1);
+    assert_eq!(bench.produced(no_epoch()).0, ErrorCode::NONE, "it is kept as it came");
+    for (at, codec) in (1..).zip(["gzip", "snappy", "lz4", "zstd"]) {
+        alter_orders(&mut bench, "compression.type", SET, Some(codec));
+        assert_eq!(bench.produced(Batch::of(&["a"])), (ErrorCode::NONE, at), "{codec}");
+        let log = bench.cluster.log("orders", P0).expect("it is there");
+        let last = *log.batches().expect("memory reads").last().expect("it was written");
+        let kept = log.read_batch(&last).expect("its checksum fits");
+        assert_eq!(kept.header.attributes.compression().to_string(), codec);
+        assert!(last.size > Batch::of(&["a"]).bytes().len(), "{codec}");
+        assert_eq!(bench.produced(no_epoch()).0, ErrorCode::UNKNOWN_SERVER_ERROR);
+    }
+}

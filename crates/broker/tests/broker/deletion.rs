@@ -73,6 +73,33 @@ fn the_largest_time_is_told_of_a_record_that_is_gone_too() {
     assert_eq!(since(&mut bench, 0), (-1, -1, -1));
 }
 
+#[test]
+fn the_first_record_is_the_newest_where_none_has_a_time() {
+    let mut bench = Bench::with_orders(1);
+    assert_eq!(since(&mut bench, -3), (-1, -1, -1));
+    for _ in 0..2 {
+        bench.produced(Batch::of(&["a", "b"]).at(&[-1, -1]));
+    }
+    assert_eq!(since(&mut bench, -3), (0, -1, 0));
+}
+
+/// Kafka 4.3.1 lets segments go by and by, looks by time into the first that has a record as new, and stops there.
+#[test]
+fn segments_of_deleted_records_stay_until_the_next_look_at_them() {
+    let mut bench = Bench::new();
+    let topic = TopicConfig { segment_ms: 1_000, ..TopicConfig::default() };
+    crate::segments::create(&mut bench, topic);
+    let time = START as i64;
+    bench.produced(Batch::of(&["a"]).at(&[time]));
+    bench.produced(Batch::of(&["b"]).at(&[time + 5_000]));
+    assert_eq!(delete(&mut bench, 1, 2, "orders", &[(0, 1)]), [(0, 1, NONE)]);
+    assert_eq!(bench.cluster.log("orders", P0).expect("it is there").segments(), [0, 1]);
+    assert_eq!(since(&mut bench, time), (-1, -1, -1));
+    bench.cluster.retain_now(bench.now);
+    assert_eq!(bench.cluster.log("orders", P0).expect("it is there").segments(), [1]);
+    assert_eq!(since(&mut bench, time), (1, time + 5_000, 0));
+}
+
 /// The largest time of a batch was that of a record that is gone. What is left of it is older than asked for, and was told all the same.
 #[test]
 fn what_is_left_of_a_batch_is_told_only_if_it_is_as_new() {

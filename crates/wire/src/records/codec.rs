@@ -174,12 +174,37 @@ impl Packer {
     {
         let chunks = chunks.into_iter();
         let len: usize = chunks.clone().map(<[u8]>::len).sum();
-        // One byte less than before at least; encoders stop where they would need more.
-        let room = len.checked_sub(1)?;
+        // One byte less than before at least.
+        self.pack_within(len.checked_sub(1)?, encoding, chunks)
+    }
+
+    /// The body in the codec, though it takes more bytes than before: what a broker does for a topic that asks for the codec.
+    ///
+    /// ```
+    /// use milena_wire::records::{Codec, Encoding, Packer, unpack};
+    ///
+    /// let packed = Packer::new().pack_even_if_larger(Encoding::new(Codec::Lz4), b"no");
+    /// assert!(packed.len() > 2);
+    /// assert_eq!(unpack(Codec::Lz4.into(), &packed, 2)?, b"no");
+    /// # Ok::<(), milena_wire::records::UnpackError>(())
+    /// ```
+    pub fn pack_even_if_larger(&mut self, encoding: Encoding, body: &[u8]) -> Vec<u8> {
+        // Snappy's worst case is a sixth more; frames and their blocks have headers.
+        let room = body.len() + body.len() / 4 + 1024;
+        self.pack_within(room, encoding, std::iter::once(body)).expect("no codec needs that much more")
+    }
+
+    /// Encoders stop where they would need more room.
+    fn pack_within<'a>(
+        &mut self,
+        room: usize,
+        encoding: Encoding,
+        chunks: impl Iterator<Item = &'a [u8]> + Clone,
+    ) -> Option<Vec<u8>> {
         let mut out = std::mem::take(&mut self.out);
         out.clear();
         out.reserve_exact(room);
-        let is_smaller = match encoding.codec {
+        let fits = match encoding.codec {
             Codec::Gzip => self.gzip.get_or_insert_default().encode(encoding.level, chunks, &mut out, room),
             Codec::Snappy => {
                 let encoder = self.snappy.get_or_insert_with(snap::raw::Encoder::new);
@@ -188,7 +213,7 @@ impl Packer {
             Codec::Lz4 => self.lz4.get_or_insert_default().encode(chunks, &mut self.blocks, &mut out, room),
             Codec::Zstd => self.zstd.get_or_insert_default().encode(encoding.level, chunks, &mut out, room),
         };
-        let packed = is_smaller.then(|| out.as_slice().to_vec());
+        let packed = fits.then(|| out.as_slice().to_vec());
         if out.capacity() <= BUFFER_KEPT_MAX {
             self.out = out;
         }

@@ -114,7 +114,7 @@ fn verifiable_producer(stage: &mut Stage) -> Vec<(i32, usize, String)> {
             let number = |name| field(&line, name).parse::<usize>().expect("a number");
             let partition = i32::try_from(number("partition")).expect("a handful");
             written.push((partition, number("offset"), field(&line, "value").to_owned()));
-            if written.len() % UPSET_EVERY == 0 {
+            if written.len().is_multiple_of(UPSET_EVERY) {
                 stage.upset();
             }
         }

@@ -98,7 +98,7 @@ fn read(stage: &mut Stage) -> Vec<(Place, Vec<Found>)> {
         let mut records: Vec<Found> = Vec::new();
         while let Some(line) = run.next_line() {
             records.push(parse(&line));
-            if records.len() % UPSET_EVERY == 0 {
+            if records.len().is_multiple_of(UPSET_EVERY) {
                 stage.upset();
             }
         }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use milena_wire::crc32c;
 use milena_wire::records::{
     Attributes, BATCH_HEADER_BYTES, BatchHeader, Compression, Encoding, Packer, RecordHeader, RecordLayout,
+    UNPACKED_BYTES_MAX, unpack,
 };
 
 /// Who writes, and in which order: a producer id, its epoch, and the sequence of the first record.
@@ -158,8 +159,9 @@ struct FetchedBatch {
 }
 
 impl Fetched {
-    /// `named` gives names for producer ids, which then stand in the rest as well.
-    pub fn read(bytes: &Bytes, named: impl Fn(i64) -> i64) -> Fetched {
+    /// `named` gives names for producer ids, which then stand in the rest as well. Where brokers compress for themselves, `unpacks` shows what
+    /// they compressed.
+    pub fn read(bytes: &Bytes, unpacks: bool, named: impl Fn(i64) -> i64) -> Fetched {
         let mut batches = Vec::new();
         let mut rest = bytes.clone();
         while let Ok(header) = BatchHeader::read(&rest) {
@@ -167,6 +169,8 @@ impl Fetched {
                 break;
             }
             let batch = rest.split_to(header.total_bytes());
+            let body = batch.slice(BATCH_HEADER_BYTES..);
+            let unpacked = unpacks.then(|| unpack(header.attributes.compression(), &body, UNPACKED_BYTES_MAX).ok());
             batches.push(FetchedBatch {
                 base_offset: header.base_offset,
                 partition_leader_epoch: header.partition_leader_epoch,
@@ -179,7 +183,7 @@ impl Fetched {
                 producer_epoch: header.producer_epoch,
                 base_sequence: header.base_sequence,
                 record_count: header.record_count,
-                body: batch.slice(BATCH_HEADER_BYTES..),
+                body: unpacked.flatten().map_or(body, Bytes::from),
             });
         }
         Fetched { batches, rest: without_ids(&rest, named) }

@@ -1,5 +1,7 @@
 //! Two answers beside each other: which fields differ.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use milena_wire::{ApiKey, Uuid};
 
@@ -61,17 +63,22 @@ pub fn fields(asked: &Asked, version: i16, seen: &Seen, names: &mut Names, serve
 
 /// Every field that one side has and the other has not, or says otherwise.
 pub fn differences(api: ApiKey, version: i16, kafka: &[Leaf], ours: &[Leaf]) -> Vec<Difference> {
-    let value_in = |fields: &[Leaf], path: &str| {
-        let found = fields.iter().find(|(known, _)| known == path);
-        found.map_or_else(|| "absent".to_owned(), |(_, value)| value.clone())
+    if kafka == ours {
+        return Vec::new();
+    }
+    let by_path = |fields| -> BTreeMap<&str, &str> {
+        let fields: &[Leaf] = fields;
+        fields.iter().map(|(path, value)| (path.as_str(), value.as_str())).collect()
     };
-    let mut paths: Vec<&String> = kafka.iter().map(|(path, _)| path).collect();
-    paths.extend(ours.iter().map(|(path, _)| path).filter(|path| !kafka.iter().any(|(known, _)| known == *path)));
+    let (in_kafka, in_ours) = (by_path(kafka), by_path(ours));
+    let only_ours = ours.iter().filter(|(path, _)| !in_kafka.contains_key(path.as_str()));
+    let paths = kafka.iter().chain(only_ours).map(|(path, _)| path);
+    let value = |found: Option<&&str>| (*found.unwrap_or(&"absent")).to_owned();
     let difference = |path: &String| {
-        let (kafka, ours) = (value_in(kafka, path), value_in(ours, path));
+        let (kafka, ours) = (value(in_kafka.get(path.as_str())), value(in_ours.get(path.as_str())));
         (kafka != ours).then(|| Difference { api, version, path: path.clone(), kafka, ours })
     };
-    if kafka == ours { Vec::new() } else { paths.into_iter().filter_map(difference).collect() }
+    paths.filter_map(difference).collect()
 }
 
 /// Lists that Kafka keeps in hash tables have no order of their own; here they get one. APIs that only Kafka serves are left out.
@@ -150,7 +157,7 @@ fn all_fields(answer: Answer, names: &Names) -> Vec<Leaf> {
         for (partition_at, partition) in topic.partitions.iter_mut().enumerate() {
             let place = format!("responses[{at}].partitions[{partition_at}].records");
             if let Some(bytes) = partition.records.take() {
-                let fetched = leaves(&Fetched::read(&bytes, |id| names.asked_producer(id)));
+                let fetched = leaves(&Fetched::read(&bytes, names.unpacks, |id| names.asked_producer(id)));
                 records.extend(fetched.into_iter().map(|(path, value)| (format!("{place}.{path}"), value)));
             }
         }

@@ -41,6 +41,8 @@ pub struct Names {
     seen: BTreeMap<(&'static str, String), usize>,
     /// The broker's address, as it tells it.
     address: (String, u16),
+    /// Whether the broker compresses in its own way what producers wrote.
+    pub unpacks: bool,
     /// From when on the broker's clock may stamp what this sequence sees, in milliseconds.
     begun: i64,
 }

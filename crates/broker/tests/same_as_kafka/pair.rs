@@ -19,12 +19,12 @@ use crate::side::Side;
 /// Both brokers.
 #[derive(Debug)]
 pub struct Pair {
+    /// Gone only while it is restarted. Before Kafka, whose folder holds its own.
+    ours: Option<Broker>,
+    our_address: SocketAddr,
+    folder: PathBuf,
     kafka: Kafka,
     kafka_address: SocketAddr,
-    our_address: SocketAddr,
-    /// Gone only while it is restarted.
-    ours: Option<Broker>,
-    folder: PathBuf,
 }
 
 /// How both are ended.
@@ -38,9 +38,10 @@ pub enum End {
 
 impl Pair {
     pub fn start() -> Pair {
-        let mut kafka = Kafka::start(Options::default()).expect("Kafka starts");
+        let options = Options { in_memory: true, properties: PROPERTIES, ..Options::default() };
+        let mut kafka = Kafka::start(options).expect("Kafka starts");
         let kafka_address = kafka.node(1).address();
-        let folder = std::env::temp_dir().join(format!("same-as-kafka-{}", std::process::id()));
+        let folder = kafka.folder().join("milena-broker");
         let ours = start(&folder, "127.0.0.1:0");
         let our_address = ours.bootstrap().parse().expect("it is the address of one node");
         let pair = Pair { kafka, kafka_address, our_address, ours: Some(ours), folder };
@@ -77,16 +78,21 @@ impl Pair {
 
     /// The same for both; they come back on their data, at their addresses.
     pub fn restart(&mut self, end: End) {
-        let node = self.kafka.node(1);
-        match end {
-            End::InOrder => node.terminate().expect("Kafka ends"),
-            End::Kill => node.kill().expect("Kafka is killed"),
-        }
-        if let Some(broker) = self.ours.take() {
-            broker.stop();
-        }
-        self.ours = Some(start(&self.folder, &self.our_address.to_string()));
-        self.kafka.node(1).start().expect("Kafka starts again");
+        let Pair { kafka, ours, folder, our_address, .. } = self;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                if let Some(broker) = ours.take() {
+                    broker.stop();
+                }
+                *ours = Some(start(folder, &our_address.to_string()));
+            });
+            let node = kafka.node(1);
+            match end {
+                End::InOrder => node.terminate().expect("Kafka ends"),
+                End::Kill => node.kill().expect("Kafka is killed"),
+            }
+            node.start().expect("Kafka starts again");
+        });
         self.await_producer_ids();
         self.warm_up();
     }
@@ -122,6 +128,9 @@ impl Pair {
     /// Both sides of each sequence, with its topics.
     pub fn prepare(&self, sequences: &[Sequence]) -> io::Result<Vec<(Side, Side)>> {
         let mut sides: Vec<(Side, Side)> = sequences.iter().map(|_| (self.kafka(), self.ours())).collect();
+        for (sequence, (kafka, ours)) in sequences.iter().zip(&mut sides) {
+            (kafka.names.unpacks, ours.names.unpacks) = (sequence.is_repacked, sequence.is_repacked);
+        }
         let needed: Vec<(usize, &TopicNeeded)> = (0..)
             .zip(sequences)
             .flat_map(|(at, sequence)| sequence.topics.iter().map(move |topic| (at, topic)))
@@ -136,13 +145,6 @@ impl Pair {
             }
         }
         Ok(sides)
-    }
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        drop(self.ours.take());
-        let _never_made = std::fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -161,5 +163,12 @@ fn start(folder: &std::path::Path, listen: &str) -> Broker {
     Broker::start(options).expect("milena-broker starts")
 }
 
+/// Nothing that Kafka does by and by, at a time of its own: it looks for old segments and compacts later than the test lasts; deleted topics
+/// leave the disk soon, so that it starts again sooner. A loaded machine is no reason to fence it.
+const PROPERTIES: &[(&str, &str)] = &[
+    ("log.initial.task.delay.ms", "3600000"),
+    ("log.segment.delete.delay.ms", "2000"),
+    ("broker.session.timeout.ms", "9000"),
+];
 /// Kafka makes a few hundred partitions a second.
 const TOPICS_AT_ONCE: usize = 200;

@@ -11,20 +11,18 @@ use crate::run::{Counts, Finding};
 pub fn kinds(findings: &[Finding]) -> Vec<(String, Vec<&Finding>)> {
     let mut kinds: BTreeMap<String, Vec<&Finding>> = BTreeMap::new();
     for finding in findings {
-        let first = &finding.differences[0];
-        let kind = format!(
-            "{} {} ({}): Kafka {}, here {}",
-            first.api.name(),
-            pattern(&first.path),
-            finding.asked.what,
-            first.kafka,
-            first.ours
-        );
-        kinds.entry(kind).or_default().push(finding);
+        kinds.entry(kind(finding)).or_default().push(finding);
     }
     let mut kinds: Vec<_> = kinds.into_iter().collect();
     kinds.sort_by_key(|(_, findings)| std::cmp::Reverse(findings.len()));
     kinds
+}
+
+/// What differs first, and how.
+pub fn kind(finding: &Finding) -> String {
+    let first = &finding.differences[0];
+    let (api, path, what) = (first.api.name(), pattern(&first.path), finding.asked.what);
+    format!("{api} {path} ({what}): Kafka {}, here {}", first.kafka, first.ours)
 }
 
 /// One finding for a person.
@@ -67,7 +65,7 @@ pub fn request(asked: &Asked) -> String {
             match &data.records {
                 None => out += " null",
                 Some(bytes) => {
-                    let fields = leaves(&Fetched::read(bytes, |id| id));
+                    let fields = leaves(&Fetched::read(bytes, false, |id| id));
                     fields.iter().for_each(|(path, value)| out += &format!(" {path}={value}"));
                 }
             }

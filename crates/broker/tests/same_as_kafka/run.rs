@@ -98,41 +98,39 @@ impl Run {
     fn take(&mut self, step: &Step, rules: &Rules<'_>, counts: &mut Counts) -> io::Result<()> {
         let (kafka, ours) = (self.kafka.send(step)?, self.ours.send(step)?);
         let (kafka, ours) = (self.kafka.receive(kafka), self.ours.receive(ours));
+        let api = step.asked.api();
+        if step.cut.is_none() {
+            *counts.entry((api, step.version)).or_default() += 1;
+        }
+        if kafka == ours && !step.tells_small_ids() {
+            if let Err(difference) = self.settle(step, &kafka) {
+                self.find(step, vec![difference], Default::default());
+            }
+            return Ok(());
+        }
         let shown =
             |seen: &Seen, side: &mut Side| fields(&step.asked, step.version, seen, &mut side.names, rules.served);
         // Ids that the answer itself brings have their names from it on.
         self.learn(step, &kafka, &ours);
         let (kafka_fields, our_fields) = (shown(&kafka, &mut self.kafka), shown(&ours, &mut self.ours));
-        let api = step.asked.api();
-        if step.cut.is_none() {
-            *counts.entry((api, step.version)).or_default() += 1;
-        }
         let mut differences = differences(api, step.version, &kafka_fields, &our_fields);
         let parts_ways = differences.iter().any(Difference::parts_ways);
         differences.retain(|difference| !rules.allowed.covers(step.what, difference));
         if !differences.is_empty() {
-            self.found = Some(Finding {
-                seed: self.sequence.seed,
-                step: self.at,
-                asked: step.clone(),
-                differences,
-                kafka: kafka_fields,
-                ours: our_fields,
-            });
+            self.find(step, differences, (kafka_fields, our_fields));
             return Ok(());
         }
         // One log has a batch that the other has not: there is nothing more to compare.
         self.is_parted |= parts_ways;
-        // What a broker does after its answer is compared as well: both have to come to the same.
-        if let Err(error) = self.settle(step, &kafka) {
-            let path = "what follows the answer".to_owned();
-            let differences =
-                vec![Difference { api, version: step.version, path, kafka: error.to_string(), ours: String::new() }];
-            let (seed, step_at, asked) = (self.sequence.seed, self.at, step.clone());
-            self.found =
-                Some(Finding { seed, step: step_at, asked, differences, kafka: kafka_fields, ours: our_fields });
+        if let Err(difference) = self.settle(step, &kafka) {
+            self.find(step, vec![difference], (kafka_fields, our_fields));
         }
         Ok(())
+    }
+
+    fn find(&mut self, step: &Step, differences: Vec<Difference>, (kafka, ours): (Vec<Leaf>, Vec<Leaf>)) {
+        let (seed, asked) = (self.sequence.seed, step.clone());
+        self.found = Some(Finding { seed, step: self.at, asked, differences, kafka, ours });
     }
 
     fn learn(&mut self, step: &Step, kafka: &Seen, ours: &Seen) {
@@ -149,8 +147,19 @@ impl Run {
         }
     }
 
+    /// What a broker does after its answer is compared as well: both have to come to the same.
+    fn settle(&mut self, step: &Step, seen: &Seen) -> Result<(), Difference> {
+        self.await_both(step, seen).map_err(|error| Difference {
+            api: step.asked.api(),
+            version: step.version,
+            path: "what follows the answer".to_owned(),
+            kafka: error.to_string(),
+            ours: String::new(),
+        })
+    }
+
     /// Both answered alike; if it was a yes, both have to be done.
-    fn settle(&mut self, step: &Step, kafka: &Seen) -> io::Result<()> {
+    fn await_both(&mut self, step: &Step, kafka: &Seen) -> io::Result<()> {
         let answer = answer(step, kafka);
         match (&step.then, answer) {
             (Then::Created(topics), Some(Answer::CreateTopics(answer))) => {
@@ -168,25 +177,22 @@ impl Run {
                     }
                 }
             }
-            (Then::Deleted(name), Some(Answer::DeleteTopics(answer))) => {
-                if answer.responses.iter().all(|topic| topic.error_code == 0) {
-                    let partitions =
-                        self.there.iter().filter(|topic| topic.name == *name).map(|topic| topic.partitions);
-                    let partitions = partitions.max().unwrap_or(1);
-                    self.there.retain(|topic| topic.name != *name);
-                    settle::await_deleted(&mut self.kafka, name, partitions)?;
-                    settle::await_deleted(&mut self.ours, name, partitions)?;
-                }
+            (Then::Deleted(name), Some(Answer::DeleteTopics(answer)))
+                if answer.responses.iter().all(|topic| topic.error_code == 0) =>
+            {
+                let named = self.there.iter().filter(|topic| topic.name == *name);
+                let partitions = named.map(|topic| topic.partitions).max().unwrap_or(1);
+                self.there.retain(|topic| topic.name != *name);
+                settle::await_deleted(&mut self.kafka, name, partitions)?;
+                settle::await_deleted(&mut self.ours, name, partitions)?;
             }
-            (Then::Grown(topic), Some(Answer::CreatePartitions(answer))) => {
-                if answer.results.iter().all(|topic| topic.error_code == 0) {
-                    self.there
-                        .iter_mut()
-                        .filter(|known| known.name == topic.name)
-                        .for_each(|known| known.clone_from(topic));
-                    settle::await_created(&mut self.kafka, &[topic])?;
-                    settle::await_created(&mut self.ours, &[topic])?;
-                }
+            (Then::Grown(topic), Some(Answer::CreatePartitions(answer)))
+                if answer.results.iter().all(|topic| topic.error_code == 0) =>
+            {
+                let named = self.there.iter_mut().filter(|known| known.name == topic.name);
+                named.for_each(|known| known.clone_from(topic));
+                settle::await_created(&mut self.kafka, &[topic])?;
+                settle::await_created(&mut self.ours, &[topic])?;
             }
             (Then::Altered(name), Some(_)) if self.there.iter().any(|topic| topic.name == *name) => {
                 settle::await_same_settings(&mut self.kafka, &mut self.ours, name)?;
@@ -206,6 +212,11 @@ impl Step {
     /// A request without more to it.
     pub fn plain(version: i16, asked: Asked) -> Step {
         Step { what: "", version, asked, cut: None, then: Then::Nothing }
+    }
+
+    /// Whether the answer may tell an id of the broker's own that another broker gave to something else.
+    fn tells_small_ids(&self) -> bool {
+        matches!(self.asked, Asked::Fetch(_) | Asked::InitProducerId(_) | Asked::DescribeProducers(_))
     }
 
     /// Whether no answer is due.

@@ -35,6 +35,8 @@ pub struct Sequence {
     pub restart_at: Option<usize>,
     /// Whether it asks for what others change.
     pub is_alone: bool,
+    /// Whether brokers compress what producers wrote, each in its own way.
+    pub is_repacked: bool,
 }
 
 /// A topic to be created.
@@ -117,7 +119,8 @@ impl Sequence {
             }
             author.write_one();
         }
-        Sequence { seed, topics: author.needed, steps: author.steps, restart_at, is_alone }
+        let Author { needed: topics, steps, is_repacked, .. } = author;
+        Sequence { seed, topics, steps, restart_at, is_alone, is_repacked }
     }
 
     /// Only these of its requests.
@@ -138,6 +141,8 @@ struct Author<'a> {
     slots: u32,
     steps: Vec<Step>,
     is_alone: bool,
+    /// Whether a topic wants batches compressed in its own way; how many bytes they have is then the broker's own.
+    is_repacked: bool,
     session: Option<SessionModel>,
     sessions: u32,
 }
@@ -224,9 +229,19 @@ impl<'a> Author<'a> {
         let chance = Chance::new(seed);
         let (needed, topics, producers, steps) = Default::default();
         let is_alone = seed % ALONE_IN == 1;
-        let session = None;
-        let mut author =
-            Author { chance, origin, needed, topics, producers, slots: 0, steps, is_alone, session, sessions: 0 };
+        let mut author = Author {
+            chance,
+            origin,
+            needed,
+            topics,
+            producers,
+            slots: 0,
+            steps,
+            is_alone,
+            is_repacked: false,
+            session: None,
+            sessions: 0,
+        };
         let plain = author.topic("a", 2, Vec::new());
         author.add(plain);
         if author.chance.one_in(2) {
@@ -252,11 +267,20 @@ impl<'a> Author<'a> {
     /// A setting that changes which batches are taken, or how.
     fn odd_configs(&mut self) -> Vec<(&'static str, String)> {
         let hours = |hours: i64| (hours * 3_600_000).to_string();
-        match self.chance.below(5) {
+        match self.chance.below(11) {
             0 | 1 => vec![("message.timestamp.type", "LogAppendTime".to_owned())],
             2 => vec![("max.message.bytes", "300".to_owned())],
             3 => vec![("message.timestamp.before.max.ms", hours(2))],
-            _ => vec![("message.timestamp.after.max.ms", hours(5)), ("max.message.bytes", "2000".to_owned())],
+            4 => vec![("message.timestamp.after.max.ms", hours(5)), ("max.message.bytes", "2000".to_owned())],
+            // Nothing is compacted: that is done when the broker likes to.
+            5 | 6 => vec![("cleanup.policy", "compact".to_owned()), ("min.compaction.lag.ms", hours(10_000))],
+            // Records whose times lie apart are in segments of their own.
+            7..=9 => vec![("segment.ms", hours(1)), ("message.timestamp.after.max.ms", hours(5))],
+            _ => {
+                self.is_repacked = true;
+                let codec = self.chance.pick(&["gzip", "snappy", "lz4", "zstd", "uncompressed"]);
+                vec![("compression.type", codec.to_owned())]
+            }
         }
     }
 
@@ -290,17 +314,25 @@ impl<'a> Author<'a> {
             Theme::Pages => self.describe_partitions(),
             Theme::Elections => self.elect_leaders(),
             Theme::Moves => self.reassign(),
+            Theme::LogDirs if self.is_repacked => self.metadata(),
             Theme::LogDirs => self.describe_log_dirs(),
             Theme::DeleteRecords => self.delete_records(),
         }
     }
 
-    /// After a restart: is what was written before still known?
+    /// After a restart: is what was written before still known, and how does it go on?
     fn remember(&mut self) {
-        for topic in 0..self.topics.len() {
-            for partition in 0..self.topics[topic].partitions.len() {
-                self.repeat_all(topic, partition);
-            }
+        let places = |topics: &[TopicModel]| -> Vec<(usize, usize)> {
+            let partitions =
+                |(at, topic): (usize, &TopicModel)| (0..topic.partitions.len()).map(move |index| (at, index));
+            topics.iter().enumerate().flat_map(partitions).collect()
+        };
+        self.describe_producers();
+        for (topic, partition) in places(&self.topics) {
+            self.repeat_all(topic, partition);
+        }
+        for (topic, partition) in places(&self.topics) {
+            self.go_on(topic, partition);
         }
         self.describe_producers();
         self.fetch_all();

@@ -107,6 +107,7 @@ impl Side {
     ) -> io::Result<Answer> {
         let asked = asked.into();
         let deadline = Instant::now() + PATIENCE;
+        let mut pause = PAUSE;
         loop {
             let answer = self.ask(version, asked.clone())?;
             if enough(&answer) {
@@ -115,7 +116,8 @@ impl Side {
             if Instant::now() >= deadline {
                 return Err(io::Error::new(ErrorKind::TimedOut, format!("not as awaited: {asked:?}: {answer:?}")));
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
@@ -150,7 +152,9 @@ fn correlation_id(frame: &Bytes) -> Option<i32> {
 
 /// Longer than anything takes that is asked here.
 const PATIENCE: Duration = Duration::from_secs(20);
-const PAUSE: Duration = Duration::from_millis(2);
+/// What is waited for takes a few milliseconds, and some of it is much to ask for.
+const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(16);
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// A length, an API key, a version, a number.
 const SHORTEST_FRAME: usize = 12;

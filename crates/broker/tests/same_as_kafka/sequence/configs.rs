@@ -55,6 +55,9 @@ impl Author<'_> {
 
     fn describe_configs(&mut self) {
         let version = self.version(ApiKey::DESCRIBE_CONFIGS);
+        if self.chance.one_in(3) {
+            return self.describe_broker(version);
+        }
         let mut resources = Vec::new();
         for _ in 0..self.chance.pick(&[1, 1, 2]) {
             let (resource_type, resource_name) = self.resource();
@@ -74,6 +77,31 @@ impl Author<'_> {
             ..Default::default()
         };
         self.ask("settings", version, request);
+    }
+
+    /// Some settings of the broker by name: a Kafka has hundreds that mean nothing elsewhere.
+    fn describe_broker(&mut self, version: i16) {
+        let name = self.chance.weighted(&[(8, "1"), (1, "2"), (1, ""), (1, "one")]);
+        let mut some: Vec<_> = (0..3).map(|_| self.chance.pick(&OF_BROKERS)).collect();
+        if name.is_empty() {
+            // Of the settings of the whole cluster, Kafka has that one from the beginning (KIP-966).
+            some.retain(|setting| *setting != "min.insync.replicas");
+            some.push("num.partitions");
+        }
+        let some = some.into_iter().map(Into::into).collect();
+        let resource = DescribeConfigsResource {
+            resource_type: BROKER,
+            resource_name: name.into(),
+            configuration_keys: Some(some),
+            ..Default::default()
+        };
+        let request = DescribeConfigsRequest {
+            resources: vec![resource],
+            include_synonyms: self.chance.one_in(4),
+            include_documentation: version >= 3 && self.chance.one_in(4),
+            ..Default::default()
+        };
+        self.ask("settings of the broker", version, request);
     }
 
     /// Mostly a topic that is there.
@@ -226,3 +254,26 @@ impl Author<'_> {
 
 /// The kind of resource that topics are.
 const TOPIC: i8 = 2;
+/// The kind of resource that brokers are.
+const BROKER: i8 = 4;
+/// What clients and tests ask a broker for.
+const OF_BROKERS: [&str; 18] = [
+    "auto.create.topics.enable",
+    "broker.id",
+    "broker.rack",
+    "compression.type",
+    "default.replication.factor",
+    "fetch.max.bytes",
+    "log.cleanup.policy",
+    "log.message.timestamp.type",
+    "log.retention.bytes",
+    "log.segment.bytes",
+    "max.incremental.fetch.session.cache.slots",
+    "message.max.bytes",
+    "min.insync.replicas",
+    "node.id",
+    "num.partitions",
+    "producer.id.expiration.ms",
+    "unclean.leader.election.enable",
+    "no.such.config",
+];

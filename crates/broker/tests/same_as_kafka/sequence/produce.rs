@@ -43,6 +43,15 @@ const KINDS: [(usize, Kind); 13] = [
     (4, Kind::Wrap),
 ];
 
+const KINDS_AFTER_RESTART: [(usize, Kind); 6] = [
+    (3, Kind::Next),
+    (3, Kind::NextEpoch),
+    (2, Kind::Gap),
+    (2, Kind::OldEpoch),
+    (1, Kind::NextEpochNotFromZero),
+    (1, Kind::FarEpoch),
+];
+
 impl Author<'_> {
     pub(super) fn produce(&mut self) {
         let Some((topic, partition)) = self.place() else { return self.create_topics() };
@@ -52,7 +61,12 @@ impl Author<'_> {
             return self.begin_writing(topic, partition, kind);
         }
         let at = self.chance.below(writers);
-        let writer = self.topics[topic].partitions[partition].writers[at].clone();
+        self.write_as((topic, partition), at, kind);
+    }
+
+    /// A batch of a producer that has written there.
+    fn write_as(&mut self, (topic, partition): (usize, usize), writer: usize, kind: Kind) {
+        let writer = self.topics[topic].partitions[partition].writers[writer].clone();
         let stamp = Stamp { producer_id: writer.producer, epoch: writer.epoch, sequence: writer.next };
         let count = self.chance.within(1..5) as i32;
         let sent = |author: &mut Author<'_>| {
@@ -166,7 +180,10 @@ impl Author<'_> {
 
     /// Records that are good by themselves; sometimes compressed, sometimes with times that not every topic takes.
     pub(super) fn draft(&mut self, stamp: Stamp, count: i32) -> Draft {
-        let encoding = self.chance.one_in(5).then(|| Encoding::new(self.chance.pick(&Codec::ALL)));
+        let encoding = self.chance.one_in(4).then(|| Encoding::new(self.chance.pick(&Codec::ALL)));
+        let is_large = self.is_repacked || encoding.is_some();
+        // Compacted topics take no others.
+        let is_keyed = self.chance.one_in(3);
         let hour = 3_600_000;
         let shift = match self.chance.below(12) {
             0 => -3 * hour,
@@ -175,15 +192,17 @@ impl Author<'_> {
             2 => -6 * 24 * hour,
             _ => 0,
         };
-        let records = (0..count).map(|_| {
+        let records = (0..count).map(|at| {
             let timestamp = self.origin.base + shift + self.chance.within(-1000..1000);
-            let length = if encoding.is_some() { 80 } else { self.chance.below(40) };
+            let length = if is_large { 80 } else { self.chance.below(40) };
             let value = vec![b'a' + self.chance.below(26) as u8; length];
-            let key = self.chance.one_in(3).then(|| vec![b'k'; self.chance.below(4)]);
+            let key = (is_keyed || self.chance.one_in(4)).then(|| vec![b'k'; self.chance.below(4)]);
             let headers =
                 if self.chance.one_in(6) { vec![("h", Some(b"1".as_slice())), ("", None)] } else { Vec::new() };
             let timestamp = if self.chance.one_in(40) { -1 } else { timestamp };
-            let value = if encoding.is_none() && self.chance.one_in(9) { None } else { Some(value) };
+            // What is compressed has to be worth it.
+            let may_be_null = encoding.is_none() || at > 0;
+            let value = if may_be_null && self.chance.one_in(8) { None } else { Some(value) };
             RecordDraft { timestamp, key, value, headers }
         });
         Draft { stamp, records: records.collect(), encoding }
@@ -217,7 +236,7 @@ impl Author<'_> {
         let version = self.version(ApiKey::PRODUCE);
         let mut request = ProduceRequest { acks: -1, timeout_ms: 5_000, ..Default::default() };
         let what;
-        match self.chance.below(11) {
+        match self.chance.below(13) {
             0 => {
                 what = "acks that nobody has";
                 request.acks = self.chance.pick(&[2, -2, i16::MAX]);
@@ -265,6 +284,14 @@ impl Author<'_> {
                 let data = self.good_data(at);
                 request.topic_data.push(data);
             }
+            10 | 11 if !self.is_alone => {
+                what = "a transaction that nobody began";
+                request.transactional_id = Some(self.chance.pick(&["t", "u"]).into());
+                // Kafka remembers the attempt, and refuses what the same producer writes without a transaction afterwards.
+                let draft = self.draft(Stamp { producer_id: STRANGE_PRODUCER - 1, epoch: 0, sequence: 0 }, 2);
+                let batch = draft.bytes_with(|header| header.attributes.0 |= TRANSACTIONAL, |_| {});
+                request.topic_data.push(self.data(at, Some(batch)));
+            }
             _ => {
                 what = "a timeout that is none";
                 request.timeout_ms = self.chance.pick(&[0, -1]);
@@ -273,6 +300,17 @@ impl Author<'_> {
             }
         }
         self.ask(what, version, request);
+    }
+
+    /// Every producer of a partition once more, in some way.
+    pub(super) fn go_on(&mut self, topic: usize, partition: usize) {
+        if !self.topics[topic].exists {
+            return;
+        }
+        for writer in 0..self.topics[topic].partitions[partition].writers.len().min(2) {
+            let kind = self.chance.weighted(&KINDS_AFTER_RESTART);
+            self.write_as((topic, partition), writer, kind);
+        }
     }
 
     /// Everything that a partition's producers sent last, the oldest first.
@@ -289,5 +327,7 @@ impl Author<'_> {
     }
 }
 
+/// The bit of a batch's attributes.
+const TRANSACTIONAL: i16 = 1 << 4;
 /// A producer id that no broker gave.
 const STRANGE_PRODUCER: i64 = 4_000_000_000;

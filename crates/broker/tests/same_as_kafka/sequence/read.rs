@@ -17,7 +17,11 @@ impl Author<'_> {
         let mut request = FetchRequest {
             max_wait_ms: 0,
             min_bytes: self.chance.pick(&[0, 1, 1, 100_000]),
-            max_bytes: self.chance.pick(&[i32::MAX, i32::MAX, 1 << 20, 400, 1, 0]),
+            max_bytes: if self.is_repacked {
+                i32::MAX
+            } else {
+                self.chance.pick(&[i32::MAX, i32::MAX, 1 << 20, 400, 1, 0])
+            },
             isolation_level: self.chance.pick(&[0, 0, 1]),
             ..Default::default()
         };
@@ -79,7 +83,11 @@ impl Author<'_> {
             fetch_offset,
             last_fetched_epoch,
             log_start_offset: self.chance.pick(&[-1, -1, 0, 3]),
-            partition_max_bytes: self.chance.pick(&[1 << 20, 1 << 20, 500, 100, 1, 0]),
+            partition_max_bytes: if self.is_repacked {
+                1 << 20
+            } else {
+                self.chance.pick(&[1 << 20, 1 << 20, 500, 100, 1, 0])
+            },
             ..Default::default()
         };
         FetchTopic { topic: name.as_str().into(), topic_id, partitions: vec![asked], ..Default::default() }

@@ -21,7 +21,7 @@ impl Author<'_> {
         let slot = session.slot;
         let mut request = FetchRequest {
             min_bytes: 1,
-            max_bytes: self.chance.pick(&[i32::MAX, i32::MAX, 400]),
+            max_bytes: if self.is_repacked { i32::MAX } else { self.chance.pick(&[i32::MAX, i32::MAX, 400]) },
             isolation_level: self.chance.pick(&[0, 0, 1]),
             session_id: names::session_id(slot),
             session_epoch: session.epoch,

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use milena_core::backoff::Backoff;
+use milena_core::producer::back::SETTLE_TIMEOUT;
+use milena_core::producer::front::AfterDeadline;
 use milena_core::producer::verdict::Acks;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::deliveries::Deliveries;
 use crate::partitioner::Partitioner;
+use crate::record::Record;
 use crate::report::{DeliveryReport, ReportReader};
 
 mod batches;
@@ -67,6 +70,9 @@ pub struct ProducerConfig {
     max_in_flight: Option<u32>,
     deadline: Duration,
     delivery_timeout: Duration,
+    after_deadline: AfterDeadline,
+    settle_timeout: Duration,
+    fence: Option<Record<'static>>,
     request_timeout: Duration,
     produce_timeout: Duration,
     retry_backoff: Backoff,
@@ -123,6 +129,9 @@ impl ProducerConfig {
             max_in_flight: None,
             deadline: Duration::from_secs(30),
             delivery_timeout: Duration::from_secs(120),
+            after_deadline: AfterDeadline::Complete,
+            settle_timeout: SETTLE_TIMEOUT,
+            fence: None,
             request_timeout: Duration::from_secs(10),
             produce_timeout: Duration::from_secs(2),
             retry_backoff: Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(1) },
@@ -281,6 +290,8 @@ impl fmt::Debug for ProducerConfig {
             .field("max_in_flight", &self.max_in_flight)
             .field("deadline", &self.deadline)
             .field("delivery_timeout", &self.delivery_timeout)
+            .field("after_deadline", &self.after_deadline)
+            .field("settle_timeout", &self.settle_timeout)
             .field("request_timeout", &self.request_timeout)
             .field("produce_timeout", &self.produce_timeout)
             .field("retry_backoff", &self.retry_backoff)
@@ -291,6 +302,7 @@ impl fmt::Debug for ProducerConfig {
             .field("allow_auto_create_topics", &self.allow_auto_create_topics)
             .field("producer_id_expiration", &self.producer_id_expiration)
             .field("resend_stale", &self.resend_stale)
+            .field("has_fence", &self.fence.is_some())
             .field("has_runtime", &self.runtime.is_some())
             .field("has_reader_of_reports", &self.reports.is_some())
             .finish()

@@ -95,6 +95,8 @@ pub enum SendRefused {
         /// What was reserved.
         reserved: usize,
     },
+    /// The record is to be withdrawn after its deadline ([`crate::Record::after_deadline`]), and the producer has no idempotence.
+    WithdrawNeedsIdempotence,
     /// The producer was closed.
     Closed,
     /// The producer's driver has ended: its runtime was shut down, or it panicked, which is a bug; please report it.
@@ -148,6 +150,11 @@ impl SendRefused {
                 "record of {size} bytes exceeds the {reserved} bytes reserved for it in topic {topic}: reserve as much as \
                  Record::size says"
             ),
+            Self::WithdrawNeedsIdempotence => write!(
+                f,
+                "record for topic {topic} is to be withdrawn after its deadline, which needs idempotence: configure the \
+                 producer with it, or let the record be completed"
+            ),
             Self::Closed => write!(f, "the producer is closed; topic {topic} takes no more records"),
             Self::DriverLost => {
                 write!(f, "the producer's driver has ended; topic {topic} takes no more records")
@@ -173,6 +180,7 @@ impl SendRefused {
             | Self::NoSuchPartition { .. }
             | Self::RecordTooLarge { .. }
             | Self::LargerThanReserved { .. }
+            | Self::WithdrawNeedsIdempotence
             | Self::Closed
             | Self::DriverLost => false,
         }

@@ -173,6 +173,19 @@ pub use milena_core::producer::completion::Delivery;
 #[doc(inline)]
 pub use milena_core::producer::completion::Fate;
 
+/// What becomes of a record that was not answered in time: for [`ProducerConfig::after_deadline`] and
+/// [`Record::after_deadline`].
+///
+/// ```
+/// use milena::{AfterDeadline, ProducerConfig, Record};
+///
+/// let config = ProducerConfig::new("localhost:9092").after_deadline(AfterDeadline::Withdraw);
+/// let keep = Record::value("closing price").after_deadline(AfterDeadline::Complete);
+/// # let _ = (config, keep);
+/// ```
+#[doc(inline)]
+pub use milena_core::producer::front::AfterDeadline;
+
 /// What went wrong last: in a [`Cause`].
 ///
 /// ```

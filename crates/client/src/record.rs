@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use milena_core::producer::front::{Due, RecordRef, Value};
+use milena_core::producer::front::{AfterDeadline, Due, RecordRef, Value};
 use milena_core::time::Moment;
 use milena_wire::records::RecordHeader;
 
@@ -37,6 +37,7 @@ pub struct Record<'a> {
     headers: Vec<RecordHeader<'a>>,
     timestamp: Option<i64>,
     deadline: Option<Duration>,
+    after_deadline: Option<AfterDeadline>,
     tag: u64,
 }
 
@@ -94,7 +95,16 @@ impl<'a> Record<'a> {
     }
 
     fn with(value: Payload<'a>) -> Self {
-        Self { partition: None, key: None, value, headers: Vec::new(), timestamp: None, deadline: None, tag: 0 }
+        Self {
+            partition: None,
+            key: None,
+            value,
+            headers: Vec::new(),
+            timestamp: None,
+            deadline: None,
+            after_deadline: None,
+            tag: 0,
+        }
     }
 
     /// The partition it goes to, from 0 on, instead of the one that the partitioner chooses. One that the topic does not have
@@ -193,6 +203,26 @@ impl<'a> Record<'a> {
         self
     }
 
+    /// What becomes of the record if it was sent and no conclusive answer came by its deadline, instead of
+    /// [`crate::ProducerConfig::after_deadline`]. A batch is withdrawn only if each of its records is to be; one record that
+    /// is to be completed completes the whole batch, and with it what was sent before it on the partition. The fate then says
+    /// what happened to the batch. [`AfterDeadline::Withdraw`] needs idempotence, or the record is refused with
+    /// [`crate::SendRefused::WithdrawNeedsIdempotence`]; where it is not the producer's own setting, what is given up before
+    /// the partition's first acknowledgement has no place to look from, and may end `Undetermined(NoBase)`. Costs
+    /// nothing before the deadline.
+    ///
+    /// ```
+    /// use milena::{AfterDeadline, Record};
+    ///
+    /// let record = Record::value("EUR 1.07").key("tea").after_deadline(AfterDeadline::Withdraw);
+    /// # let _ = record;
+    /// ```
+    #[must_use]
+    pub fn after_deadline(mut self, after_deadline: AfterDeadline) -> Self {
+        self.after_deadline = Some(after_deadline);
+        self
+    }
+
     /// A number of the caller's that comes back in the record's [`crate::DeliveryReport`]. Default 0.
     ///
     /// ```
@@ -250,6 +280,16 @@ impl<'a> Record<'a> {
         self.deadline
     }
 
+    /// As the front takes it where it serves as a fence: whatever the producer withdraws, this is completed.
+    pub(crate) fn as_fence(&self) -> RecordRef<'_> {
+        RecordRef {
+            timestamp: None,
+            due: Due::Configured,
+            after_deadline: Some(AfterDeadline::Complete),
+            ..self.at(Moment::START)
+        }
+    }
+
     /// As the front takes it, called at this moment.
     #[inline]
     pub(crate) fn at(&self, called: Moment) -> RecordRef<'_> {
@@ -263,7 +303,7 @@ impl<'a> Record<'a> {
             headers: &self.headers,
             timestamp: self.timestamp,
             due: self.deadline.map_or(Due::Configured, |deadline| Due::Own(called + deadline)),
-            after_deadline: None,
+            after_deadline: self.after_deadline,
         }
     }
 }

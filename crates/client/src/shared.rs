@@ -22,6 +22,7 @@ use crate::gate::Gate;
 use crate::outlook::Outlook;
 use crate::partitioner::Partitioner;
 use crate::pool::ChunkPool;
+use crate::record::Record;
 use crate::report::{Holds, ReportSlice, Reporter};
 use crate::slot::{PartitionSlot, Watch};
 use crate::topic::Visits;
@@ -60,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) pool: Arc<ChunkPool>,
     pub(crate) front: FrontConfig,
     pub(crate) partitioner: Partitioner,
+    /// To be sent where nothing else is and something is in doubt.
+    pub(crate) fence: Option<Record<'static>>,
     /// Of round robin.
     pub(crate) turns: AtomicU32,
     pub(crate) watch: Arc<Gate<Watch>>,
@@ -117,6 +120,7 @@ impl Shared {
             pool,
             front: settings.front,
             partitioner: settings.partitioner.clone(),
+            fence: settings.fence.clone(),
             turns: AtomicU32::new(0),
             watch: Arc::new(Gate::new()),
             commands,
@@ -233,6 +237,13 @@ impl Shared {
         let drained: Vec<_> = slot.with_front(|front| front.drain().collect());
         for batch in drained {
             self.conclude(slot, milena_core::producer::back::Ended::Sealed(batch, BatchEnd::NotWritten(why)), reporter);
+        }
+    }
+
+    /// Something of the partition is in doubt, and nothing is sent there that could settle it.
+    pub(crate) fn append_fence(&self, slot: &Arc<PartitionSlot>) {
+        if let Some(fence) = &self.fence {
+            slot.append_fence(self.clock.now(), &*self.pool, fence.as_fence());
         }
     }
 

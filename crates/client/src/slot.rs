@@ -110,11 +110,17 @@ impl PartitionSlot {
                     AppendError::BatchFull(notice)
                     | AppendError::BufferFull(notice)
                     | AppendError::ShareFull(notice, _) => self.tell(notice, None),
-                    AppendError::Closed | AppendError::TooLarge { .. } => {}
+                    AppendError::Closed | AppendError::TooLarge { .. } | AppendError::WithdrawNeedsIdempotence => {}
                 }
                 Err(refused)
             }
         }
+    }
+
+    /// Gives the front a record that is to be a fence, unless something else can be it.
+    pub(crate) fn append_fence(self: &Arc<Self>, now: Now, chunks: &impl ChunkSource, record: RecordRef<'_>) {
+        let completion = self.with_front(|front| front.append_fence(now, chunks, record));
+        self.tell(Notice::Sealed, completion);
     }
 
     /// Accepts several records under one lock; the driver is told once, after it.

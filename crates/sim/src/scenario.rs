@@ -115,6 +115,7 @@ impl Scenario {
                 linger: Duration::from_millis(dice.pick(&[0, 0, 1, 2, 5, 10, 20])),
                 deadline,
                 after_deadline: AfterDeadline::Complete,
+                may_withdraw: true,
             },
             own_policies: 0.0,
             settle_timeout: secs(25),

@@ -11,7 +11,7 @@ use milena_core::metadata::Address;
 use milena_core::producer::account::Share;
 use milena_core::producer::back::BackConfig;
 use milena_core::producer::control::ControlConfig;
-use milena_core::producer::front::FrontConfig;
+use milena_core::producer::front::{AfterDeadline, FrontConfig};
 use milena_core::producer::lane::LaneConfig;
 use tokio::runtime::Handle;
 
@@ -19,6 +19,7 @@ use self::relations::IN_FLIGHT_MAX;
 use super::ProducerConfig;
 use super::misfit::{Misfit, Relation};
 use crate::partitioner::Partitioner;
+use crate::record::Record;
 use crate::report::ReportReader;
 
 mod relations;
@@ -42,6 +43,9 @@ impl ProducerConfig {
             in_flight_max: self.in_flight_max().into(),
             horizon: self.horizon(),
             resends_stale: self.resend_stale,
+            withdraws: self.after_deadline == AfterDeadline::Withdraw,
+            settle_timeout: self.settle_timeout,
+            has_fence: self.fence.is_some(),
             ..BackConfig::new(self.delivery_timeout, self.retry_backoff)
         };
         Ok(Settings {
@@ -61,12 +65,14 @@ impl ProducerConfig {
                 max_request_size: self.max_request_size,
                 linger: self.fill_time(),
                 deadline: self.deadline,
-                after_deadline: milena_core::producer::front::AfterDeadline::Complete,
+                after_deadline: self.after_deadline,
+                may_withdraw: self.idempotence,
             },
             buffer_memory: self.buffer_memory,
             memory_share: Share::new(self.partition_memory_share).expect("it was just checked"),
             connect_timeout: self.connect_timeout,
             partitioner: self.partitioner,
+            fence: self.fence,
             packers,
             runtime: self.runtime,
             reports: self.reports,
@@ -99,6 +105,8 @@ pub(crate) struct Settings {
     pub(crate) memory_share: Share,
     pub(crate) connect_timeout: Duration,
     pub(crate) partitioner: Partitioner,
+    /// To be sent where nothing else is and something is in doubt.
+    pub(crate) fence: Option<Record<'static>>,
     /// Threads that compress; none where no topic's batches are compressed.
     pub(crate) packers: usize,
     /// Of the application, to serve connections.
@@ -219,11 +227,16 @@ mod tests {
             .rebootstrap_after(millis(17_000))
             .allow_auto_create_topics(true)
             .producer_id_expiration(millis(1_000_000))
-            .resend_stale(true);
+            .resend_stale(true)
+            .settle_timeout(millis(18_000));
         let Settings { control, lane, connect_timeout, .. } = config.clone().check().expect("fits");
         let back = control.back;
         assert_eq!((back.acks, back.is_idempotent, back.in_flight_max), (Acks::Leader, false, 1));
         assert_eq!((back.horizon, back.resends_stale), (millis(500_000), true));
+        assert_eq!((back.withdraws, back.settle_timeout), (false, millis(18_000)));
+        let withdrawing = ProducerConfig::new("a:1").after_deadline(AfterDeadline::Withdraw).check().expect("fits");
+        assert!(withdrawing.control.back.withdraws);
+        assert_eq!(withdrawing.front.after_deadline, AfterDeadline::Withdraw);
         for retry in [back.retry, control.retry] {
             assert_eq!((retry.initial, retry.max), (millis(11), millis(12)));
         }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use milena_core::producer::front::AfterDeadline;
 use milena_core::producer::verdict::Acks;
 
 use super::properties::first_spelling;
@@ -74,12 +75,19 @@ pub(super) enum Value {
     Share(f64),
     Flag(bool),
     Acks(Acks),
+    AfterDeadline(AfterDeadline),
     Text(String),
 }
 
 impl From<usize> for Value {
     fn from(number: usize) -> Self {
         Self::Number(number as i128)
+    }
+}
+
+impl From<AfterDeadline> for Value {
+    fn from(policy: AfterDeadline) -> Self {
+        Self::AfterDeadline(policy)
     }
 }
 
@@ -146,6 +154,9 @@ impl Given {
             Value::Acks(Acks::All) => "all".to_owned(),
             Value::Acks(Acks::Leader) => "1".to_owned(),
             Value::Acks(Acks::None) => "0".to_owned(),
+            Value::AfterDeadline(policy) if unit.is_none() => format!("AfterDeadline::{policy:?}"),
+            Value::AfterDeadline(AfterDeadline::Complete) => "complete".to_owned(),
+            Value::AfterDeadline(AfterDeadline::Withdraw) => "withdraw".to_owned(),
             Value::Text(text) => text,
         }
     }

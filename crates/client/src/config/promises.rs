@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use milena_core::producer::front::AfterDeadline;
 use milena_core::producer::verdict::Acks;
 
 use super::ProducerConfig;
+use crate::record::Record;
 
 impl ProducerConfig {
     /// Who must have a record before the broker answers. Default [`Acks::All`], the only one that idempotence goes with and
@@ -96,6 +98,76 @@ impl ProducerConfig {
     #[must_use]
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
         self.delivery_timeout = timeout;
+        self
+    }
+
+    /// What becomes of a record that was sent and of which no conclusive answer came by its deadline. Its caller is told
+    /// `Unknown` either way, and either way its fate is settled. Default [`AfterDeadline::Complete`]: it is sent again until a
+    /// broker answers, at most until `delivery_timeout`. With [`AfterDeadline::Withdraw`] it is not sent any more, and the fate
+    /// says whether it had been appended. [`crate::Record::after_deadline`] sets it for one record. `docs/certainty.md` has the
+    /// proofs.
+    ///
+    /// What `Withdraw` costs: before the first batch of each partition is sent its leader is asked where the log ends, a round
+    /// trip (DESCRIBE on the topic, which WRITE includes); each withdrawal takes a producer epoch, and the log behind the last
+    /// acknowledged batch is read once (READ on the topic). It needs idempotence, and a later batch on the same partition:
+    /// where none may come, [`Self::fence_with`] gives one. A partition withdraws once a second at most; what is due
+    /// earlier is completed. Java's client and librdkafka have nothing like it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use milena::{AfterDeadline, ProducerConfig};
+    ///
+    /// // Prices: one that comes late is worse than none.
+    /// let config = ProducerConfig::new("localhost:9092")
+    ///     .deadline(Duration::from_secs(1))
+    ///     .after_deadline(AfterDeadline::Withdraw);
+    /// # let _ = config;
+    /// ```
+    #[must_use]
+    pub fn after_deadline(mut self, after_deadline: AfterDeadline) -> Self {
+        self.after_deadline = after_deadline;
+        self
+    }
+
+    /// How long after a batch was given up its fate is open at most: for the next batch of its partition to be acknowledged, and
+    /// for the log to be read up to there. Default 5 min. A fate that waits holds some hundred bytes, and nobody up. When the
+    /// time is over it is `Undetermined(NoFence)` where no later batch was acknowledged, `Undetermined(ScanTooLong)` where the
+    /// log could not be read. Raising it settles more fates on partitions with little traffic and after long outages. Concerns
+    /// what [`Self::after_deadline`] withdraws and what `delivery_timeout` ends.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use milena::ProducerConfig;
+    /// // Some partitions get a record every ten minutes only.
+    /// let config = ProducerConfig::new("localhost:9092").settle_timeout(Duration::from_secs(1800));
+    /// # let _ = config;
+    /// ```
+    #[must_use]
+    pub fn settle_timeout(mut self, timeout: Duration) -> Self {
+        self.settle_timeout = timeout;
+        self
+    }
+
+    /// A record that is sent to a partition on which something was given up and nothing else is sent for a second: acknowledged, it
+    /// keeps late copies out, and the fates of what was given up can be settled. Default: none; then they wait for the next record
+    /// of the application's, `settle_timeout` at most, and [`crate::Producer::close`] waits for them until its deadline. Key, value
+    /// and headers count; its partition, timestamp, deadline and tag do not. Consumers must expect it. It is sent while the
+    /// producer is being closed too, is asked for again after 2, 4, 8 … 64 s if it comes to nothing, and is counted by
+    /// [`crate::Producer::stats`], `flush` and `close` like any other. Costs one record for each time that a quiet partition had
+    /// something given up. Needs idempotence.
+    ///
+    /// ```
+    /// use milena::{AfterDeadline, ProducerConfig, Record};
+    ///
+    /// // Readers skip records with this key; a tombstone leaves nothing behind on compacted topics.
+    /// let config = ProducerConfig::new("localhost:9092")
+    ///     .after_deadline(AfterDeadline::Withdraw)
+    ///     .fence_with(Record::tombstone().key("fence"));
+    /// # let _ = config;
+    /// ```
+    #[must_use]
+    pub fn fence_with(mut self, record: impl Into<Record<'static>>) -> Self {
+        self.fence = Some(record.into());
         self
     }
 

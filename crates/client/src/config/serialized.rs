@@ -2,13 +2,14 @@
 //!
 //! Always holds: what is written is read back as the same configuration; a field that is not known is an error.
 //!
-//! Left out: the runtime, the handler of reports and a partitioner that is a function, which no file can hold.
+//! Left out: the runtime, the handler of reports, the record that serves as a fence and a partitioner that is a function, which no file can hold.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use milena_core::backoff::Backoff;
+use milena_core::producer::front::AfterDeadline;
 use milena_core::producer::verdict::Acks;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -85,6 +86,8 @@ form! {
     idempotence: bool,
     deadline: Time,
     delivery_timeout: Time,
+    after_deadline: AfterDeadlineForm,
+    settle_timeout: Time,
     request_timeout: Time,
     produce_timeout: Time,
     retry_backoff: BackoffForm,
@@ -219,6 +222,31 @@ impl From<AcksForm> for Acks {
             AcksForm::All => Self::All,
             AcksForm::Leader => Self::Leader,
             AcksForm::None => Self::None,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum AfterDeadlineForm {
+    Complete,
+    Withdraw,
+}
+
+impl From<AfterDeadline> for AfterDeadlineForm {
+    fn from(policy: AfterDeadline) -> Self {
+        match policy {
+            AfterDeadline::Complete => Self::Complete,
+            AfterDeadline::Withdraw => Self::Withdraw,
+        }
+    }
+}
+
+impl From<AfterDeadlineForm> for AfterDeadline {
+    fn from(form: AfterDeadlineForm) -> Self {
+        match form {
+            AfterDeadlineForm::Complete => Self::Complete,
+            AfterDeadlineForm::Withdraw => Self::Withdraw,
         }
     }
 }
@@ -363,6 +391,8 @@ mod tests {
             .max_in_flight(5)
             .deadline(Duration::ZERO)
             .delivery_timeout(millis(6000))
+            .after_deadline(AfterDeadline::Withdraw)
+            .settle_timeout(millis(14))
             .request_timeout(millis(7000))
             .produce_timeout(millis(8))
             .retry_backoff(millis(9), millis(10))
@@ -379,6 +409,7 @@ mod tests {
         assert_eq!(written["retry_backoff"], json!({ "initial": "9ms", "max": "10ms" }));
         assert_eq!((&written["rebootstrap_after"], &written["producer_id_expiration"]), (&json!("2h"), &json!("2d")));
         assert_eq!(written["metadata_max_age"], "2m");
+        assert_eq!((&written["after_deadline"], &written["settle_timeout"]), (&json!("withdraw"), &json!("14ms")));
         assert_eq!(
             (&written["compression"], &written["compression_level"]),
             (&json!(["zstd", "lz4"]), &json!({ "zstd": 7 }))
@@ -388,12 +419,12 @@ mod tests {
         assert!(serde_json::to_value(&custom).is_err(), "a function is in no file");
         assert_eq!(written["topic_compression"], json!({ "photos": ["none"] }));
         let fields = written.as_object().expect("an object").len();
-        // Of all that Debug shows, only the runtime and the handler are in no file.
+        // Of all that Debug shows, only the fence, the runtime and the handler are in no file.
         let shown_fields = shown(&config)
             .lines()
             .filter(|line| line.starts_with("    ") && !line.starts_with("     ") && line.contains(": "))
             .count();
-        assert_eq!(fields + 2, shown_fields);
+        assert_eq!(fields + 3, shown_fields);
         assert_eq!(shown(&read(written).expect("is read")), shown(&config));
     }
 
@@ -410,6 +441,7 @@ mod tests {
         assert!(with("linger", json!("99999999999999999999d")).contains(unit));
         assert!(with("lingr", json!("5ms")).starts_with("unknown field `lingr`, expected one of"));
         assert!(with("acks", json!("2")).starts_with("unknown variant `2`, expected"));
+        assert!(with("after_deadline", json!("retry")).contains("`complete` or `withdraw`"));
         assert!(with("compression", json!("lzma")).contains("none, gzip, snappy, lz4 or zstd, or a list of these"));
         assert!(with("bootstrap_servers", json!(5)).contains("brokers as host:port"));
         assert!(read(json!({})).expect_err("is refused").contains("missing field `bootstrap_servers`"));

@@ -347,6 +347,10 @@ impl LaneTask {
                 let slot = self.slots.get(&partition).expect("a batch ends where its partition is led");
                 return self.surroundings.shared.conclude(slot, ended, &self.surroundings.reporter);
             }
+            LaneEvent::FenceWanted(partition) => {
+                let slot = self.slots.get(&partition).expect("a partition is in doubt where it is led");
+                return self.surroundings.shared.append_fence(slot);
+            }
             LaneEvent::Disconnected(_) => return self.close_socket(),
             LaneEvent::Report(report) => report,
         };
@@ -382,7 +386,7 @@ impl Drop for LaneTask {
                     shared.conclude(&shared.slot(partition), ended, reporter);
                 }
                 LaneEvent::Report(report) => self.tell(FromLane::Report(self.lane.id(), report)),
-                LaneEvent::Disconnected(_) => {}
+                LaneEvent::Disconnected(_) | LaneEvent::FenceWanted(_) => {}
             }
         }
         self.tell(if self.is_ending { FromLane::Left } else { FromLane::Ended });

@@ -162,6 +162,7 @@ impl Topic {
     pub(super) fn refusal(&self, error: AppendError, aim: Aim<'_>) -> Refused {
         let why = match error {
             AppendError::TooLarge { size, limit } => SendRefused::RecordTooLarge { size, limit },
+            AppendError::WithdrawNeedsIdempotence => SendRefused::WithdrawNeedsIdempotence,
             AppendError::Closed => self.shared().closed().map_or(SendRefused::Closed, SendRefused::by_close),
             AppendError::BufferFull(_) | AppendError::BatchFull(_) => SendRefused::BufferFull,
             AppendError::ShareFull(_, tight) => {

@@ -224,6 +224,7 @@ impl Permit<'_> {
             };
             match (error, topic.shared().closed()) {
                 (AppendError::TooLarge { size, limit }, _) => return Err(SendRefused::RecordTooLarge { size, limit }),
+                (AppendError::WithdrawNeedsIdempotence, _) => return Err(SendRefused::WithdrawNeedsIdempotence),
                 (AppendError::Closed, Some(why)) => return Err(SendRefused::by_close(why)),
                 // Its partition is gone, and the topic's others were known before its front was closed.
                 (AppendError::Closed, None) => {

@@ -168,6 +168,7 @@ mod tests {
             linger: Duration::ZERO,
             deadline: Duration::from_secs(1),
             after_deadline: milena_core::producer::front::AfterDeadline::Complete,
+            may_withdraw: true,
         };
         let slot = |number: u32| {
             let front = PartitionFront::new(PartitionIndex(number as i32), Trouble::new(), front);

@@ -31,6 +31,10 @@ struct State {
     kept_back: BTreeSet<ApiKey>,
     /// How many answers were.
     keeps: u32,
+    /// Requests of these kinds are still on their way.
+    held: BTreeSet<ApiKey>,
+    /// Those that are, and where they go.
+    on_their_way: Vec<(NodeId, Vec<u8>)>,
     /// Sockets are not read: what clients write stays in the kernel, until that takes no more.
     reads_nothing: bool,
     is_over: bool,
@@ -60,6 +64,8 @@ impl Steered {
             asked: BTreeMap::new(),
             kept_back: BTreeSet::new(),
             keeps: 0,
+            held: BTreeSet::new(),
+            on_their_way: Vec::new(),
             reads_nothing: false,
             is_over: false,
         };
@@ -82,6 +88,32 @@ impl Steered {
     /// From now on requests are answered again; what was kept back stays lost.
     pub fn answer_all(&self) {
         self.shared.lock().kept_back.clear();
+    }
+
+    /// From now on requests of this kind are on their way for as long as the network likes, whatever becomes of their connection.
+    pub fn hold(&self, api: ApiKey) {
+        self.shared.lock().held.insert(api);
+    }
+
+    /// From now on requests arrive again; those that are on their way stay there.
+    pub fn hold_nothing_more(&self) {
+        self.shared.lock().held.clear();
+    }
+
+    /// Waits until so many requests are on their way.
+    pub fn wait_until_held(&self, count: usize) {
+        self.wait_until(|state| state.on_their_way.len() >= count);
+    }
+
+    /// What is on its way arrives.
+    pub fn let_arrive(&self) {
+        let late = std::mem::take(&mut self.shared.lock().on_their_way);
+        for (node, frame) in late {
+            self.steer(|cluster, now| {
+                let connection = cluster.connect(node).expect("the node runs");
+                cluster.handle_frame(now, connection, frame.into());
+            });
+        }
     }
 
     /// From now on nothing is read from any socket, or everything again.
@@ -147,7 +179,7 @@ impl Shared {
             drop(state);
             let shared = Arc::clone(self);
             std::thread::spawn(move || {
-                shared.serve(connection, stream);
+                shared.serve(node, connection, stream);
                 let mut state = shared.lock();
                 state.streams.remove(&connection);
                 state.cluster.disconnect(connection);
@@ -156,7 +188,7 @@ impl Shared {
     }
 
     /// Until the client hangs up.
-    fn serve(&self, connection: ConnectionId, mut stream: TcpStream) -> Option<()> {
+    fn serve(&self, node: NodeId, connection: ConnectionId, mut stream: TcpStream) -> Option<()> {
         loop {
             let mut length = [0; 4];
             stream.read_exact(&mut length).ok()?;
@@ -166,6 +198,11 @@ impl Shared {
             stream.read_exact(&mut frame).ok()?;
             let api = ApiKey(i16::from_be_bytes([frame[0], frame[1]]));
             let mut state = self.lock();
+            if state.held.contains(&api) {
+                state.on_their_way.push((node, frame));
+                self.changed.notify_all();
+                continue;
+            }
             state.asked.insert((connection, correlation(&frame)), api);
             state.cluster.handle_frame(moment(self.start), connection, frame.into());
             self.deliver(&mut state);

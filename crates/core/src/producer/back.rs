@@ -102,6 +102,8 @@ pub struct BackConfig {
     pub withdraws: bool,
     /// How long a batch that was given up waits for its fence, and for its log to be read.
     pub settle_timeout: Duration,
+    /// Whether there is a record that serves as a fence where nothing else is sent.
+    pub has_fence: bool,
     /// The bug planted in this run.
     #[cfg(feature = "plants")]
     pub plant: crate::plant::Plant,
@@ -121,6 +123,7 @@ impl BackConfig {
             resends_stale: false,
             withdraws: false,
             settle_timeout: SETTLE_TIMEOUT,
+            has_fence: false,
             #[cfg(feature = "plants")]
             plant: crate::plant::Plant::Clean,
         }

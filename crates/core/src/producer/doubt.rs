@@ -58,7 +58,16 @@ struct Stretch {
     doubts: Vec<Doubt>,
     /// Set when the fence was acknowledged.
     scan: Option<Scan>,
+    /// How often a fence was asked for, and when last.
+    fences_asked: (u32, Option<Moment>),
 }
+
+/// As long as a stretch is left to the caller's own records to be fenced: most partitions with a doubt have traffic, and a fence
+/// of the client's making is a record that nobody sent. Doubled with each that came to nothing.
+pub const FENCE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// 64 s.
+const FENCE_DOUBLINGS_MAX: u32 = 6;
 
 /// The doubts of a partition, oldest first. Only the newest stretch can be unfenced.
 #[derive(Debug, Default)]
@@ -80,7 +89,7 @@ impl Doubts {
     pub(super) fn add(&mut self, base: Base, doubt: Doubt) {
         match self.0.back_mut().filter(|stretch| stretch.scan.is_none()) {
             Some(stretch) => stretch.doubts.push(doubt),
-            None => self.0.push_back(Stretch { base, doubts: vec![doubt], scan: None }),
+            None => self.0.push_back(Stretch { base, doubts: vec![doubt], scan: None, fences_asked: (0, None) }),
         }
     }
 
@@ -88,8 +97,7 @@ impl Doubts {
     pub(super) fn raise_fence(&mut self, fence: Fence) -> bool {
         let Some(stretch) = self.0.back_mut().filter(|stretch| stretch.scan.is_none()) else { return false };
         let Some(identity) = fence.mark.stamp.identity else { return false };
-        let is_kept_out = |older: Identity| older.producer_id == identity.producer_id && older.epoch < identity.epoch;
-        let keeps_out = stretch.doubts.iter().all(|doubt| doubt.mark.stamp.identity.is_some_and(is_kept_out));
+        let keeps_out = stretch.is_kept_out_by(identity);
         if keeps_out {
             let marks = stretch.doubts.iter().map(|doubt| doubt.mark);
             stretch.scan = Some(Scan::new(stretch.base, fence, marks));
@@ -114,6 +122,23 @@ impl Doubts {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// When a fence of this identity is to be asked for, unless something is sent before; now if some doubts do not know yet since
+    /// when they wait.
+    pub(super) fn wants_fence_at(&self, identity: Identity) -> Option<Moment> {
+        let stretch = self.0.back().filter(|stretch| stretch.scan.is_none() && stretch.is_kept_out_by(identity))?;
+        let Some(since) = stretch.doubts.last()?.since else { return Some(Moment::START) };
+        let (asked, last) = stretch.fences_asked;
+        let patience = FENCE_PATIENCE * 2u32.pow(asked.min(FENCE_DOUBLINGS_MAX));
+        Some(last.map_or(since, |last| last.max(since)) + patience)
+    }
+
+    /// A fence was asked for.
+    pub(super) fn note_fence_asked(&mut self, now: Moment) {
+        if let Some(stretch) = self.0.back_mut() {
+            stretch.fences_asked = (stretch.fences_asked.0 + 1, Some(now));
         }
     }
 
@@ -172,7 +197,8 @@ impl Doubts {
                 continue;
             }
             let young = stretch.doubts.iter().position(|doubt| !is_old(doubt)).unwrap_or(stretch.doubts.len());
-            let old = Stretch { base: stretch.base, doubts: stretch.doubts.drain(..young).collect(), scan: None };
+            let doubts = stretch.doubts.drain(..young).collect();
+            let old = Stretch { base: stretch.base, doubts, scan: None, fences_asked: (0, None) };
             old.end(Undetermined::NoFence, ended);
             self.0.retain(|stretch| !stretch.doubts.is_empty());
             break;
@@ -195,6 +221,12 @@ impl Doubts {
 }
 
 impl Stretch {
+    /// Whether brokers that have seen this identity refuse every copy.
+    fn is_kept_out_by(&self, identity: Identity) -> bool {
+        let is_older = |older: Identity| older.producer_id == identity.producer_id && older.epoch < identity.epoch;
+        self.doubts.iter().all(|doubt| doubt.mark.stamp.identity.is_some_and(is_older))
+    }
+
     fn end(self, why: Undetermined, ended: &mut Vec<Ended>) {
         ended.extend(self.doubts.into_iter().map(|doubt| {
             let end = doubt.end(BatchEnd::Undetermined(why));

@@ -39,6 +39,8 @@ pub struct FrontConfig {
     pub deadline: Duration,
     /// What becomes of a record that was sent and is not written by its deadline.
     pub after_deadline: AfterDeadline,
+    /// Whether batches carry stamps, without which nothing keeps out what was given up.
+    pub may_withdraw: bool,
 }
 
 /// The callers' half of a partition.
@@ -103,6 +105,9 @@ impl PartitionFront {
         reply: Reply,
         when_full: WhenFull,
     ) -> Result<Appended<'_>, AppendError> {
+        if record.after_deadline == Some(AfterDeadline::Withdraw) && !self.config.may_withdraw {
+            return Err(AppendError::WithdrawNeedsIdempotence);
+        }
         let timestamp = record.timestamp.unwrap_or(now.wall_millis);
         let (base, count) = self.open.as_ref().map_or((timestamp, 0), |open| (open.base_timestamp, open.count));
         let layout = self.layout(timestamp.wrapping_sub(base), count, &record)?;
@@ -200,6 +205,23 @@ impl PartitionFront {
         });
         open.encode_in_room(room, &layout, record.value);
         Ok((notice, layout.total_len()))
+    }
+
+    /// As [`Self::append`], of a record that is to be a fence: it goes alone and at once, also while nothing else is accepted any
+    /// more. The batch is to be watched. None if there is no room, or something waits here that will do as well and goes instead.
+    pub fn append_fence(
+        &mut self,
+        now: Now,
+        chunks: &impl ChunkSource,
+        record: RecordRef<'_>,
+    ) -> Option<Arc<BatchCompletion>> {
+        let is_closed = std::mem::replace(&mut self.is_closed, false);
+        let is_needed = self.is_empty();
+        let appended = is_needed.then(|| self.append(now, chunks, record, Reply::Handle, WhenFull::OpenNext));
+        let completion = appended.and_then(Result::ok).map(|appended| Arc::clone(appended.completion));
+        self.is_closed = is_closed;
+        self.seal(SealReason::Flush);
+        completion
     }
 
     /// Ends the batch that fills; false if none does. Moves pointers, touches no bytes.

@@ -383,8 +383,12 @@ impl Lane {
         self.arm_timer(partition, None);
         let Some(held) = self.partitions.get_mut(&partition) else { return };
         held.back.handle_timeout(now, &mut ended);
+        let wants_fence = held.back.ask_for_fence(now);
         let timer = held.back.poll_timeout_after(now);
         self.publish(partition, ended);
+        if wants_fence {
+            self.events.push_back(LaneEvent::FenceWanted(partition));
+        }
         self.touch(partition);
         self.arm_timer(partition, timer);
     }

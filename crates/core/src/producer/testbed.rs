@@ -142,6 +142,7 @@ pub(crate) const FRONT: FrontConfig = FrontConfig {
     linger: Duration::from_millis(5),
     deadline: Duration::from_secs(1),
     after_deadline: AfterDeadline::Complete,
+    may_withdraw: true,
 };
 
 /// A record with nothing but a value.

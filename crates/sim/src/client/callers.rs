@@ -165,7 +165,11 @@ impl Client {
                 self.seal_all(stage);
                 Offered::Later
             }
-            Err(error @ (AppendError::TooLarge { .. } | AppendError::BatchFull(_))) => {
+            Err(
+                error @ (AppendError::TooLarge { .. }
+                | AppendError::BatchFull(_)
+                | AppendError::WithdrawNeedsIdempotence),
+            ) => {
                 stage.history.blame(format!("a record that fits was refused: {error}"));
                 Offered::Closed
             }

@@ -92,6 +92,7 @@ impl Client {
                 stage.note(format_args!("lane {id} hangs up: {error}"));
                 self.hang_up(stage, net, Owner::Lane(id));
             }
+            LaneEvent::FenceWanted(_) => unreachable!("no record serves as a fence here"),
             LaneEvent::Report(report) => {
                 if let LaneReport::Released(back) = &report {
                     self.fronts.get_mut(&back.id()).expect("led partitions have fronts").lane = None;

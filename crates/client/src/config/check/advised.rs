@@ -60,6 +60,7 @@ fn every_property_is_told_in_its_own_unit() {
         ("request.timeout.ms", "120001"),
         ("socket.timeout.ms", "1"),
         ("milena.produce.timeout.ms", "10000"),
+        ("milena.settle.timeout.ms", "0"),
         ("retry.backoff.ms", "0"),
         ("retry.backoff.max.ms", "0"),
         ("reconnect.backoff.ms", "0"),

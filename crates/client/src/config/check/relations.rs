@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use milena_core::backoff::Backoff;
 use milena_core::producer::account::Share;
+use milena_core::producer::front::AfterDeadline;
 use milena_core::producer::verdict::Acks;
+use milena_wire::records::BATCH_HEADER_BYTES;
 
 use crate::config::ProducerConfig;
 use crate::config::compression::COMPRESSION_THREADS_MAX;
@@ -55,6 +57,7 @@ impl ProducerConfig {
                     ),
                 ),
             },
+            self.fence_fits(),
             self.range(
                 "partition_memory_share",
                 Value::Share(self.partition_memory_share),
@@ -81,6 +84,22 @@ impl ProducerConfig {
         ]
     }
 
+    /// As any record.
+    fn fence_fits(&self) -> Relation {
+        let size = self.fence.as_ref().map_or(0, |fence| BATCH_HEADER_BYTES + fence.size());
+        Relation {
+            holds: size <= self.max_request_size,
+            misfit: self.given.misfit(
+                [
+                    ("fence_with", Value::Text(format!("of {size} bytes"))),
+                    ("max_request_size", self.max_request_size.into()),
+                ],
+                "the first must not be larger",
+                Fix::any([self.given.change(Verb::Raise, "max_request_size", size)], " or use a smaller record"),
+            ),
+        }
+    }
+
     fn relations_of_acks(&self) -> Vec<Relation> {
         let given = &self.given;
         vec![
@@ -102,6 +121,13 @@ impl ProducerConfig {
                     ),
                 ),
             },
+            self.stamps_behind(
+                "after_deadline",
+                self.after_deadline.into(),
+                self.after_deadline == AfterDeadline::Withdraw,
+                given.change(Verb::Set, "after_deadline", AfterDeadline::Complete),
+            ),
+            self.stamps_behind("fence_with", Value::Text("set".to_owned()), self.fence.is_some(), None),
             self.range(
                 "max_in_flight",
                 (self.in_flight_max() as usize).into(),
@@ -111,6 +137,29 @@ impl ProducerConfig {
                 (if self.idempotence { IN_FLIGHT_MAX as usize } else { 1 }).into(),
             ),
         ]
+    }
+
+    /// Of properties idempotence may follow from acks, and then it is acks that is to be changed.
+    fn stamps_behind(&self, row: &'static str, value: Value, is_used: bool, without: Option<Change>) -> Relation {
+        let given = &self.given;
+        let follows = given.lacks("idempotence") && self.acks != Acks::All;
+        let (needed, present, wanted) = match follows {
+            true => ("acks", Value::Acks(self.acks), Value::Acks(Acks::All)),
+            false => ("idempotence", Value::Flag(self.idempotence), Value::Flag(true)),
+        };
+        let limit = format!(
+            "the first needs {} to be {}, because only stamps keep late copies out of the log",
+            given.name(needed),
+            given.value(needed, wanted.clone())
+        );
+        Relation {
+            holds: self.idempotence || !is_used,
+            misfit: given.misfit(
+                [(row, value), (needed, present)],
+                limit,
+                Fix::any([given.change(Verb::Set, needed, wanted), without], ""),
+            ),
+        }
     }
 
     /// Each builds on the one before; design and reasons stand at the setters.
@@ -273,6 +322,7 @@ impl ProducerConfig {
                 default.reconnect_backoff,
             ),
             self.backoff_grows(["reconnect_backoff, initial", "reconnect_backoff, max"], reconnect),
+            self.least("settle_timeout", self.settle_timeout, MILLI, default.settle_timeout),
             self.least("connect_timeout", self.connect_timeout, MILLI, default.connect_timeout),
             self.least("metadata_max_age", self.metadata_max_age, MAX_AGE_MIN, default.metadata_max_age),
             Relation {

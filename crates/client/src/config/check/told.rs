@@ -52,6 +52,22 @@ fn relations() -> Vec<(ProducerConfig, &'static str)> {
              set acks to Acks::All or set idempotence to false and accept records that are lost or written twice",
         ),
         (
+            config().after_deadline(AfterDeadline::Withdraw).idempotence(false),
+            "after_deadline (milena.after.deadline) is AfterDeadline::Withdraw and idempotence (enable.idempotence) is false: \
+             the first needs idempotence to be true, because only stamps keep late copies out of the log: set idempotence to \
+             true or set after_deadline to AfterDeadline::Complete",
+        ),
+        (
+            config().fence_with("fence").idempotence(false),
+            "fence_with is set and idempotence (enable.idempotence) is false: the first needs idempotence to be true, \
+             because only stamps keep late copies out of the log: set idempotence to true",
+        ),
+        (
+            config().fence_with(crate::Record::shared(vec![0; 2000].into())).max_request_size(2048),
+            "fence_with is of 2097 bytes and max_request_size (max.request.size) is 2048: the first must not be larger: \
+             raise max_request_size to 2097 or use a smaller record",
+        ),
+        (
             config().max_in_flight(6),
             "max_in_flight (max.in.flight.requests.per.connection) is 6: it must be 1 to 5: brokers remember the last five \
              batches of a producer, and a connection carries five requests: give max_in_flight another value; its default \
@@ -113,6 +129,11 @@ fn relations() -> Vec<(ProducerConfig, &'static str)> {
             "reconnect_backoff, initial (reconnect.backoff.ms) is 2s and reconnect_backoff, max (reconnect.backoff.max.ms) \
              is 1s: the first must not be longer: lower reconnect_backoff, initial to 1s or raise reconnect_backoff, max \
              to 2s",
+        ),
+        (
+            config().settle_timeout(nothing),
+            "settle_timeout (milena.settle.timeout.ms) is 0ns: it must be at least 1ms: give settle_timeout another value; \
+             its default is 300s",
         ),
         (
             config().connect_timeout(nothing),
@@ -260,6 +281,17 @@ fn who_wrote_properties_is_answered_in_properties() {
             "enable.idempotence is true and request.required.acks is 0: the first needs request.required.acks to be all: \
              set request.required.acks to all or set enable.idempotence to false and accept records that are lost or \
              written twice",
+        ),
+        (
+            &[("milena.after.deadline", "withdraw"), ("acks", "1")],
+            "milena.after.deadline is withdraw and acks is 1: the first needs acks to be all, because only stamps keep late \
+             copies out of the log: set acks to all or set milena.after.deadline to complete",
+        ),
+        (
+            &[("milena.after.deadline", "withdraw"), ("enable.idempotence", "false")],
+            "milena.after.deadline is withdraw and enable.idempotence is false: the first needs enable.idempotence to be \
+             true, because only stamps keep late copies out of the log: set enable.idempotence to true or set \
+             milena.after.deadline to complete",
         ),
         (
             &[("linger.ms", "60000")],

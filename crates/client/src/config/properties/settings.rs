@@ -312,6 +312,27 @@ pub(super) const SETTINGS: &[Setting] = &[
         why: "",
     },
     Setting {
+        ours: "after_deadline",
+        spellings: &[milena("milena.after.deadline", |draft, value| {
+            value::after_deadline(value).map(|policy| draft.config.after_deadline = policy)
+        })],
+        default: Some("complete"),
+        java: "",
+        librdkafka: "",
+        why: "complete sends what is not answered again until it is; withdraw sends it no more and looks whether it was \
+              written; the others stop sending and call it failed, also where it is in the log",
+    },
+    Setting {
+        ours: "settle_timeout",
+        spellings: &[milena("milena.settle.timeout.ms", |draft, value| {
+            value::millis(value).map(|time| draft.config.settle_timeout = time)
+        })],
+        default: Some("300000"),
+        java: "",
+        librdkafka: "",
+        why: "the others do not look after what they gave up",
+    },
+    Setting {
         ours: "request_timeout",
         spellings: &[
             Spelling {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use milena_core::producer::front::AfterDeadline;
 use milena_core::producer::verdict::Acks;
 
 use super::*;
@@ -154,6 +155,8 @@ fn every_spelling_reaches_its_setting() {
         ("message.timeout.ms", "60000", times(60_000)),
         ("milena.deadline.ms", "0", plain().deadline(Duration::ZERO)),
         ("milena.delivery.timeout.ms", "70000", plain().delivery_timeout(millis(70_000))),
+        ("milena.after.deadline", "Withdraw", plain().after_deadline(AfterDeadline::Withdraw)),
+        ("milena.settle.timeout.ms", "80000", plain().settle_timeout(millis(80_000))),
         ("request.timeout.ms", "8000", plain().request_timeout(millis(8000))),
         ("socket.timeout.ms", "9000", plain().request_timeout(millis(9000))),
         ("milena.produce.timeout.ms", "700", plain().produce_timeout(millis(700))),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use milena_core::producer::front::AfterDeadline;
 use milena_core::producer::verdict::Acks;
 
 use crate::config::check::parse_address;
@@ -142,5 +143,13 @@ pub(super) fn acks(value: &str) -> Parsed<Acks> {
         "1" => Ok(Acks::Leader),
         "0" => Ok(Acks::None),
         _ => Err("all (or -1), 1 or 0"),
+    }
+}
+
+pub(super) fn after_deadline(value: &str) -> Parsed<AfterDeadline> {
+    match value.to_ascii_lowercase().as_str() {
+        "complete" => Ok(AfterDeadline::Complete),
+        "withdraw" => Ok(AfterDeadline::Withdraw),
+        _ => Err("complete or withdraw"),
     }
 }

@@ -24,7 +24,7 @@ impl PartitionBack {
             Mode::Recovering { not_before } if !self.is_on_wire() && !self.unsettled.is_empty() => Some(not_before),
             _ => None,
         };
-        retry.into_iter().chain(self.ends_at()).min()
+        retry.into_iter().chain(self.ends_at()).chain(self.wants_fence_at()).min()
     }
 
     /// As [`Self::poll_timeout`], once what is due now was done.
@@ -34,7 +34,8 @@ impl PartitionBack {
             return Some(due);
         }
         // A retry that is due waits for its connection; a batch past its time is looked at until nobody wants it.
-        self.ends_at().map(|ends| ends.max(now + GIVE_UP_AGAIN))
+        let fence = self.wants_fence_at();
+        self.ends_at().map(|ends| ends.max(now + GIVE_UP_AGAIN)).into_iter().chain(fence).min()
     }
 
     /// When something that was sent has had its time.

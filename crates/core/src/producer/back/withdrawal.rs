@@ -115,6 +115,22 @@ impl PartitionBack {
         }
     }
 
+    /// When a fence is to be asked for: nothing that is here can become one.
+    pub(super) fn wants_fence_at(&self) -> Option<Moment> {
+        let is_idle = self.is_empty() && !matches!(self.mode, Mode::Renewing(_));
+        let identity = self.identity.filter(|_| self.config.has_fence && is_idle)?;
+        self.doubts.wants_fence_at(identity)
+    }
+
+    /// Whether a fence is asked for now. To be called when time has passed, after the doubts heard of it.
+    pub(in crate::producer) fn ask_for_fence(&mut self, now: Moment) -> bool {
+        let is_due = self.wants_fence_at().is_some_and(|due| due <= now);
+        if is_due {
+            self.doubts.note_fence_asked(now);
+        }
+        is_due
+    }
+
     pub(super) fn doubts_end_at(&self) -> Option<Moment> {
         self.doubts.end_at(self.config.settle_timeout)
     }

@@ -148,6 +148,8 @@ pub enum AppendError {
         /// `max_request_size`.
         limit: usize,
     },
+    /// The record is to be withdrawn after its deadline, and batches carry no stamps.
+    WithdrawNeedsIdempotence,
 }
 
 impl fmt::Display for AppendError {
@@ -160,6 +162,7 @@ impl fmt::Display for AppendError {
             Self::TooLarge { size, .. } if *size > RECORD_BYTES_MAX => {
                 write!(f, "record of {size} bytes is more than the {RECORD_BYTES_MAX} that Kafka's format can hold")
             }
+            Self::WithdrawNeedsIdempotence => f.write_str("to withdraw a record needs idempotence"),
             Self::TooLarge { size, limit } => write!(f, "record of {size} bytes exceeds max_request_size {limit}"),
         }
     }

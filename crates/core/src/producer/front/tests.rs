@@ -396,3 +396,66 @@ fn the_batch_that_fills_tells_the_memory_that_it_holds() {
     drop(append(&mut front, &memory, 0, value(&[0; 3_000])));
     assert_eq!(front.open_bytes(), memory.held());
 }
+
+/// Without a trace, as every refusal.
+#[test]
+fn what_cannot_be_withdrawn_is_refused() {
+    let memory = memory();
+    let mut front = front_with(FrontConfig { may_withdraw: false, ..FRONT });
+    let record = RecordRef { after_deadline: Some(AfterDeadline::Withdraw), ..value(b"x") };
+    let refused = front.append(now(0), &memory, record, Reply::Handle, WhenFull::OpenNext);
+    assert_eq!(refused.err(), Some(AppendError::WithdrawNeedsIdempotence));
+    assert!(front.is_empty() && memory.held() == 0);
+    let record = RecordRef { after_deadline: Some(AfterDeadline::Complete), ..value(b"x") };
+    drop(append(&mut front, &memory, 0, record));
+}
+
+#[test]
+fn a_batch_is_withdrawn_only_if_each_of_its_records_is() {
+    let memory = memory();
+    let withdraw = RecordRef { after_deadline: Some(AfterDeadline::Withdraw), ..value(b"x") };
+    for (configured, records, withdraws) in [
+        (AfterDeadline::Complete, vec![withdraw, withdraw], true),
+        (AfterDeadline::Complete, vec![withdraw, value(b"x")], false),
+        (AfterDeadline::Withdraw, vec![withdraw, value(b"x")], true),
+        (
+            AfterDeadline::Withdraw,
+            vec![withdraw, RecordRef { after_deadline: Some(AfterDeadline::Complete), ..withdraw }],
+            false,
+        ),
+    ] {
+        let mut front = front_with(FrontConfig { after_deadline: configured, ..FRONT });
+        records.into_iter().for_each(|record| drop(append(&mut front, &memory, 0, record)));
+        front.seal(SealReason::Flush);
+        assert_eq!(front.take_sealed().next().map(|batch| batch.withdraws), Some(withdraws));
+    }
+}
+
+/// Also when the producer is being closed: that is when what is in doubt has no other records to come.
+#[test]
+fn a_fence_goes_alone_at_once_and_into_a_closed_front() {
+    let memory = memory();
+    let mut front = front();
+    front.close();
+    assert!(front.append_fence(now(0), &memory, value(b"fence")).is_some());
+    assert!(!front.has_open(), "it waits for no linger");
+    assert_eq!(drained(&mut front).len(), 1);
+    let refused = front.append(now(0), &memory, value(b"x"), Reply::Handle, WhenFull::OpenNext);
+    assert_eq!(refused.err(), Some(AppendError::Closed));
+}
+
+#[test]
+fn what_waits_in_a_front_is_the_fence_instead() {
+    let memory = memory();
+    let mut front = front();
+    drop(append(&mut front, &memory, 0, value(b"x")));
+    assert!(front.append_fence(now(0), &memory, value(b"fence")).is_none());
+    let records = drained(&mut front);
+    assert_eq!(
+        records.iter().flatten().map(|record| record.value.clone()).collect::<Vec<_>>(),
+        [Some(Bytes::from_static(b"x"))]
+    );
+    let full = CountedMemory::new(0);
+    assert!(front.append_fence(now(0), &full, value(b"fence")).is_none(), "there is no room");
+    assert!(front.is_empty());
+}

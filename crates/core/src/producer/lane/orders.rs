@@ -71,6 +71,9 @@ pub enum LaneEvent {
     /// There is no connection (any more), for this reason. Its socket must be closed, if it is not: then dial again at
     /// [`Lane::poll_dial`](super::Lane::poll_dial).
     Disconnected(ConnectionError),
+    /// Something of the partition is in doubt, and nothing is sent that could settle it: the record that was configured for that
+    /// is to be given to [`PartitionFront::append_fence`](super::PartitionFront::append_fence).
+    FenceWanted(PartitionId),
     /// For control.
     Report(LaneReport),
 }

@@ -53,6 +53,7 @@ pub(super) struct Rig {
     pub(super) needs_identity: Vec<(PartitionId, Option<ProducerId>)>,
     /// What else it told control.
     pub(super) reports: Vec<LaneReport>,
+    pub(super) fences_wanted: Vec<PartitionId>,
     pub(super) metadata_wanted: u32,
     /// The newest version of Produce that the peer speaks.
     pub(super) produce_version: i16,
@@ -103,6 +104,7 @@ impl Rig {
             packs_later: false,
             packs: VecDeque::new(),
             reports: Vec::new(),
+            fences_wanted: Vec::new(),
         }
     }
 
@@ -391,6 +393,7 @@ impl Rig {
             // The same as the event of its name.
             LaneEvent::Report(LaneReport::Disconnected(_)) => {}
             LaneEvent::Report(report) => self.reports.push(report),
+            LaneEvent::FenceWanted(id) => self.fences_wanted.push(id),
             LaneEvent::Disconnected(error) => {
                 self.faults.push(error);
                 self.close_socket();

@@ -3,7 +3,7 @@
 use super::rig::*;
 use super::*;
 use crate::ids::Epoch;
-use crate::producer::testbed::IDENTITY;
+use crate::producer::testbed::{IDENTITY, at};
 
 const FENCED: BatchEnd = BatchEnd::NotWritten(NotWritten::Fenced);
 
@@ -251,4 +251,57 @@ fn whatever_ends_the_log_ends_what_waits_for_it() {
     let (mut partition, _) = fenced(true);
     partition.back.end_all(NotWritten::Closed, Undetermined::ClosedBeforeProof, &mut partition.ended);
     assert_eq!(partition.ends(), [undetermined(Undetermined::ClosedBeforeProof)]);
+}
+
+/// Rule 23: where nothing else is sent, a fence is asked for, and less and less often where that comes to nothing.
+#[test]
+fn a_doubt_without_traffic_asks_for_a_fence() {
+    let (mut partition, mut log) = Partition::withdrawing();
+    partition.back.config.has_fence = true;
+    partition.add_withdrawn(1);
+    partition.send();
+    partition.lose(1, true);
+    partition.withdraw();
+    let asks = |partition: &mut Partition| {
+        partition.time_out();
+        let now = partition.now();
+        partition.back.ask_for_fence(now)
+    };
+    assert!(!asks(&mut partition));
+    for patience in [1_000, 2_000, 4_000] {
+        assert_eq!(partition.back.poll_timeout(), Some(at(partition.millis + patience)));
+        partition.wait(patience - 1);
+        assert!(!asks(&mut partition));
+        partition.wait(1);
+        assert!(asks(&mut partition));
+        assert!(!asks(&mut partition));
+    }
+    partition.add(1);
+    partition.wait(60_000);
+    assert!(!asks(&mut partition), "what waits will be the fence");
+    let fence = partition.send();
+    assert!(!asks(&mut partition), "what is on its way is the fence");
+    let offset = log.append(&fence);
+    partition.acknowledge(fence.ordinal, offset);
+    assert!(!asks(&mut partition));
+    assert!(partition.show(&log));
+    assert_eq!(partition.ends(), [written(offset), FENCED]);
+}
+
+/// Another producer id fences nothing, however many records are sent under it.
+#[test]
+fn no_fence_is_asked_for_that_would_prove_nothing() {
+    for (identity, has_fence) in [(FRESH, true), (IDENTITY, false)] {
+        let (mut partition, _) = Partition::withdrawing();
+        partition.back.config.has_fence = has_fence;
+        partition.add_withdrawn(1);
+        partition.send();
+        partition.lose(1, true);
+        partition.withdraw();
+        partition.back.identity = Some(identity);
+        partition.time_out();
+        partition.wait(60_000);
+        let now = partition.now();
+        assert!(!partition.back.ask_for_fence(now), "{identity:?}");
+    }
 }

@@ -418,6 +418,7 @@ mod tests {
         for line in [
             "milena produce",
             "milena produce t --linger 5",
+            "milena produce t --after-deadline retry",
             "milena produce t --deadline 721m",
             "milena produce t --partitions 3 --bootstrap-server a:1",
             "milena produce t --bootstrap-server a:1 --data-dir d",

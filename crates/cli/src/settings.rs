@@ -88,6 +88,12 @@ pub fn producer(
         let delivery_timeout = Limits::of(&config).delivery_timeout;
         config = config.deadline(deadline).delivery_timeout(deadline.max(delivery_timeout));
     }
+    if let Some(after_deadline) = chosen.after_deadline {
+        config = config.after_deadline(after_deadline);
+    }
+    if let Some(value) = &chosen.fence_with {
+        config = config.fence_with(milena::Record::shared(value.clone().into()));
+    }
     if let Some(acks) = chosen.acks {
         config = config.acks(acks);
         if acks != milena::Acks::All {

@@ -118,6 +118,8 @@ pub fn read(matches: &ArgMatches) -> BenchProduce {
         chosen: Chosen {
             linger: matches.get_one("linger-ms").copied(),
             deadline: None,
+            after_deadline: None,
+            fence_with: None,
             acks: matches.get_one("acks").copied(),
             compression: compression_of(matches),
         },

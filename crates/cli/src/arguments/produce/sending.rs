@@ -1,12 +1,12 @@
 //! How records are sent.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgMatches, value_parser};
-use milena::{Acks, Compression};
+use milena::{Acks, AfterDeadline, Compression};
 
 use crate::arguments::{duration, settings_arguments};
 use crate::times::parse_duration;
@@ -16,6 +16,9 @@ use crate::times::parse_duration;
 pub struct Chosen {
     pub linger: Option<Duration>,
     pub deadline: Option<Duration>,
+    pub after_deadline: Option<AfterDeadline>,
+    /// The value of a record that settles what is in doubt where nothing else is sent.
+    pub fence_with: Option<Vec<u8>>,
     pub acks: Option<Acks>,
     /// In order of preference, with a level or the codec's own.
     pub compression: Vec<(Compression, Option<i32>)>,
@@ -37,6 +40,14 @@ pub(super) fn with_arguments(command: clap::Command) -> clap::Command {
                 .value_parser(parse_deadline)
                 .help("When the outcome of a record is told at the latest; at most 720m, 30s if absent"),
         )
+        .arg(after_deadline())
+        .arg(
+            Arg::new("fence-with")
+                .long("fence-with")
+                .value_name("VALUE")
+                .value_parser(value_parser!(OsString))
+                .help("Sends a record with this value where something was given up and nothing follows, so that its end can be told"),
+        )
         .arg(compression())
         .arg(acks())
         .args(settings_arguments())
@@ -55,6 +66,21 @@ pub(in crate::arguments) fn compression() -> Arg {
         .value_parser(Codecs)
         .hide_possible_values(true)
         .help("none, gzip, snappy, lz4 or zstd, with a level as in zstd:6 or zstd:-5; of several the first that the broker takes")
+}
+
+fn after_deadline() -> Arg {
+    let names = PossibleValuesParser::new(["complete", "withdraw"]);
+    Arg::new("after-deadline")
+        .long("after-deadline")
+        .value_name("POLICY")
+        .value_parser(names.map(|name| match &*name {
+            "withdraw" => AfterDeadline::Withdraw,
+            _ => AfterDeadline::Complete,
+        }))
+        .help(
+            "What becomes of a record that was sent and not answered by then: it is sent until it is (complete), or no more, \
+             and whether it was written is looked up (withdraw); complete if absent",
+        )
 }
 
 pub(in crate::arguments) fn acks() -> Arg {
@@ -76,6 +102,8 @@ pub(super) fn read(matches: &ArgMatches) -> Chosen {
     Chosen {
         linger: matches.get_one("linger").copied(),
         deadline: matches.get_one("deadline").copied(),
+        after_deadline: matches.get_one("after-deadline").copied(),
+        fence_with: matches.get_one::<OsString>("fence-with").map(|value| value.clone().into_encoded_bytes()),
         acks: matches.get_one("acks").copied(),
         compression: compression_of(matches),
     }

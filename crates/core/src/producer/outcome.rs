@@ -448,6 +448,60 @@ mod tests {
         assert!(unanswered.ends_with("(4 attempts; node 1 did not answer within request_timeout)"), "{unanswered}");
     }
 
+    /// The names of all reasons. One that is added does not compile before it stands here.
+    macro_rules! reasons {
+        ($of:ident: $($name:ident),* $(,)?) => {{
+            let _every_reason_is_named = |why: $of| match why {
+                $($of::$name { .. } => {})*
+            };
+            vec![$(stringify!($name)),*]
+        }};
+    }
+
+    /// Each with what happened and what to do about it, and no other.
+    #[test]
+    fn every_reason_stands_in_the_page_with_its_advice() {
+        let page = include_str!("../../../../docs/certainty.md");
+        let not_written = reasons!(
+            NotWritten: DeadlinePassed,
+            Cancelled,
+            Refused,
+            Fenced,
+            PartitionGone,
+            Closed,
+            DriverLost,
+        );
+        let undetermined = reasons!(
+            Undetermined: RefusedAfterAmbiguousAttempt,
+            NoFence,
+            NoBase,
+            NotPermittedToRead,
+            ScanTooLong,
+            LogTruncated,
+            OffsetGap,
+            DataLossSeen,
+            StateLost,
+            StaleTimestamps,
+            ProducerStateExpired,
+            TopicRecreated,
+            ClusterChanged,
+            ProducerIdUsedElsewhere,
+            NoAcknowledgementAsked,
+            LeaderOnly,
+            ClosedBeforeProof,
+            DriverLost,
+        );
+        for (heading, names) in [("| `NotWritten` |", not_written), ("| `Undetermined` |", undetermined)] {
+            let (_, table) = page.split_once(heading).expect("the table is there");
+            let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+            let told: Vec<Vec<&str>> =
+                rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect();
+            assert!(told.iter().all(|cells| cells.len() == 3 && cells.iter().all(|cell| !cell.is_empty())), "{told:?}");
+            let named: Vec<&str> = told.iter().map(|cells| cells[0].trim_matches('`')).collect();
+            assert_eq!(named, names);
+        }
+    }
+
     #[test]
     fn a_refusal_that_somebody_can_mend_says_how() {
         let too_large = NotWritten::Refused(ErrorCode::MESSAGE_TOO_LARGE.into()).to_string();

@@ -4,16 +4,25 @@
 
 use std::time::{Duration, Instant};
 
-use milena::{Producer, ProducerConfig};
-use milena_broker::{Broker, BrokerOptions, NodeId};
+use milena::{AfterDeadline, Producer, ProducerConfig, Settlement};
+use milena_broker::{ApiKey, Broker, BrokerOptions, Fault, NodeId};
 use steered::Steered;
 
 #[path = "../examples/fire_and_forget.rs"]
 #[allow(dead_code, reason = "its main is not called")]
 mod fire_and_forget;
+#[path = "../examples/lost_reply.rs"]
+#[allow(dead_code, reason = "its main is not called")]
+mod lost_reply;
 #[path = "../examples/ordered_pipeline.rs"]
 #[allow(dead_code, reason = "its main is not called")]
 mod ordered_pipeline;
+#[path = "../examples/request_budget.rs"]
+#[allow(dead_code, reason = "its main is not called")]
+mod request_budget;
+#[path = "../examples/retry_without_duplicates.rs"]
+#[allow(dead_code, reason = "its main is not called")]
+mod retry_without_duplicates;
 #[allow(dead_code, reason = "shared with other tests")]
 mod steered;
 #[path = "../examples/tutorial.rs"]
@@ -149,4 +158,86 @@ fn the_tutorials_program_tells_what_became_of_each_order() {
     producer.blocking_close(SOON);
     place("1 pie");
     assert!(next().starts_with("not accepted: the producer is closed"));
+}
+
+/// Written once or not at all, whatever was lost, and the caller learns which.
+#[test]
+fn a_lost_reply_ends_with_the_truth() {
+    let lose = |fault, policy| {
+        let lines = std::cell::RefCell::new(Vec::new());
+        let lost = lost_reply::lose(fault, policy, |line| lines.borrow_mut().push(line));
+        let (settlement, log) = runtime().block_on(lost).expect("goes through");
+        assert!(lines.take()[1].starts_with("the caller is told: unknown"));
+        (settlement, log)
+    };
+    let with_tea = ["1 soup", "4 tea", "1 juice"];
+    for (fault, policy) in [
+        (Fault::lose_answer(), AfterDeadline::Complete),
+        (Fault::lose_answer(), AfterDeadline::Withdraw),
+        (Fault::close_before(), AfterDeadline::Complete),
+    ] {
+        let (settlement, log) = lose(fault, policy);
+        let Settlement::Written(at) = settlement else { panic!("{settlement:?}") };
+        assert_eq!((at.offset, log), (Some(1), with_tea.map(str::to_owned).to_vec()), "{policy:?}");
+    }
+    let (settlement, log) = lose(Fault::close_before(), AfterDeadline::Withdraw);
+    assert!(matches!(settlement, Settlement::NotWritten(_)), "{settlement:?}");
+    assert_eq!(log, ["1 soup", "1 juice"]);
+}
+
+/// A frozen broker takes what it was sent when it wakes, or never: either way the answer came in time and the booking is true.
+#[test]
+fn a_request_keeps_its_budget_and_books_what_became_of_it() {
+    use request_budget::Answer;
+    let broker = Broker::start(BrokerOptions::default()).expect("starts");
+    broker.create_topic("payments", 1).expect("is made");
+    runtime().block_on(async {
+        let producer = Producer::new(request_budget::config(broker.bootstrap())).expect("is built");
+        let payments = producer.topic("payments").expect("a name");
+        payments.ready(SOON).await.expect("is there");
+        let (book, booked) = std::sync::mpsc::channel();
+        assert_eq!(request_budget::pay(&payments, "EUR 1", Instant::now(), &book).await, Answer::Done);
+        broker.freeze(1).expect("it runs");
+        assert_eq!(request_budget::pay(&payments, "EUR 2", Instant::now(), &book).await, Answer::Pending);
+        assert_eq!(
+            request_budget::pay(&payments, "EUR 3", Instant::now(), &book).await,
+            Answer::TryAgain,
+            "not even sent"
+        );
+        broker.thaw(1).expect("it is frozen");
+        let (payment, settlement) =
+            tokio::task::spawn_blocking(move || booked.recv_timeout(SOON).expect("is settled")).await.expect("waits");
+        let log = broker.log("payments", 0).expect("is there").records;
+        let is_there = log.iter().any(|record| record.value.as_deref() == Some(b"EUR 2"));
+        assert_eq!(payment, "EUR 2");
+        assert_eq!(matches!(settlement, Settlement::Written(_)), is_there, "{settlement:?}");
+        assert!(!matches!(settlement, Settlement::Undetermined(_)), "{settlement:?}");
+        assert!(log.iter().all(|record| record.value.as_deref() != Some(b"EUR 3")));
+    });
+}
+
+#[test]
+fn a_retry_writes_each_order_once() {
+    use retry_without_duplicates::FENCE;
+    let broker = Broker::start(BrokerOptions::default()).expect("starts");
+    broker.create_topic("orders", 1).expect("is made");
+    runtime().block_on(async {
+        let producer = Producer::new(retry_without_duplicates::config(broker.bootstrap())).expect("is built");
+        let orders = producer.topic("orders").expect("a name");
+        orders.ready(SOON).await.expect("is there");
+        // Longer than the deadline, so that the producer gives up and the loop goes on.
+        for (order, fault) in [
+            ("answered", None),
+            ("answer lost", Some(Fault::lose_answer())),
+            ("request lost", Some(Fault::close_before())),
+        ] {
+            let lasting = |fault: Fault| fault.api(ApiKey::PRODUCE).lasting(Duration::from_millis(900));
+            fault.map(|fault| broker.faults().add(lasting(fault)));
+            retry_without_duplicates::write_once(&orders, order, 10).await.expect("is written");
+        }
+        let records = broker.log("orders", 0).expect("is there").records;
+        let mut values: Vec<_> = records.iter().filter_map(|record| record.value.as_deref()).collect();
+        values.retain(|value| *value != FENCE.as_bytes());
+        assert_eq!(values, [&b"answered"[..], b"answer lost", b"request lost"]);
+    });
 }

@@ -131,8 +131,9 @@ pub enum Undetermined {
     /// An attempt went unanswered or was answered ambiguously, and a later one was refused with this code.
     /// Advice: read the partition before sending again.
     RefusedAfterAmbiguousAttempt(KafkaError),
-    /// No conclusive answer came before `delivery_timeout`, and no fence was written that could prove absence.
-    /// Advice: a late copy is possible until the broker closes the old connection; raise `delivery_timeout` to outlast outages.
+    /// It was given up after its deadline or `delivery_timeout`, and no later batch of the partition was acknowledged in time that could
+    /// prove absence. Advice: a late copy is possible until the broker closes the old connection; name a record in `fence_with`,
+    /// or raise `settle_timeout` to outlast outages.
     NoFence,
     /// The record was given up, and the log could not be read for it, because no batch of its partition had been acknowledged
     /// and its end had not been asked for: it is not known from where on. Advice: `AfterDeadline::Withdraw` as the producer's own
@@ -223,7 +224,7 @@ impl fmt::Display for Undetermined {
                 )
             }
             Self::NoFence => {
-                f.write_str("undetermined: no conclusive answer before delivery_timeout, and no fence to prove absence")
+                f.write_str("undetermined: given up without a conclusive answer, and no later batch was acknowledged to prove absence")
             }
             Self::NoBase => {
                 f.write_str("undetermined: given up without a conclusive answer, and it is not known where in the log to look")

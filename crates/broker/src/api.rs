@@ -204,7 +204,9 @@ impl Cluster {
                 write(head, self.delete_topics(&read::<DeleteTopicsRequest>(reader, head)?, head.version))
             }
             ApiKey::FIND_COORDINATOR => {
-                write(head, find_coordinator::answer(&read::<FindCoordinatorRequest>(reader, head)?, head.version))
+                let request = read::<FindCoordinatorRequest>(reader, head)?;
+                self.note_wanted(find_coordinator::wanted(&request, head.version));
+                write(head, find_coordinator::answer(&request, head.version))
             }
             ApiKey::DESCRIBE_CLUSTER => {
                 let view = self.nodes.view_of(node, now.elapsed);

@@ -26,6 +26,7 @@ use crate::leadership::Leadership;
 use crate::log::TornTail;
 use crate::moment::Moment;
 use crate::nodes::{Nodes, Process};
+use crate::notice::{Coordinated, Notice};
 use crate::parking::{Parking, Waiting};
 use crate::partition::{Move, Partition};
 use crate::producer_ids::ProducerIds;
@@ -70,6 +71,12 @@ pub struct Cluster {
     /// The same for what was written again.
     pub(crate) watches_compaction: bool,
     pub(crate) chores: Chores,
+    /// Not taken yet.
+    notices: VecDeque<Notice>,
+    /// What clients wanted a coordinator of.
+    coordinators_wanted: BTreeSet<Coordinated>,
+    /// How many requests were answered, without the fetches that waited for data.
+    pub(crate) answered: u64,
     /// The last time producers were looked through for expired ones, on the monotonic clock.
     expiry_checked: Duration,
 }
@@ -117,6 +124,9 @@ impl Cluster {
             watches_retention: false,
             watches_compaction: false,
             chores: Chores::default(),
+            notices: VecDeque::new(),
+            coordinators_wanted: BTreeSet::new(),
+            answered: 0,
             expiry_checked: now.elapsed,
             config,
         };
@@ -226,6 +236,21 @@ impl Cluster {
             self.settle(now);
         }
         Some(event)
+    }
+
+    /// Something that no client can be told, for whoever runs it.
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    /// Once for each kind, however often it is asked for.
+    pub(crate) fn note_wanted(&mut self, notice: Option<Notice>) {
+        if let Some(notice) = notice
+            && let Notice::CoordinatorWanted { of, .. } = notice
+            && self.coordinators_wanted.insert(of)
+        {
+            self.notices.push_back(notice);
+        }
     }
 
     /// When [`Cluster::handle_timeout`] has something to do, on the monotonic clock.
@@ -362,6 +387,9 @@ impl Cluster {
         let Some(request) = self.parking.leave(connection) else { return };
         let Some(node) = self.connections.get(&connection).map(|connection| connection.node) else { return };
         self.turn(connection, Turn::Client);
+        if !matches!(request.what, Waiting::Fetch(_)) {
+            self.answered += 1;
+        }
         let answer = match request.what {
             Waiting::Fetch(fetch) => self.answer_fetch(now, node, request.head, &fetch).and_then(|fetched| {
                 let client = Client { node, name: &request.client };

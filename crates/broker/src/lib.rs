@@ -83,6 +83,7 @@ mod log_keeping;
 mod moment;
 mod new_topic;
 mod nodes;
+mod notice;
 mod parking;
 mod partition;
 mod producer_ids;
@@ -115,16 +116,17 @@ pub use log::{BatchEntry, FlushPolicy, LookupError, PartitionLog, TimestampedOff
 pub use moment::Moment;
 pub use new_topic::NewTopic;
 pub use nodes::{Node, Process, Stop};
+pub use notice::{Coordinated, Notice};
 pub use partition::{Partition, ProduceFault};
 pub use producer_state::{CACHED_BATCHES, CachedBatch, ProducerEntry, Producers, Refusal, Stamp, Verdict, validate};
 pub use quotas::Quotas;
 pub use release::{KafkaRelease, UnknownRelease};
 pub use server::{Broker, BrokerOptions, Faults, StartError};
-pub use snapshot::{ConnectionEntry, LogSnapshot, LoggedRecord, RecordStamp, SnapshotError, Window};
+pub use snapshot::{ConnectionEntry, LogSnapshot, LoggedRecord, RecordStamp, SnapshotError, Window, Work};
 pub use steer_error::{CannotLead, SteerError};
 pub use storage::{
-    Directory, DirectoryError, Disk, DiskEntry, DiskFile, FileEntry, LogFolder, Memory, OpenHow, PendingSync, Place,
-    Segment, Storage, StorageError, SystemDisk,
+    BoundedMemory, Directory, DirectoryError, Disk, DiskEntry, DiskFile, FileEntry, LogFolder, Memory, OpenHow,
+    PendingSync, Place, Segment, Storage, StorageError, SystemDisk,
 };
 pub use topic_config::{CleanupPolicy, ConfigError, ConfigValue, Ratio, TimestampType, TopicConfig};
 pub use topics::{NAME_LENGTH_MAX, Topic, TopicNameError};

@@ -141,7 +141,7 @@ impl PartitionLog {
     /// far from the segment's first for the indexes.
     pub(crate) fn must_roll(&self, header: &BatchHeader, how: &Appending<'_>) -> bool {
         let active = self.active();
-        let fits = active.bytes + header.total_bytes() as u64 <= how.config.segment_size();
+        let fits = self.has_room_for(header, how);
         let is_near = header.last_offset() - active.base_offset <= i64::from(i32::MAX);
         if active.bytes == 0 {
             return !is_near;
@@ -157,6 +157,16 @@ impl PartitionLog {
             false => how.config.segment_ms,
         };
         !fits || !is_near || waited > span_max
+    }
+
+    /// Whether a batch fits into the active segment.
+    pub(crate) fn has_room_for(&self, header: &BatchHeader, how: &Appending<'_>) -> bool {
+        self.active().bytes + header.total_bytes() as u64 <= how.config.segment_size()
+    }
+
+    /// Whether it outlives this value, in files.
+    pub(crate) fn is_lasting(&self) -> bool {
+        self.folder.is_lasting()
     }
 
     /// Begins a new segment, at the end or where the next batch is to lie. The snapshot is of the producers up to here.

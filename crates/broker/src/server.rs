@@ -12,6 +12,7 @@ mod admin;
 mod door;
 mod faults;
 mod helper;
+mod options;
 mod serving;
 mod session;
 mod steering;
@@ -23,6 +24,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -32,89 +34,16 @@ use tokio::sync::{Notify, mpsc};
 use crate::cluster::Cluster;
 use crate::cluster_config::{ClusterConfig, OpenError};
 use crate::ids::NodeId;
-use crate::log::{FlushPolicy, TornTail};
+use crate::log::TornTail;
 use crate::moment::Moment;
 use crate::nodes::Node;
-use crate::release::KafkaRelease;
-use crate::storage::{Directory, DirectoryError, Memory, Storage, StorageError};
+use crate::notice::{Notice, Teller};
+use crate::storage::{
+    BoundedMemory, Directory, DirectoryError, Memory, Storage, StorageError, SystemDisk, TellingDisk,
+};
 
 pub use faults::Faults;
-
-/// How a broker is started.
-///
-/// ```
-/// use milena_broker::{Broker, BrokerOptions, KafkaRelease};
-///
-/// let options = BrokerOptions { release: KafkaRelease::V3_9, default_partitions: 6, ..BrokerOptions::default() };
-/// let broker = Broker::start(options.nodes(3))?;
-/// assert_eq!(broker.bootstrap().split(',').count(), 3);
-/// # Ok::<(), milena_broker::StartError>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct BrokerOptions {
-    /// Where it listens. Default: a free port of the loopback interface. Of several nodes each has a port of its own: a free one, or the next
-    /// in a row from the one that is named here.
-    pub listen: String,
-    /// How many nodes it has, with ids from 1. They share a thread, and a data directory with a folder each. Default: 1.
-    pub nodes: u16,
-    /// The host that clients are told to connect to. Default: the address it listens on, or loopback when that is all addresses.
-    pub advertised_host: Option<String>,
-    /// Where logs and topics are kept. Default: in memory, gone with the broker.
-    pub data_dir: Option<PathBuf>,
-    /// When what is written is fsynced, for topics that do not say (`flush.messages`, `flush.ms`). Default: never, as Kafka.
-    pub flush: FlushPolicy,
-    /// `log.retention.check.interval.ms`: how often old segments are looked for. Default: Kafka's 5 min.
-    pub retention_check: Duration,
-    /// `log.cleaner.backoff.ms`: how often logs are looked at whether they have to be compacted. Default: Kafka's 15 s.
-    pub cleaner_backoff: Duration,
-    /// Whether asking for a missing topic makes it, if the client wants that too, as Java's clients do unless they are told otherwise. Default:
-    /// yes, as Kafka does.
-    pub auto_create_topics: bool,
-    /// `broker.rack` of each node, from the first on; nodes behind the last have none. Consumers that name a rack are sent to a replica
-    /// there (KIP-392). Default: none.
-    pub racks: Vec<String>,
-    /// Partitions of topics whose creator does not say. Default: 1.
-    pub default_partitions: i32,
-    /// `broker.session.timeout.ms`: when what a silent node leads goes to others. Default: Kafka's 9 s.
-    pub session_timeout: Duration,
-    /// `replica.lag.time.max.ms`: when a late follower is out of sync. Default: Kafka's 30 s.
-    pub replica_lag_time_max: Duration,
-    /// Which release of Kafka it behaves as; see [`ClusterConfig::behave_as`]. Default: 4.3.
-    pub release: KafkaRelease,
-    /// Where the admin port listens, as `127.0.0.1:0`: whoever reaches it may steer the broker and read every record, so keep it on
-    /// loopback. Default: nowhere.
-    #[cfg(feature = "admin")]
-    pub admin: Option<String>,
-}
-
-impl BrokerOptions {
-    /// With so many nodes.
-    pub fn nodes(self, count: u16) -> BrokerOptions {
-        BrokerOptions { nodes: count, ..self }
-    }
-}
-
-impl Default for BrokerOptions {
-    fn default() -> Self {
-        BrokerOptions {
-            listen: "127.0.0.1:0".to_owned(),
-            advertised_host: None,
-            nodes: 1,
-            data_dir: None,
-            flush: FlushPolicy::Never,
-            retention_check: Duration::from_secs(5 * 60),
-            cleaner_backoff: Duration::from_secs(15),
-            auto_create_topics: true,
-            racks: Vec::new(),
-            default_partitions: 1,
-            session_timeout: Duration::from_secs(9),
-            replica_lag_time_max: Duration::from_secs(30),
-            release: KafkaRelease::default(),
-            #[cfg(feature = "admin")]
-            admin: None,
-        }
-    }
-}
+pub use options::BrokerOptions;
 
 /// A running broker. Dropping it stops it.
 ///
@@ -214,7 +143,9 @@ impl From<DirectoryError> for StartError {
 impl Broker {
     /// Opens the data directory, listens, and serves from a thread of its own.
     pub fn start(options: BrokerOptions) -> Result<Broker, StartError> {
-        let directory = options.data_dir.as_deref().map(Directory::open).transpose()?;
+        let (teller, notices) = Teller::new();
+        let disk = Arc::new(TellingDisk { disk: Arc::new(SystemDisk), teller: teller.clone() });
+        let directory = options.data_dir.as_deref().map(|root| Directory::open_by(disk, root)).transpose()?;
         let listeners = listen(&options)?;
         let nodes: Vec<Node> = listeners.iter().map(|(node, _)| node.clone()).collect();
         let bootstrap = nodes.iter().map(address).collect::<Vec<_>>().join(",");
@@ -233,6 +164,7 @@ impl Broker {
             None => (None, None),
         };
         let clock = Clock::start();
+        let by_release = ClusterConfig::with_nodes(nodes.clone()).behave_as(options.release);
         let config = ClusterConfig {
             auto_create_topics: options.auto_create_topics,
             racks: nodes.iter().map(|node| node.id).zip(options.racks).collect(),
@@ -242,16 +174,19 @@ impl Broker {
             cleaner_backoff: options.cleaner_backoff,
             session_timeout: options.session_timeout,
             replica_lag_time_max: options.replica_lag_time_max,
+            producer_expiry: options.producer_expiry.unwrap_or(by_release.producer_expiry),
+            producer_expiry_check: options.producer_expiry_check,
             seed: RandomState::new().build_hasher().finish(),
-            ..ClusterConfig::with_nodes(nodes).behave_as(options.release)
+            ..by_release
         };
-        let storage: Box<dyn Storage> = match directory {
-            Some(directory) => Box::new(directory),
-            None => Box::new(Memory),
+        let storage: Box<dyn Storage> = match (directory, options.memory_max) {
+            (Some(directory), _) => Box::new(directory),
+            (None, Some(bytes)) => Box::new(BoundedMemory::telling(bytes, teller.clone())),
+            (None, None) => Box::new(Memory),
         };
         let cluster = Cluster::open(config, storage, clock.now()).map_err(StartError::Open)?;
         let torn_tails = cluster.torn_tails().to_vec();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { notices: Mutex::new(Some(notices)), ..Shared::default() });
         let (orders, taken) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
         let serving = serving::Serving {
@@ -261,6 +196,7 @@ impl Broker {
             orders: taken,
             orders_back: orders.clone(),
             shared: Arc::clone(&shared),
+            teller,
             #[cfg(feature = "admin")]
             admin,
         };
@@ -303,6 +239,23 @@ impl Broker {
     /// What was cut off the logs when they were opened.
     pub fn torn_tails(&self) -> &[TornTail] {
         &self.torn_tails
+    }
+
+    /// What no client can be told: a disk that refuses, a client that wants what is not there. It ends with the broker. Everything is given to
+    /// the first that asks, who may wait on a thread of its own; none afterwards. What nobody reads is dropped after the first hundred.
+    ///
+    /// ```
+    /// use milena_broker::{Broker, BrokerOptions};
+    ///
+    /// let broker = Broker::start(BrokerOptions::default())?;
+    /// let notices = broker.notices().expect("nobody asked before");
+    /// let telling = std::thread::spawn(move || notices.iter().for_each(|notice| eprintln!("{notice}")));
+    /// broker.stop();
+    /// telling.join().expect("it ends with the broker");
+    /// # Ok::<(), milena_broker::StartError>(())
+    /// ```
+    pub fn notices(&self) -> Option<Receiver<Notice>> {
+        self.shared.notices.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// How many connections are open.
@@ -373,6 +326,8 @@ struct Shared {
     /// How often faults have hit or were removed, as of the last request.
     fault_news: Mutex<u64>,
     fault_told: Condvar,
+    /// Until the owner takes it.
+    notices: Mutex<Option<Receiver<Notice>>>,
 }
 
 #[derive(Debug, Default)]
@@ -436,8 +391,12 @@ fn listen(options: &BrokerOptions) -> Result<Vec<(Node, TcpListener)>, StartErro
         listener.set_nonblocking(true).map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
         let host = options.advertised_host.clone().unwrap_or_else(|| reachable(address).to_string());
+        let port = match options.advertised_port {
+            None => address.port(),
+            Some(first) => first.checked_add(index).ok_or_else(|| error(no_port_left()))?,
+        };
         let id = NodeId(FIRST_NODE + i32::from(index));
-        listeners.push((Node { id, host, port: address.port() }, listener));
+        listeners.push((Node { id, host, port }, listener));
     }
     Ok(listeners)
 }
@@ -449,13 +408,16 @@ fn listen_for(listen: &str, index: u16) -> io::Result<TcpListener> {
     }
     let shifted = |mut address: SocketAddr| {
         if address.port() != 0 {
-            let beyond = || io::Error::new(io::ErrorKind::InvalidInput, "no port is left for each node");
-            address.set_port(address.port().checked_add(index).ok_or_else(beyond)?);
+            address.set_port(address.port().checked_add(index).ok_or_else(no_port_left)?);
         }
         Ok(address)
     };
     let addresses = listen.to_socket_addrs()?.map(shifted).collect::<io::Result<Vec<_>>>()?;
     TcpListener::bind(&*addresses)
+}
+
+fn no_port_left() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "no port is left for each node")
 }
 
 /// An address that says "all of mine" can be listened on but not connected to.

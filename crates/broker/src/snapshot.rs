@@ -8,6 +8,7 @@ use milena_wire::ApiKey;
 use milena_wire::records::{self, BatchError, BatchView};
 
 use crate::cluster::Cluster;
+use crate::connection::{Connection, Turn};
 use crate::ids::{ConnectionId, Epoch, NodeId, PartitionIndex, ProducerId, Sequence};
 use crate::storage::StorageError;
 
@@ -186,6 +187,35 @@ impl Cluster {
             waiting: connection.waiting.len(),
             throttled_until: self.throttled_until(*id),
         })
+    }
+}
+
+/// What clients make a cluster do, for whoever waits until they are done: nothing changes while they want nothing but news.
+///
+/// ```
+/// use milena_broker::{Broker, BrokerOptions, Work};
+///
+/// let broker = Broker::start(BrokerOptions::default())?;
+/// assert_eq!(broker.look(|cluster| cluster.work()), Work { answered: 0, unanswered: 0 });
+/// # Ok::<(), milena_broker::StartError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// How many requests were answered, without the fetches that waited for data first.
+    pub answered: u64,
+    /// How many connections wait for an answer, without those whose fetch waits for data.
+    pub unanswered: usize,
+}
+
+impl Cluster {
+    /// What clients make it do.
+    pub fn work(&self) -> Work {
+        let waits = |(id, connection): &(&ConnectionId, &Connection)| match connection.turn {
+            Turn::Parked => !self.waits_for_data(**id),
+            Turn::Answering | Turn::Held => true,
+            Turn::Client | Turn::Throttled | Turn::Lost => !connection.waiting.is_empty(),
+        };
+        Work { answered: self.answered, unanswered: self.connections.iter().filter(waits).count() }
     }
 }
 

@@ -13,6 +13,7 @@ mod folder;
 mod kept;
 mod memory;
 mod open_files;
+mod telling;
 
 use std::fmt;
 use std::io;
@@ -26,7 +27,8 @@ use crate::ids::{NodeId, PartitionIndex};
 
 pub use directory::{Directory, DirectoryError};
 pub use disk::{Disk, DiskEntry, DiskFile, OpenHow, SystemDisk};
-pub use memory::Memory;
+pub use memory::{BoundedMemory, Memory};
+pub(crate) use telling::TellingDisk;
 
 /// Keeps a cluster's catalogue and the logs of its nodes. It outlives their processes.
 pub trait Storage: Send + fmt::Debug {
@@ -259,6 +261,11 @@ pub enum StorageError {
         /// The file.
         path: PathBuf,
     },
+    /// The logs in memory hold all that they may.
+    MemoryFull {
+        /// How much that is.
+        bytes_max: u64,
+    },
 }
 
 impl fmt::Display for StorageError {
@@ -283,6 +290,11 @@ impl fmt::Display for StorageError {
                 f,
                 "{} could not be restored after a failed write; restart the broker to recover it",
                 path.display()
+            ),
+            StorageError::MemoryFull { bytes_max } => write!(
+                f,
+                "the logs in memory hold all of the {bytes_max} bytes that they may (memory_max, --memory-max); delete topics or \
+                 records, let topics keep less (retention.bytes, retention.ms, segment.bytes), or allow more"
             ),
         }
     }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod bench;
+mod broker;
 mod consume;
 mod produce;
 mod topics;
@@ -9,11 +10,9 @@ mod verifiable;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, ValueHint, value_parser};
 use clap_complete::Shell;
-use milena_broker::{FlushPolicy, KafkaRelease};
 
 use crate::format::unescape;
 use crate::settings::Settings;
@@ -46,30 +45,11 @@ pub enum Where {
 
 pub use self::audit::Audit;
 pub use self::bench::BenchProduce;
+pub use self::broker::Broker;
 pub use self::consume::{Consume, Position, Shape};
 pub use self::produce::{Chosen, Dress, Produce};
 pub use self::topics::{Access, CreateTopic, DeleteTopic, DescribeTopic, ListTopics};
 pub use self::verifiable::VerifiableProducer;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broker {
-    pub listen: String,
-    pub nodes: u16,
-    pub release: KafkaRelease,
-    pub flush: FlushPolicy,
-    /// None: in memory.
-    pub data_dir: Option<PathBuf>,
-    /// Where the admin port listens; none: nowhere.
-    pub admin: Option<String>,
-    /// Topics to make, with how many partitions, where they are missing.
-    pub topics: Vec<(String, i32)>,
-    pub auto_create_topics: bool,
-    pub session_timeout: Duration,
-    /// One line of JSON instead of the bare addresses.
-    pub json: bool,
-    /// Whether it ends when its stdin does.
-    pub ends_with_stdin: bool,
-}
 
 /// The command line as values, or what clap has to say: a mistake, help, the version.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
@@ -84,7 +64,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, c
             _ => unreachable!("clap asks for one of the benchmarks"),
         },
         Some(("verifiable-producer", matches)) => Command::VerifiableProducer(verifiable::read(matches)),
-        Some(("broker", matches)) => Command::Broker(broker(matches)),
+        Some(("broker", matches)) => Command::Broker(broker::read(matches)?),
         Some(("completion", matches)) => Command::Completion(required(matches, "shell")),
         _ => unreachable!("clap asks for one of the commands above"),
     })
@@ -109,7 +89,7 @@ pub fn command() -> clap::Command {
         .subcommand(topics::command())
         .subcommand(bench::command())
         .subcommand(verifiable::command())
-        .subcommand(broker_command())
+        .subcommand(broker::command())
         .subcommand(completion_command())
 }
 
@@ -140,84 +120,6 @@ fn completion_command() -> clap::Command {
              Exit codes: 0 done; 1 stdout cannot be written; 2 usage.",
         )
         .arg(Arg::new("shell").value_name("SHELL").required(true).value_parser(value_parser!(Shell)))
-}
-
-fn broker_command() -> clap::Command {
-    clap::Command::new("broker")
-        .about("Runs a broker until Ctrl-C; its address is printed on stdout")
-        .after_help(
-            "Ctrl-C serves those that are connected until they are done; a second one ends at once.\n\n\
-             For tests in any language: milena broker --memory --listen 127.0.0.1:0 --admin 127.0.0.1:0 --json --exit-with-stdin \
-             prints {\"bootstrap\":..,\"admin\":..} once it serves, and ends with the process that started it.\n\n\
-             Exit codes: 0 ended by Ctrl-C or with its stdin; 2 usage, or not started.",
-        )
-        .arg(
-            Arg::new("listen")
-                .long("listen")
-                .value_name("HOST:PORT")
-                .default_value("127.0.0.1:9092")
-                .help("Where it listens; port 0 takes a free one"),
-        )
-        .arg(
-            Arg::new("nodes")
-                .long("nodes")
-                .value_name("N")
-                .value_parser(value_parser!(u16).range(1..=NODES_MAX))
-                .default_value("1")
-                .help("How many brokers it is, each on a port of its own: the next ones after --listen"),
-        )
-        .arg(
-            Arg::new("kafka-version")
-                .long("kafka-version")
-                .value_name("VERSION")
-                .value_parser(|text: &str| text.parse::<KafkaRelease>())
-                .default_value("4.3")
-                .help("The release of Kafka whose API versions and behaviour it has, from 2.8 on"),
-        )
-        .arg(
-            Arg::new("fsync")
-                .long("fsync")
-                .value_name("WHEN")
-                .value_parser(parse_fsync)
-                .default_value("never")
-                .help(
-                    "When what was written is made to survive the machine: never, as Kafka; batch, before it is acknowledged; or a \
-                     time as in 100ms, after which it is at the latest",
-                ),
-        )
-        .arg(data_dir())
-        .arg(flag("memory").conflicts_with("data-dir").help("Keeps everything in memory, gone at the end"))
-        .args(steering_arguments())
-}
-
-/// What makes a broker a test's.
-fn steering_arguments() -> [Arg; 6] {
-    [
-        Arg::new("admin").long("admin").value_name("HOST:PORT").help(
-            "Where it is steered by HTTP, with a page for people; whoever reaches this port can do and read everything",
-        ),
-        Arg::new("topic")
-            .long("topic")
-            .value_name("NAME[:PARTITIONS]")
-            .action(ArgAction::Append)
-            .value_parser(parse_topic)
-            .help("Makes a topic, of one partition if it is not said, unless it is there; may be given more than once"),
-        flag("no-auto-create-topics")
-            .help("Makes no missing topic when a client asks for it, so that a misspelt one fails"),
-        duration("session-timeout")
-            .default_value("9s")
-            .help("When what a frozen or killed broker leads goes to others; Kafka's default is 9s"),
-        flag("json").help("Prints the addresses as one line of JSON: bootstrap, and admin"),
-        flag("exit-with-stdin").help("Ends at once when its stdin is closed, so that no test leaves it behind"),
-    ]
-}
-
-fn parse_topic(text: &str) -> Result<(String, i32), String> {
-    let (name, partitions) = text.split_once(':').unwrap_or((text, "1"));
-    match partitions.parse() {
-        Ok(partitions @ 1..) => Ok((name.to_owned(), partitions)),
-        _ => Err("a name, or a name, : and how many partitions from 1 on, as in orders:3".to_owned()),
-    }
 }
 
 fn topic() -> Arg {
@@ -339,31 +241,6 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn broker(matches: &ArgMatches) -> Broker {
-    let data_dir = (!matches.get_flag("memory")).then(|| required(matches, "data-dir"));
-    Broker {
-        listen: required(matches, "listen"),
-        nodes: required(matches, "nodes"),
-        release: required(matches, "kafka-version"),
-        flush: required(matches, "fsync"),
-        data_dir,
-        admin: matches.get_one("admin").cloned(),
-        topics: matches.get_many("topic").into_iter().flatten().cloned().collect(),
-        auto_create_topics: !matches.get_flag("no-auto-create-topics"),
-        session_timeout: required(matches, "session-timeout"),
-        json: matches.get_flag("json"),
-        ends_with_stdin: matches.get_flag("exit-with-stdin"),
-    }
-}
-
-fn parse_fsync(text: &str) -> Result<FlushPolicy, String> {
-    match text {
-        "never" => Ok(FlushPolicy::Never),
-        "batch" => Ok(FlushPolicy::EveryBatch),
-        time => parse_duration(time).map(FlushPolicy::Interval).map_err(|error| format!("never, batch, or {error}")),
-    }
-}
-
 fn place_of(matches: &ArgMatches) -> Where {
     match matches.get_many::<String>("bootstrap-server") {
         Some(servers) => Where::Named(servers.map(|server| server.trim().to_owned()).collect()),
@@ -377,9 +254,6 @@ fn required<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) 
 
 /// Begins of librdkafka's settings that have `topic.` in their own names.
 const TOPICS_OWN: [&str; 2] = ["topic.metadata.", "topic.blacklist"];
-
-/// More than anybody needs on one machine, and few enough that the ports after the first are likely free.
-const NODES_MAX: i64 = 99;
 
 #[cfg(test)]
 mod tests {
@@ -481,18 +355,6 @@ mod tests {
     }
 
     #[test]
-    fn broker_fsyncs_as_it_is_told() {
-        let flush = |line: &str| match parsed(line) {
-            Ok(Command::Broker(broker)) => broker.flush,
-            other => panic!("{line}: {other:?}"),
-        };
-        assert_eq!(flush("milena broker"), FlushPolicy::Never);
-        assert_eq!(flush("milena broker --fsync batch"), FlushPolicy::EveryBatch);
-        let interval = FlushPolicy::Interval(std::time::Duration::from_millis(100));
-        assert_eq!(flush("milena broker --fsync 100ms"), interval);
-    }
-
-    #[test]
     fn what_the_input_looks_like_follows_from_the_options() {
         let reading = |line: &str| match parsed(line) {
             Ok(Command::Produce(produce)) => produce.reading,
@@ -530,7 +392,7 @@ mod tests {
         let mut commands = vec![command()];
         while let Some(command) = commands.pop() {
             commands.extend(command.get_subcommands().cloned());
-            for option in command.get_arguments().filter(|_| command.get_name() != "broker") {
+            for option in command.get_arguments() {
                 if let Some(long) = option.get_long() {
                     let is_there = text.contains(&format!("`--{long}"));
                     let short = option.get_short().is_some_and(|short| text.contains(&format!("`-{short}`")));

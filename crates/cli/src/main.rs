@@ -53,6 +53,7 @@ fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<Exit, Failure> {
     let mut interrupts = Interrupts::listen();
+    interrupts::survive_limits_of_files();
     match command {
         Command::Produce(options) => produce::run(&options, &mut interrupts).await,
         Command::Consume(options) => consume::run(&options, &mut interrupts).await,

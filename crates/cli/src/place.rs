@@ -124,7 +124,7 @@ impl Place {
 
 /// Stops the broker once nobody is connected, or at a Ctrl-C. What goes on is said once, with the number of connections,
 /// when some are left after the quiet time.
-pub async fn serve_out(mut broker: Broker, quiet: Duration, say: impl Fn(usize), interrupts: &mut Interrupts) {
+async fn serve_out(mut broker: Broker, quiet: Duration, say: impl Fn(usize), interrupts: &mut Interrupts) {
     let quiet_until = Instant::now() + quiet;
     let mut is_told = false;
     while let Err(busy) = broker.stop_if_idle() {

@@ -8,6 +8,7 @@ use milena_wire::messages::find_coordinator::request::FindCoordinatorRequest;
 use milena_wire::messages::find_coordinator::response::{Coordinator, FindCoordinatorResponse};
 
 use super::MALFORMED;
+use crate::notice::{Coordinated, Notice};
 
 pub(super) fn answer(request: &FindCoordinatorRequest, version: i16) -> FindCoordinatorResponse {
     let (code, message) = match request.key_type {
@@ -49,6 +50,18 @@ pub(super) fn answer(request: &FindCoordinatorRequest, version: i16) -> FindCoor
     }
 }
 
+/// What the first key is of, where there could be one.
+pub(super) fn wanted(request: &FindCoordinatorRequest, version: i16) -> Option<Notice> {
+    let of = match request.key_type {
+        0 => Coordinated::Group,
+        1 => Coordinated::Transaction,
+        2 => Coordinated::ShareGroup,
+        _ => return None,
+    };
+    let name = if version < BATCHES_SINCE { Some(&request.key) } else { request.coordinator_keys.first() };
+    Some(Notice::CoordinatorWanted { of, name: name?.chars().take(NAME_CHARS_MAX).collect() })
+}
+
 /// `GROUP:TOPIC-ID:PARTITION`.
 fn is_share_key(key: &str) -> bool {
     let parts: Vec<&str> = key.split(':').collect();
@@ -59,3 +72,5 @@ fn is_share_key(key: &str) -> bool {
 const SHARE: i8 = 2;
 /// The first version that asks for several keys at once (KIP-699).
 const BATCHES_SINCE: i16 = 4;
+/// As much as a line has room for; Kafka's own names of topics are no longer.
+const NAME_CHARS_MAX: usize = 249;

@@ -50,10 +50,12 @@ impl Cluster {
         self.settle(now);
         match answered {
             Ok(Served { answer: Answer::Silence, throttle }) => {
+                self.answered += 1;
                 self.throttle_connection(now, id, throttle);
                 self.stay_silent(now, id);
             }
             Ok(Served { answer: Answer::Frame(frame), throttle }) => {
+                self.answered += 1;
                 self.throttle_connection(now, id, throttle);
                 self.respond(now, id, frame);
             }

@@ -25,6 +25,7 @@ use crate::cluster::Cluster;
 use crate::connection::Event;
 use crate::ids::{ConnectionId, NodeId};
 use crate::nodes::{Node, Process, Stop};
+use crate::notice::Teller;
 use crate::steer_error::SteerError;
 
 /// Everything the thread needs, before it runs.
@@ -36,6 +37,7 @@ pub(super) struct Serving {
     /// The other end of these.
     pub(super) orders_back: mpsc::UnboundedSender<Order>,
     pub(super) shared: Arc<Shared>,
+    pub(super) teller: Teller,
     #[cfg(feature = "admin")]
     pub(super) admin: Option<super::admin::Admin>,
 }
@@ -44,9 +46,9 @@ impl Serving {
     /// Serves until the owner says stop. Then all tasks are dropped, and with them sockets and storage.
     pub(super) fn run(self, runtime: &Runtime) {
         #[cfg(feature = "admin")]
-        let Serving { cluster, clock, listeners, orders, orders_back, shared, admin } = self;
+        let Serving { cluster, clock, listeners, orders, orders_back, shared, teller, admin } = self;
         #[cfg(not(feature = "admin"))]
-        let Serving { cluster, clock, listeners, orders, orders_back, shared } = self;
+        let Serving { cluster, clock, listeners, orders, orders_back, shared, teller } = self;
         let tasks = LocalSet::new();
         let helper = Rc::new(Helper::new(orders_back));
         let helped = Rc::clone(&helper);
@@ -67,6 +69,7 @@ impl Serving {
                 #[cfg(feature = "admin")]
                 fault_told: Notify::new(),
                 shared: Arc::clone(&shared),
+                teller,
             });
             for door in &server.doors {
                 tokio::task::spawn_local(accept(Rc::clone(door), Rc::clone(&server)));
@@ -105,6 +108,7 @@ pub(super) struct Server {
     pub(super) fault_told: Notify,
     pub(super) shared: Arc<Shared>,
     helper: Rc<Helper>,
+    teller: Teller,
 }
 
 impl Server {
@@ -120,6 +124,9 @@ impl Server {
             if let Some(chore) = self.helper.take(chore) {
                 cluster.handle_chore(now, chore.run());
             }
+        }
+        while let Some(notice) = cluster.poll_notice() {
+            self.teller.tell(notice);
         }
         let news = cluster.faults.news();
         if self.fault_news.replace(news) != news {

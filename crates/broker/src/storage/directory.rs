@@ -36,6 +36,10 @@ pub struct Directory {
     files: Arc<OpenFiles>,
     /// Closing it releases the lock. None on a disk that is not the machine's.
     lock: Option<File>,
+    /// What the last owner left as its address; put back if the logs cannot be opened.
+    former_address: Option<String>,
+    /// Whether the logs were opened.
+    is_opened: bool,
 }
 
 /// Why a data directory cannot be owned.
@@ -100,12 +104,18 @@ const OWNERLESS_MAX: Duration = Duration::from_millis(250);
 impl Directory {
     /// Makes the folder if need be and takes its lock.
     pub fn open(root: &Path) -> Result<Directory, DirectoryError> {
+        Directory::open_by(Arc::new(SystemDisk), root)
+    }
+
+    /// The same with somebody between it and the machine's disk.
+    pub(crate) fn open_by(disk: Arc<dyn Disk>, root: &Path) -> Result<Directory, DirectoryError> {
         let lock = lock_file(root).map_err(DirectoryError::Storage)?;
         match take(&lock, root) {
             Ok(()) => {
+                let former_address = read_address(root);
                 remove_address(root);
-                let mut directory = Directory::on(Arc::new(SystemDisk), root);
-                directory.lock = Some(lock);
+                let mut directory = Directory::on(disk, root);
+                (directory.lock, directory.former_address) = (Some(lock), former_address);
                 Ok(directory)
             }
             Err(TryLockError::WouldBlock) => {
@@ -127,6 +137,8 @@ impl Directory {
             has_node_folders: false,
             stopped_cleanly: false,
             lock: None,
+            former_address: None,
+            is_opened: false,
         }
     }
 
@@ -258,6 +270,8 @@ impl Storage for Directory {
     }
 
     fn save_catalogue(&mut self, catalogue: &Catalogue) -> Result<(), StorageError> {
+        // An opening ends with it.
+        self.is_opened = true;
         self.catalogue.save(catalogue)
     }
 
@@ -296,10 +310,17 @@ impl Storage for Directory {
 }
 
 impl Drop for Directory {
-    /// The address goes before the lock does, so nobody finds an address of the past under a held lock.
+    /// The address goes before the lock does, so nobody finds an address of the past under a held lock. Who could not open the logs leaves what
+    /// was there.
     fn drop(&mut self) {
-        if self.lock.is_some() {
-            remove_address(&self.root);
+        if self.lock.is_none() {
+            return;
+        }
+        match self.former_address.take().filter(|_| !self.is_opened) {
+            Some(former) => {
+                let _means_nothing_without_the_lock = self.publish_address(&former);
+            }
+            None => remove_address(&self.root),
         }
     }
 }

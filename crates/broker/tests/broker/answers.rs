@@ -1,6 +1,6 @@
 //! What every client asks first: versions, nodes, ids, coordinators, producers.
 
-use milena_broker::{CloseReason, Event};
+use milena_broker::{CloseReason, Coordinated, Event, Notice};
 use milena_wire::messages::api_versions::request::ApiVersionsRequest;
 use milena_wire::messages::describe_cluster::request::DescribeClusterRequest;
 use milena_wire::messages::describe_producers::request::{DescribeProducersRequest, TopicRequest};
@@ -158,9 +158,15 @@ fn there_is_no_coordinator_and_the_answer_says_so_in_every_version() {
             0..4 => vec![response.error_code],
             _ => response.coordinators.iter().map(|coordinator| coordinator.error_code).collect(),
         };
+        // None that a client tries again on: consumers would wait for ever.
         assert!(codes.iter().all(|code| ErrorCode(*code) == ErrorCode::UNSUPPORTED_VERSION));
         assert_eq!(codes.len(), if version < 4 { 1 } else { 2 });
     }
+    let transaction = FindCoordinatorRequest { key: "t".into(), key_type: 1, ..Default::default() };
+    bench.ask(3, &transaction);
+    let notices: Vec<_> = std::iter::from_fn(|| bench.cluster.poll_notice()).collect();
+    let wanted = |of, name: &str| Notice::CoordinatorWanted { of, name: name.to_owned() };
+    assert_eq!(notices, [wanted(Coordinated::Group, "group"), wanted(Coordinated::Transaction, "t")], "each once");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use milena_broker::{CleanupPolicy, NewTopic, NodeId, TopicConfig};
+use milena_broker::{BoundedMemory, CleanupPolicy, Moment, NewTopic, NodeId, TopicConfig};
 use milena_wire::ErrorCode;
 use milena_wire::messages::offset_for_leader_epoch::request::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
@@ -74,7 +74,8 @@ fn record_of_the_future_holds_back_what_lies_behind_it() {
 
 #[test]
 fn segments_go_while_what_is_left_is_large_enough() {
-    let mut bench = Bench::new();
+    let folder = Folder::new();
+    let mut bench = open(&folder);
     create(&mut bench, TopicConfig { retention_bytes: 1_000, ..small_segments() });
     write(&mut bench, 0..10);
     let sizes = bench.cluster.log("orders", P0).expect("it is there").bytes();
@@ -82,6 +83,65 @@ fn segments_go_while_what_is_left_is_large_enough() {
     let left = bench.cluster.log("orders", P0).expect("it is there").bytes();
     assert!(sizes > left && (1_000..1_000 + 600).contains(&left), "{sizes} became {left}");
     assert_eq!(segments(&bench), [3, 6, 9]);
+}
+
+/// A broker in memory took 15 MB/s for five minutes, until the first look, though its topic was to keep 10 MB: 4 GB.
+#[test]
+fn a_log_in_memory_never_holds_more_than_it_keeps_and_a_segment() {
+    for settings in [
+        TopicConfig { retention_bytes: 1_000, ..small_segments() },
+        TopicConfig { retention_ms: 1_500, ..small_segments() },
+    ] {
+        let mut bench = Bench::with(config_of_nodes(2));
+        bench
+            .cluster
+            .create_topic_with(NewTopic::new("orders").partitions(1).replication_factor(2).config(settings))
+            .expect("the topic is new");
+        for value in 0..200 {
+            let batch = Batch::of(&[&format!("{value:0>100}")]).at(&[START as i64 + value * 1_000]);
+            assert_eq!(bench.produced(batch), (ErrorCode::NONE, value));
+            bench.advance(Duration::from_secs(1));
+            for node in [1, 2] {
+                let partition = bench.cluster.partition("orders", P0).expect("it is there");
+                let held = partition.log_on(NodeId(node)).expect("it has a replica").bytes();
+                assert!(held <= 1_000 + 2 * 600, "node {node} holds {held} bytes after {value}");
+            }
+        }
+        assert_eq!(fetched(&mut bench, 199), Ok(Some((199, vec![format!("{:0>100}", 199)]))));
+    }
+}
+
+/// Only what fills segments is looked at early: a test that writes records of long ago reads them, as it does on Kafka within five minutes.
+#[test]
+fn records_of_long_ago_stay_until_the_next_look_though_a_segment_ends_behind_them() {
+    let mut bench = Bench::new();
+    create(&mut bench, TopicConfig::default());
+    bench.produced(Batch::of(&["long ago"]).at(&[1_000]));
+    bench.produced(Batch::of(&["now"]).at(&[START as i64]));
+    assert_eq!((segments(&bench), bench.values()), (vec![0, 1], vec!["long ago".to_owned(), "now".to_owned()]));
+    bench.advance(RETENTION_CHECK);
+    assert_eq!((segments(&bench), start(&bench)), (vec![1], 1));
+}
+
+#[test]
+fn memory_that_is_full_refuses_and_says_so_until_something_goes() {
+    let storage = BoundedMemory::of_bytes(2_000);
+    let mut bench = Bench::open(config_of_nodes(1), Box::new(storage));
+    create(&mut bench, TopicConfig { retention_ms: -1, ..small_segments() });
+    let batch = Batch::of(&[&"x".repeat(400)]);
+    for offset in 0..4 {
+        assert_eq!(bench.produced(batch.clone()), (ErrorCode::NONE, offset));
+    }
+    let refused = bench.produce(batch.clone());
+    assert_eq!(ErrorCode(refused.error_code), ErrorCode::KAFKA_STORAGE_ERROR);
+    let why = refused.error_message.expect("it is said");
+    assert!(why.contains("2000 bytes") && why.contains("retention.bytes"), "{why}");
+    assert_eq!(bench.values().len(), 4, "nothing that was acknowledged goes");
+    bench.cluster.delete_topic(Moment::default(), "orders").expect("memory forgets");
+    create(&mut bench, TopicConfig { retention_bytes: 500, ..small_segments() });
+    for offset in 0..20 {
+        assert_eq!(bench.produced(batch.clone()), (ErrorCode::NONE, offset));
+    }
 }
 
 #[test]

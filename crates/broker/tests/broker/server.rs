@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use milena_broker::{Broker, BrokerOptions, StartError};
+use milena_broker::{ApiKey, Broker, BrokerOptions, Fault, StartError, Work};
 use milena_wire::frame::{decode_response, encode_request};
 use milena_wire::messages::create_topics::request::{CreatableTopic, CreateTopicsRequest};
 use milena_wire::messages::fetch::request::{FetchPartition, FetchRequest, FetchTopic};
@@ -100,6 +100,93 @@ fn broker_serves_as_soon_as_it_has_started() {
     assert_eq!(format!("{}:{}", node.host, node.port), broker.bootstrap());
     println!("started in {took:?}");
     assert!(took < Duration::from_secs(5));
+}
+
+/// The address of a broker that was killed was gone after a start that said it changed nothing.
+#[test]
+fn a_start_that_is_refused_leaves_the_address_as_it_was() {
+    let folder = Folder::new();
+    let address = folder.path().join("address");
+    start(in_folder(&folder)).stop();
+    assert!(!address.exists());
+    std::fs::write(&address, "127.0.0.1:9\n").expect("there is room");
+    let catalogue = folder.path().join("catalogue");
+    let kept = std::fs::read(&catalogue).expect("it is there");
+    std::fs::write(&catalogue, "nonsense\n").expect("there is room");
+    assert!(matches!(Broker::start(in_folder(&folder)), Err(StartError::Open(_))));
+    assert_eq!(std::fs::read_to_string(&address).expect("it is there"), "127.0.0.1:9\n");
+    std::fs::write(&catalogue, kept).expect("there is room");
+    let broker = start(in_folder(&folder));
+    assert_eq!(std::fs::read_to_string(&address).expect("it is there"), format!("{}\n", broker.bootstrap()));
+    broker.stop();
+    assert!(!address.exists());
+}
+
+#[test]
+fn times_that_a_test_wants_shorter_reach_the_cluster() {
+    let broker = start(BrokerOptions {
+        producer_expiry: Some(Duration::from_millis(50)),
+        producer_expiry_check: Duration::from_millis(10),
+        ..BrokerOptions::default()
+    });
+    let mut socket = Socket::connect(&broker);
+    socket.create_orders();
+    let batch = Batch::stamped(&["a"], 7, 0, 0);
+    let written = socket.ask(9, &produce("orders", 0, batch));
+    assert_eq!(written.responses[0].partition_responses[0].error_code, 0);
+    // Its record's time is long ago, so the first look after the next request forgets it.
+    let begun = Instant::now();
+    while broker.producers("orders", 0).is_none_or(|known| !known.is_empty()) {
+        socket.ask(9, &all_topics());
+        assert!(begun.elapsed() < PATIENCE, "Kafka's ten minutes");
+    }
+}
+
+#[test]
+fn clients_are_told_the_advertised_host_and_a_port_for_each_node() {
+    let options = BrokerOptions {
+        advertised_host: Some("::1".to_owned()),
+        advertised_port: Some(65_534),
+        ..BrokerOptions::default()
+    };
+    assert_eq!(start(options.clone().nodes(2)).bootstrap(), "[::1]:65534,[::1]:65535");
+    assert!(matches!(Broker::start(options.nodes(3)), Err(StartError::Listen { .. })), "no port is left");
+}
+
+/// A consumer that waits for news, and a request that a fault holds up.
+#[test]
+fn work_is_what_clients_want_beside_news() {
+    let broker = in_memory();
+    let mut socket = Socket::connect(&broker);
+    socket.create_orders();
+    let mut reader = Socket::connect(&broker);
+    reader.send(11, &fetch(60_000));
+    broker.faults().add(Fault::delay(PATIENCE).api(ApiKey::METADATA));
+    let begun = Instant::now();
+    while broker.clients().iter().all(|client| client.api != Some(ApiKey::FETCH)) {
+        assert!(begun.elapsed() < PATIENCE);
+    }
+    assert_eq!(broker.look(|cluster| cluster.work()), Work { answered: 1, unanswered: 0 });
+    socket.send(9, &all_topics());
+    while broker.look(|cluster| cluster.work()) != (Work { answered: 2, unanswered: 1 }) {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", broker.look(|cluster| cluster.work()));
+    }
+}
+
+#[test]
+fn a_disk_that_refuses_is_told_with_its_cause_and_file() {
+    let folder = Folder::new();
+    let broker = start(in_folder(&folder));
+    let notices = broker.notices().expect("nobody asked before");
+    assert!(broker.notices().is_none());
+    // A folder in the place of the log's file.
+    let log = folder.path().join("orders-0/00000000000000000000.log");
+    std::fs::create_dir_all(&log).expect("there is room");
+    assert!(broker.create_topic("orders", 1).is_err());
+    let told = notices.recv_timeout(PATIENCE).expect("it is told").to_string();
+    assert!(told.contains("create ") && told.contains(&log.display().to_string()), "{told}");
+    broker.stop();
+    assert!(notices.recv().is_err(), "it ends with the broker");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod audit;
 mod bench;
+#[cfg(unix)]
+mod broker;
 mod completion;
 mod endings;
 mod exit_codes;

@@ -65,6 +65,20 @@ impl Folder {
         self.start_with(arguments, &more)
     }
 
+    /// Starts the command here, by a shell that does something before.
+    #[cfg(unix)]
+    pub fn start_after(&self, before: &str, arguments: &str) -> Running {
+        let child = Command::new("sh")
+            .args(["-c", &format!("{before}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_milena")])
+            .args(arguments.split_whitespace())
+            .current_dir(&self.0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        Running::new(child.expect("there is a shell"))
+    }
+
     fn start_with<A: AsRef<OsStr>>(&self, arguments: &str, more: &[A]) -> Running {
         let child = Command::new(env!("CARGO_BIN_EXE_milena"))
             .args(arguments.split_whitespace())
@@ -164,14 +178,17 @@ impl Running {
         }
     }
 
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Ctrl-C.
     pub fn interrupt(&self) {
-        let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
-        assert!(sent.expect("kill is there").success());
+        self.signal("INT");
+    }
+
+    pub fn signal(&self, name: &str) {
+        signal(&self.child, name);
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn close_stdin(&mut self) {
@@ -213,6 +230,11 @@ impl Running {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
+}
+
+pub fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+    assert!(sent.expect("kill is there").success());
 }
 
 impl Drop for Running {

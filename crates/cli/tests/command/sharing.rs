@@ -1,10 +1,9 @@
 //! Processes that share a data directory: one owns it, others are attached.
 
 use std::fs::{self, File};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 
 use crate::process::Folder;
-use crate::round_trip::broker;
 
 const OWNS: &str = "a broker runs in this process at ";
 const ATTACHED: &str = "attached to the broker at ";
@@ -62,32 +61,6 @@ fn ctrl_c_ends_an_owner_that_serves_on() {
     owner.end().with_code(0);
     attached.kill();
     assert_eq!(folder.run("consume orders", b"").with_code(0).stdout, b"a\n");
-}
-
-#[test]
-fn ctrl_c_lets_a_broker_serve_its_connections_until_they_are_gone() {
-    let folder = Folder::new();
-    let (mut broker, address) = broker(&folder, "--memory");
-    let client = TcpStream::connect(&address).expect("it listens");
-    // Connections are taken in their order, so the first is counted once a later one is answered.
-    folder.run(&format!("topics create orders --bootstrap-server {address}"), b"").with_code(0);
-    broker.interrupt();
-    broker.await_line("until done; Ctrl-C again ends at once");
-    folder.run(&format!("produce orders --bootstrap-server {address}"), b"a\n").with_code(0);
-    drop(client);
-    broker.end().with_code(0);
-}
-
-#[test]
-fn a_second_ctrl_c_ends_a_broker_that_has_connections() {
-    let folder = Folder::new();
-    let (mut broker, address) = broker(&folder, "--memory");
-    let _client = TcpStream::connect(&address).expect("it listens");
-    folder.run(&format!("topics create orders --bootstrap-server {address}"), b"").with_code(0);
-    broker.interrupt();
-    broker.await_line("until done; Ctrl-C again ends at once");
-    broker.interrupt();
-    broker.end().with_code(0);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::process::{Folder, PATIENCE};
+use crate::process::{self, Folder, PATIENCE};
 
 /// A broker as a test in another language starts it.
 pub struct Steered {
@@ -54,7 +54,15 @@ impl Steered {
         folder.run(&format!("{command} -b {}", self.bootstrap), stdin)
     }
 
-    fn await_end(&mut self) -> Option<i32> {
+    pub fn signal(&self, name: &str) {
+        process::signal(&self.child, name);
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("it is ours").is_none()
+    }
+
+    pub fn await_end(&mut self) -> Option<i32> {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("it is ours") {

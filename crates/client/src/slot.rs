@@ -82,7 +82,7 @@ impl PartitionSlot {
     }
 
     /// Accepts a record under the lock, and tells the driver what it must know after it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn append<T>(
         self: &Arc<Self>,
         now: Now,
@@ -106,12 +106,7 @@ impl PartitionSlot {
             }
             Err(refused) => {
                 drop(front);
-                match refused {
-                    AppendError::BatchFull(notice)
-                    | AppendError::BufferFull(notice)
-                    | AppendError::ShareFull(notice, _) => self.tell(notice, None),
-                    AppendError::Closed | AppendError::TooLarge { .. } | AppendError::WithdrawNeedsIdempotence => {}
-                }
+                self.tell_of(refused);
                 Err(refused)
             }
         }
@@ -137,6 +132,16 @@ impl PartitionSlot {
             self.tell(notice, last);
         }
         done
+    }
+
+    #[cold]
+    fn tell_of(self: &Arc<Self>, refused: AppendError) {
+        match refused {
+            AppendError::BatchFull(notice) | AppendError::BufferFull(notice) | AppendError::ShareFull(notice, _) => {
+                self.tell(notice, None);
+            }
+            AppendError::Closed | AppendError::TooLarge { .. } | AppendError::WithdrawNeedsIdempotence => {}
+        }
     }
 
     #[cold]

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use milena_core::producer::completion::Delivery;
 use milena_core::producer::front::Reply;
+use milena_core::time::Now;
 
 use crate::error::{ReadyError, SendError};
+use crate::partitioner::Aim;
 use crate::producer::Handle;
 use crate::record::Record;
 use crate::shared::{Shared, TopicShared};
@@ -20,7 +22,7 @@ mod permit;
 mod sticky;
 mod thread_number;
 
-use self::accepting::Rights;
+use self::accepting::{Attempt, Obstacle, Rights};
 pub use self::batch::SendBatchError;
 pub use self::permit::Permit;
 pub(crate) use self::sticky::Visits;
@@ -122,11 +124,14 @@ impl Topic {
     /// # Ok(())
     /// # }
     /// ```
+    #[inline]
     pub fn try_send<'a>(&self, record: impl Into<Record<'a>>) -> Result<Delivery, SendError<'a>> {
         let record = record.into();
         let now = self.shared().clock.now();
-        self.accept(now, self.offer(&record, record.at(now.moment)), Reply::Handle, Rights::None, |new| new.delivery())
-            .map_err(|refused| SendError::new(&self.shared.name, self.explain(refused, now.moment), record))
+        match self.send_now(now, &record) {
+            Ok(delivery) => Ok(delivery),
+            Err((obstacle, _)) => Err(self.give_back(obstacle, now.moment, record)),
+        }
     }
 
     /// Accepts the record, waiting for room and for the topic's partitions if need be, at most until its deadline.
@@ -149,7 +154,13 @@ impl Topic {
     /// ```
     pub async fn send<'a>(&self, record: impl Into<Record<'a>>) -> Result<Delivery, SendError<'a>> {
         let record = record.into();
-        let accepted = self.accept_in_turn(&record, Reply::Handle, |appended| appended.delivery()).await;
+        let now = self.shared().clock.now();
+        let refused = match self.send_now(now, &record) {
+            Ok(delivery) => return Ok(delivery),
+            Err(refused) => refused,
+        };
+        // Boxed, because hardly any record waits, and every call would carry what waiting takes.
+        let accepted = Box::pin(self.send_in_turn(now.moment, &record, refused)).await;
         accepted.map_err(|reason| SendError::new(&self.shared.name, reason, record))
     }
 
@@ -165,12 +176,14 @@ impl Topic {
     /// }
     /// # }
     /// ```
+    #[inline]
     pub fn post<'a>(&self, record: impl Into<Record<'a>>) -> Result<(), SendError<'a>> {
         let record = record.into();
         let now = self.shared().clock.now();
-        let reply = self.reply_for(&record);
-        self.accept(now, self.offer(&record, record.at(now.moment)), reply, Rights::None, |_| ())
-            .map_err(|refused| SendError::new(&self.shared.name, self.explain(refused, now.moment), record))
+        match self.post_now(now, &record) {
+            Ok(()) => Ok(()),
+            Err((obstacle, _)) => Err(self.give_back(obstacle, now.moment, record)),
+        }
     }
 
     /// As [`Self::post`], waiting for room and for the topic's partitions if need be, at most until the record's deadline.
@@ -186,9 +199,27 @@ impl Topic {
     /// ```
     pub async fn post_wait<'a>(&self, record: impl Into<Record<'a>>) -> Result<(), SendError<'a>> {
         let record = record.into();
-        let reply = self.reply_for(&record);
-        let accepted = self.accept_in_turn(&record, reply, |_| ()).await;
+        let now = self.shared().clock.now();
+        let refused = match self.post_now(now, &record) {
+            Ok(()) => return Ok(()),
+            Err(refused) => refused,
+        };
+        let accepted = Box::pin(self.post_in_turn(now.moment, &record, refused)).await;
         accepted.map_err(|reason| SendError::new(&self.shared.name, reason, record))
+    }
+
+    /// Not generic, so that it is compiled with what it calls; as [`Self::post_now`]. What is decided of where the record goes
+    /// comes back with what is in its way, because for each call it is decided once.
+    fn send_now<'r>(&self, now: Now, record: &'r Record<'_>) -> Result<Delivery, (Obstacle, Aim<'r>)> {
+        let offer = self.offer(record, record.at(now.moment));
+        let attempt = Attempt { now, offer, reply: Reply::Handle, rights: Rights::None };
+        self.accept(&attempt, &|new| new.delivery()).map_err(|obstacle| (obstacle, offer.aim))
+    }
+
+    fn post_now<'r>(&self, now: Now, record: &'r Record<'_>) -> Result<(), (Obstacle, Aim<'r>)> {
+        let (offer, reply) = (self.offer(record, record.at(now.moment)), self.reply_for(record));
+        let attempt = Attempt { now, offer, reply, rights: Rights::None };
+        self.accept(&attempt, &|_| ()).map_err(|obstacle| (obstacle, offer.aim))
     }
 
     fn reply_for(&self, record: &Record<'_>) -> Reply {

@@ -26,14 +26,37 @@ pub(super) struct Offer<'r> {
     pub(super) aim: Aim<'r>,
 }
 
+/// What a function chose.
+#[derive(Clone, Copy)]
+enum Choice {
+    /// It was not asked: there are no partitions yet.
+    None,
+    Anywhere,
+    Place(i32),
+}
+
+/// A partition that the topic does not have.
+#[derive(Clone, Copy)]
+pub(super) struct NoSuchPartition {
+    pub(super) partition: i32,
+    /// As many as it has.
+    pub(super) count: usize,
+}
+
+impl NoSuchPartition {
+    pub(super) fn refused(self) -> SendRefused {
+        SendRefused::NoSuchPartition { partition: self.partition, count: self.count }
+    }
+}
+
 impl Topic {
     /// What is decided about a record's partition is decided once for each call, however long it waits.
-    #[inline]
+    #[inline(always)]
     pub(super) fn offer<'r>(&self, record: &'r Record<'_>, taken: RecordRef<'r>) -> Offer<'r> {
         Offer { record: taken, aim: self.aim(record) }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn aim<'r>(&self, record: &'r Record<'_>) -> Aim<'r> {
         let shared = self.shared();
         if let Some(partition) = record.own_partition() {
@@ -44,39 +67,56 @@ impl Topic {
         }
         match &shared.partitioner {
             Partitioner::RoundRobin => Aim::Turn(shared.turns.fetch_add(1, Ordering::Relaxed)),
-            Partitioner::Custom(custom) => self.ask(custom, record.key_bytes(), record.value_bytes()),
+            Partitioner::Custom(custom) => {
+                let (key, value) = (record.key_bytes(), record.value_bytes());
+                match self.ask(custom, key, value) {
+                    Choice::None => Aim::Undecided { key, value },
+                    Choice::Anywhere => Aim::Anywhere,
+                    Choice::Place(place) => Aim::Place(place),
+                }
+            }
             _ => Aim::Anywhere,
         }
     }
 
     #[cold]
-    pub(super) fn ask<'r>(
-        &self,
-        custom: &CustomPartitioner,
-        key: Option<&'r [u8]>,
-        value: Option<&'r [u8]>,
-    ) -> Aim<'r> {
+    #[inline(never)]
+    fn ask(&self, custom: &CustomPartitioner, key: Option<&[u8]>, value: Option<&[u8]>) -> Choice {
         match self.shared.partitions().len() as i32 {
-            0 => Aim::Undecided { key, value },
+            0 => Choice::None,
             partitions => {
                 let record = Partitioning { topic: self.name(), key, value, partitions };
-                custom.choose(&record).map_or(Aim::Anywhere, Aim::Place)
+                custom.choose(&record).map_or(Choice::Anywhere, Choice::Place)
             }
         }
     }
 
-    /// The partition of a record that cannot go anywhere.
-    #[inline]
-    pub(super) fn aimed_at(&self, aim: Aim<'_>) -> Result<Option<&Arc<PartitionSlot>>, SendRefused> {
-        let partitions = self.shared.partitions();
+    /// The partition, of these, of a record that cannot go anywhere.
+    #[inline(always)]
+    pub(super) fn aimed_at<'s>(
+        &self,
+        aim: Aim<'_>,
+        partitions: &'s [Arc<PartitionSlot>],
+    ) -> Result<Option<&'s Arc<PartitionSlot>>, NoSuchPartition> {
+        if let Aim::Anywhere = aim { Ok(None) } else { self.decided(aim, partitions) }
+    }
+
+    fn decided<'s>(
+        &self,
+        aim: Aim<'_>,
+        partitions: &'s [Arc<PartitionSlot>],
+    ) -> Result<Option<&'s Arc<PartitionSlot>>, NoSuchPartition> {
         let Some(count) = NonZeroU32::new(partitions.len() as u32) else { return Ok(None) };
         let aim = match (aim, &self.shared().partitioner) {
-            (Aim::Undecided { key, value }, Partitioner::Custom(custom)) => self.ask(custom, key, value),
+            (Aim::Undecided { key, value }, Partitioner::Custom(custom)) => match self.ask(custom, key, value) {
+                Choice::Place(place) => Aim::Place(place),
+                Choice::None | Choice::Anywhere => Aim::Anywhere,
+            },
             _ => aim,
         };
         let Some(partition) = aim.place(count) else { return Ok(None) };
         let slot = usize::try_from(partition).ok().and_then(|place| partitions.get(place));
-        slot.map(Some).ok_or(SendRefused::NoSuchPartition { partition, count: partitions.len() })
+        slot.map(Some).ok_or(NoSuchPartition { partition, count: partitions.len() })
     }
 
     /// Where records go now that may go anywhere, of so many partitions.
@@ -97,7 +137,8 @@ impl Topic {
             return None;
         }
         let aim = self.aim(record);
-        match (self.aimed_at(aim).ok()?, self.shared.partitions()) {
+        let partitions = self.shared.partitions();
+        match (self.aimed_at(aim, partitions).ok()?, partitions) {
             (Some(slot), _) => Some((slot, WhenFull::OpenNext)),
             (None, []) => None,
             (None, [slot]) => Some((slot, WhenFull::OpenNext)),
@@ -108,6 +149,7 @@ impl Topic {
     }
 
     pub(super) fn target(&self, aim: Aim<'_>) -> Target {
-        self.aimed_at(aim).ok().flatten().map(|slot| (slot.id(), Arc::clone(slot.account())))
+        let aimed_at = self.aimed_at(aim, self.shared.partitions()).ok().flatten();
+        aimed_at.map(|slot| (slot.id(), Arc::clone(slot.account())))
     }
 }

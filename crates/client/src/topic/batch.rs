@@ -6,7 +6,7 @@
 use std::fmt;
 
 use milena_core::producer::completion::Delivery;
-use milena_core::producer::front::{Reply, WhenFull};
+use milena_core::producer::front::WhenFull;
 use milena_core::time::Now;
 
 use super::Topic;
@@ -52,8 +52,8 @@ impl Topic {
             }
             let call = batch.call.until(record.own_deadline());
             let offer = self.offer(&record, call.record(&record));
-            let attempt = |now, rights| self.accept(now, offer, Reply::Handle, rights, |appended| appended.delivery());
-            match self.in_turn(call, offer.aim, attempt).await {
+            let attempt = |now, rights| self.attempt_to_send(now, offer, rights);
+            match self.in_turn(call, offer.aim, refused, attempt).await {
                 Ok(delivery) => batch.resume(delivery),
                 Err(why) => return Err(batch.end(record, why.into())),
             }
@@ -106,8 +106,7 @@ impl<'t, 'a, I: Iterator<Item = Record<'a>>> Batch<'t, I> {
         let mut next = self.records.next();
         while let Some(record) = next {
             let offer = self.topic.offer(&record, self.call.record(&record));
-            let accepted = self.topic.accept(self.now, offer, Reply::Handle, Rights::None, |new| new.delivery());
-            match accepted {
+            match self.topic.attempt_to_send(self.now, offer, Rights::None) {
                 Ok(delivery) => self.accepted.push(delivery),
                 Err(refused) => return Some((record, refused)),
             }
@@ -154,7 +153,7 @@ impl<'t, 'a, I: Iterator<Item = Record<'a>>> Batch<'t, I> {
     }
 
     fn end(self, record: Record<'a>, refused: Refused) -> SendBatchError<'a> {
-        let reason = self.topic.explain(refused, self.call.called);
+        let reason = self.topic.explain(refused.why, self.call.called);
         let error = SendError::new(&self.topic.shared.name, reason, record);
         SendBatchError { accepted: self.accepted, error, rest: self.records.collect() }
     }

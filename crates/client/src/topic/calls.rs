@@ -6,11 +6,13 @@
 
 use std::time::Duration;
 
-use milena_core::producer::front::{Appended, Due, RecordRef, Reply};
+use milena_core::producer::completion::Delivery;
+use milena_core::producer::front::{Due, RecordRef, Reply};
 use milena_core::time::{Moment, Now};
 
 use super::Topic;
-use super::accepting::Rights;
+use super::accepting::{Attempt, Obstacle, Rights};
+use super::aiming::Offer;
 use crate::error::SendRefused;
 use crate::partitioner::Aim;
 use crate::record::Record;
@@ -45,27 +47,51 @@ impl Call {
 }
 
 impl Topic {
-    pub(super) async fn accept_in_turn<T>(
+    /// A record that could not be sent when the call was made.
+    pub(super) async fn send_in_turn(
         &self,
+        called: Moment,
         record: &Record<'_>,
-        reply: Reply,
-        take: impl Fn(&Appended<'_>) -> T,
-    ) -> Result<T, SendRefused> {
-        let now = self.shared().clock.now();
-        let call = Call::new(now.moment, self.shared().front.deadline).until(record.own_deadline());
-        let offer = self.offer(record, call.record(record));
-        self.in_turn(call, offer.aim, |now, rights| self.accept(now, offer, reply, rights, &take)).await
+        (obstacle, aim): (Obstacle, Aim<'_>),
+    ) -> Result<Delivery, SendRefused> {
+        let call = Call::new(called, self.shared().front.deadline).until(record.own_deadline());
+        let offer = Offer { record: call.record(record), aim };
+        let attempt = |now, rights| self.attempt_to_send(now, offer, rights);
+        self.in_turn(call, aim, self.refused(obstacle, aim), attempt).await
     }
 
-    /// Tries at once, then whenever it is this caller's turn, until an attempt does not have to wait or the call is due.
+    pub(super) fn attempt_to_send(&self, now: Now, offer: Offer<'_>, rights: Rights) -> Result<Delivery, Refused> {
+        let accepted = self.accept(&Attempt { now, offer, reply: Reply::Handle, rights }, &|new| new.delivery());
+        accepted.map_err(|obstacle| self.refused(obstacle, offer.aim))
+    }
+
+    /// A record that could not be posted when the call was made.
+    pub(super) async fn post_in_turn(
+        &self,
+        called: Moment,
+        record: &Record<'_>,
+        (obstacle, aim): (Obstacle, Aim<'_>),
+    ) -> Result<(), SendRefused> {
+        let call = Call::new(called, self.shared().front.deadline).until(record.own_deadline());
+        let (offer, reply) = (Offer { record: call.record(record), aim }, self.reply_for(record));
+        let attempt = |now, rights| {
+            let accepted = self.accept(&Attempt { now, offer, reply, rights }, &|_| ());
+            accepted.map_err(|obstacle| self.refused(obstacle, aim))
+        };
+        self.in_turn(call, aim, self.refused(obstacle, aim), attempt).await
+    }
+
+    /// After a first attempt that was refused: tries whenever it is this caller's turn, until an attempt does not have to
+    /// wait or the call is due.
     pub(super) async fn in_turn<T>(
         &self,
         call: Call,
         aim: Aim<'_>,
+        first: Refused,
         attempt: impl Fn(Now, Rights) -> Result<T, Refused>,
     ) -> Result<T, SendRefused> {
         let shared = self.shared();
-        let mut decided = attempt(shared.clock.now(), Rights::None);
+        let mut decided = Err(first);
         // Partitions come first: who waits for a topic must not hold up those who wait for room.
         // Those who have waited for it stand before whoever comes when it is just known.
         let stands_behind = is_full(&decided) && self.shared.arrivals.has_waiters();
@@ -78,7 +104,7 @@ impl Topic {
             None
         };
         if !is_full(&decided) {
-            return decided.map_err(|refused| self.explain(refused, call.called));
+            return decided.map_err(|refused| self.explain(refused.why, call.called));
         }
         // The place for room is taken before the other is left, so that nobody gets in between.
         let mut room = Turn::for_room(shared, self.target(aim), call.due);
@@ -86,7 +112,7 @@ impl Topic {
         let relief = Relief::new();
         let attempt = |now| self.attempt_with_room(now, aim, &relief, &attempt);
         let decided = room.wait(attempt, is_full, || SendRefused::BufferFull).await;
-        decided.map_err(|refused| self.explain(refused, call.called))
+        decided.map_err(|refused| self.explain(refused.why, call.called))
     }
 
     pub(super) fn attempt_with_room<T>(
@@ -98,7 +124,7 @@ impl Topic {
     ) -> Result<T, Refused> {
         let decided = attempt(now, Rights::Room);
         let Err(refused) = &decided else { return decided };
-        match (&refused.why, self.aimed_at(aim).ok().flatten()) {
+        match (&refused.why, self.aimed_at(aim, self.shared.partitions()).ok().flatten()) {
             // The next batch begins with a smaller chunk.
             (SendRefused::PartitionFull, Some(slot)) if slot.relieve_pressure() => attempt(now, Rights::Room),
             (SendRefused::PartitionFull, Some(_)) => decided,

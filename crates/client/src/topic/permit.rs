@@ -14,8 +14,8 @@ use milena_core::producer::completion::Delivery;
 use milena_core::producer::front::{AppendError, Appended, LINK_BYTES_MIN, Notice, RecordRef, Reply, Value, WhenFull};
 
 use super::Topic;
-use super::accepting::{Rights, TRIES_MAX};
-use super::aiming::Offer;
+use super::accepting::{Obstacle, Rights, TRIES_MAX};
+use super::aiming::{NoSuchPartition, Offer};
 use super::calls::Call;
 use crate::error::{ReserveError, SendError, SendRefused};
 use crate::partitioner::Aim;
@@ -111,17 +111,24 @@ impl Topic {
             Err(SendRefused::RecordTooLarge { size, limit })
         } else {
             let call = Call::new(self.shared().clock.moment(), deadline);
-            self.in_turn(call, aim, |_, rights| self.try_reserve(aim, size, rights)).await
+            match self.try_reserve(aim, size, Rights::None) {
+                Ok(permit) => Ok(permit),
+                Err(refused) => self.in_turn(call, aim, refused, |_, rights| self.try_reserve(aim, size, rights)).await,
+            }
         };
         reserved.map_err(|reason| ReserveError::new(&self.shared.name, reason))
     }
 
     fn try_reserve(&self, aim: Aim<'_>, size: usize, rights: Rights) -> Result<Permit<'_>, Refused> {
-        if self.shared.partitions().is_empty() {
-            return Err(SendRefused::MetadataPending.into());
+        let refused = |obstacle| self.refused(obstacle, aim);
+        let partitions = self.shared.partitions();
+        if partitions.is_empty() {
+            return Err(refused(Obstacle::Pending));
         }
-        let aimed_at = self.aimed_at(aim)?;
-        self.check_rights(rights, aimed_at)?;
+        let aimed_at = self.aimed_at(aim, partitions).map_err(|none| refused(Obstacle::NoSuchPartition(none)))?;
+        if let Some(ahead) = self.ahead(rights, aimed_at) {
+            return Err(refused(Obstacle::Behind(ahead)));
+        }
         if let Some(why) = self.shared().closed() {
             return Err(SendRefused::by_close(why).into());
         }
@@ -130,11 +137,14 @@ impl Topic {
             Some(slot) => self.shared().pool.charge(slot.account(), needs).map(|()| slot),
             None => self.charge_any(needs, rights),
         };
-        match charged {
-            Ok(slot) => Ok(Permit { topic: self, slot: Arc::clone(slot), size, charged: AtomicUsize::new(needs) }),
-            Err(Full::Buffer) => Err(SendRefused::BufferFull.into()),
-            Err(Full::Share(tight)) => Err(self.refusal(AppendError::ShareFull(Notice::Nothing, tight), aim)),
-        }
+        let error = match charged {
+            Ok(slot) => {
+                return Ok(Permit { topic: self, slot: Arc::clone(slot), size, charged: AtomicUsize::new(needs) });
+            }
+            Err(Full::Buffer) => AppendError::BufferFull(Notice::Nothing),
+            Err(Full::Share(tight)) => AppendError::ShareFull(Notice::Nothing, tight),
+        };
+        Err(refused(Obstacle::Refused(error)))
     }
 
     /// The partition that records without a key go to now, or the next one that may hold so much.
@@ -200,7 +210,7 @@ impl Permit<'_> {
         &mut self,
         record: &Record<'_>,
         reply: Reply,
-        take: impl FnOnce(&Appended<'_>) -> T,
+        take: impl Fn(&Appended<'_>) -> T,
     ) -> Result<T, SendRefused> {
         let size = record.size();
         if size > self.size {
@@ -210,15 +220,14 @@ impl Permit<'_> {
         let now = topic.shared().clock.now();
         let Offer { record, aim } = topic.offer(record, record.at(now.moment));
         let record = self.fitting(record, size);
-        let mut take = Some(take);
-        let mut once = |appended: &Appended<'_>| (take.take().expect("a record is accepted once"))(appended);
-        if let Some(slot) = topic.aimed_at(aim)? {
+        let aimed_at = |partitions| topic.aimed_at(aim, partitions).map_err(NoSuchPartition::refused);
+        if let Some(slot) = aimed_at(topic.shared.partitions())? {
             self.move_to(slot)?;
         }
         loop {
             let slot = Arc::clone(&self.slot);
             let chunks = Reserved { permit: self, pool: &topic.shared().pool };
-            let error = match slot.append(now, &chunks, record, reply, WhenFull::OpenNext, &mut once) {
+            let error = match slot.append(now, &chunks, record, reply, WhenFull::OpenNext, &take) {
                 Ok(taken) => return Ok(taken),
                 Err(error) => error,
             };
@@ -230,7 +239,7 @@ impl Permit<'_> {
                 (AppendError::Closed, None) => {
                     let partitions = topic.shared.partitions();
                     let anywhere = || &partitions[topic.sticky_place(partitions.len())];
-                    self.move_to(topic.aimed_at(aim)?.unwrap_or_else(anywhere))?;
+                    self.move_to(aimed_at(partitions)?.unwrap_or_else(anywhere))?;
                 }
                 (AppendError::BufferFull(_) | AppendError::BatchFull(_) | AppendError::ShareFull(..), _) => {
                     unreachable!("what a permit reserves is enough for its record")

@@ -96,7 +96,7 @@ impl PartitionFront {
     }
 
     /// Accepts a record, or refuses it without a trace.
-    #[inline]
+    #[inline(always)]
     pub fn append(
         &mut self,
         now: Now,
@@ -109,21 +109,10 @@ impl PartitionFront {
             return Err(AppendError::WithdrawNeedsIdempotence);
         }
         let timestamp = record.timestamp.unwrap_or(now.wall_millis);
-        let (base, count) = self.open.as_ref().map_or((timestamp, 0), |open| (open.base_timestamp, open.count));
-        let layout = self.layout(timestamp.wrapping_sub(base), count, &record)?;
-        if BATCH_HEADER_BYTES + layout.total_len() > self.config.max_request_size {
-            self.check_alone(&record)?;
-        }
-        let in_place = !self.is_closed
-            && self.open.as_mut().is_some_and(|open| {
-                open.fits(layout.total_len(), self.config.batch_size) && open.encode_in_tail(&layout, record.value)
-            });
-        let mut notice = Notice::Nothing;
-        let mut total_len = layout.total_len();
-        if !in_place {
-            let placed = self.append_with_new_memory(now, chunks, timestamp, &record, when_full)?;
-            (notice, total_len) = placed;
-        }
+        let (notice, total_len) = match self.encode_in_place(timestamp, &record) {
+            Some(total_len) => (Notice::Nothing, total_len),
+            None => self.append_with_new_memory(now, chunks, timestamp, &{ record }, when_full)?,
+        };
         let due = match record.due {
             Due::Configured => now.moment + self.config.deadline,
             Due::Waited(due) | Due::Own(due) => due,
@@ -136,7 +125,21 @@ impl PartitionFront {
         Ok(Appended { completion: &open.completion, index, notice, must_watch })
     }
 
-    #[inline]
+    /// Writes the record behind the one before it, if the batch that fills has room: what nearly all records need. What is in
+    /// the way of the others is found out apart. Gives its length.
+    #[inline(always)]
+    fn encode_in_place(&mut self, timestamp: i64, record: &RecordRef<'_>) -> Option<usize> {
+        let open = self.open.as_mut().filter(|_| !self.is_closed)?;
+        let value = record.value.as_slice().map(<[u8]>::len);
+        let delta = timestamp.wrapping_sub(open.base_timestamp);
+        let layout = RecordLayout::new(delta, open.count as i32, record.key, value, record.headers).ok()?;
+        let total_len = layout.total_len();
+        let may_be_sent = BATCH_HEADER_BYTES + total_len <= self.config.max_request_size;
+        let is_in_place =
+            may_be_sent && open.fits(total_len, self.config.batch_size) && open.encode_in_tail(&layout, record.value);
+        is_in_place.then_some(total_len)
+    }
+
     fn layout<'a>(
         &self,
         timestamp_delta: i64,
@@ -153,7 +156,6 @@ impl PartitionFront {
     }
 
     /// A record takes a few bytes more behind others than alone; what is in its way must not decide whether it may be sent.
-    #[cold]
     fn check_alone(&self, record: &RecordRef<'_>) -> Result<(), AppendError> {
         let size = BATCH_HEADER_BYTES + self.layout(0, 0, record)?.total_len();
         let limit = self.config.max_request_size;
@@ -172,10 +174,13 @@ impl PartitionFront {
         when_full: WhenFull,
     ) -> Result<(Notice, usize), AppendError> {
         let (base, count) = self.open.as_ref().map_or((timestamp, 0), |open| (open.base_timestamp, open.count));
+        let mut layout = self.layout(timestamp.wrapping_sub(base), count, record)?;
+        if BATCH_HEADER_BYTES + layout.total_len() > self.config.max_request_size {
+            self.check_alone(record)?;
+        }
         if self.is_closed {
             return Err(AppendError::Closed);
         }
-        let mut layout = self.layout(timestamp.wrapping_sub(base), count, record)?;
         let mut notice = Notice::Nothing;
         if self.open.as_ref().is_some_and(|open| !open.fits(layout.total_len(), self.config.batch_size)) {
             self.seal(SealReason::Size);

@@ -62,13 +62,13 @@ impl OpenBatch {
         self.chunks.iter().map(Chunk::bytes_held).sum::<usize>() + self.tail.capacity()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn fits(&self, total_len: usize, batch_size: usize) -> bool {
         self.count == 0 || self.bytes + total_len <= batch_size
     }
 
     /// Writes the record behind the one before it; false, and nothing written, if the chunk has no room.
-    #[inline]
+    #[inline(always)]
     pub(super) fn encode_in_tail(&mut self, layout: &RecordLayout<'_>, value: Value<'_>) -> bool {
         if self.tail.capacity() - self.tail.len() < layout.total_len() {
             return false;
@@ -108,7 +108,7 @@ impl OpenBatch {
     }
 
     /// Counts a record whose bytes were written.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_in(&mut self, timestamp: i64, total_len: usize, reply: Reply) -> u32 {
         let index = self.count;
         self.count += 1;
@@ -122,7 +122,7 @@ impl OpenBatch {
     }
 
     /// Joins the newest run, starts the next one or stands alone; whether the clock must be told.
-    #[inline]
+    #[inline(always)]
     pub(super) fn wait_for(&mut self, index: u32, due: Tick, is_own: bool) -> bool {
         if self.run == Some(due) {
             return false;
@@ -238,7 +238,7 @@ impl<C: ChunkSource> Memory<'_, C> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn encode(into: &mut Vec<u8>, layout: &RecordLayout<'_>, value: Value<'_>) {
     layout.write_up_to_value(into);
     if let Some(bytes) = value.as_slice() {

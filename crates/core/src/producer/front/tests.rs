@@ -264,6 +264,18 @@ fn a_record_above_max_request_size_is_refused_with_both_numbers() {
     assert!(front.is_empty() && memory.held() == 0);
 }
 
+/// It took new memory for each record once it was larger than one record may be, however much was left in its chunk.
+#[test]
+fn a_batch_larger_than_max_request_size_goes_on_in_its_chunk() {
+    let memory = memory();
+    let mut front = front_with(FrontConfig { batch_size: 1000, max_request_size: 200, ..FRONT });
+    for index in 0..5 {
+        let appended = front.append(now(0), &memory, value(&[0; 100]), Reply::Handle, WhenFull::OpenNext);
+        assert_eq!(appended.expect("accepted").index, index);
+    }
+    assert_eq!(memory.held(), 1024);
+}
+
 /// Its length is told all the same. Its headers share what they hold, so that the test needs no such memory.
 #[test]
 fn a_record_that_no_batch_can_hold_is_refused_with_its_size() {

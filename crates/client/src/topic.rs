@@ -241,6 +241,7 @@ mod tests {
 
     use milena_core::blocking::block_on;
     use milena_core::ids::{PartitionId, PartitionIndex};
+    use milena_core::producer::body::ChunkSource;
     use milena_core::producer::front::PartitionFront;
     use milena_core::producer::trouble::Trouble;
     use milena_wire::murmur2;
@@ -302,6 +303,23 @@ mod tests {
             slots[1].with_front(PartitionFront::open_again);
             orders.shared.add_partitions([Arc::clone(&slots[1])]);
         }
+    }
+
+    /// After a full batch the neighbour of the partition that was picked was tried first, so who was behind got its share.
+    #[test]
+    fn the_partition_that_is_picked_is_the_one_that_takes_the_record() {
+        const BATCH: usize = 1000;
+        let config = ProducerConfig::new("127.0.0.1:1").linger(Duration::from_secs(15)).batch_size(BATCH);
+        let producer = Producer::new(config).expect("is built");
+        let orders = producer.topic("orders").expect("a name");
+        let slots = [0, 1, 2, 3].map(|number| slot(&orders, number));
+        orders.shared.add_partitions(slots.clone());
+        let pool = &orders.shared().pool;
+        [0, 1, 3].into_iter().for_each(|behind| pool.charge_always(slots[behind].account(), 1000 * BATCH));
+        // Each fills a batch.
+        (0..40).for_each(|_| drop(orders.try_send(Record::value(&[b'v'; 900])).expect("there is room")));
+        let chunks = slots[2].account().held() / 1024;
+        assert!((35..=40).contains(&chunks), "{chunks} records of 40 went where next to nothing waits");
     }
 
     /// A topic that grew had no partitions for a moment, and records were refused.

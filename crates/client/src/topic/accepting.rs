@@ -206,7 +206,7 @@ impl Topic {
         };
         let from = self.sticky().next(partitions, self.shared().front.batch_size);
         let tries = if attempt.rights == Rights::Room { count } else { count.min(TRIES_MAX) };
-        for place in (1..=tries).map(|step| (from + step) % count) {
+        for place in (0..tries).map(|step| (from + step) % count) {
             match self.append_in_passing(attempt, &partitions[place], WhenFull::OpenNext, take) {
                 Err(AppendError::BatchFull(_)) => {}
                 Err(AppendError::ShareFull(_, found)) => tight = tight.looser(found),

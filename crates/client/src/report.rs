@@ -185,8 +185,12 @@ impl ReportWork {
     /// Until the last [`Reporter`] is gone.
     pub(crate) fn run(self) {
         for slice in &self.slices {
-            for posted in &slice.posted {
-                self.report(&slice, *posted);
+            // Nearly always all of them were written, which one look tells.
+            let written = slice.completion.written_batch();
+            for Posted { index, tag } in &slice.posted {
+                let outcome = written.and_then(|written| written.outcome(*index));
+                let outcome = outcome.or_else(|| slice.completion.outcome(*index));
+                self.report(&slice, *tag, outcome.expect("only released or ended records are reported"));
             }
             give_back(&self.pool, slice);
         }
@@ -194,9 +198,8 @@ impl ReportWork {
 
     /// A handler that panics loses its own report and no other; the panic hook has told of it. A full stream is waited for,
     /// and one that was dropped wants no reports.
-    fn report(&self, slice: &ReportSlice, posted: Posted) {
-        let outcome = slice.completion.outcome(posted.index).expect("only released or ended records are reported");
-        let tag = posted.tag;
+    #[inline]
+    fn report(&self, slice: &ReportSlice, tag: u64, outcome: Outcome) {
         match &self.reader {
             ReportReader::Handler(handler) => {
                 let topic = TopicName::Borrowed(slice.slot.topic_name());

@@ -29,6 +29,7 @@ use crate::sync::{Mutex, MutexGuard, Once};
 use crate::time::{Moment, Tick};
 pub use dropped::Dropped;
 use parts::Parts;
+pub use reading::WrittenBatch;
 
 /// How a whole batch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

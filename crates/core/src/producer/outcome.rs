@@ -45,6 +45,15 @@ pub struct Written {
     pub timestamp: Option<i64>,
 }
 
+impl Written {
+    /// The record so many places behind it in its batch.
+    #[inline]
+    pub(super) fn after(self, rank: u32) -> Self {
+        // A broker may claim any offset; one past the largest is none.
+        Self { offset: self.offset.and_then(|offset| offset.checked_add(i64::from(rank))), ..self }
+    }
+}
+
 /// A reason, and what led to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Because<R> {

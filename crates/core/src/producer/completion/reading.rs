@@ -8,7 +8,34 @@ use crate::producer::outcome::{Because, Cause, NotWritten, Outcome, Settlement, 
 use crate::producer::roster::Standing;
 use crate::sync::atomic::Ordering;
 
+/// What became of the records of a batch that was written, where none of them stands apart: for all of them from one look.
+/// It does not change any more.
+#[derive(Clone, Copy, Debug)]
+pub struct WrittenBatch {
+    first: Written,
+    /// Those before it had left already.
+    from: u32,
+}
+
+impl WrittenBatch {
+    /// The record's outcome, if it was written.
+    #[inline]
+    pub fn outcome(&self, index: u32) -> Option<Outcome> {
+        (index >= self.from).then(|| Outcome::Written(self.first.after(index)))
+    }
+}
+
 impl BatchCompletion {
+    /// As [`Self::outcome`], for many.
+    pub fn written_batch(&self) -> Option<WrittenBatch> {
+        // As `state` does, in this order.
+        let BatchEnd::Written { base_offset, log_append_time } = self.end()? else { return None };
+        let left = [&self.withdrawn_below, &self.unknown_below].map(|below| below.load(Ordering::Acquire));
+        let first = Written { partition: self.partition.0, offset: base_offset, timestamp: log_append_time };
+        let is_regular = !self.is_irregular.load(Ordering::Acquire);
+        is_regular.then(|| WrittenBatch { first, from: left[0].max(left[1]) })
+    }
+
     /// The record's state as its caller sees it.
     pub fn state(&self, index: u32) -> RecordState {
         // Releases come before the end, and cancelling and dropping before the release or end that they bear on. Reading the
@@ -71,9 +98,7 @@ impl BatchCompletion {
     }
 
     fn written(&self, base_offset: Option<i64>, timestamp: Option<i64>, rank: u32) -> Written {
-        // A broker may claim any offset; one past the largest is none.
-        let offset = base_offset.and_then(|base| base.checked_add(i64::from(rank)));
-        Written { partition: self.partition.0, offset, timestamp }
+        Written { partition: self.partition.0, offset: base_offset, timestamp }.after(rank)
     }
 
     /// What became of a record that was sent, once its batch, or its part of it, has ended.

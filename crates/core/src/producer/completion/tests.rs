@@ -509,3 +509,44 @@ fn the_end_concludes_a_batch() {
     assert!(batch.poll_concluded(&mut cx).is_ready() && batch.poll_ended(&mut cx).is_ready());
     assert!(!batch.is_wanted());
 }
+
+/// What reports are made of says of each record what its caller is told, or nothing.
+#[test]
+fn a_look_at_a_written_batch_tells_what_a_look_at_each_record_does() {
+    let told = |batch: &Arc<BatchCompletion>| {
+        let written = batch.written_batch();
+        (0..4).map(|index| written.and_then(|written| written.outcome(index)).is_some()).collect::<Vec<_>>()
+    };
+    let agrees = |batch: &Arc<BatchCompletion>| {
+        let written = batch.written_batch();
+        for index in 0..4 {
+            let Some(outcome) = written.and_then(|written| written.outcome(index)) else { continue };
+            let (Outcome::Written(one), Some(Outcome::Written(other))) = (&outcome, &batch.outcome(index)) else {
+                panic!("{outcome:?} {:?}", batch.outcome(index))
+            };
+            assert_eq!(one, other);
+        }
+    };
+    let runs = [(0, 10), (2, 20)];
+    let whole = sealed(&runs, 4);
+    assert_eq!(told(&whole), [false; 4], "it has not ended");
+    whole.claim();
+    whole.settle(end_at(i64::MAX - 2));
+    assert_eq!(told(&whole), [true; 4]);
+    agrees(&whole);
+    let left_in_doubt = sealed(&runs, 4);
+    left_in_doubt.claim();
+    left_in_doubt.release_due(ticks(15));
+    left_in_doubt.settle(end_at(7));
+    assert_eq!(told(&left_in_doubt), [false, false, true, true]);
+    agrees(&left_in_doubt);
+    let withdrawn = sealed(&runs, 4);
+    withdrawn.release_due(ticks(15));
+    withdrawn.claim();
+    withdrawn.settle(end_at(7));
+    assert_eq!(told(&withdrawn), [false; 4], "offsets are found by rank");
+    let not_written = sealed(&runs, 4);
+    not_written.claim();
+    not_written.settle(BatchEnd::NotWritten(NotWritten::DeadlinePassed));
+    assert_eq!(told(&not_written), [false; 4]);
+}

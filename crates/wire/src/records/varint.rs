@@ -3,8 +3,23 @@
 /// Bytes that `value` takes.
 #[inline(always)]
 pub(super) const fn len(value: i64) -> usize {
-    // Seven bits a byte, and zero takes one.
-    (70 - (zigzag(value) | 1).leading_zeros() as usize) / 7
+    unsigned_len(zigzag(value))
+}
+
+/// Bytes that the length of so many bytes takes, or that of none at all, which is written as -1.
+#[inline(always)]
+pub(super) const fn nullable_len(bytes: Option<usize>) -> usize {
+    match bytes {
+        None => 1,
+        Some(bytes) => unsigned_len((bytes as u64) << 1),
+    }
+}
+
+/// Seven bits a byte, and zero takes one. A multiplication by 9/64 stands for the division by 7; up to 64 bits they are the
+/// same.
+#[inline(always)]
+const fn unsigned_len(raw: u64) -> usize {
+    ((raw | 1).ilog2() as usize * 9 + 73) / 64
 }
 
 /// Writes `value` at `at` and tells where the next field goes.
@@ -18,6 +33,46 @@ pub(super) fn write(out: &mut [u8], mut at: usize, value: i64) -> usize {
     }
     out[at] = rest as u8;
     at + 1
+}
+
+/// Up to eight bytes on their way into a buffer. Held in a register: written one by one into memory, they could not be read
+/// back together before each of them has arrived there.
+#[derive(Clone, Copy)]
+pub(super) struct Word {
+    bytes: u64,
+    bits: u32,
+}
+
+impl Word {
+    pub(super) const EMPTY: Self = Self { bytes: 0, bits: 0 };
+
+    /// Whether both together take up to eight bytes.
+    #[inline(always)]
+    pub(super) const fn holds(one: i64, other: i64) -> bool {
+        (zigzag(one) | zigzag(other)) >> (4 * 7) == 0
+    }
+
+    /// Another number; its caller sees that there is room.
+    #[inline(always)]
+    pub(super) const fn varint(mut self, value: i64) -> Self {
+        let mut rest = zigzag(value);
+        while rest >= 0x80 {
+            self.bytes |= (rest & 0x7f | 0x80) << self.bits;
+            self.bits += 8;
+            rest >>= 7;
+        }
+        self.bytes |= rest << self.bits;
+        self.bits += 8;
+        self
+    }
+
+    /// Behind what is there. Takes room for eight bytes for a moment.
+    #[inline(always)]
+    pub(super) fn append_to(self, out: &mut Vec<u8>) {
+        let end = out.len() + (self.bits / 8) as usize;
+        out.extend_from_slice(&self.bytes.to_le_bytes());
+        out.truncate(end);
+    }
 }
 
 /// A varint of 32 bits; `None` for a number that does not fit.

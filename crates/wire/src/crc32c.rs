@@ -30,7 +30,7 @@ pub fn append(crc: u32, bytes: &[u8]) -> u32 {
 
 /// The checksum of A followed by B, from the checksums of both and the length of B.
 ///
-/// Under half a microsecond for a body of 1 MB, whatever its bytes: one multiplication for each bit set in the length.
+/// A tenth of a microsecond for a body of 1 MB, whatever its bytes: one multiplication for each byte of the length.
 /// (The matrix squarings of the `crc32c` crate's own function take 10 to 15 µs, more than summing a small batch again.)
 ///
 /// ```
@@ -42,10 +42,10 @@ pub fn append(crc: u32, bytes: &[u8]) -> u32 {
 pub fn combine(crc_a: u32, crc_b: u32, len_b: usize) -> u32 {
     // Appending n zero bytes to A multiplies its checksum by x^(8n); what B contributes is then added.
     let mut shifted = crc_a;
-    let mut rest = len_b;
-    while rest != 0 {
-        shifted = multiply(X_POWERS[rest.trailing_zeros() as usize], shifted);
-        rest &= rest - 1;
+    for (powers, byte) in X_POWERS.iter().zip(len_b.to_le_bytes()) {
+        if byte != 0 {
+            shifted = multiply(powers[usize::from(byte)], shifted);
+        }
     }
     shifted ^ crc_b
 }
@@ -53,15 +53,22 @@ pub fn combine(crc_a: u32, crc_b: u32, len_b: usize) -> u32 {
 /// Castagnoli's polynomial, reflected: the coefficient of x^0 is the highest bit, that of x^32 is left out.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
 
-/// x^(8 · 2^k) modulo the polynomial, for every k that a length may have as a bit.
-const X_POWERS: [u32; usize::BITS as usize] = {
-    let mut powers = [0; usize::BITS as usize];
+/// x^(8 · n · 256^k) modulo the polynomial, for every byte n that a length may have in place k. 8 KiB, of which a batch's length
+/// reads two or three words.
+static X_POWERS: [[u32; 256]; size_of::<usize>()] = {
+    let mut powers = [[0; 256]; size_of::<usize>()];
     // x^8.
-    let mut power = 1 << (31 - 8);
+    let mut step = 1 << (31 - 8);
     let mut k = 0;
     while k < powers.len() {
-        powers[k] = power;
-        power = multiply(power, power);
+        // x^0.
+        powers[k][0] = 1 << 31;
+        let mut n = 1;
+        while n < 256 {
+            powers[k][n] = multiply(powers[k][n - 1], step);
+            n += 1;
+        }
+        step = multiply(powers[k][255], step);
         k += 1;
     }
     powers

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use milena_broker::{
-    CleanupPolicy, Cluster, ClusterConfig, Directory, FlushPolicy, LookupError, NewTopic, NodeId, PartitionLog, Ratio,
-    TopicConfig,
+    Chore, CleanupPolicy, Cluster, ClusterConfig, Directory, FinishedChore, FlushPolicy, LookupError, NewTopic, NodeId,
+    PartitionLog, Ratio, TopicConfig,
 };
 use milena_wire::ErrorCode;
 use milena_wire::crc32c;
 use milena_wire::records::{Attributes, BatchHeader, Codec, Compression, Encoding, Packer, RecordLayout};
 
 use crate::client::{Bench, P0, START, config, config_of_nodes};
-use crate::compaction_beside::look_with;
+use crate::compaction_beside::{beside, look_by};
 use crate::disk::{Fault, TestDisk};
 use crate::restart::Folder;
 use crate::segments::{create, fetched, open, small_segments, stop};
@@ -336,14 +336,16 @@ fn followers_compact_their_own_and_copy_what_is_compacted() {
 /// What every key has to have, whatever fails: the last acknowledged value, or a later one that is in doubt.
 #[test]
 fn disk_may_fail_or_stop_at_every_call_of_a_compaction() {
-    let calls = compact_on(&TestDisk::default()).0;
+    let calls = compact_on(&TestDisk::default(), beside).0;
     assert!(calls > 60, "{calls}");
     for fault in [Fault::Fails, Fault::Stops] {
         for at in 0..calls {
             for loses_power in [false, true] {
                 let disk = TestDisk::default();
                 disk.plant(at, fault);
-                let (_, acknowledged) = compact_on(&disk);
+                // The calls are the same and come in the same order; threads only take longer.
+                let run = if at % 8 == 0 { beside } else { Chore::run };
+                let (_, acknowledged) = compact_on(&disk, run);
                 let mut state = at;
                 if loses_power {
                     disk.lose_power(|below| {
@@ -385,7 +387,7 @@ fn write_if_it_can(bench: &mut Bench, key: String, value: &str, acknowledged: &m
 }
 
 /// Writes and compacts, on another thread and with more writes meanwhile, as far as the disk goes along: the calls that took, and the last acknowledged offset of each key.
-fn compact_on(disk: &TestDisk) -> (u64, BTreeMap<String, i64>) {
+fn compact_on(disk: &TestDisk, run: fn(Chore) -> FinishedChore) -> (u64, BTreeMap<String, i64>) {
     let mut acknowledged = BTreeMap::new();
     if let Some(mut bench) = bench_on(disk)
         && bench
@@ -394,11 +396,15 @@ fn compact_on(disk: &TestDisk) -> (u64, BTreeMap<String, i64>) {
             .is_ok()
     {
         for round in 0..2 {
-            for number in 0..8 {
-                let (key, value) = (["a", "b", "c"][number % 3].to_owned(), format!("{round} {number} {:0>150}", 0));
+            for number in 0..6 {
+                let (key, value) = (["a", "b", "c"][number % 3].to_owned(), format!("{round} {number} {:0>200}", 0));
                 write_if_it_can(&mut bench, key, &value, &mut acknowledged);
             }
-            look_with(&mut bench, |bench, count| {
+            // Beside the keys, the first segment and the second: more of it would only take longer.
+            look_by(&mut bench, run, |bench, count| {
+                if count > 2 {
+                    return;
+                }
                 let (key, value) = (["a", "d"][count % 2].to_owned(), format!("{round} beside {count} {:0>150}", 0));
                 write_if_it_can(bench, key, &value, &mut acknowledged);
             });

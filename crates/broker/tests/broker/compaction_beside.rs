@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use milena_broker::{Broker, BrokerOptions, CleanupPolicy, Cluster, PartitionIndex, TopicConfig};
+use milena_broker::{Broker, BrokerOptions, Chore, CleanupPolicy, Cluster, FinishedChore, PartitionIndex, TopicConfig};
 use milena_wire::ErrorCode;
 use milena_wire::messages::delete_records::request::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
@@ -15,14 +15,26 @@ use crate::segments::{create, fetched, open, stop};
 use crate::server::{PATIENCE, Socket};
 
 /// Lets a look come, and does its chores on another thread each; before each of them is over, something else happens. How many there were.
-pub fn look_with(bench: &mut Bench, mut meanwhile: impl FnMut(&mut Bench, usize)) -> usize {
+pub fn look_with(bench: &mut Bench, meanwhile: impl FnMut(&mut Bench, usize)) -> usize {
+    look_by(bench, beside, meanwhile)
+}
+
+pub fn beside(chore: Chore) -> FinishedChore {
+    std::thread::spawn(|| chore.run()).join().expect("it does not panic")
+}
+
+pub fn look_by(
+    bench: &mut Bench,
+    run: impl Fn(Chore) -> FinishedChore,
+    mut meanwhile: impl FnMut(&mut Bench, usize),
+) -> usize {
     bench.now.elapsed += LOOK;
     bench.now.wall += LOOK;
     bench.cluster.handle_timeout(bench.now);
     let mut count = 0;
     while let Some(chore) = bench.cluster.poll_chore() {
         assert!(bench.cluster.poll_chore().is_none(), "one at a time");
-        let finished = std::thread::spawn(|| chore.run()).join().expect("it does not panic");
+        let finished = run(chore);
         meanwhile(bench, count);
         bench.cluster.handle_chore(bench.now, finished);
         count += 1;

@@ -56,7 +56,7 @@ pub struct BrokerOptions {
     pub producer_expiry: Option<Duration>,
     /// `producer.id.expiration.check.interval.ms`: how often that is looked at. Default: Kafka's 10 min.
     pub producer_expiry_check: Duration,
-    /// Which release of Kafka it behaves as; see [`ClusterConfig::behave_as`]. Default: 4.3.
+    /// Which release of Kafka it behaves as; see [`ClusterConfig::behave_as`](crate::ClusterConfig::behave_as). Default: 4.3.
     pub release: KafkaRelease,
     /// Where the admin port listens, as `127.0.0.1:0`: whoever reaches it may steer the broker and read every record, so keep it on
     /// loopback. Default: nowhere.

@@ -85,6 +85,15 @@ impl Broker {
     }
 
     /// See [`Cluster::create_topic_with`].
+    ///
+    /// ```
+    /// use milena_broker::{Broker, BrokerOptions, NewTopic};
+    ///
+    /// let broker = Broker::start(BrokerOptions::default().nodes(3))?;
+    /// broker.create_topic_with(NewTopic::new("orders").partitions(2).replication_factor(1))?;
+    /// assert_eq!(broker.isr("orders", 1).map(|isr| isr.len()), Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn create_topic_with(&self, new: NewTopic) -> Result<Uuid, CreateTopicError> {
         self.steer(move |cluster, _| cluster.create_topic_with(new))
     }

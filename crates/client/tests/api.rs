@@ -33,6 +33,7 @@ fn every_type_may_go_to_any_thread() {
     let asserted = may_go_to_any_thread![
         Acks,
         AddressFault,
+        AfterDeadline,
         AttemptError,
         Because<NotWritten>,
         Cause,

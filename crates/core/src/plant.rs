@@ -42,8 +42,8 @@ pub enum Plant {
     AbsentWithoutFence,
     /// Rule 21: the log is read from the fence on.
     BaseAtFence,
-    /// Rule 22: a log that does not show the fence yet is taken for the whole.
-    ShortLogIsWhole,
+    /// Rule 22: a batch of the same producer and sequence is found, whatever its epoch.
+    AnyEpochIsFound,
     /// Rule 24: a fresh producer id is a fence.
     FreshIdFences,
     /// Rule 25: old stamps are sent to a topic that was created anew.
@@ -77,7 +77,7 @@ impl Plant {
         ("given-up-while-wanted", Self::GivenUpWhileWanted),
         ("absent-without-fence", Self::AbsentWithoutFence),
         ("base-at-fence", Self::BaseAtFence),
-        ("short-log-is-whole", Self::ShortLogIsWhole),
+        ("any-epoch-is-found", Self::AnyEpochIsFound),
         ("fresh-id-fences", Self::FreshIdFences),
         ("old-stamps-to-new-topic", Self::OldStampsToNewTopic),
         ("payload-kept", Self::PayloadKept),

@@ -54,7 +54,11 @@ pub const RULES: [Rule; 29] = [
     rule(19, "only an acknowledged later epoch keeps copies out", &[Plant::AbsentWithoutFence]),
     unplanted(20, "the squat", "it is not used: what is given up is always fenced, and the log read"),
     rule(21, "the log is read from the last committed offset before the doubt", &[Plant::BaseAtFence]),
-    rule(22, "absence needs the whole stretch up to the fence", &[Plant::ShortLogIsWhole]),
+    rule(
+        22,
+        "what is found is the batch, and absence needs the whole stretch up to the fence",
+        &[Plant::AnyEpochIsFound],
+    ),
     unplanted(23, "withdrawals are limited", "a limit of cost: without it nothing untrue is said"),
     rule(24, "another producer id fences nothing", &[Plant::FreshIdFences]),
     rule(25, "old stamps are not sent to a new topic", &[Plant::OldStampsToNewTopic]),

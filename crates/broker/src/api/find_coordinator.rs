@@ -1,7 +1,9 @@
 //! FindCoordinator: there is none yet, neither for groups nor for transactions, and the answer says so.
 //!
 //! The code is none of those that Kafka gives while a coordinator cannot be found: those are tried again, and a client that wants a group
-//! or a transaction would wait in silence. This one ends it, with the words where the client shows them.
+//! or a transaction would wait in silence. This one ends it, with the words where the client shows them. But librdkafka's consumers ask
+//! for their group's also where they read by partition, as `group.id` is asked of each, and would tell an error of what works:
+//! they speak old versions, in which it is answered as Kafka does while there is none.
 
 use milena_wire::ErrorCode;
 use milena_wire::messages::find_coordinator::request::FindCoordinatorRequest;
@@ -12,6 +14,9 @@ use crate::notice::{Coordinated, Notice};
 
 pub(super) fn answer(request: &FindCoordinatorRequest, version: i16) -> FindCoordinatorResponse {
     let (code, message) = match request.key_type {
+        0 if version <= LIBRDKAFKA_NEWEST => {
+            (ErrorCode::COORDINATOR_NOT_AVAILABLE, "this broker does not coordinate groups")
+        }
         0 => (ErrorCode::UNSUPPORTED_VERSION, "this broker does not coordinate groups"),
         1 => (ErrorCode::UNSUPPORTED_VERSION, "this broker does not coordinate transactions"),
         2 => (ErrorCode::UNSUPPORTED_VERSION, "this broker does not coordinate share groups"),
@@ -70,6 +75,8 @@ fn is_share_key(key: &str) -> bool {
 }
 
 const SHARE: i8 = 2;
+/// What librdkafka 2.16 speaks; Java's clients since 2.4 and franz-go speak later ones.
+const LIBRDKAFKA_NEWEST: i16 = 2;
 /// The first version that asks for several keys at once (KIP-699).
 const BATCHES_SINCE: i16 = 4;
 /// As much as a line has room for; Kafka's own names of topics are no longer.

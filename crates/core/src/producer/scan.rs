@@ -32,6 +32,15 @@ impl Mark {
     }
 }
 
+#[cfg(feature = "plants")]
+impl Mark {
+    /// Whether the batch is of the same producer and sequence.
+    fn is_of_producer(&self, header: &BatchHeader) -> bool {
+        let of_producer = |identity: crate::ids::Identity| identity.producer_id.0 == header.producer_id;
+        self.stamp.identity.is_some_and(of_producer) && self.stamp.sequence.value() == header.base_sequence
+    }
+}
+
 /// The last offset that is known to be committed before a doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Base {
@@ -74,6 +83,8 @@ pub struct Scan {
     flaw: Option<Undetermined>,
     bytes: usize,
     is_done: bool,
+    #[cfg(feature = "plants")]
+    is_planted: bool,
 }
 
 /// A stretch that is longer is not read: what took so many bytes behind a base is not worth its traffic.
@@ -84,8 +95,18 @@ impl Scan {
     /// data was lost.
     pub fn new(base: Base, fence: Fence, doubts: impl IntoIterator<Item = Mark>) -> Self {
         let doubts = doubts.into_iter().map(|mark| (mark, None)).collect();
-        let mut scan =
-            Self { base, fence, doubts, next: base.offset, is_witnessed: false, flaw: None, bytes: 0, is_done: false };
+        let mut scan = Self {
+            base,
+            fence,
+            doubts,
+            next: base.offset,
+            is_witnessed: false,
+            flaw: None,
+            bytes: 0,
+            is_done: false,
+            #[cfg(feature = "plants")]
+            is_planted: false,
+        };
         if base.witness == Witness::Nobody || base.offset < 0 {
             scan.skip_witness();
         }
@@ -128,8 +149,8 @@ impl Scan {
 
     /// Rule 22 broken.
     #[cfg(feature = "plants")]
-    pub(super) fn end_here(&mut self) {
-        self.is_done = true;
+    pub(super) fn plant(&mut self, plant: crate::plant::Plant) {
+        self.is_planted = plant == crate::plant::Plant::AnyEpochIsFound;
     }
 
     /// The next batch of the log.
@@ -145,7 +166,10 @@ impl Scan {
             self.flaw = self.flaw.or(Some(Undetermined::OffsetGap));
         }
         for (mark, found) in &mut self.doubts {
-            if found.is_none() && mark.is_of(header) {
+            let is_it = mark.is_of(header);
+            #[cfg(feature = "plants")]
+            let is_it = is_it || self.is_planted && mark.is_of_producer(header);
+            if found.is_none() && is_it {
                 let is_by_broker = header.attributes.timestamp_type() == TimestampType::LogAppendTime;
                 let log_append_time = is_by_broker.then_some(header.max_timestamp);
                 *found = Some(BatchEnd::Written { base_offset: Some(header.base_offset), log_append_time });

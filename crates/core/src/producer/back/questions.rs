@@ -235,12 +235,12 @@ impl PartitionBack {
             return false;
         }
         let Some(scan) = self.doubts.scan() else { return false };
+        #[cfg(feature = "plants")]
+        scan.plant(self.config.plant);
         let is_elsewhere = match use_of(answer.error) {
             Use::Answered => {
                 match read_on(scan, answer.records.clone()) {
                     true => self.questions.failures = 0,
-                    #[cfg(feature = "plants")]
-                    false if self.config.plant == crate::plant::Plant::ShortLogIsWhole => scan.end_here(),
                     // The fence is committed, but this leader may not know yet.
                     false => self.ask_again(now, chance),
                 }

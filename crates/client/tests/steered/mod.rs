@@ -31,8 +31,8 @@ struct State {
     kept_back: BTreeSet<ApiKey>,
     /// How many answers were.
     keeps: u32,
-    /// Requests of these kinds are still on their way.
-    held: BTreeSet<ApiKey>,
+    /// Requests with these words in them are still on their way.
+    held: Option<&'static str>,
     /// Those that are, and where they go.
     on_their_way: Vec<(NodeId, Vec<u8>)>,
     /// Sockets are not read: what clients write stays in the kernel, until that takes no more.
@@ -64,7 +64,7 @@ impl Steered {
             asked: BTreeMap::new(),
             kept_back: BTreeSet::new(),
             keeps: 0,
-            held: BTreeSet::new(),
+            held: None,
             on_their_way: Vec::new(),
             reads_nothing: false,
             is_over: false,
@@ -90,14 +90,10 @@ impl Steered {
         self.shared.lock().kept_back.clear();
     }
 
-    /// From now on requests of this kind are on their way for as long as the network likes, whatever becomes of their connection.
-    pub fn hold(&self, api: ApiKey) {
-        self.shared.lock().held.insert(api);
-    }
-
-    /// From now on requests arrive again; those that are on their way stay there.
-    pub fn hold_nothing_more(&self) {
-        self.shared.lock().held.clear();
+    /// From now on requests with these words in them are on their way for as long as the network likes, whatever becomes of
+    /// their connection.
+    pub fn hold(&self, words: &'static str) {
+        self.shared.lock().held = Some(words);
     }
 
     /// Waits until so many requests are on their way.
@@ -198,7 +194,7 @@ impl Shared {
             stream.read_exact(&mut frame).ok()?;
             let api = ApiKey(i16::from_be_bytes([frame[0], frame[1]]));
             let mut state = self.lock();
-            if state.held.contains(&api) {
+            if state.held.is_some_and(|words| frame.windows(words.len()).any(|found| found == words.as_bytes())) {
                 state.on_their_way.push((node, frame));
                 self.changed.notify_all();
                 continue;

@@ -420,6 +420,7 @@ impl PartitionBack {
         chunks: &(impl ChunkSource + ?Sized),
         ended: &mut Vec<Ended>,
     ) -> Option<&StampedBatch> {
+        self.withdraw_rather_than_send(now, ended);
         let place = loop {
             match self.next(now) {
                 Next::Nothing => return None,

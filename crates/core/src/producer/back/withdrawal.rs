@@ -29,10 +29,27 @@ pub const WITHDRAWAL_INTERVAL: Duration = Duration::from_secs(1);
 impl PartitionBack {
     /// Gives up everything that was sent, if nobody wants any of it any more.
     pub(super) fn withdraw_if_unwanted(&mut self, now: Moment, ended: &mut Vec<Ended>) {
-        let is_begun = matches!(self.mode, Mode::Renewing(_));
-        if is_begun || self.gives_up_all_at().is_none_or(|due| due > now) || self.is_wanted() {
-            return;
+        if self.gives_up_all_at().is_some_and(|due| due <= now) && self.may_withdraw() {
+            self.withdraw(now, ended);
         }
+    }
+
+    /// As [`Self::withdraw_if_unwanted`], where something is about to go out: again, though nobody waits for it, or behind it, so
+    /// that it would have to be completed. The tick that is left to callers who are released late is not waited for, if none is left.
+    pub(super) fn withdraw_rather_than_send(&mut self, now: Moment, ended: &mut Vec<Ended>) {
+        let is_over = |batch: &StampedBatch| batch.withdraws && batch.last_due.moment() <= now;
+        let is_sent = self.config.is_idempotent && !self.unsettled.is_empty();
+        if is_sent && self.unsettled.iter().all(is_over) && self.may_withdraw() {
+            self.withdraw(now, ended);
+        }
+    }
+
+    fn may_withdraw(&self) -> bool {
+        !matches!(self.mode, Mode::Renewing(_)) && !self.is_wanted()
+    }
+
+    /// Unless that is too soon after the last time.
+    fn withdraw(&mut self, now: Moment, ended: &mut Vec<Ended>) {
         let is_by_time = self.unsettled.iter().all(|batch| self.times_out_at(batch) <= now);
         let is_too_soon = self.withdrawn_at.is_some_and(|last| last + WITHDRAWAL_INTERVAL > now);
         if is_too_soon && !is_by_time {

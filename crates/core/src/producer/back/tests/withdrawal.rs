@@ -4,6 +4,7 @@ use super::rig::*;
 use super::*;
 use crate::ids::Epoch;
 use crate::producer::testbed::{IDENTITY, at};
+use crate::time::TICK;
 
 const FENCED: BatchEnd = BatchEnd::NotWritten(NotWritten::Fenced);
 
@@ -59,6 +60,32 @@ fn a_withdrawal_sends_nothing_and_awaits_the_answers_of_the_connection_that_live
     assert_eq!(partition.ends(), [written(2)]);
     let fence = partition.send();
     assert_eq!(fence.sequence, 0);
+}
+
+/// In the tick that is left to callers nothing goes out that would keep what nobody waits for any more: not itself, over a
+/// connection that comes back, and nothing behind it.
+#[test]
+fn what_would_be_sent_after_its_time_is_withdrawn_instead() {
+    for is_on_wire in [false, true] {
+        let (mut partition, _) = Partition::withdrawing();
+        partition.add_withdrawn(1);
+        let sent = partition.send();
+        if !is_on_wire {
+            partition.lose(sent.ordinal, true);
+        }
+        let due = partition.back.gives_up_all_at().expect("it was sent");
+        partition.release_everybody();
+        let over = due.as_micros() - TICK.as_micros() as u64;
+        partition.wait((over - partition.now().as_micros()) / 1_000);
+        partition.add(1);
+        let fence = partition.send_all();
+        if is_on_wire {
+            assert_eq!(fence, [], "the answer is awaited");
+            partition.lose(sent.ordinal, true);
+            partition.send_all();
+        }
+        assert_eq!(partition.back.identity().map(|identity| identity.epoch), Some(Epoch(1)), "{is_on_wire}");
+    }
 }
 
 #[test]

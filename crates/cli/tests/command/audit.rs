@@ -194,7 +194,7 @@ fn records_in_another_order_than_they_were_accepted_in_are_told() {
 fn what_stays_unknown_is_looked_for() {
     let folder = Folder::new();
     let silent = Stubborn::silent();
-    let arguments = "produce orders --deadline 100ms --close-timeout 0s --outcomes told";
+    let arguments = "produce orders --deadline 1s --close-timeout 0s --outcomes told";
     folder.run(&format!("{arguments} --bootstrap-server {}", silent.address()), b"a\nb\n").with_code(3);
     // The same outcomes of a cluster that knows the first of them.
     folder.run("topics create orders --partitions 1", b"").with_code(0);

@@ -105,7 +105,7 @@ fn a_benchmark_that_fails_says_so() {
     assert_eq!(many.code, Some(2), "{}", many.stderr);
     let silent = Stubborn::silent();
     let server = format!("--topic orders --partitions 1 --bootstrap {}", silent.address());
-    let unknown = bench(&folder, &format!("--records 10 -X milena.deadline.ms=200 {server}"), 3);
+    let unknown = bench(&folder, &format!("--records 10 -X milena.deadline.ms=1000 {server}"), 3);
     assert_eq!((&unknown["acked"], &unknown["failed"]), (&json!(0), &json!(10)));
     folder.run("topics create small --partitions 2", b"").with_code(0);
     let few = folder.run("bench produce --topic small", b"").with_code(2);

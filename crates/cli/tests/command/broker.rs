@@ -134,7 +134,7 @@ fn who_asks_for_a_coordinator_is_told_of_once() {
         client.write_all(b"\0\0\0\x13\0\x0a\0\0\0\0\0\x07\xff\xff\0\x07billing").expect("it reads");
         let mut answer = [0; 10];
         client.read_exact(&mut answer).expect("it answers");
-        assert_eq!(&answer[4..], b"\0\0\0\x07\0\x23", "UNSUPPORTED_VERSION: nobody tries again");
+        assert_eq!(&answer[4..], b"\0\0\0\x07\0\x0f", "COORDINATOR_NOT_AVAILABLE, as Kafka says while it has none");
         let mut rest = [0; 10];
         client.read_exact(&mut rest).expect("it answers");
     }

@@ -24,12 +24,12 @@ const ROWS: &[Row] = &[
     ("produce", 2, "nope -b ADDRESS", b"a\n", "topic nope does not exist"),
     ("produce", 2, "orders -b ADDRESS -p 7", b"a\n", "has no partition 7"),
     ("produce", 2, "orders -b ADDRESS nowhere", b"", "nowhere cannot be read"),
-    ("produce", 3, "orders -b SILENT --deadline 200ms --close-timeout 0s", b"a\n", "1 unknown"),
+    ("produce", 3, "orders -b SILENT --deadline 1s --close-timeout 0s", b"a\n", "1 unknown"),
     // A line that no record can hold beside it.
     (
         "produce",
         3,
-        "orders -J -b SILENT --deadline 200ms --close-timeout 0s",
+        "orders -J -b SILENT --deadline 1s --close-timeout 0s",
         b"x\n{\"value\":1}\n",
         "1 not written, 1 unknown",
     ),
@@ -76,7 +76,7 @@ const ROWS: &[Row] = &[
     (
         "bench produce",
         3,
-        "-b SILENT --topic orders --partitions 1 --records 2 -X milena.deadline.ms=200",
+        "-b SILENT --topic orders --partitions 1 --records 2 -X milena.deadline.ms=1000",
         b"",
         "not all records are acknowledged",
     ),
@@ -98,7 +98,6 @@ fn every_exit_code_that_is_documented_is_given() {
     let (_broker, address) = broker(&folder, "--memory");
     folder.run(&format!("topics create orders --partitions 1 -b {address}"), b"").with_code(0);
     let (refusing, silent) = (Stubborn::refusing(), Stubborn::silent());
-    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
     outcomes(&folder, &address);
     let mut seen: BTreeMap<&str, BTreeSet<i32>> = BTreeMap::new();
     for (command, code, rest, stdin, said) in ROWS {
@@ -109,7 +108,7 @@ fn every_exit_code_that_is_documented_is_given() {
             .replace("ADDRESS", &address)
             .replace("REFUSING", &refusing.address().to_string())
             .replace("SILENT", &silent.address().to_string())
-            .replace("CLOSED", &closed.to_string());
+            .replace("CLOSED", "127.0.0.1:1");
         let ended = folder.run(&line, stdin);
         assert_eq!(ended.code, Some(*code), "{line}: {}", ended.stderr);
         assert!(ended.says(said), "{line}: {}", ended.stderr);

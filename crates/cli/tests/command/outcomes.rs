@@ -95,9 +95,9 @@ fn records_that_are_not_written_are_told_with_the_reason() {
 #[test]
 fn an_unknown_record_gets_a_second_line_when_it_is_settled() {
     let folder = Folder::new();
-    let late = Stubborn::late(Duration::from_millis(500));
+    let late = Stubborn::late(Duration::from_secs(2));
     folder
-        .run(&format!("produce orders --deadline 100ms --outcomes told --bootstrap-server {}", late.address()), b"a\n")
+        .run(&format!("produce orders --deadline 1s --outcomes told --bootstrap-server {}", late.address()), b"a\n")
         .with_code(0);
     let lines = told(&folder);
     assert_eq!(
@@ -106,7 +106,7 @@ fn an_unknown_record_gets_a_second_line_when_it_is_settled() {
     );
     assert!(lines[1]["offset"].is_i64(), "{}", lines[1]);
     let silent = Stubborn::silent();
-    let arguments = "produce orders --deadline 100ms --close-timeout 0s --outcomes told";
+    let arguments = "produce orders --deadline 1s --close-timeout 0s --outcomes told";
     folder.run(&format!("{arguments} --bootstrap-server {}", silent.address()), b"a\nb\n").with_code(3);
     let mut lines = told(&folder);
     lines.sort_by_key(|line| (line["line"].as_u64(), line["settlement"].is_string()));

@@ -30,11 +30,9 @@ fn what_is_typed_goes_before_the_file_and_an_option_before_both() {
     let stubborn = Stubborn::silent();
     let server = format!("--bootstrap-server {}", stubborn.address());
     fs::write(folder.path().join("slow"), "milena.deadline.ms = 600000\n").expect("is written");
-    for settings in [
-        "-F slow -X milena.deadline.ms=200",
-        "-F slow --deadline 200ms",
-        "-X milena.deadline.ms=600000 --deadline 200ms",
-    ] {
+    for settings in
+        ["-F slow -X milena.deadline.ms=1000", "-F slow --deadline 1s", "-X milena.deadline.ms=600000 --deadline 1s"]
+    {
         // It would not end in time with the other deadline.
         let produced =
             folder.run(&format!("produce orders {server} --close-timeout 0s {settings}"), b"a\n").with_code(3);
@@ -91,7 +89,7 @@ fn every_codec_and_every_kind_of_acknowledgement_is_taken() {
     }
     assert!(folder.run("consume orders", b"").with_code(0).stdout == expected);
     // Nobody ever says what became of it.
-    let unknown = folder.run("produce orders -a 0 --deadline 200ms", b"x\n").with_code(3);
+    let unknown = folder.run("produce orders -a 0 --deadline 1s", b"x\n").with_code(3);
     assert!(unknown.says("no acknowledgement was asked for"), "{}", unknown.stderr);
 }
 

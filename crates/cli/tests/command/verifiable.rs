@@ -100,8 +100,8 @@ fn send(signal: &str, running: &Running) {
 #[test]
 fn a_record_in_doubt_is_unknown_and_then_settled() {
     let folder = Folder::new();
-    let late = Stubborn::late(Duration::from_millis(500));
-    let arguments = "verifiable-producer --topic orders --max-messages 1 --deadline 100ms";
+    let late = Stubborn::late(Duration::from_secs(2));
+    let arguments = "verifiable-producer --topic orders --max-messages 1 --deadline 1s";
     let ended = folder.run(&format!("{arguments} -b {}", late.address()), b"").with_code(0);
     let events = ended.json();
     let expected =

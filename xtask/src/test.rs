@@ -17,6 +17,9 @@ use std::time::Instant;
 /// Lines of a failed group's log that are printed; the file has them all.
 const LOG_LINES_MAX: usize = 300;
 
+/// Of what a thread says that panics.
+const PANIC_LINES_MAX: usize = 15;
+
 pub fn run(arguments: &[String]) -> TaskResult {
     let request = Request::parse(arguments)?;
     let logs = workspace::logs("test").map_err(|error| TaskError::Failed(format!("log folder: {error}")))?;
@@ -33,6 +36,12 @@ pub fn run(arguments: &[String]) -> TaskResult {
     }
     for (group, log) in &failed {
         show_log(group, log);
+    }
+    // Last, where whoever looks at the end of a long output finds it.
+    for (group, log) in &failed {
+        for said in panics(&read(log)) {
+            println!("\n---- {group}: {said}");
+        }
     }
     println!("{sum}");
     if failed.is_empty() { Ok(()) } else { Err(TaskError::Told) }
@@ -119,8 +128,24 @@ fn missing(need: Need) -> Option<String> {
     }
 }
 
+fn read(log: &Path) -> String {
+    fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
+/// What each thread said that panicked, in an output: where, and its message.
+fn panics(output: &str) -> Vec<String> {
+    let lines: Vec<&str> = output.lines().collect();
+    let begins = |line: &str| line.starts_with("thread '") && line.contains("panicked at ");
+    let ends = |line: &&&str| line.is_empty() || line.starts_with("stack backtrace:") || line.starts_with("note: ");
+    let said = lines.iter().enumerate().filter(|(_, line)| begins(line)).map(|(number, line)| {
+        let message = lines[number + 1..].iter().take_while(|line| !ends(line)).take(PANIC_LINES_MAX);
+        std::iter::once(line).chain(message).copied().collect::<Vec<_>>().join("\n")
+    });
+    said.collect()
+}
+
 fn show_log(group: &str, log: &Path) {
-    let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let text = read(log);
     let lines: Vec<&str> = text.lines().collect();
     let shown = &lines[lines.len().saturating_sub(LOG_LINES_MAX)..];
     if lines.is_empty() {
@@ -160,6 +185,20 @@ mod tests {
     fn what_tests_measured_is_found_beside_their_names() {
         let output = "test a ... measured: 3 allocations a batch\nok\nmeasured: 100000 records compared\nunmeasured\n";
         assert_eq!(measured(output).collect::<Vec<_>>(), ["3 allocations a batch", "100000 records compared"]);
+    }
+
+    #[test]
+    fn what_those_said_who_panicked_is_found() {
+        let output = "running 1 test\nthread 'a' (7) panicked at a.rs:1:2:\nassertion failed\n  left: 1\nstack backtrace:\n   0: x\n\
+                      thread 'b' panicked at b.rs:3:4:\nno\n\nfailures:\n";
+        assert_eq!(
+            panics(output),
+            [
+                "thread 'a' (7) panicked at a.rs:1:2:\nassertion failed\n  left: 1",
+                "thread 'b' panicked at b.rs:3:4:\nno"
+            ]
+        );
+        assert!(panics("test a ... ok\n").is_empty());
     }
 
     #[test]

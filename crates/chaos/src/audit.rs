@@ -223,7 +223,7 @@ impl Audit {
     }
 
     /// On time is: at the deadline, 10 ms, and the time in which the process did not run, be it then or while the call
-    /// was entered. And nobody is withdrawn before the deadline.
+    /// was entered, and what no count shows of that. And nobody is withdrawn before the deadline.
     fn check_time(&mut self, entry: &Entry, stall: impl Fn(Instant, Instant) -> Stall) {
         let offer = &entry.offer;
         let (told, word) = match (&offer.refused, entry.outcomes.first()) {
@@ -250,7 +250,7 @@ impl Audit {
         let Stall { excused, ran } = stall(entry.due(), told);
         let excuse = excused + stall(offer.began, entered).excused;
         self.stall_max = self.stall_max.max(excuse);
-        if late > GRACE + excuse {
+        if late > GRACE + excuse + UNSEEN {
             self.find(entry, &format!("told {late:?} after its deadline, {excuse:?} excused, {ran:?} run"));
         }
     }
@@ -298,6 +298,10 @@ fn id_of(record: &DumpedRecord) -> Option<Id> {
 fn count(reasons: &mut BTreeMap<String, usize>, reason: &str) {
     *reasons.entry(reason.to_owned()).or_default() += 1;
 }
+
+/// Three brokers, and whoever else has the machine below them, take processors from threads that count as running. What is
+/// lazy by less is seen where nothing else runs, by the tests of the client and by the benchmark of lateness.
+const UNSEEN: Duration = Duration::from_millis(250);
 
 /// The 2 s that a broker may wait for followers, and what a busy machine needs.
 const NEIGHBOURS_MAX: Duration = Duration::from_secs(3);

@@ -46,6 +46,11 @@ pub fn cancelled_after(id: Id) -> Option<Duration> {
     (dice.below(50) == 0).then(|| Duration::from_millis(dice.below(100)))
 }
 
+/// Whether it is withdrawn at its deadline, where some are. Long runs of records are, so that many batches have no other.
+pub fn is_withdrawn(id: Id) -> bool {
+    Dice((id >> 7).rotate_left(16)).below(4) > 0
+}
+
 /// SplitMix64.
 pub struct Dice(u64);
 

@@ -219,4 +219,4 @@ pub const NODES: u32 = 3;
 const DISK_ERROR: &str = "KafkaStorageException";
 
 /// A broker that waits for followers answers after the 2 s of TimeoutMs.
-const LATE_COPIES_PATIENCE: Duration = Duration::from_secs(60);
+const LATE_COPIES_PATIENCE: Duration = Duration::from_secs(180);

@@ -8,7 +8,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use milena::{Delivery, DeliveryReport, Fate, Outcome, Producer, ProducerConfig, Record, SendError, Topic};
+use milena::{
+    AfterDeadline, Delivery, DeliveryReport, Fate, Outcome, Producer, ProducerConfig, Record, SendError, Topic,
+};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
@@ -24,6 +26,8 @@ pub struct Settings {
     pub request_timeout: Duration,
     pub batch_size: usize,
     pub linger: Duration,
+    /// Whether most of its records are withdrawn at their deadlines; the others among them are completed.
+    pub withdraws: bool,
 }
 
 impl Settings {
@@ -36,6 +40,7 @@ impl Settings {
         request_timeout: Duration::from_secs(3),
         batch_size: 8_000,
         linger: Duration::from_millis(5),
+        withdraws: false,
     };
 }
 
@@ -156,6 +161,9 @@ impl Caller {
         let mut record = Record::value(&content.value).deadline(deadline).tag(id);
         if let Some(key) = &content.key {
             record = record.key(key);
+        }
+        if self.settings.withdraws && content::is_withdrawn(id) {
+            record = record.after_deadline(AfterDeadline::Withdraw);
         }
         let at = (id % self.topics.len() as u64) as usize;
         let topic = &self.topics[at];
@@ -344,4 +352,4 @@ const CALLERS: [(Call, u32); 3] = [(Call::TrySend, 800), (Call::Send, 400), (Cal
 const SLOTS_PER_SECOND: u32 = 200;
 
 /// For what must happen; not a measure of anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);

@@ -21,6 +21,14 @@ pub struct Row {
     pub fault: fn(&mut Stage<'_>) -> Result<(), Error>,
     /// Whether deadlines certainly end while the fault lasts.
     pub releases: bool,
+    /// On which releases it strikes: on all where what brokers remember and answer is at stake, which releases differ in.
+    pub on: On,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    EveryRelease,
+    TheNewest,
 }
 
 impl Row {
@@ -66,6 +74,7 @@ pub const ROWS: &[Row] = &[
         way: Way::Straight,
         fault: killed_alone,
         releases: true,
+        on: On::EveryRelease,
     },
     Row {
         name: "the node frozen and thawed",
@@ -75,6 +84,7 @@ pub const ROWS: &[Row] = &[
         way: Way::Straight,
         fault: frozen_alone,
         releases: true,
+        on: On::TheNewest,
     },
     Row {
         name: "the node frozen for longer than delivery_timeout",
@@ -84,6 +94,7 @@ pub const ROWS: &[Row] = &[
         way: Way::Straight,
         fault: frozen_alone,
         releases: true,
+        on: On::TheNewest,
     },
     Row {
         name: "the node thawed and killed at once",
@@ -93,6 +104,7 @@ pub const ROWS: &[Row] = &[
         way: Way::Straight,
         fault: thawed_and_killed_alone,
         releases: true,
+        on: On::TheNewest,
     },
     Row {
         name: "the node restarted",
@@ -102,6 +114,7 @@ pub const ROWS: &[Row] = &[
         way: Way::Straight,
         fault: restarted_alone,
         releases: true,
+        on: On::TheNewest,
     },
     Row {
         name: "answers lost, then the node killed and started again",
@@ -111,6 +124,7 @@ pub const ROWS: &[Row] = &[
         way: Way::Proxied,
         fault: answers_lost_and_killed,
         releases: true,
+        on: On::EveryRelease,
     },
     Row {
         name: "a leader killed",
@@ -120,6 +134,7 @@ pub const ROWS: &[Row] = &[
         way: Way::Straight,
         fault: leader_killed,
         releases: true,
+        on: On::TheNewest,
     },
     Row {
         name: "a leader's answers lost, then it killed",
@@ -129,6 +144,7 @@ pub const ROWS: &[Row] = &[
         way: Way::Proxied,
         fault: leaders_answers_lost,
         releases: true,
+        on: On::EveryRelease,
     },
     Row {
         name: "a leader frozen and thawed",
@@ -138,6 +154,7 @@ pub const ROWS: &[Row] = &[
         way: Way::Straight,
         fault: leader_frozen,
         releases: true,
+        on: On::TheNewest,
     },
     Row {
         name: "a leader thawed and killed at once",
@@ -147,6 +164,7 @@ pub const ROWS: &[Row] = &[
         way: Way::Straight,
         fault: leader_thawed_and_killed,
         releases: true,
+        on: On::EveryRelease,
     },
     Row {
         name: "a leader frozen for less than its session",
@@ -156,6 +174,7 @@ pub const ROWS: &[Row] = &[
         way: Way::Straight,
         fault: leader_frozen_briefly,
         releases: true,
+        on: On::TheNewest,
     },
     Row {
         name: "two nodes of three frozen and thawed",
@@ -165,6 +184,7 @@ pub const ROWS: &[Row] = &[
         way: Way::Straight,
         fault: majority_frozen,
         releases: true,
+        on: On::TheNewest,
     },
     Row {
         name: "a rolling restart",
@@ -174,6 +194,7 @@ pub const ROWS: &[Row] = &[
         way: Way::Straight,
         fault: rolling_restart,
         releases: false,
+        on: On::TheNewest,
     },
     Row {
         name: "a follower frozen beside a topic without it",
@@ -183,6 +204,7 @@ pub const ROWS: &[Row] = &[
         way: Way::Straight,
         fault: follower_frozen,
         releases: true,
+        on: On::TheNewest,
     },
     Row {
         name: "a node frozen where all must be in sync",
@@ -192,6 +214,7 @@ pub const ROWS: &[Row] = &[
         way: Way::Straight,
         fault: one_too_few,
         releases: true,
+        on: On::EveryRelease,
     },
 ];
 

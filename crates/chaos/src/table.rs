@@ -5,17 +5,17 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use kafka_harness::{Kafka, NewTopic, Options};
+use kafka_harness::{Kafka, NewTopic, Options, VERSIONS};
 
 use crate::audit::audit;
 use crate::content::Id;
 use crate::figures::Figures;
 use crate::ledger::Entry;
 use crate::load::Load;
-use crate::rows::{Error, Layout, ROWS, Row, SECOND, Stage, Way};
+use crate::rows::{Error, Layout, On, ROWS, Row, SECOND, Stage, Way};
 use crate::stalls::Stalls;
 
-/// Runs every row for so many nodes, compares, prints the figures, and gives everything that was found.
+/// Runs every row for so many nodes and this release, compares, prints the figures, and gives everything that was found.
 pub fn run_rows(version: &str, nodes: u32) -> Vec<String> {
     let stalls = Stalls::watch();
     let begun = Instant::now();
@@ -24,7 +24,7 @@ pub fn run_rows(version: &str, nodes: u32) -> Vec<String> {
     println!("measured: Kafka {version}, {nodes} nodes: started in {:.1} s", begun.elapsed().as_secs_f64());
     let mut findings = Vec::new();
     let mut runs = Vec::new();
-    for (number, row) in (1..).zip(ROWS).filter(|(_, row)| row.nodes == nodes && is_wanted(row)) {
+    for (number, row) in (1..).zip(ROWS).filter(|(_, row)| row.nodes == nodes && is_wanted(row, version)) {
         let name = format!("Kafka {version}, {nodes} nodes, {}", row.name);
         match Run::of(row, number, &mut kafka) {
             Ok((run, fault)) => {
@@ -82,9 +82,10 @@ impl Run {
     }
 }
 
-/// Every row, or those whose name holds the words of `MILENA_ROWS`.
-fn is_wanted(row: &Row) -> bool {
-    std::env::var("MILENA_ROWS").map_or(true, |words| row.name.contains(&words))
+/// Every row that strikes on this release, or those whose name holds the words of `MILENA_ROWS` on any.
+fn is_wanted(row: &Row, version: &str) -> bool {
+    let strikes = row.on == On::EveryRelease || version == VERSIONS[0];
+    std::env::var("MILENA_ROWS").map_or(strikes, |words| row.name.contains(&words))
 }
 
 const FINDINGS_SHOWN: usize = 20;

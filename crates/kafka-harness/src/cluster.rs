@@ -336,7 +336,7 @@ fn nobody_awake() -> io::Error {
 const REQUEST_PATIENCE: Duration = Duration::from_secs(20);
 
 /// A dead leader is replaced within 8 s; a restarted follower is in sync after a few.
-const PARTITIONS_PATIENCE: Duration = Duration::from_secs(60);
+const PARTITIONS_PATIENCE: Duration = Duration::from_secs(180);
 const PARTITIONS_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Ports are taken by somebody else once in a great while; three times in a row means something else.

@@ -298,7 +298,7 @@ fn not_running() -> io::Error {
 pub(crate) const PROCESS: &str = "process";
 
 /// A node takes 3 to 5 s on two idle cores, three take 8 s.
-const READY_PATIENCE: Duration = Duration::from_secs(90);
+const READY_PATIENCE: Duration = Duration::from_secs(180);
 const TERMINATE_PATIENCE: Duration = Duration::from_secs(60);
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 const PROBE_INTERVAL: Duration = Duration::from_millis(20);

@@ -36,6 +36,10 @@ pub enum Plant {
     CutMeansUnsent,
     /// Rule 14: somebody else's epoch is answered with a higher one.
     ForeignEpochOutbid,
+    /// Rule 14: where somebody else uses the producer id, every batch with the stamp is taken for the client's own.
+    StampsAreBytes,
+    /// Rule 14: where somebody else uses the producer id, what is not in the log now is not written.
+    AbsentWithoutEnd,
     /// Rule 18: what is given up takes with it what somebody still waits for.
     GivenUpWhileWanted,
     /// Rule 19: what was given up is not written, though nothing keeps its copies out.
@@ -58,7 +62,7 @@ pub enum Plant {
 
 impl Plant {
     /// Every plant that must be found, with the name the command line uses.
-    pub const ALL: [(&'static str, Self); 24] = [
+    pub const ALL: [(&'static str, Self); 26] = [
         ("new-stamp-on-resend", Self::NewStampOnResend),
         ("second-stamp-without-proof", Self::SecondStampWithoutProof),
         ("withdrawn-are-sent", Self::WithdrawnAreSent),
@@ -74,6 +78,8 @@ impl Plant {
         ("offsets-guessed", Self::OffsetsGuessed),
         ("cut-means-unsent", Self::CutMeansUnsent),
         ("foreign-epoch-outbid", Self::ForeignEpochOutbid),
+        ("stamps-are-bytes", Self::StampsAreBytes),
+        ("absent-without-end", Self::AbsentWithoutEnd),
         ("given-up-while-wanted", Self::GivenUpWhileWanted),
         ("absent-without-fence", Self::AbsentWithoutFence),
         ("base-at-fence", Self::BaseAtFence),

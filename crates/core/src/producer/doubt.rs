@@ -1,7 +1,10 @@
 //! Batches that were given up after they were sent, until the log says what became of them (rules 18 to 23).
 //!
 //! ```text
-//! Unfenced ── a batch of a later epoch is acknowledged ──▶ Fenced ── the log is read up to it ──▶ ended
+//! Unfenced ── a batch of a later epoch is acknowledged ──▶ Read ── up to the fence ──▶ ended
+//!     │ somebody else uses the producer id                  ▲ │
+//!     ▼                                                     │ └── as far as the log was committed ──▶ ended
+//! Unfenceable ── it is known where the log ends ────────────┘
 //! ```
 //!
 //! Always holds: their bytes are gone and never sent again; a stretch of doubts has one base, that of its oldest, and is
@@ -56,10 +59,19 @@ fn is_want_of_proof(why: Undetermined) -> bool {
 struct Stretch {
     base: Base,
     doubts: Vec<Doubt>,
-    /// Set when the fence was acknowledged.
-    scan: Option<Scan>,
-    /// How often a fence was asked for, and when last.
-    fences_asked: (u32, Option<Moment>),
+    progress: Progress,
+}
+
+/// How far a stretch is.
+#[derive(Debug)]
+enum Progress {
+    Unfenced {
+        /// How often a fence was asked for, and when last.
+        asked: (u32, Option<Moment>),
+    },
+    /// No fence can come (rule 14), and it is not known yet how far to read.
+    Unfenceable,
+    Read(Scan),
 }
 
 /// As long as a stretch is left to the caller's own records to be fenced: most partitions with a doubt have traffic, and a fence
@@ -74,33 +86,57 @@ const FENCE_DOUBLINGS_MAX: u32 = 6;
 pub(super) struct Doubts(VecDeque<Stretch>);
 
 impl Doubts {
-    /// Whether there is something to read.
-    pub(super) fn is_fenced(&self) -> bool {
-        self.0.front().is_some_and(|stretch| stretch.scan.is_some())
+    /// Whether something is to be asked about the log.
+    pub(super) fn wants_log(&self) -> bool {
+        self.0.front().is_some_and(|stretch| !stretch.is_unfenced())
+    }
+
+    /// Whether it is to be asked where the log ends, before it is read.
+    pub(super) fn wants_end(&self) -> bool {
+        self.0.front().is_some_and(|stretch| matches!(stretch.progress, Progress::Unfenceable))
     }
 
     /// Whether a fence is waited for.
     pub(super) fn is_unfenced(&self) -> bool {
-        self.0.back().is_some_and(|stretch| stretch.scan.is_none())
+        self.0.back().is_some_and(Stretch::is_unfenced)
+    }
+
+    fn unfenced(&mut self) -> Option<&mut Stretch> {
+        self.0.back_mut().filter(|stretch| stretch.is_unfenced())
     }
 
     /// A batch is given up. It joins those that have no fence yet: who gives up a fence goes back to the base of what it was to
     /// keep out (rule 19).
     pub(super) fn add(&mut self, base: Base, doubt: Doubt) {
-        match self.0.back_mut().filter(|stretch| stretch.scan.is_none()) {
+        match self.unfenced() {
             Some(stretch) => stretch.doubts.push(doubt),
-            None => self.0.push_back(Stretch { base, doubts: vec![doubt], scan: None, fences_asked: (0, None) }),
+            None => self.0.push_back(Stretch { base, doubts: vec![doubt], progress: Progress::UNFENCED }),
+        }
+    }
+
+    /// Somebody else uses the producer id: what waits for a fence is looked for without one.
+    pub(super) fn give_up_fence(&mut self) {
+        if let Some(stretch) = self.unfenced() {
+            stretch.progress = Progress::Unfenceable;
+        }
+    }
+
+    /// So far the log is committed; what waits to hear it is looked for up to there.
+    pub(super) fn read_to(&mut self, end_offset: i64) {
+        let stretch = self.0.front_mut().filter(|stretch| matches!(stretch.progress, Progress::Unfenceable));
+        if let Some(stretch) = stretch {
+            let marks = stretch.doubts.iter().map(|doubt| doubt.mark);
+            stretch.progress = Progress::Read(Scan::without_fence(stretch.base, end_offset, marks));
         }
     }
 
     /// A batch was acknowledged; whether it keeps out what waits for a fence.
     pub(super) fn raise_fence(&mut self, fence: Fence) -> bool {
-        let Some(stretch) = self.0.back_mut().filter(|stretch| stretch.scan.is_none()) else { return false };
+        let Some(stretch) = self.unfenced() else { return false };
         let Some(identity) = fence.mark.stamp.identity else { return false };
         let keeps_out = stretch.is_kept_out_by(identity);
         if keeps_out {
-            let marks = stretch.doubts.iter().map(|doubt| doubt.mark);
-            stretch.scan = Some(Scan::new(stretch.base, fence, marks));
+            stretch.read_to(fence);
         }
         keeps_out
     }
@@ -109,7 +145,7 @@ impl Doubts {
     #[cfg(feature = "plants")]
     pub(super) fn plant(&mut self, plant: crate::plant::Plant, fence: Fence) {
         use crate::plant::Plant;
-        let Some(stretch) = self.0.back_mut().filter(|stretch| stretch.scan.is_none()) else { return };
+        let Some(stretch) = self.unfenced() else { return };
         match (plant, fence.mark.stamp.identity) {
             (Plant::BaseAtFence, _) => {
                 stretch.base = Base { offset: fence.offset - 1, witness: crate::producer::scan::Witness::Nobody };
@@ -117,8 +153,7 @@ impl Doubts {
             (Plant::FreshIdFences, Some(identity)) => {
                 let is_older = |older: Identity| older.producer_id != identity.producer_id;
                 if stretch.doubts.iter().all(|doubt| doubt.mark.stamp.identity.is_some_and(is_older)) {
-                    let marks = stretch.doubts.iter().map(|doubt| doubt.mark);
-                    stretch.scan = Some(Scan::new(stretch.base, fence, marks));
+                    stretch.read_to(fence);
                 }
             }
             _ => {}
@@ -128,28 +163,28 @@ impl Doubts {
     /// When a fence of this identity is to be asked for, unless something is sent before; now if some doubts do not know yet since
     /// when they wait.
     pub(super) fn wants_fence_at(&self, identity: Identity) -> Option<Moment> {
-        let stretch = self.0.back().filter(|stretch| stretch.scan.is_none() && stretch.is_kept_out_by(identity))?;
+        let stretch = self.0.back().filter(|stretch| stretch.is_kept_out_by(identity))?;
+        let Progress::Unfenced { asked: (asked, last) } = stretch.progress else { return None };
         let Some(since) = stretch.doubts.last()?.since else { return Some(Moment::START) };
-        let (asked, last) = stretch.fences_asked;
         let patience = FENCE_PATIENCE * 2u32.pow(asked.min(FENCE_DOUBLINGS_MAX));
         Some(last.map_or(since, |last| last.max(since)) + patience)
     }
 
     /// A fence was asked for.
     pub(super) fn note_fence_asked(&mut self, now: Moment) {
-        if let Some(stretch) = self.0.back_mut() {
-            stretch.fences_asked = (stretch.fences_asked.0 + 1, Some(now));
+        if let Some(Stretch { progress: Progress::Unfenced { asked }, .. }) = self.0.back_mut() {
+            *asked = (asked.0 + 1, Some(now));
         }
     }
 
     /// The reading that is to go on.
     pub(super) fn scan(&mut self) -> Option<&mut Scan> {
-        self.0.front_mut()?.scan.as_mut()
+        self.0.front_mut()?.scan_mut()
     }
 
     /// Ends what was read to the end.
     pub(super) fn end_read(&mut self, ended: &mut Vec<Ended>) {
-        while let Some(scan) = self.0.front().and_then(|stretch| stretch.scan.as_ref()).filter(|scan| scan.is_done()) {
+        while let Some(scan) = self.0.front_mut().and_then(Stretch::scan_mut).filter(|scan| scan.is_done()) {
             let ends: Vec<BatchEnd> = scan.ends().collect();
             let stretch = self.0.pop_front().expect("its scan was just looked at");
             ended.extend(stretch.doubts.into_iter().zip(ends).map(|(doubt, end)| {
@@ -191,14 +226,19 @@ impl Doubts {
     pub(super) fn end_since(&mut self, since: Moment, ended: &mut Vec<Ended>) {
         let is_old = |doubt: &Doubt| doubt.since.is_some_and(|began| began <= since);
         while let Some(stretch) = self.0.front_mut().filter(|stretch| stretch.doubts.first().is_some_and(is_old)) {
-            if stretch.scan.is_some() {
+            let unread = match &stretch.progress {
+                Progress::Unfenced { .. } => None,
+                Progress::Read(scan) if scan.has_fence() => Some(Undetermined::ScanTooLong),
+                Progress::Unfenceable | Progress::Read(_) => Some(Undetermined::ProducerIdUsedElsewhere),
+            };
+            if let Some(why) = unread {
                 let stretch = self.0.pop_front().expect("it was just looked at");
-                stretch.end(Undetermined::ScanTooLong, ended);
+                stretch.end(why, ended);
                 continue;
             }
             let young = stretch.doubts.iter().position(|doubt| !is_old(doubt)).unwrap_or(stretch.doubts.len());
             let doubts = stretch.doubts.drain(..young).collect();
-            let old = Stretch { base: stretch.base, doubts, scan: None, fences_asked: (0, None) };
+            let old = Stretch { base: stretch.base, doubts, progress: Progress::UNFENCED };
             old.end(Undetermined::NoFence, ended);
             self.0.retain(|stretch| !stretch.doubts.is_empty());
             break;
@@ -210,7 +250,7 @@ impl Doubts {
         for stretch in &mut self.0 {
             if let Some(place) = stretch.doubts.iter().position(|doubt| doubt.mark.stamp.ordinal == ordinal) {
                 ended.push(Ended::Doubt(stretch.doubts.remove(place), end));
-                if let Some(scan) = &mut stretch.scan {
+                if let Some(scan) = stretch.scan_mut() {
                     scan.forget(place);
                 }
                 break;
@@ -220,7 +260,24 @@ impl Doubts {
     }
 }
 
+impl Progress {
+    const UNFENCED: Self = Self::Unfenced { asked: (0, None) };
+}
+
 impl Stretch {
+    fn is_unfenced(&self) -> bool {
+        matches!(self.progress, Progress::Unfenced { .. })
+    }
+
+    fn scan_mut(&mut self) -> Option<&mut Scan> {
+        if let Progress::Read(scan) = &mut self.progress { Some(scan) } else { None }
+    }
+
+    fn read_to(&mut self, fence: Fence) {
+        let marks = self.doubts.iter().map(|doubt| doubt.mark);
+        self.progress = Progress::Read(Scan::new(self.base, fence, marks));
+    }
+
     /// Whether brokers that have seen this identity refuse every copy.
     fn is_kept_out_by(&self, identity: Identity) -> bool {
         let is_older = |older: Identity| older.producer_id == identity.producer_id && older.epoch < identity.epoch;

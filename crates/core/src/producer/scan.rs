@@ -4,13 +4,16 @@
 //! later epoch that was acknowledged. Behind a fence that stands where it was acknowledged no copy of an older epoch can
 //! come, so who is not in a whole stretch never will be. What is found is written, whatever is missing around it.
 //!
+//! Where somebody else uses the producer id no fence can stand (rule 14): it reads as far as the log was committed, absence
+//! proves nothing, and a stamp alone does not tell whose batch it is, so a batch counts only if its bytes are those that were sent.
+//!
 //! Left out: who reads, and over what; see `back/questions.rs`.
 
 use milena_wire::records::{BatchHeader, TimestampType};
 
 use super::completion::BatchEnd;
 use super::outcome::{NotWritten, Undetermined};
-use super::stamped::Stamp;
+use super::stamped::{Print, Stamp};
 
 /// A batch by what brokers keep of it: its stamp and how many records it had, which compaction does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,16 +22,25 @@ pub struct Mark {
     pub stamp: Stamp,
     /// Records that it was sent with.
     pub count: u32,
+    /// Its bytes.
+    pub print: Print,
 }
 
 impl Mark {
-    /// Whether this is the batch.
+    /// Whether this is the batch, where nobody else uses the producer id.
     fn is_of(&self, header: &BatchHeader) -> bool {
         self.stamp.identity.is_some_and(|identity| {
             let producer = (header.producer_id, header.producer_epoch, header.base_sequence);
             let stamped = (identity.producer_id.0, identity.epoch.0, self.stamp.sequence.value());
             producer == stamped && i64::from(header.last_offset_delta) + 1 == i64::from(self.count)
         })
+    }
+}
+
+impl Mark {
+    /// Whether this is the batch, whoever else uses the producer id.
+    fn is_bytes_of(&self, header: &BatchHeader) -> bool {
+        self.is_of(header) && self.print.is_of(self.stamp, header)
     }
 }
 
@@ -70,11 +82,19 @@ pub struct Fence {
     pub offset: i64,
 }
 
+/// Where a reading ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Limit {
+    Fence(Fence),
+    /// Where the log ended, as far as it was committed, once no attempt was on its way that this client knows of.
+    End(i64),
+}
+
 /// How far a reading is.
 #[derive(Debug)]
 pub struct Scan {
     base: Base,
-    fence: Fence,
+    limit: Limit,
     doubts: Vec<(Mark, Option<BatchEnd>)>,
     /// The next offset that was not seen.
     next: i64,
@@ -84,7 +104,7 @@ pub struct Scan {
     bytes: usize,
     is_done: bool,
     #[cfg(feature = "plants")]
-    is_planted: bool,
+    planted: crate::plant::Plant,
 }
 
 /// A stretch that is longer is not read: what took so many bytes behind a base is not worth its traffic.
@@ -94,19 +114,7 @@ impl Scan {
     /// Of a stretch that begins behind the base; none where the fence does not stand behind it, which means that committed
     /// data was lost.
     pub fn new(base: Base, fence: Fence, doubts: impl IntoIterator<Item = Mark>) -> Self {
-        let doubts = doubts.into_iter().map(|mark| (mark, None)).collect();
-        let mut scan = Self {
-            base,
-            fence,
-            doubts,
-            next: base.offset,
-            is_witnessed: false,
-            flaw: None,
-            bytes: 0,
-            is_done: false,
-            #[cfg(feature = "plants")]
-            is_planted: false,
-        };
+        let mut scan = Self::begin(base, Limit::Fence(fence), doubts);
         if base.witness == Witness::Nobody || base.offset < 0 {
             scan.skip_witness();
         }
@@ -114,6 +122,37 @@ impl Scan {
             scan.give_up(Undetermined::DataLossSeen);
         }
         scan
+    }
+
+    /// Of what stands behind the base as far as the log was committed; no fence can stand, because somebody else uses the
+    /// producer id. What is not found stays in doubt.
+    pub fn without_fence(base: Base, end_offset: i64, doubts: impl IntoIterator<Item = Mark>) -> Self {
+        let mut scan = Self::begin(base, Limit::End(end_offset), doubts);
+        scan.flaw = Some(Undetermined::ProducerIdUsedElsewhere);
+        // What is there is there, whatever became of the log before it.
+        scan.skip_witness();
+        scan.is_done = scan.next >= end_offset;
+        scan
+    }
+
+    fn begin(base: Base, limit: Limit, doubts: impl IntoIterator<Item = Mark>) -> Self {
+        Self {
+            base,
+            limit,
+            doubts: doubts.into_iter().map(|mark| (mark, None)).collect(),
+            next: base.offset,
+            is_witnessed: false,
+            flaw: None,
+            bytes: 0,
+            is_done: false,
+            #[cfg(feature = "plants")]
+            planted: crate::plant::Plant::Clean,
+        }
+    }
+
+    /// Whether it reads up to a fence.
+    pub fn has_fence(&self) -> bool {
+        matches!(self.limit, Limit::Fence(_))
     }
 
     /// Where to read on.
@@ -147,10 +186,13 @@ impl Scan {
         self.doubts.remove(place);
     }
 
-    /// Rule 22 broken.
+    /// Rule 14 or 22 broken.
     #[cfg(feature = "plants")]
     pub(super) fn plant(&mut self, plant: crate::plant::Plant) {
-        self.is_planted = plant == crate::plant::Plant::AnyEpochIsFound;
+        self.planted = plant;
+        if plant == crate::plant::Plant::AbsentWithoutEnd && !self.has_fence() {
+            self.flaw = None;
+        }
     }
 
     /// The next batch of the log.
@@ -166,9 +208,14 @@ impl Scan {
             self.flaw = self.flaw.or(Some(Undetermined::OffsetGap));
         }
         for (mark, found) in &mut self.doubts {
-            let is_it = mark.is_of(header);
+            let is_it = match self.limit {
+                Limit::Fence(_) => mark.is_of(header),
+                Limit::End(_) => mark.is_bytes_of(header),
+            };
             #[cfg(feature = "plants")]
-            let is_it = is_it || self.is_planted && mark.is_of_producer(header);
+            let is_it = is_it
+                || self.planted == crate::plant::Plant::AnyEpochIsFound && mark.is_of_producer(header)
+                || self.planted == crate::plant::Plant::StampsAreBytes && mark.is_of(header);
             if found.is_none() && is_it {
                 let is_by_broker = header.attributes.timestamp_type() == TimestampType::LogAppendTime;
                 let log_append_time = is_by_broker.then_some(header.max_timestamp);
@@ -176,14 +223,17 @@ impl Scan {
             }
         }
         self.next = header.last_offset().saturating_add(1);
-        if header.last_offset() >= self.fence.offset {
-            let is_there = header.base_offset == self.fence.offset && self.fence.mark.is_of(header);
-            match is_there {
-                true => self.is_done = true,
-                false => self.give_up(Undetermined::DataLossSeen),
+        match self.limit {
+            Limit::Fence(fence) if header.last_offset() >= fence.offset => {
+                let is_there = header.base_offset == fence.offset && fence.mark.is_of(header);
+                match is_there {
+                    true => self.is_done = true,
+                    false => self.give_up(Undetermined::DataLossSeen),
+                }
             }
-        } else if self.bytes > SCAN_BYTES_MAX {
-            self.give_up(Undetermined::ScanTooLong);
+            Limit::End(end) if self.next >= end => self.is_done = true,
+            _ if self.bytes > SCAN_BYTES_MAX => self.give_up(Undetermined::ScanTooLong),
+            _ => {}
         }
         self.is_done |= self.doubts.iter().all(|(_, found)| found.is_some());
     }

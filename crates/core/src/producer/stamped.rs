@@ -7,13 +7,14 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_wire::records::{self, Attributes, BatchHeader, Compression};
+use milena_wire::records::{self, Attributes, BatchHeader, Compression, TimestampType};
 
 use super::batch::{SealedBatch, is_older};
 use super::body::{Body, ChunkSource};
 use super::completion::BatchCompletion;
 use super::ended::EndedSize;
 use super::packing::{Cut, PackDone, PackJob, PackOrder, PackTicket, Packed, PackedBody, give_back, retained};
+use super::scan::Mark;
 use crate::ids::{Identity, Sequence};
 use crate::time::{Moment, Tick};
 
@@ -145,6 +146,12 @@ impl StampedBatch {
     /// Records that it carries.
     pub fn count(&self) -> u32 {
         self.facts.count
+    }
+
+    /// By what it is known again in a log.
+    pub(super) fn mark(&self) -> Mark {
+        let print = Print { facts: self.facts, body_len: self.body.len() };
+        Mark { stamp: self.stamp, count: self.count(), print }
     }
 
     /// Another stamp for the same bytes. Only with a proof that nothing under the one before can be appended any more
@@ -295,8 +302,29 @@ impl StampedBatch {
     }
 }
 
+/// The bytes of a batch by what is left of them once their memory is given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Print {
+    facts: Facts,
+    body_len: usize,
+}
+
+impl Print {
+    /// Whether a batch in a log has these bytes under this stamp: as many, and the checksum that they have with what brokers
+    /// write into a batch, which is their time where the topic goes by it.
+    pub(super) fn is_of(&self, stamp: Stamp, found: &BatchHeader) -> bool {
+        let mut header = self.facts.unsealed(stamp);
+        if found.attributes.timestamp_type() == TimestampType::LogAppendTime {
+            header.attributes = header.attributes.with_timestamp_type(TimestampType::LogAppendTime);
+            header.max_timestamp = found.max_timestamp;
+        }
+        let sealed = BatchHeader::read(&header.seal(self.body_len, self.facts.body_crc)).expect("it was just made");
+        (found.batch_length, found.crc) == (sealed.batch_length, sealed.crc)
+    }
+}
+
 /// What the header of a batch needs to know of its body.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Facts {
     count: u32,
     base_timestamp: i64,
@@ -311,12 +339,16 @@ struct Facts {
 
 impl Facts {
     fn header(&self, stamp: Stamp, body_len: usize) -> [u8; records::BATCH_HEADER_BYTES] {
+        self.unsealed(stamp).seal(body_len, self.body_crc)
+    }
+
+    fn unsealed(&self, stamp: Stamp) -> BatchHeader {
         // Negative numbers say that the batch is not idempotent.
         let (producer_id, producer_epoch, base_sequence) = match stamp.identity {
             Some(identity) => (identity.producer_id.0, identity.epoch.0, stamp.sequence.value()),
             None => (-1, -1, -1),
         };
-        let header = BatchHeader {
+        BatchHeader {
             attributes: Attributes::default().with_compression(self.codec),
             last_offset_delta: self.count as i32 - 1,
             base_timestamp: self.base_timestamp,
@@ -326,7 +358,6 @@ impl Facts {
             base_sequence,
             record_count: self.count as i32,
             ..BatchHeader::default()
-        };
-        header.seal(body_len, self.body_crc)
+        }
     }
 }

@@ -121,6 +121,9 @@ impl PartitionBack {
         if self.questions.open.is_some() || self.questions.not_before > now {
             return None;
         }
+        if self.doubts.wants_end() {
+            return Some(Question::End);
+        }
         if let Some(scan) = self.doubts.scan() {
             if self.questions.is_out_of_range {
                 return Some(Question::End);
@@ -134,7 +137,7 @@ impl PartitionBack {
     /// When [`Self::next_question`] has something.
     pub(in crate::producer) fn asks_at(&self) -> Option<Moment> {
         let has_work = !self.pending.is_empty() || !self.renewed.is_empty();
-        let is_wanted = self.doubts.is_fenced() || has_work && self.needs_base();
+        let is_wanted = self.doubts.wants_log() || has_work && self.needs_base();
         (is_wanted && self.questions.open.is_none()).then_some(self.questions.not_before)
     }
 
@@ -189,6 +192,11 @@ impl PartitionBack {
                 self.end_out_of_range(answer.end_offset, ended);
                 false
             }
+            Use::Answered if answer.end_offset >= 0 && self.doubts.wants_end() => {
+                self.questions.failures = 0;
+                self.read_without_fence(answer.end_offset, ended);
+                false
+            }
             Use::Answered if answer.end_offset >= 0 => {
                 self.questions.failures = 0;
                 let offset = answer.end_offset - 1;
@@ -201,6 +209,10 @@ impl PartitionBack {
                 self.end_out_of_range(i64::MAX, ended);
                 false
             }
+            Use::Refused if self.doubts.wants_end() => {
+                self.read_without_fence(0, ended);
+                false
+            }
             Use::Refused => {
                 self.questions.is_end_refused = true;
                 false
@@ -210,6 +222,12 @@ impl PartitionBack {
                 true
             }
         }
+    }
+
+    /// Nothing that could be read is nothing that could be found.
+    fn read_without_fence(&mut self, end_offset: i64, ended: &mut Vec<Ended>) {
+        self.doubts.read_to(end_offset);
+        self.doubts.end_read(ended);
     }
 
     /// A log that reaches so far does not begin early enough; one that does not has lost what was committed.

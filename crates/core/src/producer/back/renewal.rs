@@ -82,7 +82,11 @@ impl PartitionBack {
         let is_fenced_off = self.doubts.is_unfenced() && renewal.doubt.is_open_to_proof();
         match renewal.next {
             NextIdentity::ProducerId if !is_fenced_off => {
-                self.doubts.end_unfenced(renewal.doubt, ended);
+                match renewal.doubt {
+                    // What somebody else's epochs keep out, or do not, may be there all the same (rule 14).
+                    Undetermined::ProducerIdUsedElsewhere => self.doubts.give_up_fence(),
+                    why => self.doubts.end_unfenced(why, ended),
+                }
                 self.give_up_identity();
             }
             #[cfg(feature = "plants")]

@@ -4,6 +4,7 @@ mod answers;
 mod ending;
 mod renewal;
 mod rig;
+mod theft;
 mod withdrawal;
 
 use std::sync::Arc;

@@ -18,7 +18,7 @@ use crate::producer::ended::Ended;
 #[cfg(feature = "plants")]
 use crate::producer::outcome::NotWritten;
 use crate::producer::outcome::Undetermined;
-use crate::producer::scan::{Base, Fence, Mark, Witness};
+use crate::producer::scan::{Base, Fence, Witness};
 use crate::producer::stamped::StampedBatch;
 use crate::time::Moment;
 
@@ -74,7 +74,8 @@ impl PartitionBack {
     pub(super) fn doubt_batch(&mut self, batch: StampedBatch, why: Undetermined, ended: &mut Vec<Ended>) {
         let is_stale = batch.is_stale && why.is_open_to_proof();
         let why = if is_stale { Undetermined::StaleTimestamps } else { why };
-        let (true, Some(_)) = (why.is_open_to_proof(), batch.stamp.identity) else {
+        let is_open = why.is_open_to_proof() || why == Undetermined::ProducerIdUsedElsewhere;
+        let (true, Some(_)) = (is_open, batch.stamp.identity) else {
             return ended.push(Ended::Stamped(batch, BatchEnd::Undetermined(why)));
         };
         let otherwise = (why != Undetermined::NoFence).then_some(why);
@@ -86,7 +87,7 @@ impl PartitionBack {
         if self.config.plant == crate::plant::Plant::AbsentWithoutFence {
             return ended.push(Ended::Stamped(batch, BatchEnd::NotWritten(NotWritten::Fenced)));
         }
-        let mark = Mark { stamp: batch.stamp, count: batch.count() };
+        let mark = batch.mark();
         let size = batch.size();
         let StampedBatch { completion, records, body, .. } = batch;
         // Its bytes are never sent again: their memory goes back at once (rule 28).
@@ -102,7 +103,7 @@ impl PartitionBack {
     /// an unsettled one.
     pub(super) fn take_base(&mut self, batch: &StampedBatch, acknowledged: &Acknowledged) {
         let Some(base_offset) = acknowledged.base_offset.filter(|_| self.config.is_idempotent) else { return };
-        let mark = Mark { stamp: batch.stamp, count: batch.count() };
+        let mark = batch.mark();
         let last = base_offset.saturating_add(i64::from(mark.count)) - 1;
         self.base = Some(Base { offset: last, witness: Witness::Own(mark) });
         // Brokers forget a producer by its timestamps, and then they take an older epoch again (rule 17).

@@ -54,6 +54,7 @@ fn a_foreign_epoch_abandons_the_producer_id_and_ends_what_is_in_doubt() {
     partition.refuse(3, OUT_OF_ORDER);
     let effects = partition.refuse(4, ErrorCode::INVALID_PRODUCER_EPOCH);
     assert_eq!(effects.used_elsewhere, Some(IDENTITY.producer_id));
+    partition.tell_end(2);
     assert_eq!(partition.ends(), [doubt(Undetermined::ProducerIdUsedElsewhere)]);
     partition.back.grant(IDENTITY);
     assert_eq!(partition.try_send(), None, "the abandoned id is never used again");
@@ -72,6 +73,7 @@ fn an_id_that_another_partition_found_in_use_is_abandoned_here_too() {
     assert_eq!(partition.send_all(), [], "the answers to what was sent are awaited");
     partition.acknowledge(1, 2);
     partition.lose(2, true);
+    partition.tell_end(4);
     assert_eq!(partition.ends(), [written(2), doubt(Undetermined::ProducerIdUsedElsewhere)]);
     assert!(partition.back.needs_identity());
 }
@@ -275,5 +277,6 @@ fn the_reason_for_doubt_is_the_one_that_took_the_proof_away() {
     partition.lose(3, true);
     partition.ended.clear();
     partition.refuse(2, ErrorCode::INVALID_PRODUCER_EPOCH);
+    partition.tell_end(2);
     assert_eq!(partition.ends(), [doubt(Undetermined::ProducerIdUsedElsewhere)]);
 }

@@ -163,7 +163,7 @@ impl Brokers {
             stage.note(format_args!("broker answers attempt {}: {code} at {base_offset}", attempt.0));
             // The client may be gone; then this stays the last that is known.
             if !matches!(stage.history.attempts.get(*attempt).state, AttemptState::CutShort) {
-                stage.history.attempts.answered(*attempt, *code, *base_offset);
+                stage.history.attempts.answered(stage.now, *attempt, *code, *base_offset);
             }
         }
         net.respond(stage, link, &frame, news);

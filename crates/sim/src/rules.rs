@@ -42,7 +42,11 @@ pub const RULES: [Rule; 29] = [
     rule(11, "ambiguous codes leave doubt", &[Plant::NoCodeLeavesDoubt]),
     rule(12, "only what was not handed over whole is never executed", &[Plant::CutMeansUnsent]),
     rule(13, "a gap at the head does not mean absence", &[Plant::GapMeansAbsent]),
-    rule(14, "a producer id that somebody else uses is abandoned", &[Plant::ForeignEpochOutbid]),
+    rule(
+        14,
+        "a producer id that somebody else uses is abandoned, and then only a batch's own bytes in the log prove anything",
+        &[Plant::ForeignEpochOutbid, Plant::StampsAreBytes, Plant::AbsentWithoutEnd],
+    ),
     unplanted(15, "splits and refused records", "its steps are those of rules 2 and 10, which have theirs"),
     unplanted(
         16,

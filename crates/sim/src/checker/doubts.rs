@@ -11,7 +11,7 @@
 //! | stale timestamps | an unanswered attempt, and timestamps older than the horizon |
 //! | producer state expired | an open attempt, and no acknowledgement within the horizon |
 //! | topic recreated | an open attempt, and that the topic was deleted |
-//! | producer id used elsewhere | an open attempt, and that an answer says so of the same producer id |
+//! | producer id used elsewhere | an open attempt, and that an answer says so of the same producer id; not what was in the log by then, where the client knew from where to read |
 //! | no acknowledgement asked | `acks=0` |
 //! | leader only | an open attempt without idempotence |
 //! | closed before proof | an open attempt, and that the producer was closed |
@@ -75,7 +75,12 @@ impl Checker<'_> {
                 checked.record.via == Via::Look || self.is_forgotten(checked.acceptance.place, at)
             }
             Undetermined::TopicRecreated => self.has_struck_topic(checked.acceptance.place),
-            Undetermined::ProducerIdUsedElsewhere => self.is_used_elsewhere(checked, at),
+            Undetermined::ProducerIdUsedElsewhere => {
+                if self.could_be_found(checked, at) {
+                    self.blame(checked, format!("{why} at {at}, though it was in the log before anybody said so"));
+                }
+                self.used_elsewhere_at(checked, at).is_some()
+            }
             Undetermined::NoAcknowledgementAsked => self.attempts_of(checked).any(|attempt| attempt.acks == 0),
             Undetermined::LeaderOnly => self.attempts_of(checked).any(|attempt| attempt.stamp.producer_id < 0),
             Undetermined::ClosedBeforeProof => self.has_struck(Fault::Closed),
@@ -169,15 +174,30 @@ impl Checker<'_> {
         sent.is_none_or(|sent| sent + self.stage.scenario.horizon <= at)
     }
 
-    /// Some partition was told so of the producer id of one of the record's attempts.
-    fn is_used_elsewhere(&self, checked: &Checked<'_>, at: Moment) -> bool {
-        self.attempts_of(checked).any(|own| {
-            self.stage.history.attempts.all().iter().any(|other| {
-                let is_told = matches!(other.state,
-                    AttemptState::Told { code: ErrorCode(47 | 49 | 52 | 90), at: told, .. } if told <= at);
-                is_told && other.stamp.producer_id == own.stamp.producer_id
-            })
-        })
+    /// When some partition was told so of the producer id of one of the record's attempts.
+    pub(super) fn used_elsewhere_at(&self, checked: &Checked<'_>, at: Moment) -> Option<Moment> {
+        let ids: Vec<i64> = self.attempts_of(checked).map(|own| own.stamp.producer_id).collect();
+        let told = self.stage.history.attempts.all().iter().filter_map(|other| match other.state {
+            AttemptState::Told { code: ErrorCode(47 | 49 | 52 | 90), at: told, .. } => {
+                (told <= at && ids.contains(&other.stamp.producer_id)).then_some(told)
+            }
+            _ => None,
+        });
+        told.min()
+    }
+
+    /// Rule 14: a broker had committed it when the client heard of somebody else, the client knew from where to read and had
+    /// time, and no committed data was lost meanwhile.
+    fn could_be_found(&self, checked: &Checked<'_>, at: Moment) -> bool {
+        let Some(heard) = self.used_elsewhere_at(checked, at) else { return false };
+        let place = checked.acceptance.place;
+        let had_time = at < heard + self.stage.scenario.settle_timeout;
+        let is_whole = !self.has_lost(place, at) && !self.has_struck_topic(place);
+        let mut own = self.attempts_of(checked);
+        let is_there = own.any(|own| {
+            own.state.is_confirmed() && own.answered_at.is_some_and(|answered| answered <= heard) && !own.is_planted
+        });
+        is_there && had_time && is_whole && self.was_acknowledged(checked, heard)
     }
 
     fn check_given_up(&mut self, checked: &Checked<'_>, at: Moment, given_up: Moment, is_forced: bool) {

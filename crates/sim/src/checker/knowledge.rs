@@ -62,7 +62,9 @@ impl Checker<'_> {
                 let own: Vec<AttemptId> = checked.record.attempts.clone();
                 let attempt = |id: &AttemptId| self.stage.history.attempts.get(*id);
                 let is_told = own.iter().map(attempt).any(|own| is_told_by(own, at) && confirmed_at(own).is_some());
-                if !is_told && !self.is_implied(checked, at) && !self.is_fenced(checked, at) {
+                // Without a fence what is there is there all the same (rule 14).
+                let is_read = self.is_fenced(checked, at) || self.used_elsewhere_at(checked, at).is_some();
+                if !is_told && !self.is_implied(checked, at) && !is_read {
                     self.blame(checked, "told to be written, which no answer says or implies");
                 }
                 // One that came when the partition had gone may find the batch settled by a later one.

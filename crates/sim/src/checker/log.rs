@@ -151,9 +151,15 @@ impl Checker<'_> {
             AttemptState::Told { at, .. } => Some(Moment::from_micros(at.as_micros().saturating_sub(moment))),
             _ => None,
         });
-        let proof = said.chain(read).min();
+        let proof = said.chain(read).chain(self.used_elsewhere_at(checked, told)).min();
         let mut losses = self.stage.faults.losses.iter().filter(|(place, _)| *place == checked.acceptance.place);
         losses.any(|(_, lost)| proof.is_some_and(|proof| proof < *lost))
+    }
+
+    /// Nothing says that it is written but the log, read where somebody else uses the producer id.
+    fn was_only_found(&self, checked: &Checked<'_>) -> bool {
+        let Some((told, _)) = checked.last_word() else { return false };
+        self.proofs(checked, told).next().is_none() && self.used_elsewhere_at(checked, told).is_some()
     }
 
     /// Committed records were lost while this one was on its way: brokers that know nothing of a producer take what was sent
@@ -195,7 +201,8 @@ impl Checker<'_> {
         matches!(state, AttemptState::Told { code: ErrorCode::NONE, .. }) && self.rows.contains(only)
     }
 
-    /// Records that are certainly written stand in the order of their acceptance. Those in doubt may come late.
+    /// Records that are certainly written stand in the order of their acceptance. Those in doubt may come late, and where no fence
+    /// can stand they may be found so (rule 14).
     pub(super) fn check_order(&mut self) {
         if !self.stage.scenario.is_ordered() {
             return;
@@ -208,7 +215,7 @@ impl Checker<'_> {
                 let Some(acceptance) = &record.acceptance else { continue };
                 let checked = Checked { id: *id, record, acceptance };
                 let is_once = self.log.found.get(id).is_some_and(|copies| copies.len() == 1);
-                if !is_once || !matches!(checked.last_word(), Some((_, Final::Written(_)))) {
+                if !is_once || self.was_only_found(&checked) || !matches!(checked.last_word(), Some((_, Final::Written(_)))) {
                     continue;
                 }
                 if let Some((number, before)) = last

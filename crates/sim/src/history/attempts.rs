@@ -52,6 +52,8 @@ pub(crate) struct Attempt {
     pub(crate) node: NodeId,
     pub(crate) acks: i16,
     pub(crate) handed_at: Moment,
+    /// When a broker answered it.
+    pub(crate) answered_at: Option<Moment>,
     /// When its answer reached the client, or its connection ended.
     pub(crate) over_at: Option<Moment>,
     pub(crate) state: AttemptState,
@@ -146,6 +148,7 @@ impl Attempts {
             node: road.node,
             acks: road.acks,
             handed_at: now,
+            answered_at: None,
             over_at: None,
             state: AttemptState::Sent,
             is_again: !of_batch.is_empty(),
@@ -176,8 +179,9 @@ impl Attempts {
         self.on_wire.entry(attempt.place).or_default().retain(|other| *other != id);
     }
 
-    pub(crate) fn answered(&mut self, id: AttemptId, code: ErrorCode, base_offset: i64) {
-        self.all[id.0 as usize].state = AttemptState::Answered { code, base_offset };
+    pub(crate) fn answered(&mut self, now: Moment, id: AttemptId, code: ErrorCode, base_offset: i64) {
+        let attempt = &mut self.all[id.0 as usize];
+        (attempt.state, attempt.answered_at) = (AttemptState::Answered { code, base_offset }, Some(now));
     }
 
     pub(crate) fn plant(&mut self, id: AttemptId) {

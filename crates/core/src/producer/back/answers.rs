@@ -189,13 +189,16 @@ impl PartitionBack {
 
     /// A partition that moved on has no use for a word, unless it says that what was given up is there.
     fn hear_of_doubt(&mut self, key: AttemptKey, word: &Word, ended: &mut Vec<Ended>) {
-        if let Word::Answer(answer) = word
-            && answer.error.is_none()
-        {
-            let log_append_time = known(answer.log_append_time);
-            let end = BatchEnd::Written { base_offset: known(answer.base_offset), log_append_time };
-            self.doubts.settle(key.ordinal, end, ended);
-        }
+        let Word::Answer(answer) = word else { return };
+        let end = match answer.error {
+            ErrorCode::NONE => BatchEnd::Written {
+                base_offset: known(answer.base_offset),
+                log_append_time: known(answer.log_append_time),
+            },
+            ErrorCode::DUPLICATE_SEQUENCE_NUMBER => BatchEnd::Written { base_offset: None, log_append_time: None },
+            _ => return,
+        };
+        self.doubts.settle(key.ordinal, end, ended);
     }
 
     /// A probe that was refused by validation says nothing about what is there; if nothing else does, that is the reason.

@@ -247,6 +247,18 @@ fn an_answer_on_a_connection_that_was_left_settles_a_doubt() {
     assert_eq!(partition.ends(), [written(2)]);
 }
 
+/// Brokers that say so know the batch, and not where it is.
+#[test]
+fn an_old_connection_that_calls_it_a_duplicate_settles_it_without_an_offset() {
+    let (mut partition, _) = Partition::withdrawing();
+    partition.add_withdrawn(1);
+    partition.send();
+    partition.lose(1, true);
+    partition.withdraw();
+    partition.hear(1, Word::Answer(Answer { error: ErrorCode::DUPLICATE_SEQUENCE_NUMBER, ..ANSWER }));
+    assert_eq!(partition.ends(), [BatchEnd::Written { base_offset: None, log_append_time: None }]);
+}
+
 /// Rule 17: such a batch is neither looked for nor a fence.
 #[test]
 fn a_batch_with_stale_timestamps_is_no_fence() {

@@ -71,7 +71,7 @@ enum Progress {
     },
     /// No fence can come (rule 14), and it is not known yet how far to read.
     Unfenceable,
-    Read(Scan),
+    Read(Box<Scan>),
 }
 
 /// As long as a stretch is left to the caller's own records to be fenced: most partitions with a doubt have traffic, and a fence
@@ -126,7 +126,7 @@ impl Doubts {
         let stretch = self.0.front_mut().filter(|stretch| matches!(stretch.progress, Progress::Unfenceable));
         if let Some(stretch) = stretch {
             let marks = stretch.doubts.iter().map(|doubt| doubt.mark);
-            stretch.progress = Progress::Read(Scan::without_fence(stretch.base, end_offset, marks));
+            stretch.progress = Progress::Read(Box::new(Scan::without_fence(stretch.base, end_offset, marks)));
         }
     }
 
@@ -270,12 +270,12 @@ impl Stretch {
     }
 
     fn scan_mut(&mut self) -> Option<&mut Scan> {
-        if let Progress::Read(scan) = &mut self.progress { Some(scan) } else { None }
+        if let Progress::Read(scan) = &mut self.progress { Some(scan.as_mut()) } else { None }
     }
 
     fn read_to(&mut self, fence: Fence) {
         let marks = self.doubts.iter().map(|doubt| doubt.mark);
-        self.progress = Progress::Read(Scan::new(self.base, fence, marks));
+        self.progress = Progress::Read(Box::new(Scan::new(self.base, fence, marks)));
     }
 
     /// Whether brokers that have seen this identity refuse every copy.

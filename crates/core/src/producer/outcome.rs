@@ -179,7 +179,8 @@ pub enum Undetermined {
     /// The brokers at the same addresses now belong to another cluster. Advice: read the old cluster's partition; check
     /// the addresses in `bootstrap_servers`.
     ClusterChanged,
-    /// Another producer uses this producer's id with a higher epoch, and the brokers refuse what this one sends.
+    /// Another producer uses this producer's id with a higher epoch, and the brokers refuse what this one sends; the log does not
+    /// show the bytes that were sent, or could not be read.
     /// Advice: find who copied the id, such as a virtual machine resumed from a snapshot; read the partition before sending again.
     ProducerIdUsedElsewhere,
     /// No acknowledgement was asked for (`acks=0`): no broker ever tells. Advice: use `acks=all` where it matters.

@@ -215,7 +215,10 @@ impl Checker<'_> {
                 let Some(acceptance) = &record.acceptance else { continue };
                 let checked = Checked { id: *id, record, acceptance };
                 let is_once = self.log.found.get(id).is_some_and(|copies| copies.len() == 1);
-                if !is_once || self.was_only_found(&checked) || !matches!(checked.last_word(), Some((_, Final::Written(_)))) {
+                if !is_once
+                    || self.was_only_found(&checked)
+                    || !matches!(checked.last_word(), Some((_, Final::Written(_))))
+                {
                     continue;
                 }
                 if let Some((number, before)) = last

@@ -1,9 +1,13 @@
 //! What each error says: what is wrong, where, and what to do.
 
-use milena_core::fault::{DialError, FailedDial};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use milena_core::fault::{ConnectionError, DialError, FailedDial};
 use milena_wire::ErrorCode;
 
 use super::*;
+use crate::record::Record;
 
 const FIVE: Duration = Duration::from_secs(5);
 

@@ -13,6 +13,11 @@ use std::sync::mpsc::{Receiver, channel};
 
 use crate::process::{Folder, PATIENCE};
 
+/// A thread of the process has to take the signal before any stops, for which it waits on a busy machine. Without `/proc` that is
+/// not seen.
+const AWAIT_STOPPED: &str =
+    "while [ -e /proc/self/status ] && ! grep -q '^State:.T' /proc/$(jobs -p %1)/status; do :; done";
+
 const PAGE: &str = include_str!("../../../../docs/tutorial.md");
 
 #[test]
@@ -25,6 +30,9 @@ fn the_tutorial_shows_what_happens() {
     for step in &steps {
         shell.type_in(step.command);
         shell.expect(step);
+        if step.command.starts_with("kill -STOP") {
+            shell.write(AWAIT_STOPPED);
+        }
     }
     shell.end();
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +74,7 @@ pub struct ProducerConfig {
     after_deadline: AfterDeadline,
     settle_timeout: Duration,
     fence: Option<Record<'static>>,
+    fate_journal: Option<PathBuf>,
     request_timeout: Duration,
     produce_timeout: Duration,
     retry_backoff: Backoff,
@@ -132,6 +134,7 @@ impl ProducerConfig {
             after_deadline: AfterDeadline::Complete,
             settle_timeout: SETTLE_TIMEOUT,
             fence: None,
+            fate_journal: None,
             request_timeout: Duration::from_secs(10),
             produce_timeout: Duration::from_secs(2),
             retry_backoff: Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(1) },
@@ -292,6 +295,7 @@ impl fmt::Debug for ProducerConfig {
             .field("delivery_timeout", &self.delivery_timeout)
             .field("after_deadline", &self.after_deadline)
             .field("settle_timeout", &self.settle_timeout)
+            .field("fate_journal", &self.fate_journal)
             .field("request_timeout", &self.request_timeout)
             .field("produce_timeout", &self.produce_timeout)
             .field("retry_backoff", &self.retry_backoff)

@@ -67,6 +67,7 @@ mod deliveries;
 mod driver;
 mod error;
 mod gate;
+mod journal;
 #[cfg(all(test, milena_model))]
 mod loom_models;
 mod outlook;
@@ -88,6 +89,7 @@ pub use config::{
 };
 pub use deliveries::Deliveries;
 pub use error::{AddressFault, InvalidTopic, ReadyError, ReserveError, SendError, SendRefused};
+pub use journal::JournalError;
 /// Why a broker cannot be asked: in an [`AddressFault`].
 ///
 /// ```

@@ -14,6 +14,7 @@ use crate::config::{ConfigError, ProducerConfig};
 use crate::driver::packers::Packers;
 use crate::driver::{Driver, check_runtime};
 use crate::error::{InvalidTopic, ReadyError};
+use crate::journal::FateJournal;
 use crate::pool::ChunkPool;
 use crate::report::Reporter;
 use crate::shared::{Command, ProducerStats, Shared};
@@ -84,7 +85,8 @@ impl Producer {
         settings.runtime.as_ref().map_or(Ok(()), check_runtime)?;
         let pool = Arc::new(ChunkPool::new(settings.buffer_memory, settings.memory_share));
         let (commands, command_queue) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared::new(&settings, Arc::clone(&pool), commands));
+        let journal = settings.journal.as_deref().map(FateJournal::open).transpose().map_err(ConfigError::Journal)?;
+        let shared = Arc::new(Shared::new(&settings, journal, Arc::clone(&pool), commands));
         let (reporter, report_work) = Reporter::new(pool, settings.reports.clone());
         if let Some(work) = report_work {
             spawn("milena-reports", move || work.run())?;
@@ -173,7 +175,13 @@ impl Producer {
     /// # }
     /// ```
     pub async fn close(&self, deadline: Duration) -> Tally {
-        self.ask(|reply| Command::Close { deadline, reply }).await
+        let tally = self.ask(|reply| Command::Close { deadline, reply }).await;
+        let shared = self.handle.shared();
+        if shared.journal.is_some() {
+            // Whoever settles what is left may have the journal then.
+            shared.commands.closed().await;
+        }
+        tally
     }
 
     /// What the producer has done so far.
@@ -231,7 +239,7 @@ mod tests {
         let settings = ProducerConfig::new("a:1").check().expect("fits");
         let pool = Arc::new(ChunkPool::new(settings.buffer_memory, settings.memory_share));
         let (commands, mut driver) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared::new(&settings, pool, commands));
+        let shared = Arc::new(Shared::new(&settings, None, pool, commands));
         let producer = Producer { handle: Arc::new(Handle { shared }) };
         let mut close = pin!(producer.close(Duration::from_secs(1)));
         let mut poll = || close.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));

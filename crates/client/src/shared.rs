@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::gate::Gate;
+use crate::journal::FateJournal;
 use crate::outlook::Outlook;
 use crate::partitioner::Partitioner;
 use crate::pool::ChunkPool;
@@ -61,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) pool: Arc<ChunkPool>,
     pub(crate) front: FrontConfig,
     pub(crate) partitioner: Partitioner,
+    /// What is sent is noted here before.
+    pub(crate) journal: Option<FateJournal>,
     /// To be sent where nothing else is and something is in doubt.
     pub(crate) fence: Option<Record<'static>>,
     /// Of round robin.
@@ -113,13 +116,19 @@ pub struct ProducerStats {
 }
 
 impl Shared {
-    pub(crate) fn new(settings: &Settings, pool: Arc<ChunkPool>, commands: mpsc::UnboundedSender<Command>) -> Self {
+    pub(crate) fn new(
+        settings: &Settings,
+        journal: Option<FateJournal>,
+        pool: Arc<ChunkPool>,
+        commands: mpsc::UnboundedSender<Command>,
+    ) -> Self {
         let zero = || AtomicU64::new(0);
         Self {
             clock: Clock::new(),
             pool,
             front: settings.front,
             partitioner: settings.partitioner.clone(),
+            journal,
             fence: settings.fence.clone(),
             turns: AtomicU32::new(0),
             watch: Arc::new(Gate::new()),
@@ -254,6 +263,9 @@ impl Shared {
         ended: milena_core::producer::back::Ended,
         reporter: &Reporter,
     ) {
+        if let Some(journal) = &self.journal {
+            journal.handle_ended(self.clock.moment(), &ended);
+        }
         // Counted first: whoever learns the outcome finds it counted.
         self.counters.count(ended.size());
         let concluded = ended.conclude();

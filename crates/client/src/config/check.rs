@@ -3,6 +3,7 @@
 //! Left out: what must hold; see `check/relations.rs`.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tokio::runtime::Handle;
 use self::relations::IN_FLIGHT_MAX;
 use super::ProducerConfig;
 use super::misfit::{Misfit, Relation};
+use crate::journal::JournalError;
 use crate::partitioner::Partitioner;
 use crate::record::Record;
 use crate::report::ReportReader;
@@ -46,6 +48,7 @@ impl ProducerConfig {
             withdraws: self.after_deadline == AfterDeadline::Withdraw,
             settle_timeout: self.settle_timeout,
             has_fence: self.fence.is_some(),
+            has_journal: self.fate_journal.is_some(),
             ..BackConfig::new(self.delivery_timeout, self.retry_backoff)
         };
         Ok(Settings {
@@ -73,6 +76,7 @@ impl ProducerConfig {
             connect_timeout: self.connect_timeout,
             partitioner: self.partitioner,
             fence: self.fence,
+            journal: self.fate_journal,
             packers,
             runtime: self.runtime,
             reports: self.reports,
@@ -107,6 +111,8 @@ pub(crate) struct Settings {
     pub(crate) partitioner: Partitioner,
     /// To be sent where nothing else is and something is in doubt.
     pub(crate) fence: Option<Record<'static>>,
+    /// Where what is sent is noted before.
+    pub(crate) journal: Option<PathBuf>,
     /// Threads that compress; none where no topic's batches are compressed.
     pub(crate) packers: usize,
     /// Of the application, to serve connections.
@@ -142,6 +148,8 @@ pub enum ConfigError {
     RuntimeLacks(&'static str),
     /// The operating system gave no thread for the driver.
     NoThread(String),
+    /// The fate journal cannot be used.
+    Journal(JournalError),
 }
 
 impl fmt::Display for ConfigError {
@@ -157,6 +165,7 @@ impl fmt::Display for ConfigError {
                  localhost:9092 or [::1]:9092"
             ),
             Self::Relation(misfit) => misfit.fmt(f),
+            Self::Journal(error) => error.fmt(f),
             Self::RuntimeLacks(fix) => f.write_str(fix),
             Self::NoThread(why) => write!(
                 f,

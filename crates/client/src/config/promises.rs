@@ -1,5 +1,6 @@
 //! What an outcome means, by when it is told, and for how long the truth is pursued.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use milena_core::producer::front::AfterDeadline;
@@ -168,6 +169,33 @@ impl ProducerConfig {
     #[must_use]
     pub fn fence_with(mut self, record: impl Into<Record<'static>>) -> Self {
         self.fence = Some(record.into());
+        self
+    }
+
+    /// A file in which every batch is noted before it is handed over, and struck out once it has ended: of what a process had sent
+    /// when it was killed, `milena settle` and [`crate::Settle`] tell from it later whether it was written. Default: none; then
+    /// nobody ever knows. It survives the process and not the host, because nothing is synced to the disk. `docs/certainty.md` has
+    /// what it holds.
+    ///
+    /// It is made if it is not there, and locked while the producer lives: each producer needs one of its own, and
+    /// [`crate::Producer::new`] refuses one that is in use, cannot be written, or is something else, with
+    /// [`crate::ConfigError::Journal`]. What an earlier process left in it stays in it until it is settled; settle it first.
+    /// Where it cannot be written later, as on a full disk, nothing new is sent until it can: records wait, and at their deadline
+    /// are `NotWritten` with the cause [`crate::AttemptError::JournalFailed`].
+    ///
+    /// Costs one write of some 150 bytes for each batch, made at once for all batches of a request, and a round trip before the
+    /// first batch of each partition, whose leader is asked where the log ends (DESCRIBE, which WRITE includes). It has some
+    /// hundred KiB at most, whatever the uptime, unless more is unsettled at a time. A name next to it, with `.new` behind, is used
+    /// to make it small. Needs idempotence.
+    ///
+    /// ```
+    /// # use milena::ProducerConfig;
+    /// let config = ProducerConfig::new("localhost:9092").fate_journal("/var/lib/shop/orders.fates");
+    /// # let _ = config;
+    /// ```
+    #[must_use]
+    pub fn fate_journal(mut self, path: impl Into<PathBuf>) -> Self {
+        self.fate_journal = Some(path.into());
         self
     }
 

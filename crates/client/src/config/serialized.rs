@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use milena_core::backoff::Backoff;
@@ -44,6 +45,8 @@ macro_rules! form {
             max_in_flight: Option<u32>,
             #[serde(default, skip_serializing_if = "Option::is_none")]
             compression_threads: Option<usize>,
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            fate_journal: Option<PathBuf>,
         }
 
         impl Form {
@@ -54,6 +57,7 @@ macro_rules! form {
                     linger: config.linger.map(Time),
                     max_in_flight: config.max_in_flight,
                     compression_threads: config.compression_threads,
+                    fate_journal: config.fate_journal.clone(),
                 }
             }
 
@@ -66,6 +70,7 @@ macro_rules! form {
                 config.linger = self.linger.map(|Time(time)| time);
                 config.max_in_flight = self.max_in_flight;
                 config.compression_threads = self.compression_threads;
+                config.fate_journal = self.fate_journal;
                 config
             }
         }
@@ -393,6 +398,7 @@ mod tests {
             .delivery_timeout(millis(6000))
             .after_deadline(AfterDeadline::Withdraw)
             .settle_timeout(millis(14))
+            .fate_journal("orders.fates")
             .request_timeout(millis(7000))
             .produce_timeout(millis(8))
             .retry_backoff(millis(9), millis(10))

@@ -367,11 +367,24 @@ impl ControlTask {
                 self.lanes.remove(&lane);
                 self.lanes_leaving += 1;
             }
-            ControlEvent::Order(lane, order) => self.tell_lane(lane, ToLane::Order(order)),
+            ControlEvent::Order(lane, order) => {
+                self.note_cluster(&order);
+                self.tell_lane(lane, ToLane::Order(order));
+            }
             ControlEvent::Ended(partition, ended) => {
                 let shared = &self.surroundings.shared;
                 shared.conclude(&shared.slot(partition), ended, &self.surroundings.reporter);
             }
+        }
+    }
+
+    /// A producer id belongs to the cluster that gave it.
+    fn note_cluster(&self, order: &LaneOrder) {
+        let journal = self.surroundings.shared.journal.as_ref();
+        if let (Some(journal), LaneOrder::Grant(_, identity)) = (journal, order)
+            && let Some(cluster) = self.control.cluster_id()
+        {
+            journal.note_cluster(identity.producer_id, cluster);
         }
     }
 
@@ -485,6 +498,10 @@ impl Drop for ControlTask {
         shared.stop_accepting(NotWritten::DriverLost);
         let why = shared.closed().unwrap_or(NotWritten::DriverLost);
         self.end_held(why);
+        // What a lane that is lost still ends is not told to the file: nobody who settles it takes harm.
+        if let Some(journal) = &shared.journal {
+            journal.release(shared.clock.moment());
+        }
     }
 }
 

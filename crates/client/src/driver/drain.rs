@@ -96,7 +96,7 @@ mod tests {
     fn surroundings() -> (Surroundings, Settings, Arc<ChunkPool>) {
         let settings = ProducerConfig::new("a:1").check().expect("fits");
         let pool = Arc::new(ChunkPool::new(settings.buffer_memory, settings.memory_share));
-        let shared = Arc::new(Shared::new(&settings, Arc::clone(&pool), mpsc::unbounded_channel().0));
+        let shared = Arc::new(Shared::new(&settings, None, Arc::clone(&pool), mpsc::unbounded_channel().0));
         let (reporter, _) = Reporter::new(Arc::clone(&pool), None);
         let (_, stop) = watch::channel(None);
         let (packers, connect_timeout) = (Packers::none(), settings.connect_timeout);

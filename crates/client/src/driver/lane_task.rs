@@ -15,6 +15,7 @@ use milena_core::ids::{LaneId, PartitionId};
 use milena_core::metadata::Address;
 use milena_core::producer::back::PartitionBack;
 use milena_core::producer::lane::{Lane, LaneEvent, LaneOrder, LaneReport};
+use milena_core::producer::produce_request::Transmit;
 use milena_core::time::Moment;
 use tokio::sync::mpsc;
 
@@ -169,7 +170,8 @@ impl LaneTask {
             if self.is_ending && !self.lane.has_unanswered() {
                 return Poll::Ready(());
             }
-            let next = self.lane.poll_timeout().unwrap_or(Moment::NEVER);
+            let next = self.lane.poll_timeout().into_iter().chain(self.journal_retry_at()).min();
+            let next = next.unwrap_or(Moment::NEVER);
             if self.timer.poll_due(next, &self.surroundings.shared.clock, cx).is_ready() {
                 continue;
             }
@@ -268,10 +270,7 @@ impl LaneTask {
         let mut moved = false;
         loop {
             if self.outgoing.is_idle() {
-                let pool = &*self.surroundings.shared.pool;
-                let Some(transmit) = self.lane.poll_request(self.surroundings.shared.clock.moment(), pool) else {
-                    return moved;
-                };
+                let Some(transmit) = self.poll_request() else { return moved };
                 self.outgoing.start(transmit);
             }
             match self.outgoing.poll_write(&self.socket, &*self.surroundings.shared.pool, cx) {
@@ -284,6 +283,25 @@ impl LaneTask {
             }
             moved = true;
         }
+    }
+
+    fn poll_request(&mut self) -> Option<Transmit> {
+        let shared = &*self.surroundings.shared;
+        match &shared.journal {
+            None => self.lane.poll_request(shared.clock.moment(), &*shared.pool),
+            Some(journal) => {
+                let now = shared.clock.now();
+                self.lane.poll_noted_request(now.moment, &*shared.pool, &mut journal.scribe(now))
+            }
+        }
+    }
+
+    /// When a journal that cannot be written is tried again, if anything here waits for it.
+    fn journal_retry_at(&self) -> Option<Moment> {
+        let journal = self.surroundings.shared.journal.as_ref().filter(|_| self.lane.is_held_back())?;
+        let now = self.now();
+        // One that is due and was not tried waits for the socket.
+        journal.retry_at().filter(|at| *at > now)
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {

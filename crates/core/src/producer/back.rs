@@ -104,6 +104,8 @@ pub struct BackConfig {
     pub settle_timeout: Duration,
     /// Whether there is a record that serves as a fence where nothing else is sent.
     pub has_fence: bool,
+    /// Whether stamps are noted for a later process (rule 26), which needs a base for every doubt.
+    pub has_journal: bool,
     /// The bug planted in this run.
     #[cfg(feature = "plants")]
     pub plant: crate::plant::Plant,
@@ -124,6 +126,7 @@ impl BackConfig {
             withdraws: false,
             settle_timeout: SETTLE_TIMEOUT,
             has_fence: false,
+            has_journal: false,
             #[cfg(feature = "plants")]
             plant: crate::plant::Plant::Clean,
         }
@@ -302,6 +305,20 @@ impl PartitionBack {
     pub fn grant(&mut self, identity: Identity) {
         if self.identity.is_none() && self.abandoned != Some(identity.producer_id) {
             self.identity = Some(identity);
+        }
+    }
+
+    /// The last committed offset that is known, from which a doubt of now would be looked for.
+    pub(super) fn base(&self) -> Option<Base> {
+        self.base
+    }
+
+    /// Whether what [`Self::take_next`] would give now has a stamp that was not seen before.
+    pub(super) fn is_next_new(&self, now: Moment) -> bool {
+        match self.next(now) {
+            Next::Nothing => false,
+            Next::Resend(place) => self.unsettled[place].surgery != Surgery::None,
+            Next::Restamp | Next::Claim => true,
         }
     }
 

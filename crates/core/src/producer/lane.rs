@@ -111,6 +111,8 @@ pub struct Lane {
     pace: Pace,
     /// When the broker reads again.
     throttle_ends: Option<Moment>,
+    /// Some partitions got no stamp because nobody could be told of it; all are looked at again once somebody can.
+    is_held_back: bool,
     work: Work,
     #[cfg(feature = "plants")]
     covered: Vec<Covered>,
@@ -138,6 +140,7 @@ impl Lane {
             suspects_at: None,
             pace: Pace::default(),
             throttle_ends: None,
+            is_held_back: false,
             work: Work::default(),
             #[cfg(feature = "plants")]
             covered: Vec::new(),
@@ -147,6 +150,11 @@ impl Lane {
     /// The broker, and which of the roads to it this is.
     pub fn id(&self) -> LaneId {
         self.id
+    }
+
+    /// Whether something waits because nobody could be told of it.
+    pub fn is_held_back(&self) -> bool {
+        self.is_held_back
     }
 
     /// Whether the lane leads this partition.

@@ -17,6 +17,7 @@ pub mod doubt;
 pub mod ended;
 pub mod expiry;
 pub mod front;
+pub mod journal;
 pub mod lane;
 pub mod outcome;
 pub mod packing;

@@ -105,6 +105,8 @@ pub enum AttemptError {
     NoProducerId,
     /// A broker was asked for a producer id and answered with this code.
     ProducerIdRefused(KafkaError),
+    /// The fate journal could not be written, so nothing new is sent.
+    JournalFailed,
 }
 
 /// Why a record is certainly not in the log. As long as committed data is not lost, it never will be.
@@ -321,6 +323,7 @@ impl AttemptError {
             Self::ProducerIdRefused(code) => {
                 write!(f, "a producer id was refused with {}{}", Named(code), Advised(code))
             }
+            Self::JournalFailed => f.write_str("the fate journal could not be written"),
         }
     }
 }

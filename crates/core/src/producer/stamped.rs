@@ -122,6 +122,11 @@ pub(super) enum Flight {
 }
 
 impl StampedBatch {
+    /// When its first record was accepted, in milliseconds of the wall clock.
+    pub(super) fn opened_wall(&self) -> i64 {
+        self.opened_wall
+    }
+
     /// Bytes of the attempt, header included.
     pub(super) fn wire_len(&self) -> usize {
         records::BATCH_HEADER_BYTES + self.body.len()

@@ -78,6 +78,7 @@ fn pack(node: Option<NodeId>, error: Option<AttemptError>) -> u64 {
         Some(AttemptError::SpeaksTls) => (11, ErrorCode::NONE),
         Some(AttemptError::NotKafka) => (12, ErrorCode::NONE),
         Some(AttemptError::NoCommonVersion) => (13, ErrorCode::NONE),
+        Some(AttemptError::JournalFailed) => (14, ErrorCode::NONE),
     };
     let node = node.map_or(0, |node| HAS_NODE | u64::from(node.0 as u32));
     node | u64::from(code.0 as u16) << 32 | kind << 48
@@ -101,6 +102,7 @@ fn unpack(word: u64) -> (Option<NodeId>, Option<AttemptError>) {
         11 => Some(AttemptError::SpeaksTls),
         12 => Some(AttemptError::NotKafka),
         13 => Some(AttemptError::NoCommonVersion),
+        14 => Some(AttemptError::JournalFailed),
         kind => unreachable!("kind {kind} is never packed"),
     };
     (node, error)
@@ -127,6 +129,7 @@ mod tests {
             AttemptError::SpeaksTls,
             AttemptError::NotKafka,
             AttemptError::NoCommonVersion,
+            AttemptError::JournalFailed,
         ];
         let errors =
             plain.into_iter().chain(coded.map(AttemptError::Kafka)).chain(coded.map(AttemptError::ProducerIdRefused));

@@ -128,6 +128,7 @@ impl ProducerConfig {
                 given.change(Verb::Set, "after_deadline", AfterDeadline::Complete),
             ),
             self.stamps_behind("fence_with", Value::Text("set".to_owned()), self.fence.is_some(), None),
+            self.stamps_behind("fate_journal", Value::Text("set".to_owned()), self.fate_journal.is_some(), None),
             self.range(
                 "max_in_flight",
                 (self.in_flight_max() as usize).into(),

@@ -63,6 +63,11 @@ fn relations() -> Vec<(ProducerConfig, &'static str)> {
              because only stamps keep late copies out of the log: set idempotence to true",
         ),
         (
+            config().fate_journal("orders.fates").idempotence(false),
+            "fate_journal (milena.fate.journal) is set and idempotence (enable.idempotence) is false: the first needs \
+             idempotence to be true, because only stamps keep late copies out of the log: set idempotence to true",
+        ),
+        (
             config().fence_with(crate::Record::shared(vec![0; 2000].into())).max_request_size(2048),
             "fence_with is of 2097 bytes and max_request_size (max.request.size) is 2048: the first must not be larger: \
              raise max_request_size to 2097 or use a smaller record",
@@ -254,6 +259,11 @@ fn every_other_error_tells_it_too() {
             "the producer's thread could not be started: resource temporarily unavailable: raise the limit on threads \
              (ulimit -u, or the container's), or end some",
         ),
+        (
+            ConfigError::Journal(crate::JournalError::InUse { path: "/var/lib/shop/orders.fates".into() }),
+            "the fate journal /var/lib/shop/orders.fates is in use: its producer is alive, or somebody settles it; end that \
+             first, and give each producer a journal of its own",
+        ),
     ] {
         seen.insert(match &error {
             ConfigError::NoBootstrapServers => 0,
@@ -261,10 +271,11 @@ fn every_other_error_tells_it_too() {
             ConfigError::Relation(_) => 2,
             ConfigError::RuntimeLacks(_) => 3,
             ConfigError::NoThread(_) => 4,
+            ConfigError::Journal(_) => 5,
         });
         assert_eq!(error.to_string(), text);
     }
-    assert_eq!(seen, (0..5).collect());
+    assert_eq!(seen, (0..6).collect());
 }
 
 /// Properties are answered in properties, by the names and in the units that they were given in.

@@ -333,6 +333,16 @@ pub(super) const SETTINGS: &[Setting] = &[
         why: "the others do not look after what they gave up",
     },
     Setting {
+        ours: "fate_journal",
+        spellings: &[milena("milena.fate.journal", |draft, value| {
+            value::file(value).map(|path| draft.config.fate_journal = Some(path))
+        })],
+        default: None,
+        java: "",
+        librdkafka: "",
+        why: "a file from which milena settle tells what became of what a process had sent when it was killed; with the               others nobody ever knows",
+    },
+    Setting {
         ours: "request_timeout",
         spellings: &[
             Spelling {

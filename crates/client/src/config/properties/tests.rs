@@ -157,6 +157,7 @@ fn every_spelling_reaches_its_setting() {
         ("milena.delivery.timeout.ms", "70000", plain().delivery_timeout(millis(70_000))),
         ("milena.after.deadline", "Withdraw", plain().after_deadline(AfterDeadline::Withdraw)),
         ("milena.settle.timeout.ms", "80000", plain().settle_timeout(millis(80_000))),
+        ("milena.fate.journal", "/var/lib/shop/orders.fates", plain().fate_journal("/var/lib/shop/orders.fates")),
         ("request.timeout.ms", "8000", plain().request_timeout(millis(8000))),
         ("socket.timeout.ms", "9000", plain().request_timeout(millis(9000))),
         ("milena.produce.timeout.ms", "700", plain().produce_timeout(millis(700))),

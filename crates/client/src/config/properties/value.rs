@@ -1,6 +1,7 @@
 //! Values of properties. An error is what to give instead.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use milena_core::producer::front::AfterDeadline;
@@ -54,6 +55,10 @@ pub(super) fn kibibytes(value: &str) -> Parsed<usize> {
     let wanted = "a whole number of kibibytes, as in 32768";
     let count: usize = value.parse().map_err(|_| wanted)?;
     count.checked_mul(1024).ok_or(wanted)
+}
+
+pub(super) fn file(value: &str) -> Parsed<PathBuf> {
+    if value.is_empty() { Err("the name of a file") } else { Ok(value.into()) }
 }
 
 pub(super) fn threads(value: &str) -> Parsed<usize> {

@@ -36,7 +36,7 @@ impl Rig {
     fn start(address: SocketAddr) -> Self {
         let settings = ProducerConfig::new("a:1").check().expect("fits");
         let pool = Arc::new(ChunkPool::new(settings.buffer_memory, settings.memory_share));
-        let shared = Arc::new(Shared::new(&settings, Arc::clone(&pool), mpsc::unbounded_channel().0));
+        let shared = Arc::new(Shared::new(&settings, None, Arc::clone(&pool), mpsc::unbounded_channel().0));
         let (reporter, _) = Reporter::new(pool, None);
         let new = NewPartition { id: PartitionId(0), index: PartitionIndex(0), trouble: Trouble::new() };
         let front = PartitionFront::new(new.index, Arc::clone(&new.trouble), settings.front);

@@ -110,7 +110,9 @@ impl PartitionBack {
         let is_known = self.base.is_some() || self.questions.is_end_refused;
         let withdraws = || {
             let next = self.renewed.front().map(|batch| batch.withdraws);
-            self.config.withdraws || next.or(self.pending.front().map(|batch| batch.withdraws)) == Some(true)
+            self.config.withdraws
+                || self.config.has_journal
+                || next.or(self.pending.front().map(|batch| batch.withdraws)) == Some(true)
         };
         // What is on its way already may be appended before an answer comes.
         is_provable && !is_known && self.unsettled.is_empty() && withdraws()

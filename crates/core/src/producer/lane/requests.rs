@@ -10,7 +10,10 @@ use super::{Attempt, AttemptKey, Flight, Lane, Link};
 use crate::ids::PartitionId;
 use crate::producer::back::Acks;
 use crate::producer::body::ChunkSource;
+use crate::producer::journal::{BatchKey, Scribe, Sending};
+use crate::producer::outcome::AttemptError;
 use crate::producer::produce_request::{self, Entry, Envelope, TOPIC_IDS_FROM, Transmit};
+use crate::producer::scan::Mark;
 use crate::time::Moment;
 
 /// Requests on one connection that are not answered: enough to keep a broker busy, which serves one at a time.
@@ -19,9 +22,27 @@ const REQUESTS_IN_FLIGHT_MAX: usize = 5;
 /// No batch joins a request of this size: one that is larger delays its first partition without helping the last.
 const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// What a request takes along.
+struct Gathered {
+    attempts: Vec<Attempt>,
+    entries: Vec<Entry>,
+    /// Empty where nobody is told.
+    sendings: Vec<Sending>,
+}
+
 impl Lane {
     /// The next bytes for the socket: batches are claimed here, once every byte before them is handed over.
     pub fn poll_request(&mut self, now: Moment, chunks: &(impl ChunkSource + ?Sized)) -> Option<Transmit> {
+        self.poll_noted_request(now, chunks, &mut ())
+    }
+
+    /// As [`Self::poll_request`], and somebody is told of batches before they are handed over (rule 26).
+    pub fn poll_noted_request(
+        &mut self,
+        now: Moment,
+        chunks: &(impl ChunkSource + ?Sized),
+        scribe: &mut impl Scribe,
+    ) -> Option<Transmit> {
         let Link::Up(connection) = &mut self.link else { return None };
         if let Some(frame) = connection.poll_handshake() {
             return Some(Transmit::whole(frame));
@@ -46,16 +67,34 @@ impl Lane {
                 return None;
             }
         };
-        let (attempts, entries) = self.gather(now, chunks);
+        let Gathered { attempts, entries, sendings } = self.gather(now, chunks, scribe);
         if entries.is_empty() {
+            return None;
+        }
+        if !scribe.note(&sendings) {
+            self.take_back(now, &attempts);
             return None;
         }
         Some(self.encode(now, version, attempts, entries))
     }
 
+    /// Nothing of it was handed over, because nobody could be told of it.
+    fn take_back(&mut self, now: Moment, attempts: &[Attempt]) {
+        for attempt in attempts {
+            self.lose_attempt(now, attempt, false);
+            if let Some(held) = self.partitions.get(&attempt.partition) {
+                held.back.trouble().note(None, AttemptError::JournalFailed);
+            }
+        }
+    }
+
     /// Takes one batch of each partition that has one, in turn.
-    fn gather(&mut self, now: Moment, chunks: &(impl ChunkSource + ?Sized)) -> (Vec<Attempt>, Vec<Entry>) {
-        let (mut attempts, mut entries, mut bytes) = (Vec::new(), Vec::new(), 0);
+    fn gather<S: Scribe>(&mut self, now: Moment, chunks: &(impl ChunkSource + ?Sized), scribe: &mut S) -> Gathered {
+        let (mut attempts, mut entries, mut sendings) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut bytes, may_claim) = (0, scribe.may_claim());
+        if may_claim && std::mem::take(&mut self.is_held_back) {
+            self.ready.extend(self.partitions.keys());
+        }
         let (mut ended, mut turn) = (std::mem::take(&mut self.ended), std::mem::take(&mut self.turn));
         let after = self.ready.range((Bound::Excluded(self.last_served), Bound::Unbounded));
         turn.extend(after.chain(self.ready.range(..=self.last_served)));
@@ -69,10 +108,27 @@ impl Lane {
             if bytes > 0 && bytes + next > REQUEST_BYTES_MAX {
                 break;
             }
-            let (topic, index) = (held.back.topic().clone(), held.back.index());
+            if !may_claim && held.back.is_next_new(now) {
+                held.back.trouble().note(None, AttemptError::JournalFailed);
+                self.is_held_back = true;
+                self.ready.remove(&id);
+                continue;
+            }
+            let (topic, index, base) = (held.back.topic().clone(), held.back.index(), held.back.base());
             if let Some(batch) = held.back.take_next(now, chunks, &mut ended) {
                 bytes += batch.wire_len();
                 let key = AttemptKey { ordinal: batch.stamp.ordinal, number: batch.attempts };
+                if S::IS_ON {
+                    sendings.push(Sending {
+                        topic: topic.clone(),
+                        partition: index,
+                        mark: Mark { stamp: batch.stamp, count: batch.count() },
+                        base,
+                        is_stale: batch.is_stale,
+                        opened_at: batch.opened_wall(),
+                        batch: BatchKey::new(&batch.completion, batch.records.start),
+                    });
+                }
                 attempts.push(Attempt { partition: id, topic: topic.clone(), index, key });
                 entries.push(Entry { topic, index, header: batch.header, body: Arc::clone(&batch.body) });
             } else if ended.is_empty() {
@@ -88,7 +144,7 @@ impl Lane {
             self.touch(id);
         }
         (self.ended, self.turn) = (ended, turn);
-        (attempts, entries)
+        Gathered { attempts, entries, sendings }
     }
 
     fn encode(&mut self, now: Moment, version: i16, attempts: Vec<Attempt>, mut entries: Vec<Entry>) -> Transmit {

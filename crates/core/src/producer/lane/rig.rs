@@ -17,6 +17,7 @@ use crate::producer::completion::{BatchEnd, Delivery};
 use crate::producer::control::NewPartition;
 use crate::producer::expiry::Expiry;
 use crate::producer::front::{FrontConfig, RecordRef, Reply, WhenFull};
+use crate::producer::journal::{Scribe, Sending};
 use crate::producer::packing::{Encodings, PackJob};
 use crate::producer::produce_request::Transmit;
 use crate::producer::testbed::{Asked, CountedMemory, FRONT, Peer};
@@ -61,6 +62,34 @@ pub(super) struct Rig {
     /// Nobody has time for the work on bytes: it piles up.
     pub(super) packs_later: bool,
     pub(super) packs: VecDeque<PackJob>,
+    pub(super) notebook: Notebook,
+}
+
+/// Who is told of batches before they are handed over.
+#[derive(Default)]
+pub(super) struct Notebook {
+    /// Each request's batches.
+    pub(super) noted: Vec<Vec<Sending>>,
+    /// What is to be noted cannot be, and it is known.
+    pub(super) is_known_broken: bool,
+    /// What is to be noted next cannot be.
+    pub(super) is_broken: bool,
+}
+
+impl Scribe for Notebook {
+    const IS_ON: bool = true;
+
+    fn may_claim(&mut self) -> bool {
+        !self.is_known_broken
+    }
+
+    fn note(&mut self, sendings: &[Sending]) -> bool {
+        if !self.is_broken && !sendings.is_empty() {
+            self.noted.push(sendings.to_vec());
+        }
+        self.is_known_broken |= self.is_broken;
+        !self.is_broken
+    }
 }
 
 fn lane_config() -> LaneConfig {
@@ -105,6 +134,7 @@ impl Rig {
             packs: VecDeque::new(),
             reports: Vec::new(),
             fences_wanted: Vec::new(),
+            notebook: Notebook::default(),
         }
     }
 
@@ -355,7 +385,7 @@ impl Rig {
         let mut moved = false;
         loop {
             if self.outgoing.is_none() {
-                self.outgoing = self.lane.poll_request(self.now, &self.memory).map(|transmit| (transmit, 0));
+                self.poll_request();
             }
             let Some((transmit, _)) = &self.outgoing else { return moved };
             let rest = transmit.len();
@@ -364,10 +394,15 @@ impl Rig {
         }
     }
 
+    fn poll_request(&mut self) {
+        let request = self.lane.poll_noted_request(self.now, &self.memory, &mut self.notebook);
+        self.outgoing = request.map(|transmit| (transmit, 0));
+    }
+
     /// The kernel takes so many bytes of the request that is written, or all that is left.
     pub(super) fn write_some(&mut self, bytes: usize) {
         if self.outgoing.is_none() {
-            self.outgoing = self.lane.poll_request(self.now, &self.memory).map(|transmit| (transmit, 0));
+            self.poll_request();
         }
         let Some((transmit, written)) = &mut self.outgoing else { return };
         let all: Vec<u8> = transmit.slices().collect::<Vec<_>>().concat();

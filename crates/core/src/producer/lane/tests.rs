@@ -1,6 +1,7 @@
 //! A lane turn by turn.
 
 mod moves;
+mod noting;
 mod pace;
 mod packing;
 

@@ -56,6 +56,7 @@ use crate::time::Moment;
 pub use answers::{BatchState, Effects, Word};
 use questions::Questions;
 pub use questions::{LogAnswer, OffsetAnswer, Question, Ticket};
+pub(super) use questions::{Use, read_on, use_of};
 use renewal::Renewal;
 
 /// Brokers keep the last five batches of a producer per partition to recognise a resent one (Kafka 0.11 and later).

@@ -25,6 +25,7 @@ pub mod partitioning;
 pub mod produce_request;
 mod roster;
 pub mod scan;
+pub mod settle;
 pub mod stamped;
 #[cfg(all(test, not(milena_model)))]
 mod testbed;

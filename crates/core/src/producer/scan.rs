@@ -102,6 +102,8 @@ pub struct Scan {
     /// The first thing that keeps absence from being proven.
     flaw: Option<Undetermined>,
     bytes: usize,
+    /// A stamp alone does not tell whose batch it is.
+    is_by_bytes: bool,
     is_done: bool,
     #[cfg(feature = "plants")]
     planted: crate::plant::Plant,
@@ -129,9 +131,18 @@ impl Scan {
     pub fn without_fence(base: Base, end_offset: i64, doubts: impl IntoIterator<Item = Mark>) -> Self {
         let mut scan = Self::begin(base, Limit::End(end_offset), doubts);
         scan.flaw = Some(Undetermined::ProducerIdUsedElsewhere);
+        scan.is_by_bytes = true;
         // What is there is there, whatever became of the log before it.
         scan.skip_witness();
         scan.is_done = scan.next >= end_offset;
+        scan
+    }
+
+    /// Of what stands behind the base as far as the log is committed, where no fence was sent. What is not found stays in doubt.
+    pub fn unfenced(base: Base, end_offset: i64, doubts: impl IntoIterator<Item = Mark>) -> Self {
+        let mut scan = Self::without_fence(base, end_offset, doubts);
+        scan.flaw = Some(Undetermined::NoFence);
+        scan.is_by_bytes = false;
         scan
     }
 
@@ -144,6 +155,7 @@ impl Scan {
             is_witnessed: false,
             flaw: None,
             bytes: 0,
+            is_by_bytes: false,
             is_done: false,
             #[cfg(feature = "plants")]
             planted: crate::plant::Plant::Clean,
@@ -181,6 +193,13 @@ impl Scan {
         self.is_done = true;
     }
 
+    /// There is nothing where it was to be read on: a log that reaches so far does not begin early enough, and one that does
+    /// not has lost what was committed.
+    pub fn give_up_out_of_range(&mut self, end_offset: i64) {
+        let is_there = end_offset > self.next;
+        self.give_up(if is_there { Undetermined::LogTruncated } else { Undetermined::DataLossSeen });
+    }
+
     /// What became of this one is known by other means.
     pub fn forget(&mut self, place: usize) {
         self.doubts.remove(place);
@@ -208,9 +227,9 @@ impl Scan {
             self.flaw = self.flaw.or(Some(Undetermined::OffsetGap));
         }
         for (mark, found) in &mut self.doubts {
-            let is_it = match self.limit {
-                Limit::Fence(_) => mark.is_of(header),
-                Limit::End(_) => mark.is_bytes_of(header),
+            let is_it = match self.is_by_bytes {
+                false => mark.is_of(header),
+                true => mark.is_bytes_of(header),
             };
             #[cfg(feature = "plants")]
             let is_it = is_it

@@ -315,6 +315,20 @@ pub struct Print {
 }
 
 impl Print {
+    /// Of a batch that is known by its stamp alone.
+    pub(super) const UNKNOWN: Self = Self {
+        facts: Facts {
+            count: 0,
+            base_timestamp: 0,
+            min_timestamp: 0,
+            max_timestamp: 0,
+            codec: Compression::None,
+            raw_len: 0,
+            body_crc: 0,
+        },
+        body_len: 0,
+    };
+
     /// Whether a batch in a log has these bytes under this stamp: as many, and the checksum that they have with what brokers
     /// write into a batch, which is their time where the topic goes by it.
     pub(super) fn is_of(&self, stamp: Stamp, found: &BatchHeader) -> bool {

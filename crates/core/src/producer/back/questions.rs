@@ -81,7 +81,7 @@ impl Default for Questions {
 
 /// What an answer's code means for a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Use {
+pub(in crate::producer) enum Use {
     Answered,
     /// Not permitted, now or ever.
     Refused,
@@ -91,7 +91,7 @@ enum Use {
     Again,
 }
 
-fn use_of(code: ErrorCode) -> Use {
+pub(in crate::producer) fn use_of(code: ErrorCode) -> Use {
     match code {
         ErrorCode::NONE => Use::Answered,
         ErrorCode::TOPIC_AUTHORIZATION_FAILED
@@ -232,12 +232,10 @@ impl PartitionBack {
         self.doubts.end_read(ended);
     }
 
-    /// A log that reaches so far does not begin early enough; one that does not has lost what was committed.
     fn end_out_of_range(&mut self, end_offset: i64, ended: &mut Vec<Ended>) {
         self.questions.is_out_of_range = false;
         if let Some(scan) = self.doubts.scan() {
-            let is_there = end_offset > scan.next_offset();
-            scan.give_up(if is_there { Undetermined::LogTruncated } else { Undetermined::DataLossSeen });
+            scan.give_up_out_of_range(end_offset);
         }
         self.doubts.end_read(ended);
     }
@@ -286,7 +284,7 @@ impl PartitionBack {
 }
 
 /// Whether there was anything new. Bytes that are no batch are not believed, and asked for again.
-fn read_on(scan: &mut Scan, records: Bytes) -> bool {
+pub(in crate::producer) fn read_on(scan: &mut Scan, records: Bytes) -> bool {
     let before = scan.next_offset();
     for batch in records::batches(records) {
         let Ok(batch) = batch else { break };

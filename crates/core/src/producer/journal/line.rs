@@ -19,7 +19,7 @@ use milena_wire::{Uuid, crc32c};
 use crate::ids::{Epoch, Identity, PartitionIndex, ProducerId, Sequence};
 use crate::producer::back::TopicRef;
 use crate::producer::scan::{Base, Mark, Witness};
-use crate::producer::stamped::Stamp;
+use crate::producer::stamped::{Print, Stamp};
 
 /// A batch that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub(super) fn header(generation: u64) -> String {
 }
 
 impl Sent {
-    pub(super) fn to_line(&self) -> String {
+    pub(in crate::producer) fn to_line(&self) -> String {
         let stamp = self.mark.stamp;
         let (producer, epoch) = stamp.identity.map_or((-1, -1), |identity| (identity.producer_id.0, identity.epoch.0));
         let mut line = format!("sent {} ", self.number);
@@ -119,7 +119,7 @@ pub fn found(number: u64, found: Found) -> String {
 
 fn write_witness(line: &mut String, witness: Witness) {
     match witness {
-        Witness::Own(Mark { stamp: Stamp { identity: Some(identity), sequence, .. }, count }) => {
+        Witness::Own(Mark { stamp: Stamp { identity: Some(identity), sequence, .. }, count, .. }) => {
             append(line, format_args!("own:{}:{}:{sequence}:{count}", identity.producer_id, identity.epoch));
         }
         Witness::Epoch(epoch) => append(line, format_args!("epoch:{epoch}")),
@@ -262,5 +262,5 @@ fn mark(words: &mut Split<'_, char>, ordinal: u64) -> Option<Mark> {
     let sequence = Sequence::new(words.next()?.parse().ok()?)?;
     let count = words.next()?.parse().ok().filter(|count| (1..=i32::MAX as u32).contains(count))?;
     let identity = Some(Identity { producer_id, epoch });
-    Some(Mark { stamp: Stamp { identity, sequence, ordinal }, count })
+    Some(Mark { stamp: Stamp { identity, sequence, ordinal }, count, print: Print::UNKNOWN })
 }

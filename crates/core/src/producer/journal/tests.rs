@@ -10,12 +10,13 @@ use crate::ids::{Epoch, Identity, Sequence};
 use crate::producer::ended::EndedSize;
 use crate::producer::outcome::NotWritten;
 use crate::producer::scan::Witness;
-use crate::producer::stamped::Stamp;
+use crate::producer::stamped::{Print, Stamp};
 use crate::producer::trouble::Trouble;
 
 fn mark(epoch: i16, sequence: i32, count: u32) -> Mark {
     let identity = Some(Identity { producer_id: ProducerId(7), epoch: Epoch(epoch) });
-    Mark { stamp: Stamp { identity, sequence: Sequence::new(sequence).expect("not negative"), ordinal: 0 }, count }
+    let stamp = Stamp { identity, sequence: Sequence::new(sequence).expect("not negative"), ordinal: 0 };
+    Mark { stamp, count, print: Print::UNKNOWN }
 }
 
 fn orders() -> TopicRef {

@@ -13,7 +13,6 @@ use crate::producer::body::ChunkSource;
 use crate::producer::journal::{BatchKey, Scribe, Sending};
 use crate::producer::outcome::AttemptError;
 use crate::producer::produce_request::{self, Entry, Envelope, TOPIC_IDS_FROM, Transmit};
-use crate::producer::scan::Mark;
 use crate::time::Moment;
 
 /// Requests on one connection that are not answered: enough to keep a broker busy, which serves one at a time.
@@ -122,7 +121,7 @@ impl Lane {
                     sendings.push(Sending {
                         topic: topic.clone(),
                         partition: index,
-                        mark: Mark { stamp: batch.stamp, count: batch.count() },
+                        mark: batch.mark(),
                         base,
                         is_stale: batch.is_stale,
                         opened_at: batch.opened_wall(),

@@ -5,6 +5,7 @@ mod bench;
 mod broker;
 mod consume;
 mod produce;
+mod settle;
 mod topics;
 mod verifiable;
 
@@ -24,6 +25,7 @@ pub enum Command {
     Produce(Produce),
     Consume(Consume),
     Audit(Audit),
+    Settle(Settle),
     CreateTopic(CreateTopic),
     DeleteTopic(DeleteTopic),
     ListTopics(ListTopics),
@@ -48,6 +50,7 @@ pub use self::bench::BenchProduce;
 pub use self::broker::Broker;
 pub use self::consume::{Consume, Position, Shape};
 pub use self::produce::{Chosen, Dress, Produce};
+pub use self::settle::Settle;
 pub use self::topics::{Access, CreateTopic, DeleteTopic, DescribeTopic, ListTopics};
 pub use self::verifiable::VerifiableProducer;
 
@@ -58,6 +61,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, c
         Some(("produce", matches)) => Command::Produce(produce::read(matches)?),
         Some(("consume", matches)) => Command::Consume(consume::read(matches)),
         Some(("audit", matches)) => Command::Audit(audit::read(matches)),
+        Some(("settle", matches)) => Command::Settle(settle::read(matches)),
         Some(("topics", matches)) => topics::read(matches),
         Some(("bench", matches)) => match matches.subcommand() {
             Some(("produce", matches)) => Command::BenchProduce(bench::read(matches)),
@@ -79,13 +83,14 @@ pub fn command() -> clap::Command {
             "Without --bootstrap-server a broker runs inside the command, with its data in ./milena-data; other \
              commands that start meanwhile use the same one.\n\nExit codes: 0 done; 1 failed midway, or some records not \
              written; 2 usage, or not started; 3 some records may be written or not; 4 audit: some outcomes are refuted; 5 audit: some can be neither proved nor refuted; 130 \
-             Ctrl-C before the first record was read, for consume, audit, topics and bench before the end.\nInterrupted later, produce gives 0, 1 or 3; Ctrl-C is the ordinary end of a broker, 0.",
+             Ctrl-C before the first record was read, for consume, audit, settle, topics and bench before the end.\nInterrupted later, produce gives 0, 1 or 3; Ctrl-C is the ordinary end of a broker, 0.",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(produce::command())
         .subcommand(consume::command())
         .subcommand(audit::command())
+        .subcommand(settle::command())
         .subcommand(topics::command())
         .subcommand(bench::command())
         .subcommand(verifiable::command())
@@ -409,6 +414,7 @@ mod tests {
             "milena produce",
             "milena consume",
             "milena audit",
+            "milena settle",
             "milena topics",
             "milena bench produce",
             "milena verifiable-producer",

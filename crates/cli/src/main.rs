@@ -23,6 +23,7 @@ mod produce;
 mod progress;
 mod results;
 mod settings;
+mod settle;
 mod times;
 mod topics;
 mod verifiable;
@@ -58,6 +59,7 @@ async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Produce(options) => produce::run(&options, &mut interrupts).await,
         Command::Consume(options) => consume::run(&options, &mut interrupts).await,
         Command::Audit(options) => audit::run(&options, &mut interrupts).await,
+        Command::Settle(options) => settle::run(&options, &mut interrupts).await,
         Command::CreateTopic(options) => topics::create(&options, &mut interrupts).await,
         Command::DeleteTopic(options) => topics::delete(&options, &mut interrupts).await,
         Command::ListTopics(options) => topics::list(&options, &mut interrupts).await,

@@ -30,7 +30,6 @@ mod serialized;
 
 pub use self::check::ConfigError;
 pub(crate) use self::check::Settings;
-#[cfg(feature = "unstable")]
 pub(crate) use self::check::parse_address;
 pub use self::compression::Compression;
 use self::misfit::Given;

@@ -77,6 +77,7 @@ mod producer;
 mod record;
 mod report;
 mod room;
+mod settle;
 mod shared;
 mod slot;
 mod topic;
@@ -377,9 +378,16 @@ pub use report::DeliveryReport;
 pub use shared::ProducerStats;
 pub use topic::{Permit, SendBatchError, Topic};
 
+pub use settle::{BatchFate, JournalDamage, Settle, SettleError, SettledBatch, SettledJournal};
+
 #[cfg(feature = "unstable")]
 #[doc(hidden)]
 pub mod unstable;
+
+// Whoever settles a journal asks brokers in the same way, and needs less.
+#[cfg(not(feature = "unstable"))]
+#[allow(dead_code)]
+mod unstable;
 
 /// The programs on the pages about the broker and for those who come from other clients.
 #[cfg(doctest)]

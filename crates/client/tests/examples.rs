@@ -23,6 +23,9 @@ mod request_budget;
 #[path = "../examples/retry_without_duplicates.rs"]
 #[allow(dead_code, reason = "its main is not called")]
 mod retry_without_duplicates;
+#[path = "../examples/settle_after_a_crash.rs"]
+#[allow(dead_code, reason = "its main is not called")]
+mod settle_after_a_crash;
 #[allow(dead_code, reason = "shared with other tests")]
 mod steered;
 #[path = "../examples/tutorial.rs"]
@@ -240,4 +243,28 @@ fn a_retry_writes_each_order_once() {
         values.retain(|value| *value != FENCE.as_bytes());
         assert_eq!(values, [&b"answered"[..], b"answer lost", b"request lost"]);
     });
+}
+
+/// Not a test of its own: the process that the next one kills.
+#[test]
+fn the_shop_that_is_killed() {
+    if let (Ok(bootstrap), Ok(journal)) = (std::env::var("MILENA_TEST_SHOP"), std::env::var("MILENA_TEST_SHOP_JOURNAL"))
+    {
+        settle_after_a_crash::shop(&bootstrap, journal.as_ref()).expect("it is killed before it ends");
+    }
+}
+
+#[test]
+fn what_a_killed_shop_had_sent_is_told_by_the_next_one() {
+    let journal = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("shop-{}.fates", std::process::id()));
+    let broker = Broker::start(BrokerOptions::default()).expect("starts");
+    let mut shop = std::process::Command::new(std::env::current_exe().expect("it runs"));
+    shop.args(["--exact", "the_shop_that_is_killed", "--nocapture"])
+        .env("MILENA_TEST_SHOP", broker.bootstrap())
+        .env("MILENA_TEST_SHOP_JOURNAL", &journal);
+    settle_after_a_crash::crash(&broker, shop).expect("it is killed");
+    let settled = settle_after_a_crash::settle(broker.bootstrap(), &journal).expect("is settled");
+    let fates: Vec<_> = settled.batches.iter().map(|batch| batch.fate).collect();
+    assert_eq!(fates, [milena::BatchFate::Written { offset: 1 }]);
+    std::fs::remove_file(journal).expect("is there");
 }

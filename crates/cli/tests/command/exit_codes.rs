@@ -51,6 +51,13 @@ const ROWS: &[Row] = &[
     ("audit", 4, "refuted -b ADDRESS", b"", ""),
     ("audit", 4, "refuted wrong anew -b ADDRESS", b"", "wrong:1: "),
     ("audit", 5, "anew -b ADDRESS", b"", ""),
+    ("settle", 0, "settled -b CLOSED", b"", ""),
+    ("settle", 1, "damaged -b CLOSED", b"", "damaged:2: it is not what was written; what it says is lost"),
+    ("settle", 2, "-b ADDRESS", b"", "required arguments"),
+    ("settle", 2, "nowhere -b ADDRESS", b"", "the fate journal nowhere cannot be used"),
+    ("settle", 2, "told -b ADDRESS", b"", "told is not a fate journal"),
+    ("settle", 2, "doubtful -b CLOSED", b"", "no broker can be reached"),
+    ("settle", 3, "doubtful -b ADDRESS", b"", ""),
     ("topics", 0, "list -b ADDRESS", b"", ""),
     ("topics", 0, "describe orders -b ADDRESS", b"", ""),
     ("topics", 0, "create new -b ADDRESS", b"", "topic new is made"),
@@ -92,6 +99,19 @@ const ROWS: &[Row] = &[
     ("completion", 2, "tcsh", b"", "invalid value"),
 ];
 
+/// One with nothing in doubt, one that is damaged, and one of a topic that is not there.
+fn journals(folder: &Folder) {
+    let sent = "sent 0 - nope 00000000000000000000000000000000 0 7 0 0 1 99 - 1 1 - ";
+    for (name, line) in [
+        ("settled", String::new()),
+        ("damaged", format!("{sent}00000000\n")),
+        ("doubtful", format!("{sent}8601d42b\n")),
+    ] {
+        let written = std::fs::write(folder.path().join(name), format!("milena-fate-journal 1 0\n{line}"));
+        written.expect("the folder can be written");
+    }
+}
+
 #[test]
 fn every_exit_code_that_is_documented_is_given() {
     let folder = Folder::new();
@@ -99,6 +119,7 @@ fn every_exit_code_that_is_documented_is_given() {
     folder.run(&format!("topics create orders --partitions 1 -b {address}"), b"").with_code(0);
     let (refusing, silent) = (Stubborn::refusing(), Stubborn::silent());
     outcomes(&folder, &address);
+    journals(&folder);
     let mut seen: BTreeMap<&str, BTreeSet<i32>> = BTreeMap::new();
     for (command, code, rest, stdin, said) in ROWS {
         if rest.contains("/dev/full") && !cfg!(target_os = "linux") {
@@ -118,6 +139,7 @@ fn every_exit_code_that_is_documented_is_given() {
         ("produce", interrupted_before_the_first_record(&folder, &address)),
         ("consume", interrupted_before_an_answer(&folder, "consume orders")),
         ("audit", interrupted_before_an_answer(&folder, "audit told")),
+        ("settle", interrupted_before_an_answer(&folder, "settle doubtful")),
         ("topics", interrupted_before_an_answer(&folder, "topics list")),
         ("bench produce", interrupted_before_an_answer(&folder, "bench produce")),
         ("verifiable-producer", interrupted_before_an_answer(&folder, "verifiable-producer --topic orders")),

@@ -13,6 +13,8 @@ mod places;
 mod process;
 mod round_trip;
 mod settings;
+#[cfg(unix)]
+mod settle;
 mod sharing;
 mod steering;
 mod stubborn;

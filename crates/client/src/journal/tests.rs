@@ -95,3 +95,41 @@ fn a_journal_that_is_replaced_is_never_without_its_lock() {
         looking.join().expect("it never got it");
     });
 }
+
+/// As a disk that is full: nothing new is sent, and what waits is told why; with room there it goes on, and nothing is lost.
+#[test]
+fn while_the_journal_cannot_be_written_nothing_new_is_sent() {
+    use crate::{AttemptError, NotWritten, Outcome, Producer, ProducerConfig, Record};
+    let folder = Folder::new("full");
+    let path = folder.0.join("orders.fates");
+    let broker = milena_broker::Broker::start(milena_broker::BrokerOptions::default()).expect("starts");
+    broker.create_topic("orders", 1).expect("is made");
+    let soon = Duration::from_secs(60);
+    let config = ProducerConfig::new(broker.bootstrap()).deadline(soon).fate_journal(&path);
+    let producer = Producer::new(config).expect("is built");
+    let orders = producer.topic("orders").expect("a name");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let run = |delivery: crate::Delivery| runtime.block_on(delivery);
+    runtime.block_on(orders.ready(soon)).expect("is there");
+    let write = |value| orders.try_send(Record::value(value)).expect("there is room");
+    assert!(matches!(run(write("before")), Outcome::Written(_)));
+    let journal = || producer.handle.shared().journal.as_ref().expect("it has one").0.lock();
+    // A file that can be read only.
+    let good = std::mem::replace(
+        &mut journal().file.as_mut().expect("it is open").file,
+        File::open(&path).expect("it is there"),
+    );
+    let first = write("first");
+    let until = std::time::Instant::now() + soon;
+    while journal().retry_at.is_none() {
+        assert!(std::time::Instant::now() < until, "nobody tries to write it");
+        std::thread::yield_now();
+    }
+    let held = orders.try_send(Record::value("held").deadline(Duration::from_millis(50))).expect("there is room");
+    let Outcome::NotWritten(why) = run(held) else { panic!("it cannot have been sent") };
+    assert_eq!((why.reason, why.cause.last_error), (NotWritten::DeadlinePassed, Some(AttemptError::JournalFailed)));
+    assert_eq!(broker.log("orders", 0).expect("is there").records.len(), 1);
+    journal().file.as_mut().expect("it is open").file = good;
+    assert!(matches!(run(first), Outcome::Written(_)), "it is tried again");
+    assert!(matches!(run(write("after")), Outcome::Written(_)));
+}

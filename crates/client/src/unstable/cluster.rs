@@ -22,7 +22,7 @@ use super::link::{Link, LinkError};
 use crate::config::parse_address;
 
 #[derive(Debug)]
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     bootstrap: Vec<Address>,
     client_id: Arc<str>,
     deadline: Duration,
@@ -36,15 +36,15 @@ pub(super) struct Cluster {
 
 /// Whom to ask about a partition.
 #[derive(Clone, Debug)]
-pub(super) struct Leader {
-    pub(super) address: Address,
-    pub(super) epoch: i32,
-    pub(super) topic_id: Uuid,
+pub(crate) struct Leader {
+    pub(crate) address: Address,
+    pub(crate) epoch: i32,
+    pub(crate) topic_id: Uuid,
 }
 
 impl Cluster {
     /// Reaches one of the brokers, or says of each why not: an address that is wrong now will be wrong in a minute.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         bootstrap: &[String],
         client_id: &str,
         deadline: Duration,
@@ -68,13 +68,18 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Which one it is, if it says so.
+    pub(crate) fn id(&self) -> Option<&Arc<str>> {
+        self.metadata.cluster_id()
+    }
+
     /// When a call that begins now has to end.
-    pub(super) fn until(&self) -> Instant {
+    pub(crate) fn until(&self) -> Instant {
         Instant::now() + self.deadline
     }
 
     /// Asks one broker. `request` is made for the version that is spoken, which is at most `version_max`.
-    pub(super) async fn ask<R: Request>(
+    pub(crate) async fn ask<R: Request>(
         &mut self,
         address: &Address,
         version_max: i16,
@@ -92,7 +97,7 @@ impl Cluster {
     }
 
     /// What the first broker answers that can be asked: those with a link come first, then all others.
-    pub(super) async fn ask_anybody(
+    pub(crate) async fn ask_anybody(
         &mut self,
         request: &MetadataRequest,
         until: Instant,
@@ -118,14 +123,14 @@ impl Cluster {
     }
 
     /// Whom to ask for a change of topics.
-    pub(super) fn controller(&self) -> Address {
+    pub(crate) fn controller(&self) -> Address {
         let known = self.controller.and_then(|node| self.metadata.brokers().get(&node)).cloned();
         let anybody = || self.anybody().swap_remove(0);
         known.unwrap_or_else(anybody)
     }
 
     /// Gets new metadata after the back-off that is due, from whoever answers first. `why` is told when the time is over.
-    pub(super) async fn refresh(&mut self, mut why: Setback, until: Instant) -> Result<(), ClusterError> {
+    pub(crate) async fn refresh(&mut self, mut why: Setback, until: Instant) -> Result<(), ClusterError> {
         self.metadata.doubt_brokers();
         loop {
             let wait = self.metadata.poll_timeout().map_or(Duration::ZERO, |due| due.since(self.now()));
@@ -157,7 +162,7 @@ impl Cluster {
     }
 
     /// A topic as it is now, whatever was known before. None: it does not exist.
-    pub(super) async fn topic(&mut self, name: &str, until: Instant) -> Result<Option<TopicMetadata>, ClusterError> {
+    pub(crate) async fn topic(&mut self, name: &str, until: Instant) -> Result<Option<TopicMetadata>, ClusterError> {
         let topic = self.metadata.want(name);
         let mut why = Setback::NothingNew;
         loop {
@@ -176,7 +181,7 @@ impl Cluster {
     }
 
     /// The leader of a partition, waited for where there is none.
-    pub(super) async fn leader(&mut self, topic: &str, partition: i32, until: Instant) -> Result<Leader, ClusterError> {
+    pub(crate) async fn leader(&mut self, topic: &str, partition: i32, until: Instant) -> Result<Leader, ClusterError> {
         let number = self.metadata.want(topic);
         loop {
             if let Some(leader) = self.known_leader(number, partition)? {
@@ -212,7 +217,7 @@ impl Cluster {
     }
 }
 
-pub(super) fn refused(topic: &str, code: ErrorCode) -> ClusterError {
+pub(crate) fn refused(topic: &str, code: ErrorCode) -> ClusterError {
     ClusterError::Refused { topic: topic.into(), code, message: None }
 }
 

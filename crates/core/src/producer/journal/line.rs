@@ -56,7 +56,7 @@ pub enum Found {
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Line {
-    Sent(Sent),
+    Sent(Box<Sent>),
     Done(Vec<u64>),
     Found(u64, Found),
 }
@@ -186,7 +186,7 @@ pub(super) fn parse(line: &[u8]) -> Result<Line, Bad> {
     }
     let mut words = Words(content.split(' '));
     let line = match words.0.next() {
-        Some("sent") => words.sent().map(Line::Sent),
+        Some("sent") => words.sent().map(|sent| Line::Sent(Box::new(sent))),
         Some("done") => words.0.by_ref().map(|word| word.parse().ok()).collect::<Option<_>>().map(Line::Done),
         Some("found") => words.found().map(|(number, found)| Line::Found(number, found)),
         _ => None,

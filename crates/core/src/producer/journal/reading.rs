@@ -82,7 +82,7 @@ pub fn read(bytes: &[u8]) -> Result<Reading, Unreadable> {
         let kind = match line::parse(whole) {
             Ok(Line::Sent(batch)) if numbers.insert(batch.number) => {
                 reading.next_number = reading.next_number.max(batch.number.saturating_add(1));
-                sent.insert(batch.number, batch);
+                sent.insert(batch.number, *batch);
                 continue;
             }
             Ok(Line::Sent(_)) => DamageKind::Number,

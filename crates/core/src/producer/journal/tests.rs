@@ -158,7 +158,7 @@ fn a_line_is_read_as_it_was_written() {
             (Ok(Line::Sent(read)), mut sent) => {
                 // The witness is a batch of its own.
                 sent.mark.stamp.ordinal = sent.number;
-                assert_eq!(read, sent);
+                assert_eq!(*read, sent);
             }
             (other, _) => panic!("{line}: {other:?}"),
         }

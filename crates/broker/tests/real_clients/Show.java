@@ -156,14 +156,21 @@ public class Show {
             settings.put("linger.ms", 2);
             producers.add(new KafkaProducer<>(settings, new StringSerializer(), new StringSerializer()));
         }
+        List<Future<?>> before = List.of();
         for (int round = 0; round < bursts; round++) {
+            List<Future<?>> sent = new ArrayList<>();
             for (int number = round * burst; number < (round + 1) * burst; number++) {
                 for (int topic = 0; topic < topics.size(); topic++) {
                     for (int partition = 0; partition < partitions; partition++) {
-                        send(producers.get(topic), topics.get(topic), partition, number);
+                        sent.add(send(producers.get(topic), topics.get(topic), partition, number));
                     }
                 }
             }
+            // See stage.rs.
+            for (var answer : before) {
+                answer.get();
+            }
+            before = sent;
             await();
         }
         for (var producer : producers) {
@@ -171,11 +178,11 @@ public class Show {
         }
     }
 
-    private void send(KafkaProducer<String, String> producer, String topic, int partition, int number) {
+    private Future<?> send(KafkaProducer<String, String> producer, String topic, int partition, int number) {
         String value = value(topic, partition, number);
         var record = new ProducerRecord<>(topic, partition, base + number, "k" + number, value);
         record.headers().add("h", topic.getBytes(StandardCharsets.UTF_8));
-        producer.send(record, (at, failed) -> {
+        return producer.send(record, (at, failed) -> {
             if (failed != null) {
                 failed.printStackTrace();
                 Runtime.getRuntime().halt(1);

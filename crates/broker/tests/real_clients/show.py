@@ -120,6 +120,8 @@ def produce():
         topic: Producer(settings(compression_type=topic, enable_idempotence=True, linger_ms=2)) for topic in topics
     }
 
+    unanswered = [burst * len(topics) * partitions] * bursts
+
     def told(number):
         def ended(error, message):
             if error:
@@ -127,6 +129,7 @@ def produce():
             # None when librdkafka takes a batch for written because one behind it was.
             offset = "unknown" if message.offset() is None else message.offset()
             say(f"acked {message.topic()} {message.partition()} {number} {offset}")
+            unanswered[number // burst] -= 1
 
         return ended
 
@@ -144,6 +147,10 @@ def produce():
                         headers=[("h", topic)],
                     )
                 producer.poll(0)
+        # See stage.rs.
+        while round > 0 and unanswered[round - 1]:
+            for producer in producers.values():
+                producer.poll(0.01)
         wait()
     for producer in producers.values():
         if producer.flush(60):

@@ -33,7 +33,8 @@ enum Upheaval {
 }
 
 /// One follows the other, and after the last the first again. Answers are lost last: of a batch with others acknowledged behind it a leader that
-/// was restarted since does not know that it has it, here as in Kafka, and Java asks for two minutes.
+/// was restarted since does not know that it has it, here as in Kafka, and Java asks for two minutes. For the same reason a program goes on to the next
+/// upheaval only once the burst before its last one is answered: a node is not started again before that.
 const UPHEAVALS: [Upheaval; 10] = [
     Upheaval::MoveLeaders,
     Upheaval::Kill(NodeId(2)),

@@ -194,18 +194,25 @@ func (s *show) produce() {
 		producers[topic] = s.client(kgo.RecordPartitioner(kgo.ManualPartitioner()),
 			kgo.ProducerBatchCompression(codecs[topic]), kgo.ProducerLinger(2*time.Millisecond))
 	}
+	unanswered := make([]sync.WaitGroup, s.bursts)
 	for round := range s.bursts {
 		for number := round * s.burst; number < (round+1)*s.burst; number++ {
 			for _, topic := range s.topics {
 				for partition := range s.partitions {
+					unanswered[round].Add(1)
 					producers[topic].Produce(ctx, s.record(topic, partition, number), func(at *kgo.Record, err error) {
 						if err != nil {
 							fail(err)
 						}
 						say("acked %s %d %d %d", topic, partition, number, at.Offset)
+						unanswered[round].Done()
 					})
 				}
 			}
+		}
+		if round > 0 {
+			// See stage.rs.
+			unanswered[round-1].Wait()
 		}
 		await()
 	}

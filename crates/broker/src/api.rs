@@ -76,6 +76,7 @@ use alter_configs::How;
 use throttled::ThrottledResponse;
 
 pub(crate) use client_quotas::Charged;
+pub use create_partitions::TOPIC_PARTITIONS_MAX;
 pub use create_topics::{CreateTopicError, PARTITIONS_MAX};
 pub(crate) use create_topics::{Replicas, TopicPlan};
 pub(crate) use delete_records::WaitingDelete;

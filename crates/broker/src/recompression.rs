@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use milena_wire::records::{
-    BatchHeader, Codec, Compression, Encoding, Packer, UNPACKED_BYTES_MAX, UnpackError, unpack,
+    Attributes, BatchHeader, Codec, Compression, Encoding, Packer, UNPACKED_BYTES_MAX, UnpackError, unpack,
 };
 
 use crate::batch_check::CheckedBatch;
@@ -43,7 +43,14 @@ pub(crate) fn recompressed(batch: CheckedBatch, config: &TopicConfig) -> Result<
         Some(packed) => (wanted, Bytes::from(packed)),
         None => (Compression::None, plain),
     };
-    let header = BatchHeader { attributes: batch.header.attributes.with_compression(compression), ..batch.header };
+    // Kafka builds the batch anew, and knows nothing of bits without a meaning.
+    let before = batch.header.attributes;
+    let attributes = Attributes::default()
+        .with_compression(compression)
+        .with_timestamp_type(before.timestamp_type())
+        .with_transactional(before.is_transactional())
+        .with_control(before.is_control());
+    let header = BatchHeader { attributes, ..batch.header };
     let sealed = header.seal(records.len(), milena_wire::crc32c::checksum(&records));
     let header = BatchHeader::read(&sealed).expect("a sealed header is a header");
     Ok(CheckedBatch { header, records })

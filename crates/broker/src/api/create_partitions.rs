@@ -8,7 +8,6 @@ use milena_wire::messages::create_partitions::request::{
 };
 use milena_wire::messages::create_partitions::response::{CreatePartitionsResponse, CreatePartitionsTopicResult};
 
-use super::PARTITIONS_MAX;
 use super::fault::{Fault, code_and_text};
 use crate::cluster::Cluster;
 use crate::ids::{NodeId, PartitionIndex};
@@ -25,16 +24,24 @@ impl Cluster {
         let repeated: BTreeSet<&str> =
             request.topics.iter().map(|topic| &*topic.name).filter(|name| !seen.insert(*name)).collect();
         let once = request.topics.iter().filter(|topic| !repeated.contains(&*topic.name));
+        let mut records = 0;
         let mut results: Vec<_> =
             repeated.iter().map(|name| result(name, Err(Fault::invalid_request("Duplicate topic name.")))).collect();
         for topic in once {
-            results.push(result(&topic.name, self.grow_asked(now, topic, request.validate_only)));
+            results.push(result(&topic.name, self.grow_asked(now, topic, request.validate_only, &mut records)));
         }
         CreatePartitionsResponse { results, ..Default::default() }
     }
 
-    fn grow_asked(&mut self, now: Moment, asked: &CreatePartitionsTopic, validate_only: bool) -> Result<(), Fault> {
-        let placed = self.plan_growth(asked)?;
+    fn grow_asked(
+        &mut self,
+        now: Moment,
+        asked: &CreatePartitionsTopic,
+        validate_only: bool,
+        records: &mut usize,
+    ) -> Result<(), Fault> {
+        let placed = self.plan_growth(asked, RECORDS_MAX - *records)?;
+        *records += placed.len();
         if validate_only {
             return Ok(());
         }
@@ -43,8 +50,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// The nodes of each partition to be.
-    fn plan_growth(&self, asked: &CreatePartitionsTopic) -> Result<Vec<Vec<NodeId>>, Fault> {
+    /// The nodes of each partition to be, at most so many.
+    fn plan_growth(&self, asked: &CreatePartitionsTopic, most: usize) -> Result<Vec<Vec<NodeId>>, Fault> {
         let name = &*asked.name;
         let topic = self.topics.named(name).ok_or_else(|| Fault::unknown_topic(name))?;
         let before = topic.partitions().len();
@@ -59,17 +66,24 @@ impl Cluster {
                 "The topic {name} currently has {before} partition(s); {count} would not be an increase."
             )));
         }
-        if asked.count > PARTITIONS_MAX {
-            return Err(refused(format!("a topic cannot have {wanted} partitions; use up to {PARTITIONS_MAX}")));
-        }
         let factor = topic.partitions()[0].replicas().count();
-        match &asked.assignments {
-            Some(assignments) => assigned(&self.nodes, assignments, wanted - before, factor),
+        // Kafka 4.3.1 has no words for it. By its sources it keeps what had fitted by then; here a topic grows wholly or not at all.
+        let too_many = Fault::new(ErrorCode::UNKNOWN_SERVER_ERROR, "");
+        let placed: Vec<_> = match &asked.assignments {
+            Some(assignments) => assigned(&self.nodes, assignments, wanted - before, factor)?,
+            None if wanted - before > most => return Err(too_many),
             None => {
                 let ids = self.nodes.ids();
                 let around = |index: usize| ids.iter().copied().cycle().skip(index % ids.len()).take(factor).collect();
-                Ok((before..wanted).map(around).collect())
+                (before..wanted).map(around).collect()
             }
+        };
+        match placed.len() {
+            added if added > most => Err(too_many),
+            added if before + added > TOPIC_PARTITIONS_MAX as usize => {
+                Err(refused(format!("a topic cannot have {wanted} partitions; use up to {TOPIC_PARTITIONS_MAX}")))
+            }
+            _ => Ok(placed),
         }
     }
 
@@ -145,6 +159,11 @@ pub(super) fn check_replicas(nodes: &Nodes, ids: &[i32]) -> Result<Vec<NodeId>, 
     }
     Ok(ids.iter().copied().map(NodeId).collect())
 }
+
+/// What Kafka's controller writes for one request, a record for each new partition. A topic that has so many grows on by another request.
+const RECORDS_MAX: usize = 10_000;
+/// What a topic can grow to, by steps; Kafka has no such limit. Each is a log, so a file and a folder; and what a catalogue says is not believed beyond.
+pub const TOPIC_PARTITIONS_MAX: i32 = 200_000;
 
 fn result(name: &str, outcome: Result<(), Fault>) -> CreatePartitionsTopicResult {
     // Kafka has no words for a topic that is not there.

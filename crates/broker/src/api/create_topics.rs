@@ -162,11 +162,15 @@ impl Cluster {
             return CreateTopicsResponse { topics, ..Default::default() };
         }
         let mut topics = Vec::with_capacity(request.topics.len());
-        for asked in once {
+        let mut answer = |asked: &CreatableTopic| {
             let created = self.create_asked(asked, request.validate_only);
             topics.push(created.unwrap_or_else(|error| refusal(&asked.name, &error)));
-        }
+        };
+        // Kafka's controller never sees what the broker refuses, so that comes last.
+        let (refused, seen): (Vec<_>, Vec<_>) = once.into_iter().partition(|asked| &*asked.name == CLUSTER_METADATA);
+        seen.into_iter().for_each(&mut answer);
         topics.extend(repeated.iter().map(|name| refusal(name, &CreateTopicError::Repeated)));
+        topics.extend(refused.iter().map(|asked| refusal(&asked.name, &CreateTopicError::Internal)));
         CreateTopicsResponse { topics, ..Default::default() }
     }
 

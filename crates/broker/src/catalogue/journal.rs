@@ -158,6 +158,14 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_that_grew_beyond_what_one_request_makes_is_read() {
+        let mut catalogue = catalogue();
+        let grown = catalogue.topics.get_mut("orders").expect("it is there");
+        grown.partitions = vec![grown.partitions[0].clone(); 10_003];
+        assert_eq!(read(&catalogue.file()), Ok(catalogue));
+    }
+
+    #[test]
     fn files_of_earlier_versions_are_read() {
         for catalogue in [catalogue(), catalogue_of_three_nodes()] {
             assert_eq!(read(&older(&catalogue)), Ok(catalogue));

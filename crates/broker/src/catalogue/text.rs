@@ -8,7 +8,7 @@ use std::fmt::{self, Write as _};
 use milena_wire::Uuid;
 
 use super::{BadLine, Catalogue, CatalogueChange, PartitionEntry, TopicEntry};
-use crate::api::PARTITIONS_MAX;
+use crate::api::TOPIC_PARTITIONS_MAX;
 use crate::ids::NodeId;
 use crate::quotas::Quotas;
 use crate::topic_config::TopicConfig;
@@ -170,7 +170,7 @@ fn parse_topic(line: &str) -> Option<(String, i32, i32, TopicEntry)> {
     let mut words = line.split(' ');
     let name = words.next()?.to_owned();
     let id = parse_id(words.next()?)?;
-    let partitions = words.next()?.parse().ok().filter(|count| (1..=PARTITIONS_MAX).contains(count))?;
+    let partitions = words.next()?.parse().ok().filter(|count| (1..=TOPIC_PARTITIONS_MAX).contains(count))?;
     let leader_epoch = words.next()?.parse().ok()?;
     let mut config = TopicConfig::default();
     for word in words {

@@ -58,7 +58,7 @@ fn growth_is_refused_with_kafkas_codes() {
         (0, None, ErrorCode::INVALID_PARTITIONS),
         (-1, None, ErrorCode::INVALID_PARTITIONS),
         (i32::MIN, None, ErrorCode::INVALID_PARTITIONS),
-        (i32::MAX, None, ErrorCode::INVALID_PARTITIONS),
+        (i32::MAX, None, ErrorCode::UNKNOWN_SERVER_ERROR),
         (3, Some(&[]), ErrorCode::INVALID_REPLICA_ASSIGNMENT),
         (3, Some(&[&[1, 2, 3], &[1, 2, 3]]), ErrorCode::INVALID_REPLICA_ASSIGNMENT),
         (3, Some(&[&[1, 2]]), ErrorCode::INVALID_REPLICA_ASSIGNMENT),
@@ -80,6 +80,29 @@ fn growth_is_refused_with_kafkas_codes() {
     let twice = vec![wanted("orders", 3, None), wanted("orders", 4, None), wanted("others", 3, None)];
     assert_eq!(grow(&mut bench, 3, twice, false), [ErrorCode::INVALID_REQUEST, ErrorCode::NONE]);
     assert_eq!(bench.cluster.topic("orders").expect("it is there").partitions().len(), 2);
+}
+
+/// The controller writes a record for each new partition, and 10,000 for a request; Kafka has no words for more.
+#[test]
+fn a_topic_grows_by_ten_thousand_at_once_and_beyond_by_steps() {
+    let partitions = |bench: &Bench| bench.cluster.topic("orders").expect("it is there").partitions().len();
+    let (none, too_many) = (ErrorCode::NONE, ErrorCode::UNKNOWN_SERVER_ERROR);
+    let mut bench = Bench::new();
+    for name in ["orders", "others"] {
+        bench.cluster.create_topic(name, 1).expect("the topic is new");
+    }
+    for validate_only in [true, false] {
+        assert_eq!(grow(&mut bench, 3, vec![wanted("orders", 10_002, None)], validate_only), [too_many]);
+        let nodes: Vec<&[i32]> = vec![&[1]; 10_001];
+        assert_eq!(grow(&mut bench, 3, vec![wanted("orders", 10_002, Some(&nodes))], validate_only), [too_many]);
+    }
+    let both = vec![wanted("orders", 9_002, None), wanted("others", 1_001, None)];
+    assert_eq!(grow(&mut bench, 3, both, true), [none, too_many]);
+    assert_eq!(partitions(&bench), 1);
+    for count in [10_001, 10_003] {
+        assert_eq!(grow(&mut bench, 3, vec![wanted("orders", count, None)], false), [none]);
+    }
+    assert_eq!(partitions(&bench), 10_003);
 }
 
 fn page(bench: &mut Bench, names: &[&str], limit: i32, cursor: Option<(&str, i32)>) -> DescribeTopicPartitionsResponse {

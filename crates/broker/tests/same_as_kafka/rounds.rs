@@ -141,6 +141,6 @@ impl Round {
 /// How both brokers are ended between the rounds.
 const ENDS: [End; 2] = [End::InOrder, End::Kill];
 /// Kafka answers most requests in less than a millisecond; more would only wait for its processor.
-const THREADS: usize = 6;
+const THREADS: usize = 8;
 /// A call that makes topics takes a few milliseconds, however many they are.
 const CHUNK: usize = 12;

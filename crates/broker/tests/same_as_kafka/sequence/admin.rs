@@ -147,6 +147,13 @@ impl Author<'_> {
             needed.retain(|topic| *topic.name != *odd.name);
             request.topics.push(odd);
         }
+        if request.validate_only && self.chance.one_in(4) {
+            // Just what a request can have, and just what it cannot: a record for the topic is needed, too.
+            let num_partitions = self.chance.pick(&[9_998, 9_999, 10_000]);
+            let name = format!("{}-large", self.origin.prefix);
+            let name = name.as_str().into();
+            request.topics.push(CreatableTopic { name, num_partitions, replication_factor: 1, ..Default::default() });
+        }
         if request.validate_only {
             needed.clear();
         }
@@ -209,9 +216,10 @@ impl Author<'_> {
             ..Default::default()
         };
         let by_hand = CreatableTopic { num_partitions: -1, replication_factor: -1, ..good.clone() };
-        match self.chance.below(16) {
+        match self.chance.below(18) {
             0 => CreatableTopic { name: self.missing_name().into(), num_partitions: 0, ..good },
-            1 => CreatableTopic { name: self.topics[0].name.as_str().into(), ..good },
+            // Of the name of one that is gone it would be made, and its coming had to be waited for.
+            1 if self.topics[0].exists => CreatableTopic { name: self.topics[0].name.as_str().into(), ..good },
             2 => CreatableTopic { num_partitions: self.chance.pick(&[0, -2]), ..good },
             3 => CreatableTopic { replication_factor: self.chance.pick(&[0, 2, -2]), ..good },
             4 => CreatableTopic { configs: vec![config("no.such.config", Some("1"))], ..good },
@@ -226,6 +234,9 @@ impl Author<'_> {
             13 => CreatableTopic { configs: vec![config("max.message.bytes", Some("many"))], ..good },
             14 if version < 4 => by_hand,
             14 => CreatableTopic { num_partitions: -2, ..by_hand },
+            15 => CreatableTopic { name: "__cluster_metadata".into(), ..good },
+            // More than one request can have, with other topics or alone.
+            16 => CreatableTopic { num_partitions: self.chance.pick(&[10_001, 20_000]), ..good },
             _ => {
                 let collides = self.topics[0].name.replace('-', "_").replacen('_', ".", 1);
                 CreatableTopic { name: collides.as_str().into(), num_partitions: 0, ..good }

@@ -27,8 +27,8 @@ impl Author<'_> {
         let (name, before) = (self.topics[topic].name.clone(), self.topics[topic].partitions.len() as i32);
         let mut asked = CreatePartitionsTopic { name: name.as_str().into(), count: before + 1, ..Default::default() };
         let by = |nodes: &[i32]| CreatePartitionsAssignment { broker_ids: nodes.to_vec(), ..Default::default() };
-        let mut grows = true;
-        match self.chance.below(10) {
+        let (mut grows, mut is_large) = (true, false);
+        match self.chance.below(11) {
             0 => (asked.count, grows) = (before, false),
             1 => (asked.count, grows) = (self.chance.pick(&[0, -1, before - 1]), false),
             2 => (asked.name, grows) = (self.missing_name().as_str().into(), false),
@@ -36,9 +36,11 @@ impl Author<'_> {
             4 => (asked.assignments, grows) = (Some(vec![by(&[1]), by(&[1])]), false),
             5 => (asked.assignments, grows) = (Some(vec![by(&[])]), false),
             6 => asked.assignments = Some(vec![by(&[1])]),
+            // As many as one request can have, and more. They are only looked at: nobody wants so many logs.
+            7 => (asked.count, is_large) = (before + self.chance.pick(&[9_999, 10_000, 10_001, 20_000]), true),
             _ => {}
         }
-        let validate_only = self.chance.one_in(4);
+        let validate_only = is_large || self.chance.one_in(4);
         let mut topics = vec![asked.clone()];
         if self.chance.one_in(10) {
             topics.push(asked);

@@ -36,10 +36,7 @@ fn kafkas_classes_read_batches_indexes_and_snapshots_and_find_them_sane() {
         let offsets = |entry: &BatchEntry| [entry.base_offset, entry.last_offset, entry.position as i64];
         let mut batches: Vec<_> = read.iter().filter(|line| line.kind == "batch").collect();
         batches.sort_by_key(|line| line.numbers[0]);
-        assert!(
-            batches.iter().map(|line| &line.numbers[..3]).eq(written.iter().map(|entry| offsets(entry))),
-            "{batches:?}"
-        );
+        assert!(batches.iter().map(|line| &line.numbers[..3]).eq(written.iter().map(offsets)), "{batches:?}");
 
         let of_segment = |line: &Line| {
             written.iter().filter(|it| line.file.starts_with(&format!("{:020}", it.segment))).collect::<Vec<_>>()
@@ -64,7 +61,7 @@ fn kafkas_classes_read_batches_indexes_and_snapshots_and_find_them_sane() {
         assert!(counts.iter().all(|count| *count > 5), "too few entries to mean anything: {counts:?}");
         let producers: Vec<_> = read.iter().filter(|line| line.kind == "producer").collect();
         let newest = producers.last().expect("it was stopped cleanly");
-        assert_eq!(newest.numbers, [PRODUCER, 0, 2 * BATCHES as i64 - 1, 2 * BATCHES as i64 - 1], "{producers:?}");
+        assert_eq!(newest.numbers, [PRODUCER, 0, 2 * BATCHES - 1, 2 * BATCHES - 1], "{producers:?}");
     }
 }
 

@@ -6,6 +6,7 @@
 //! the tests elsewhere.
 
 use crate::workspace;
+use std::collections::BTreeSet;
 use std::process::Command;
 
 /// A row of the table.
@@ -179,6 +180,15 @@ pub const GROUPS: &[Group] = &[
         needs: Need::JavaAndLibrdkafka,
     },
 ];
+
+/// The tests that only run by name, once each.
+pub fn targets_by_name() -> BTreeSet<&'static str> {
+    let target = |step: &Step| match *step {
+        Step::Target { target, .. } | Step::Module { target, .. } => Some(target),
+        _ => None,
+    };
+    GROUPS.iter().flat_map(|group| group.steps).filter_map(target).collect()
+}
 
 const fn real_client(module: &'static str) -> Step {
     Step::Module { package: "milena-broker", target: "real_clients", module }

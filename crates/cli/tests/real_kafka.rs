@@ -220,28 +220,36 @@ fn the_verifiable_producer_says_what_kafkas_says(kafka: &Kafka, folder: &Folder)
             let own = ["--topic", &topic, "--bootstrap-server", &servers, "--throughput", "20", "--acks", "-1"];
             own.iter().chain(&common).map(ToString::to_string).collect::<Vec<String>>()
         };
-        let mut java = kafka_harness::tool(VERSION, "org.apache.kafka.tools.VerifiableProducer").unwrap();
+        let mut java =
+            kafka_harness::tool(VERSION, "org.apache.kafka.tools.VerifiableProducer").expect("jars are fetched");
         java.args(arguments("theirs"));
-        let output = java.output().unwrap();
+        let output = java.output().expect("java is there");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.stdout.is_empty(), "{said}");
         let ours = arguments("ours").join(" ");
         let ours = folder.run(&format!("verifiable-producer {ours}"), b"").with_code(0).stdout;
-        let [theirs, ours] = [&output.stdout, &ours].map(|said| String::from_utf8(said.clone()).unwrap());
+        let [theirs, ours] =
+            [&output.stdout, &ours].map(|said| String::from_utf8(said.clone()).expect("they print text"));
         assert_eq!(theirs.lines().count(), ours.lines().count(), "{theirs}{ours}");
         theirs.lines().zip(ours.lines()).for_each(|(theirs, ours)| compare_events(theirs, ours));
         let error = if messages == "1" { 1 } else { 0 };
         assert_eq!(theirs.matches("producer_send_error").count(), error, "{theirs}");
-        std::fs::write(folder.path().join("theirs"), &output.stdout).unwrap();
-        let audit = folder.run(&format!("audit theirs --json -b {servers}"), b"").with_code(0).json().pop().unwrap();
+        std::fs::write(folder.path().join("theirs"), &output.stdout).expect("it is written");
+        let audit = folder
+            .run(&format!("audit theirs --json -b {servers}"), b"")
+            .with_code(0)
+            .json()
+            .pop()
+            .expect("it prints a line");
         assert_eq!(audit["outcomes"].to_string(), messages, "{audit}");
     }
 }
 
 /// Ours may have more fields.
 fn compare_events(their_line: &str, our_line: &str) {
-    let [theirs, ours] = [their_line, our_line].map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let names: Vec<&String> = theirs.as_object().unwrap().keys().collect();
+    let [theirs, ours] =
+        [their_line, our_line].map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a line is JSON"));
+    let names: Vec<&String> = theirs.as_object().expect("a line is an object").keys().collect();
     // What stands behind these two is in no order, there.
     for line in [their_line, our_line] {
         let rest = line.strip_prefix("{\"timestamp\":").unwrap_or_else(|| panic!("{line}"));
@@ -271,7 +279,7 @@ const HOUR: i64 = 3_600_000;
 
 fn reads_what_others_wrote(kafka: &Kafka, folder: &Folder, server: &str) {
     const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/java/FillOddly.java");
-    let filled = kafka.java().arg(PROGRAM).arg(kafka.bootstrap_servers()).output().unwrap();
+    let filled = kafka.java().arg(PROGRAM).arg(kafka.bootstrap_servers()).output().expect("java is there");
     assert!(filled.status.success(), "{}", String::from_utf8_lossy(&filled.stderr));
 
     let controlled = folder.run(&format!("consume controlled {server}"), b"").with_code(0).stdout;
@@ -286,7 +294,7 @@ fn reads_what_others_wrote(kafka: &Kafka, folder: &Folder, server: &str) {
 
 fn many_lines_are_in_order(folder: &Folder, server: &str) {
     let mut lines = Vec::new();
-    (0..500_000).for_each(|number| writeln!(lines, "{number} {}", "x".repeat(number % 150)).unwrap());
+    (0..500_000).for_each(|number| writeln!(lines, "{number} {}", "x".repeat(number % 150)).expect("memory takes it"));
     let produced = folder.run(&format!("produce many --create --partitions 1 {server}"), &lines).with_code(0);
     println!(
         "measured: {} MB of lines: {}",
@@ -366,7 +374,7 @@ impl Sample {
             record = record.timestamp(timestamp);
         }
         for (key, value) in &self.headers {
-            record = record.header(std::str::from_utf8(key).unwrap(), value.as_deref());
+            record = record.header(std::str::from_utf8(key).expect("keys are text"), value.as_deref());
         }
         record
     }
@@ -401,21 +409,21 @@ impl Dice {
 async fn create_topic(servers: &str, name: &str, partitions: i32) {
     let mut admin = admin(servers).await;
     let topic = NewTopic { name: name.to_owned(), partitions: Some(partitions), replication: None };
-    assert_eq!(admin.create_topic(&topic).await.unwrap().leaders.len(), partitions as usize);
+    assert_eq!(admin.create_topic(&topic).await.expect("the topic is new").leaders.len(), partitions as usize);
 }
 
 /// Where each of the records is.
 async fn write(servers: &str, records: &[Sample]) -> Vec<Place> {
-    let producer = Producer::new(ProducerConfig::new(servers)).unwrap();
-    let topic = producer.topic("mixed").unwrap();
+    let producer = Producer::new(ProducerConfig::new(servers)).expect("the configuration is good");
+    let topic = producer.topic("mixed").expect("the name is good");
     let mut deliveries: Vec<Delivery> = Vec::with_capacity(records.len());
     for record in records {
-        deliveries.push(topic.send(record.record()).await.unwrap());
+        deliveries.push(topic.send(record.record()).await.expect("there is room"));
     }
     let mut places = Vec::with_capacity(records.len());
     for delivery in deliveries {
         match delivery.await {
-            Outcome::Written(at) => places.push((at.partition, at.offset.unwrap())),
+            Outcome::Written(at) => places.push((at.partition, at.offset.expect("offsets are told"))),
             other => panic!("{other:?}"),
         }
     }
@@ -428,11 +436,11 @@ async fn read(servers: &str, topic: &str, partitions: i32) -> BTreeMap<Place, Du
     let mut records = Vec::new();
     for partition in 0..partitions {
         let mut reader = admin.reader(topic, partition);
-        let offsets = reader.offsets().await.unwrap();
+        let offsets = reader.offsets().await.expect("it is led");
         reader.seek(offsets.earliest);
         while reader.position() < offsets.latest {
-            for batch in reader.read(offsets.latest).await.unwrap() {
-                records.extend(batch.records().map(|record| dumped(partition, &record.unwrap())));
+            for batch in reader.read(offsets.latest).await.expect("it is read") {
+                records.extend(batch.records().map(|record| dumped(partition, &record.expect("a record is sound"))));
             }
         }
     }
@@ -458,16 +466,16 @@ fn assert_partitions(kafka: &Kafka, records: &BTreeMap<Place, DumpedRecord>, par
         records.values().filter_map(|record| Some((record.key.as_deref()?, record.partition))).collect();
     let mut command = kafka.java();
     command.arg(PROGRAM).arg(partitions.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut java = command.spawn().unwrap();
-    let mut stdin = java.stdin.take().unwrap();
+    let mut java = command.spawn().expect("java is there");
+    let mut stdin = java.stdin.take().expect("it is piped");
     let lines: Vec<String> =
         keys.iter().map(|(key, _)| key.iter().map(|byte| format!("{byte:02x}")).collect()).collect();
     let feeding = std::thread::spawn(move || stdin.write_all((lines.join("\n") + "\n").as_bytes()));
-    let output = java.wait_with_output().unwrap();
-    feeding.join().unwrap().unwrap();
+    let output = java.wait_with_output().expect("it ends");
+    feeding.join().expect("it does not panic").expect("java listens");
     assert!(output.status.success());
-    let told = String::from_utf8(output.stdout).unwrap();
-    let told: Vec<i32> = told.lines().map(|line| line.parse().unwrap()).collect();
+    let told = String::from_utf8(output.stdout).expect("it prints text");
+    let told: Vec<i32> = told.lines().map(|line| line.parse().expect("it prints numbers")).collect();
     let found: Vec<i32> = keys.iter().map(|(_, partition)| *partition).collect();
     assert_eq!(found, told, "a key is where Java would not put it");
     keys.len()
@@ -475,15 +483,15 @@ fn assert_partitions(kafka: &Kafka, records: &BTreeMap<Place, DumpedRecord>, par
 
 async fn admin(servers: &str) -> Admin {
     let servers: Vec<String> = servers.split(',').map(str::to_owned).collect();
-    Admin::connect(&servers, "test", PATIENCE).await.unwrap()
+    Admin::connect(&servers, "test", PATIENCE).await.expect("Kafka answers")
 }
 
 fn run<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts").block_on(work)
 }
 
 fn wall_millis() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_millis() as i64
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);

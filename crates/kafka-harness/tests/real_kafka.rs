@@ -117,7 +117,7 @@ fn clients_may_write_and_not_read_where_access_is_limited() {
 fn assert_only_proxies_are_named(kafka: &Kafka) {
     let proxies: Vec<u16> = kafka.proxies().map(|proxy| proxy.address().port()).collect();
     // Partition 1 is led by node 1: an answer of another to Produce has a hint.
-    let follower = kafka.proxies().nth(1).unwrap().address();
+    let follower = kafka.proxies().nth(1).expect("there are three").address();
     for (what, request, names) in [
         ("Metadata v7", [&[0, 3, 0, 7][..], HEADER, &[0xff, 0xff, 0xff, 0xff, 0]].concat(), 3),
         ("Metadata v12", [&[0, 3, 0, 12][..], HEADER, &[0, 0, 0, 0, 0]].concat(), 3),
@@ -148,12 +148,12 @@ fn produce_v10(topic: &str, partition: u8) -> Vec<u8> {
 fn await_named(address: SocketAddr, request: &[u8], count: usize) -> Vec<u16> {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.write_all(&[&(request.len() as u32).to_be_bytes(), request].concat()).unwrap();
+        let mut stream = TcpStream::connect(address).expect("the proxy listens");
+        stream.write_all(&[&(request.len() as u32).to_be_bytes(), request].concat()).expect("it takes requests");
         let mut length = [0; 4];
-        stream.read_exact(&mut length).unwrap();
+        stream.read_exact(&mut length).expect("it answers");
         let mut answer = vec![0; u32::from_be_bytes(length) as usize];
-        stream.read_exact(&mut answer).unwrap();
+        stream.read_exact(&mut answer).expect("the answer is whole");
         let ports = ports(&answer);
         if ports.len() == count {
             return ports;

@@ -168,6 +168,44 @@ fn every_command_works_on_a_real_cluster() {
     let measured = folder.run(&bench, b"").with_code(0).json();
     assert_eq!((&measured[0]["acked"], &measured[0]["failed"]), (&20_000.into(), &0.into()), "{}", measured[0]);
     println!("measured: {}", measured[0]);
+    a_killed_producer_is_settled(kafka, &folder, &server);
+}
+
+/// Killed while Kafka answers nothing: whatever Kafka makes of the request then, the log says the same as who settles, a copy of the
+/// journal is settled likewise, and Kafka takes the fence once.
+fn a_killed_producer_is_settled(mut kafka: Kafka, folder: &Folder, server: &str) {
+    folder.run(&format!("topics create crashed --partitions 1 {server}"), b"").with_code(0);
+    let mut produce = folder.start(&format!("produce crashed -X milena.fate.journal=fates {server}"));
+    let journal = |is_so: &dyn Fn(&str) -> bool| {
+        let until = Instant::now() + process::PATIENCE;
+        while !is_so(&std::fs::read_to_string(folder.path().join("fates")).unwrap_or_default()) {
+            assert!(Instant::now() < until, "the journal does not say so");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    };
+    produce.write(b"before\n");
+    journal(&|text| text.contains("\ndone "));
+    kafka.node(1).freeze().expect("it runs");
+    produce.write(b"late\n");
+    journal(&|text| text.matches("\nsent ").count() == 2);
+    produce.kill();
+    drop(produce);
+    kafka.node(1).thaw().expect("it runs");
+    std::fs::copy(folder.path().join("fates"), folder.path().join("copy")).expect("is copied");
+    let settle = |journal: &str| {
+        let settled = format!("settle {journal} --json --fence-with settled {server}");
+        folder.run(&settled, b"").with_code(0).json().remove(0)
+    };
+    let fates = ["fates", "fates", "copy"].map(settle);
+    let log: Vec<Vec<u8>> =
+        kafka.dump_records("crashed").expect("is read").into_iter().filter_map(|it| it.value).collect();
+    let (fate, expected) = match log.len() {
+        3 => ("written", vec![&b"before"[..], b"late", b"settled"]),
+        _ => ("not_written", vec![&b"before"[..], b"settled"]),
+    };
+    assert_eq!(log, expected);
+    println!("measured: a killed producer's batch is {fate}");
+    assert!(fates.iter().all(|told| told["fate"] == fate), "{fates:?}");
 }
 
 /// Runs, copies, what Kafka's own producer told, and records that Kafka has deleted.

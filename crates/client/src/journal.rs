@@ -20,6 +20,13 @@ use milena_core::sync::Mutex;
 use milena_core::time::{Moment, Now};
 
 /// Why a fate journal cannot be used.
+///
+/// ```
+/// use milena::{ConfigError, JournalError, Producer, ProducerConfig};
+///
+/// let config = ProducerConfig::new("localhost:9092").fate_journal("/no/such/folder/orders.fates");
+/// assert!(matches!(Producer::new(config), Err(ConfigError::Journal(JournalError::Io { .. }))));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JournalError {

@@ -56,6 +56,12 @@ pub struct Settle {
 
 impl Settle {
     /// The journal, and brokers of its cluster as for [`crate::ProducerConfig::new`].
+    ///
+    /// ```
+    /// # use milena::Settle;
+    /// let settle = Settle::new("kafka-1:9092,kafka-2:9092", "/var/lib/shop/orders.fates");
+    /// # let _ = settle;
+    /// ```
     pub fn new(bootstrap_servers: impl Into<String>, journal: impl Into<PathBuf>) -> Self {
         Self {
             bootstrap_servers: bootstrap_servers.into(),
@@ -71,6 +77,13 @@ impl Settle {
     /// late copies out, so what the log then lacks is not written and never will be. Default: none; then nothing is said to be
     /// absent. Key, value and headers count. Consumers must expect it; a topic that is compacted needs a key. It is written once
     /// however often the journal is settled, as long as brokers remember the producer. Needs WRITE on the topic.
+    ///
+    /// ```
+    /// # use milena::{Record, Settle};
+    /// // Readers skip records with this key.
+    /// let settle = Settle::new("localhost:9092", "orders.fates").fence_with(Record::tombstone().key("fence"));
+    /// # let _ = settle;
+    /// ```
     #[must_use]
     pub fn fence_with(mut self, record: impl Into<Record<'static>>) -> Self {
         self.fence = Some(record.into());
@@ -79,6 +92,13 @@ impl Settle {
 
     /// For how long a partition may bring nothing new before what is left there is undetermined, and how long the first connection
     /// may take. Default 30 s.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use milena::Settle;
+    /// let settle = Settle::new("localhost:9092", "orders.fates").timeout(Duration::from_secs(5));
+    /// # let _ = settle;
+    /// ```
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -86,6 +106,12 @@ impl Settle {
     }
 
     /// The name in the broker's logs. Default `milena`.
+    ///
+    /// ```
+    /// # use milena::Settle;
+    /// let settle = Settle::new("localhost:9092", "orders.fates").client_id("checkout-settling");
+    /// # let _ = settle;
+    /// ```
     #[must_use]
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
         self.client_id = client_id.into();
@@ -93,6 +119,15 @@ impl Settle {
     }
 
     /// As [`crate::ProducerConfig::producer_id_expiration`]: of what is older than half of it nothing is said to be absent. Default 24 h.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use milena::Settle;
+    /// // The brokers were told `producer.id.expiration.ms=604800000`.
+    /// let week = Duration::from_secs(7 * 24 * 3600);
+    /// let settle = Settle::new("localhost:9092", "orders.fates").producer_id_expiration(week);
+    /// # let _ = settle;
+    /// ```
     #[must_use]
     pub fn producer_id_expiration(mut self, expiration: Duration) -> Self {
         self.producer_id_expiration = expiration;
@@ -101,6 +136,16 @@ impl Settle {
 
     /// Settles the journal. Any executor will do: the work is done on a thread of its own. Brokers are asked only if something is in
     /// doubt. Dropping this future before it resolves lets the work go on, and the journal is locked until it has ended.
+    ///
+    /// ```
+    /// # async fn example() -> Result<(), milena::SettleError> {
+    /// # use milena::Settle;
+    /// // Without a fence: nothing is changed in the cluster.
+    /// let settled = Settle::new("localhost:9092", "orders.fates").run().await?;
+    /// println!("{} batches were in doubt", settled.batches.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn run(self) -> Result<SettledJournal, SettleError> {
         let (tell, told) = oneshot::channel();
         let work = move || {
@@ -159,6 +204,14 @@ fn wall_millis() -> i64 {
 }
 
 /// What a journal amounts to.
+///
+/// ```
+/// # fn example(settled: milena::SettledJournal) {
+/// for damage in &settled.damages {
+///     eprintln!("line {}: {}", damage.line, damage.why);
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SettledJournal {
@@ -197,6 +250,15 @@ impl SettledJournal {
     }
 
     /// Whether it is known of every batch whether it was written, and no line is damaged.
+    ///
+    /// ```
+    /// # fn example(settled: milena::SettledJournal) -> std::io::Result<()> {
+    /// if settled.is_settled() {
+    ///     std::fs::remove_file("orders.fates")?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn is_settled(&self) -> bool {
         let is_open = |batch: &SettledBatch| matches!(batch.fate, BatchFate::Undetermined(_));
         self.damages.is_empty() && !self.batches.iter().any(is_open)
@@ -204,6 +266,14 @@ impl SettledJournal {
 }
 
 /// A batch that was in doubt when its process ended.
+///
+/// ```
+/// # fn example(batch: milena::SettledBatch) {
+/// // Records of a producer id and epoch on a partition are counted from 0.
+/// let records = i64::from(batch.sequence)..i64::from(batch.sequence) + i64::from(batch.count);
+/// println!("{} partition {}: records {records:?} are {}", batch.topic, batch.partition, batch.fate);
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SettledBatch {
@@ -252,6 +322,13 @@ impl SettledBatch {
 }
 
 /// What became of a batch.
+///
+/// ```
+/// use milena::{BatchFate, Undetermined};
+///
+/// assert_eq!(BatchFate::Written { offset: 118 }.to_string(), "written at offset 118");
+/// assert!(BatchFate::Undetermined(Undetermined::NoFence).to_string().starts_with("undetermined: "));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BatchFate {
@@ -293,6 +370,12 @@ impl fmt::Display for BatchFate {
 }
 
 /// A line of a journal that could not be read.
+///
+/// ```
+/// # fn example(damage: milena::JournalDamage) {
+/// eprintln!("orders.fates:{}: {}", damage.line, damage.why);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JournalDamage {
@@ -303,6 +386,18 @@ pub struct JournalDamage {
 }
 
 /// Why a journal could not be settled at all.
+///
+/// ```
+/// # async fn example(settle: milena::Settle) {
+/// use milena::{JournalError, SettleError};
+///
+/// match settle.run().await {
+///     Err(SettleError::Journal(JournalError::InUse { .. })) => eprintln!("its producer is alive"),
+///     Err(error) => eprintln!("{error}"),
+///     Ok(settled) => println!("{}", settled.is_settled()),
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SettleError {

@@ -286,7 +286,9 @@ impl Author<'_> {
             }
             10 | 11 if !self.is_alone => {
                 what = "a transaction that nobody began";
-                request.transactional_id = Some(self.chance.pick(&["t", "u"]).into());
+                // Of this sequence alone: of two at once with one name, Kafka tells the first to try again.
+                let id = format!("{}-{}", self.origin.prefix, self.chance.pick(&["t", "u"]));
+                request.transactional_id = Some(id.as_str().into());
                 // Kafka remembers the attempt, and refuses what the same producer writes without a transaction afterwards.
                 let draft = self.draft(Stamp { producer_id: STRANGE_PRODUCER - 1, epoch: 0, sequence: 0 }, 2);
                 let batch = draft.bytes_with(|header| header.attributes.0 |= TRANSACTIONAL, |_| {});

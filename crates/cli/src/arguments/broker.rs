@@ -57,7 +57,7 @@ fn place_arguments() -> [Arg; 6] {
             .help("How many brokers it is, each on a port of its own: the next ones after --listen"),
         data_dir(),
         flag("memory").conflicts_with("data-dir").help("Keeps everything in memory, gone at the end"),
-        Arg::new("memory-max").long("memory-max").value_name("SIZE").value_parser(parse_bytes).requires("memory").help(
+        Arg::new("memory-max").long("memory-max").value_name("SIZE").value_parser(parse_bytes).requires("memory").conflicts_with("data-dir").help(
             "With --memory: how much the logs may hold, as in 512MB; what is too much is refused as by a full disk",
         ),
     ]
@@ -123,7 +123,7 @@ fn cluster_arguments() -> [Arg; 5] {
         Arg::new("default-partitions")
             .long("default-partitions")
             .value_name("N")
-            .value_parser(value_parser!(i32).range(1..))
+            .value_parser(value_parser!(i32).range(1..=PARTITIONS_MAX))
             .default_value("1")
             .help("Partitions of topics whose creator does not say"),
         Arg::new("racks")
@@ -245,6 +245,9 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
     let bytes = text[..digits].parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
     bytes.filter(|bytes| *bytes > 0).ok_or_else(|| "a number of bytes, as in 512MB or 2GiB".to_owned())
 }
+
+/// What Kafka makes of one request at most.
+const PARTITIONS_MAX: i64 = 10_000;
 
 /// More than anybody needs on one machine, and few enough that the ports after the first are likely free.
 const NODES_MAX: i64 = 99;

@@ -169,6 +169,8 @@ fn options_that_have_no_effect_are_refused() {
         ("--memory --fsync batch", "--memory"),
         ("--memory --topic a:2 --topic a:3", "--topic a is given more than once"),
         ("--memory-max 1MB", "--memory"),
+        ("--memory-max 1MB --data-dir data", "--memory"),
+        ("--memory --default-partitions 10001", "10000"),
         ("--memory --nodes 2 --racks a,b,c", "--racks names 3 racks, and there are 2 brokers"),
         ("--memory --advertised-host http://x", "kafka.test:19092"),
         ("--memory --memory-max lots", "512MB"),

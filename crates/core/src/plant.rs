@@ -44,6 +44,8 @@ pub enum Plant {
     GivenUpWhileWanted,
     /// Rule 19: what was given up is not written, though nothing keeps its copies out.
     AbsentWithoutFence,
+    /// Rule 20: a batch takes the place of those that were given up, whatever its size.
+    SquatOnBoundary,
     /// Rule 21: the log is read from the fence on.
     BaseAtFence,
     /// Rule 22: a batch of the same producer and sequence is found, whatever its epoch.
@@ -62,7 +64,7 @@ pub enum Plant {
 
 impl Plant {
     /// Every plant that must be found, with the name the command line uses.
-    pub const ALL: [(&'static str, Self); 26] = [
+    pub const ALL: [(&'static str, Self); 27] = [
         ("new-stamp-on-resend", Self::NewStampOnResend),
         ("second-stamp-without-proof", Self::SecondStampWithoutProof),
         ("withdrawn-are-sent", Self::WithdrawnAreSent),
@@ -82,6 +84,7 @@ impl Plant {
         ("absent-without-end", Self::AbsentWithoutEnd),
         ("given-up-while-wanted", Self::GivenUpWhileWanted),
         ("absent-without-fence", Self::AbsentWithoutFence),
+        ("squat-on-boundary", Self::SquatOnBoundary),
         ("base-at-fence", Self::BaseAtFence),
         ("any-epoch-is-found", Self::AnyEpochIsFound),
         ("fresh-id-fences", Self::FreshIdFences),

@@ -21,13 +21,14 @@
 //! - a sent batch is given up together with everything sent after it, or not at all (rule 18).
 //!
 //! What an answer does is in `back/answers.rs`, new stamps are in `back/renewal.rs`, giving up what was sent in
-//! `back/withdrawal.rs`, what is asked about the log in `back/questions.rs`, ends by time or by order in `back/ending.rs`, the work on their bytes in `back/packing.rs`. Left out: which request an attempt travels in (`lane.rs`), what an answer means (`verdict.rs`).
+//! `back/withdrawal.rs`, taking its place in `back/squat.rs`, what is asked about the log in `back/questions.rs`, ends by time or by order in `back/ending.rs`, the work on their bytes in `back/packing.rs`. Left out: which request an attempt travels in (`lane.rs`), what an answer means (`verdict.rs`).
 
 mod answers;
 mod ending;
 mod packing;
 mod questions;
 mod renewal;
+mod squat;
 mod withdrawal;
 
 use std::collections::VecDeque;
@@ -58,6 +59,7 @@ use questions::Questions;
 pub use questions::{LogAnswer, OffsetAnswer, Question, Ticket};
 pub(super) use questions::{Use, read_on, use_of};
 use renewal::Renewal;
+use squat::Squat;
 
 /// Brokers keep the last five batches of a producer per partition to recognise a resent one (Kafka 0.11 and later).
 pub const UNSETTLED_STAMPS_MAX: u64 = 5;
@@ -166,6 +168,8 @@ pub struct PartitionBack {
     /// Given up, until the log tells.
     doubts: Doubts,
     questions: Questions,
+    /// Set when something was given up whose place the next batch can take; cleared with the epoch.
+    squat: Option<Squat>,
     /// When something was given up last.
     withdrawn_at: Option<Moment>,
     #[cfg(feature = "plants")]
@@ -234,6 +238,7 @@ impl PartitionBack {
             base: None,
             doubts: Doubts::default(),
             questions: Questions::default(),
+            squat: None,
             withdrawn_at: None,
             #[cfg(feature = "plants")]
             kept: Vec::new(),
@@ -399,7 +404,8 @@ impl PartitionBack {
 
     fn window_is_open(&self, now: Moment) -> bool {
         let Some(head) = self.unsettled.front() else { return self.identity.is_some() || !self.config.is_idempotent };
-        self.next_ordinal - head.stamp.ordinal < self.window() && self.may_accompany(head, now)
+        // What follows a squat goes under another epoch.
+        self.squat.is_none() && self.next_ordinal - head.stamp.ordinal < self.window() && self.may_accompany(head, now)
     }
 
     /// Whether another batch may fly with the head (rules 4 and 17).
@@ -493,6 +499,7 @@ impl PartitionBack {
             batch.drop_records(&dropped, chunks);
         }
         let is_stale = self.is_stale(&batch, now);
+        self.take_place(batch.count, is_stale, ended);
         let stamp = self.next_stamp(batch.count);
         self.unsettled.push_back(batch.claimed(is_stale, stamp));
         true

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use super::completion::{BatchCompletion, BatchEnd};
 use super::ended::{Ended, EndedSize};
-use super::outcome::Undetermined;
+use super::outcome::{NotWritten, Undetermined};
 use super::scan::{Base, Fence, Mark, Scan};
 use crate::ids::Identity;
 use crate::time::Moment;
@@ -200,6 +200,16 @@ impl Doubts {
             && let Some(stretch) = self.0.pop_back()
         {
             stretch.end(why, ended);
+        }
+    }
+
+    /// Those that wait for a fence are not in the log and never will be (rule 20).
+    pub(super) fn end_absent(&mut self, ended: &mut Vec<Ended>) {
+        if self.is_unfenced()
+            && let Some(stretch) = self.0.pop_back()
+        {
+            let end = BatchEnd::NotWritten(NotWritten::Fenced);
+            ended.extend(stretch.doubts.into_iter().map(|doubt| Ended::Doubt(doubt, end)));
         }
     }
 

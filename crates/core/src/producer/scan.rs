@@ -200,6 +200,15 @@ impl Scan {
         self.give_up(if is_there { Undetermined::LogTruncated } else { Undetermined::DataLossSeen });
     }
 
+    /// The log may not be read. Where the fence stands right behind the base there is nothing to read: no place is left for
+    /// anything else.
+    pub fn refuse(&mut self) {
+        match self.limit {
+            Limit::Fence(fence) if fence.offset == self.base.offset + 1 => self.is_done = true,
+            _ => self.give_up(Undetermined::NotPermittedToRead),
+        }
+    }
+
     /// What became of this one is known by other means.
     pub fn forget(&mut self, place: usize) {
         self.doubts.remove(place);

@@ -101,6 +101,8 @@ impl PartitionBack {
             }
             Verdict::Probe => self.probe(place, Undetermined::StateLost),
             Verdict::Renew => self.renew_lost_stamps(place),
+            // A piece could be taken for one of those whose place it takes.
+            Verdict::Split if self.squat.is_some() => self.renew(Renewal::of_epoch(Undetermined::NoFence)),
             Verdict::Split => self.operate(now, place, Surgery::Split),
             Verdict::DropRecords => self.drop_records(place, answer, ended),
             Verdict::Refuse => self.refuse(place, answer.error, ended),
@@ -228,11 +230,13 @@ impl PartitionBack {
         if place == 0 {
             self.take_base(&batch, &acknowledged);
         }
+        let is_proof = self.squat_of(&batch, &acknowledged, answer.error);
         let log_append_time = known(answer.log_append_time).filter(|_| answer.error == ErrorCode::NONE);
         // Brokers measure a producer's age by its timestamps: a stale batch leaves a memory that may end any time.
         self.anchor = (self.config.is_idempotent && !batch.is_stale).then(|| Anchor::after(self.anchor, &acknowledged));
         ended.push(Ended::Stamped(batch, BatchEnd::Written { base_offset: acknowledged.base_offset, log_append_time }));
         self.go_on_after(place);
+        self.end_squat(is_proof, ended);
     }
 
     /// Where an answer says that the batch was appended.

@@ -62,6 +62,8 @@ pub(super) struct Questions {
     failures: u32,
     /// The leader will not tell where the log ends.
     is_end_refused: bool,
+    /// The leader did not show the log when it was asked last.
+    pub(super) may_not_read: bool,
     /// There is nothing where the log was to be read on: because it begins behind that, or because it ends before it.
     is_out_of_range: bool,
 }
@@ -74,6 +76,7 @@ impl Default for Questions {
             not_before: Moment::START,
             failures: 0,
             is_end_refused: false,
+            may_not_read: false,
             is_out_of_range: false,
         }
     }
@@ -257,6 +260,7 @@ impl PartitionBack {
         scan.plant(self.config.plant);
         let is_elsewhere = match use_of(answer.error) {
             Use::Answered => {
+                self.questions.may_not_read = false;
                 match read_on(scan, answer.records.clone()) {
                     true => self.questions.failures = 0,
                     // The fence is committed, but this leader may not know yet.
@@ -265,7 +269,8 @@ impl PartitionBack {
                 false
             }
             Use::Refused => {
-                scan.give_up(Undetermined::NotPermittedToRead);
+                scan.refuse();
+                self.questions.may_not_read = true;
                 false
             }
             Use::OutOfRange if scan.skip_witness() => false,

@@ -49,7 +49,7 @@ impl Renewal {
 }
 
 /// Epochs above carry no records (rule 24): the last ones are kept for fences.
-const EPOCH_MAX: Epoch = Epoch(32_765);
+pub(super) const EPOCH_MAX: Epoch = Epoch(32_765);
 
 /// The last one that this client uses, for a fence; the one above belongs to whoever settles what a process left behind.
 const FENCE_EPOCH_MAX: Epoch = Epoch(32_766);
@@ -68,6 +68,7 @@ impl PartitionBack {
             }
             _ => renewal,
         };
+        let place = self.place_to_take(renewal);
         let mut kept = std::collections::VecDeque::new();
         for mut batch in std::mem::take(&mut self.unsettled) {
             if batch.is_doubtful() && !renewal.has_proof {
@@ -79,6 +80,9 @@ impl PartitionBack {
         }
         kept.append(&mut self.renewed);
         self.renewed = kept;
+        if self.begin_squat(place) {
+            return;
+        }
         let is_fenced_off = self.doubts.is_unfenced() && renewal.doubt.is_open_to_proof();
         match renewal.next {
             NextIdentity::ProducerId if !is_fenced_off => {
@@ -96,7 +100,7 @@ impl PartitionBack {
     }
 
     /// The next epoch of the same producer id, from sequence 0 on, the first batch alone.
-    fn raise_epoch(&mut self, ended: &mut Vec<Ended>) {
+    pub(super) fn raise_epoch(&mut self, ended: &mut Vec<Ended>) {
         let epoch_max = if self.doubts.is_unfenced() { FENCE_EPOCH_MAX } else { EPOCH_MAX };
         match self.identity {
             Some(identity) if identity.epoch < epoch_max => {
@@ -125,7 +129,7 @@ impl PartitionBack {
     pub(super) fn give_up_identity(&mut self) {
         self.abandoned = self.identity.take().map(|identity| identity.producer_id).or(self.abandoned);
         self.next_sequence = Sequence::FIRST;
-        self.anchor = None;
+        (self.anchor, self.squat) = (None, None);
         self.mode = Mode::Streaming;
     }
 

@@ -4,6 +4,7 @@ mod answers;
 mod ending;
 mod renewal;
 mod rig;
+mod squat;
 mod theft;
 mod withdrawal;
 

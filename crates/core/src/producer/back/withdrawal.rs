@@ -136,7 +136,7 @@ impl PartitionBack {
     /// When a fence is to be asked for: nothing that is here can become one.
     pub(super) fn wants_fence_at(&self) -> Option<Moment> {
         let is_idle = self.is_empty() && !matches!(self.mode, Mode::Renewing(_));
-        let identity = self.identity.filter(|_| self.config.has_fence && is_idle)?;
+        let identity = self.settling_identity().filter(|_| self.config.has_fence && is_idle)?;
         self.doubts.wants_fence_at(identity)
     }
 

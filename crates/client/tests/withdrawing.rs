@@ -277,6 +277,38 @@ fn a_client_that_may_not_read_cannot_look() {
     assert_eq!(stage.broker.faults().hits(refused), 1);
 }
 
+/// Had it been appended, nothing else could stand in its place. Somebody else's record keeps the offsets from saying so.
+#[test]
+fn a_client_that_may_not_read_takes_the_place_of_what_was_given_up() {
+    let stage = Stage::with(|config| config);
+    let refused = Fault::refuse(ErrorCode::TOPIC_AUTHORIZATION_FAILED).api(ApiKey::FETCH);
+    let refused = stage.broker.faults().add(refused);
+    let fate = stage.doubtful(true);
+    assert_eq!(write(&stage.orders, "next"), 2);
+    assert_undetermined(settled(fate), Undetermined::NotPermittedToRead);
+    let fate = stage.doubtful(false);
+    let (_other, others) = ready(ProducerConfig::new(stage.broker.bootstrap()));
+    assert_eq!(write(&others, "other"), 3);
+    let record = |value: &'static str| Record::value(value).deadline(SOON);
+    let two = stage.orders.try_send_batch([record("one"), record("two")]).expect("there is room");
+    assert!(two.into_iter().all(|delivery| matches!(run(delivery), Outcome::Written(_))));
+    assert_fenced(settled(fate));
+    assert_eq!(stage.broker.faults().hits(refused), 1, "who was refused once does not ask again");
+    let log_after = [("before", 0), ("late", 0), ("next", 1), ("other", 0), ("one", 1), ("two", 1)];
+    assert_eq!(stage.log(), log(&log_after));
+    assert_eq!(write(&stage.orders, "after"), 6);
+    assert_eq!(stage.log().last(), Some(&("after".to_owned(), 2)));
+}
+
+#[test]
+fn a_client_that_may_not_read_goes_by_the_offsets() {
+    let stage = Stage::with(|config| config);
+    stage.broker.faults().add(Fault::refuse(ErrorCode::TOPIC_AUTHORIZATION_FAILED).api(ApiKey::FETCH));
+    let fate = stage.doubtful(false);
+    assert_eq!(write(&stage.orders, "next"), 1, "there is no room before it");
+    assert_fenced(settled(fate));
+}
+
 #[test]
 fn a_record_is_not_withdrawn_without_stamps() {
     let broker = Steered::start(1, 1);

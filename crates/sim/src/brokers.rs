@@ -16,12 +16,12 @@ use milena_broker::{
 use milena_core::ids::NodeId;
 use milena_core::metadata::Address;
 use milena_core::time::Moment;
-use milena_wire::ErrorCode;
+use milena_wire::{ApiKey, ErrorCode};
 
 use crate::faults::{Fault, Scope, Situation};
 use crate::history::{AttemptId, AttemptState};
 use crate::network::{LinkId, Network};
-use crate::request::{Asked, Retouched, news_of, retouch};
+use crate::request::{Asked, Retouched, hide, news_of, retouch};
 use crate::scenario::address_of;
 use crate::stage::{Event, Stage};
 
@@ -157,6 +157,7 @@ impl Brokers {
     fn respond(&mut self, stage: &mut Stage, net: &mut Network, (link, asked): (LinkId, &Asked), frame: bytes::Bytes) {
         let (frame, leaders) = self.liar.retell(stage, asked, frame);
         let frame = retouch(stage, &frame, asked);
+        let frame = if asked.key == ApiKey::FETCH && !stage.scenario.may_read { hide(&frame, asked) } else { frame };
         let mut news = news_of(stage, &frame, asked);
         news.leaders.extend(leaders);
         for (attempt, code, base_offset) in &news.verdicts {

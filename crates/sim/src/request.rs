@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use milena_wire::frame::{RequestHeader, decode_request, decode_response, encode_response};
+use milena_wire::messages::fetch::request::FetchRequest;
 use milena_wire::messages::metadata::response::{MetadataResponse, MetadataResponsePartition, MetadataResponseTopic};
 use milena_wire::messages::produce::request::ProduceRequest;
 use milena_wire::messages::produce::response::{BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse};
@@ -109,6 +110,18 @@ fn carried(place: Place, bytes: Bytes) -> Result<Carried, String> {
 fn place_of(stage: &Stage, name: &str, id: Uuid) -> Option<usize> {
     let by_name = || stage.scenario.topics.iter().position(|topic| topic.name == name);
     stage.topic_ids.get(&id).copied().or_else(by_name)
+}
+
+/// What a client without READ is told instead of a log. The frame has its length.
+pub(crate) fn hide(frame: &Bytes, asked: &Asked) -> Bytes {
+    let (header, mut response) = decode_response::<FetchRequest>(frame.slice(4..), asked.version)
+        .expect("the broker answers in the version that it was asked in");
+    for partition in response.responses.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        partition.error_code = ErrorCode::TOPIC_AUTHORIZATION_FAILED.0;
+        (partition.high_watermark, partition.records) = (-1, None);
+    }
+    let frame = encode_response(header.correlation_id, asked.version, &response);
+    Bytes::from(frame.expect("what was decoded can be encoded"))
 }
 
 /// The same answer with its errors as the faults want them. The frame has its length.

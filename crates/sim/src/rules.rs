@@ -56,7 +56,7 @@ pub const RULES: [Rule; 29] = [
     rule(17, "what is older than the horizon proves nothing", &[Plant::HorizonIgnored]),
     rule(18, "what was sent is given up together or not at all", &[Plant::GivenUpWhileWanted]),
     rule(19, "only an acknowledged later epoch keeps copies out", &[Plant::AbsentWithoutFence]),
-    unplanted(20, "the squat", "it is not used: what is given up is always fenced, and the log read"),
+    rule(20, "what takes the place of others is none of them by its size", &[Plant::SquatOnBoundary]),
     rule(21, "the log is read from the last committed offset before the doubt", &[Plant::BaseAtFence]),
     rule(
         22,

@@ -45,6 +45,8 @@ pub(crate) struct Scenario {
     pub(crate) front: FrontConfig,
     /// How many records say themselves what becomes of them after their deadlines.
     pub(crate) own_policies: f64,
+    /// Whether the client may read what it writes.
+    pub(crate) may_read: bool,
     /// How long a batch that was given up waits for its end.
     pub(crate) settle_timeout: Duration,
     pub(crate) retry: Backoff,
@@ -118,6 +120,7 @@ impl Scenario {
                 may_withdraw: true,
             },
             own_policies: 0.0,
+            may_read: true,
             settle_timeout: secs(25),
             retry: Backoff { initial, max: initial.max(dice.spread(millis(50), secs(1))) },
             request_timeout,
@@ -243,6 +246,7 @@ impl Scenario {
         if dice.chance(0.35) {
             self.own_policies = dice.pick(&[0.02, 0.2, 0.8]);
         }
+        self.may_read = !dice.chance(0.25);
     }
 
     /// Brokers remember producers for seconds only, and the client knows that. No copy of a request travels or waits for so

@@ -17,7 +17,9 @@ impl Checker<'_> {
             if code != ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER || attempt.is_planted {
                 continue;
             }
-            let is_explained = self.has_older_open(attempt) || self.has_lost_memory(attempt.place, attempt.over_at);
+            let is_explained = self.has_older_open(attempt)
+                || self.is_squat(attempt)
+                || self.has_lost_memory(attempt.place, attempt.over_at);
             if !is_explained {
                 self.wrong(format!(
                     "{:?}: a batch of {} records from {} was out of order though nothing before it was open",
@@ -33,6 +35,14 @@ impl Checker<'_> {
         let mut older =
             attempts.all().iter().filter(|other| other.is_same_epoch(own) && other.stamp.sequence < own.stamp.sequence);
         older.any(|other| !attempts.of_batch(other.first).any(|sent| is_done(sent, own.handed_at)))
+    }
+
+    /// It took the place of what was given up and may be there (rule 20).
+    fn is_squat(&self, own: &Attempt) -> bool {
+        let mut attempts = self.stage.history.attempts.all().iter();
+        attempts.any(|other| {
+            other.is_same_epoch(own) && other.stamp.sequence == own.stamp.sequence && other.first < own.first
+        })
     }
 
     /// Something happened after which brokers know less of a producer than they knew.

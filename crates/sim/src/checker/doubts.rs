@@ -6,7 +6,8 @@
 //! | no fence | an open attempt, and no acknowledgement under a later epoch; where it was to be completed, `delivery_timeout` and a fault on the way to this partition that was felt to the end |
 //! | no base | an open attempt, and no acknowledgement before; the rest as with no fence |
 //! | data loss seen | an open attempt, and that committed records were lost |
-//! | not permitted to read, scan too long, log truncated, offset gap | nothing that happens here |
+//! | not permitted to read | an open attempt, and a client that may not read; not where other bytes were acknowledged in its place |
+//! | scan too long, log truncated, offset gap | nothing that happens here |
 //! | state lost | an open attempt, and a gap that was told |
 //! | stale timestamps | an unanswered attempt, and timestamps older than the horizon |
 //! | producer state expired | an open attempt, and no acknowledgement within the horizon |
@@ -80,6 +81,12 @@ impl Checker<'_> {
                     self.blame(checked, format!("{why} at {at}, though it was in the log before anybody said so"));
                 }
                 self.used_elsewhere_at(checked, at).is_some()
+            }
+            Undetermined::NotPermittedToRead => {
+                if self.could_be_excluded(checked, at) {
+                    self.blame(checked, format!("{why} at {at}, though other bytes have its place"));
+                }
+                !self.stage.scenario.may_read
             }
             Undetermined::NoAcknowledgementAsked => self.attempts_of(checked).any(|attempt| attempt.acks == 0),
             Undetermined::LeaderOnly => self.attempts_of(checked).any(|attempt| attempt.stamp.producer_id < 0),
@@ -197,7 +204,21 @@ impl Checker<'_> {
         let is_there = own.any(|own| {
             own.state.is_confirmed() && own.answered_at.is_some_and(|answered| answered <= heard) && !own.is_planted
         });
-        is_there && had_time && is_whole && self.was_acknowledged(checked, heard)
+        let may_read = self.stage.scenario.may_read;
+        is_there && may_read && had_time && is_whole && self.was_acknowledged(checked, heard)
+    }
+
+    /// Rule 20: other bytes were taken where it would have to be, by brokers that lost nothing.
+    fn could_be_excluded(&self, checked: &Checked<'_>, at: Moment) -> bool {
+        let place = checked.acceptance.place;
+        let is_whole =
+            !self.has_lost(place, at) && !self.has_struck_topic(place) && !self.has_struck(Fault::StateExpired);
+        let mut own = self.attempts_of(checked).filter(|own| own.state.is_open());
+        let is_excluded = own.next().is_some_and(|own| {
+            let mut squats = self.squats(own, at);
+            squats.any(|squat| !squat.is_planted && matches!(squat.state, AttemptState::Told { base_offset: 0.., .. }))
+        });
+        is_excluded && is_whole
     }
 
     fn check_given_up(&mut self, checked: &Checked<'_>, at: Moment, given_up: Moment, is_forced: bool) {
@@ -233,7 +254,7 @@ impl Checker<'_> {
         })
     }
 
-    fn has_lost(&self, place: Place, at: Moment) -> bool {
+    pub(super) fn has_lost(&self, place: Place, at: Moment) -> bool {
         self.stage.faults.losses.iter().any(|(lost, when)| *lost == place && *when <= at)
     }
 

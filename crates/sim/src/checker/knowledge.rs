@@ -87,7 +87,8 @@ impl Checker<'_> {
     /// Whether an attempt may have been appended, for all that can be known then.
     fn is_open(&self, checked: &Checked<'_>, at: Moment) -> bool {
         let is_open = |own: &Attempt| own.state.is_open() && !self.is_void(own, at);
-        self.attempts_of(checked).any(|own| is_open(own) && self.fences(own, at).next().is_none())
+        let is_excluded = |own| self.fences(own, at).next().is_some() || self.squats(own, at).next().is_some();
+        self.attempts_of(checked).any(|own| is_open(own) && !is_excluded(own))
     }
 
     /// Whether the log could be read for the record, because copies of all its attempts were kept out.
@@ -101,6 +102,17 @@ impl Checker<'_> {
         attempts.filter(move |other| {
             let is_later = other.stamp.producer_id == own.stamp.producer_id && other.stamp.epoch > own.stamp.epoch;
             other.place == own.place && is_later && is_told_by(other, at) && confirmed_at(other).is_some()
+        })
+    }
+
+    /// What was acknowledged of the same epoch at its place or before it, and sent after it: other bytes under its sequence, so
+    /// that it can never be taken (rule 20).
+    pub(super) fn squats<'s>(&'s self, own: &'s Attempt, at: Moment) -> impl Iterator<Item = &'s Attempt> {
+        let attempts = self.stage.history.attempts.all().iter();
+        attempts.filter(move |other| {
+            let is_there = other.is_same_epoch(own) && other.stamp.sequence <= own.stamp.sequence;
+            let is_later = other.first > own.first && other.handed_at > own.handed_at;
+            is_there && is_later && is_told_by(other, at) && confirmed_at(other).is_some()
         })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use milena_broker::TimestampType;
-use milena_core::producer::outcome::Written;
+use milena_core::producer::outcome::{NotWritten, Written};
 use milena_core::time::Moment;
 use milena_wire::ErrorCode;
 use milena_wire::records::Record as LogRecord;
@@ -109,6 +109,12 @@ impl Checker<'_> {
         }
         match checked.last_word() {
             Some((_, Final::Written(at))) => self.check_written(checked, at, &copies),
+            // Who may not read does not see that committed data was lost.
+            Some((told, Final::NotWritten(why)))
+                if !copies.is_empty()
+                    && why.reason == NotWritten::Fenced
+                    && !self.stage.scenario.may_read
+                    && self.has_lost(place, told) => {}
             Some((_, Final::NotWritten(why))) if !copies.is_empty() => {
                 self.blame(checked, format!("told not to be written ({}), is there: {copies:?}", why.reason));
             }

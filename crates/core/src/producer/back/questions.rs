@@ -13,7 +13,6 @@ use milena_wire::records;
 use super::PartitionBack;
 use crate::backoff::Chance;
 use crate::producer::ended::Ended;
-use crate::producer::outcome::Undetermined;
 use crate::producer::scan::{Base, Scan, Witness};
 use crate::producer::verdict::Acks;
 use crate::time::Moment;

@@ -246,7 +246,7 @@ impl Scenario {
         if dice.chance(0.35) {
             self.own_policies = dice.pick(&[0.02, 0.2, 0.8]);
         }
-        self.may_read = !dice.chance(0.25);
+        self.may_read = !dice.chance(0.15);
     }
 
     /// Brokers remember producers for seconds only, and the client knows that. No copy of a request travels or waits for so

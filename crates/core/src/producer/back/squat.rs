@@ -56,7 +56,11 @@ impl PartitionBack {
     pub(super) fn place_to_take(&self, renewal: Renewal) -> Option<Squat> {
         let is_given_up = renewal == Renewal::of_epoch(Undetermined::NoFence);
         let is_first = self.squat.is_none() && !self.doubts.is_unfenced();
-        let identity = self.identity.filter(|_| self.questions.may_not_read && is_given_up && is_first)?;
+        let may_not_read = self.questions.may_not_read;
+        // Few may not read in the simulation.
+        #[cfg(feature = "plants")]
+        let may_not_read = may_not_read || self.config.plant == crate::plant::Plant::SquatOnBoundary;
+        let identity = self.identity.filter(|_| may_not_read && is_given_up && is_first)?;
         let head = self.unsettled.front().filter(|head| self.is_anchored(head))?;
         let is_usable = |batch: &StampedBatch| !batch.is_stale && batch.stamp.identity == Some(identity);
         let has_epoch = identity.epoch < EPOCH_MAX && self.anchor.is_some_and(|anchor| anchor.end_offset.is_some());

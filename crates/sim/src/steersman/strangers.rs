@@ -22,11 +22,11 @@ impl Helm<'_> {
             attempt.stamp.producer_id >= 0 && matches!(attempt.state, AttemptState::Told { code, .. } if code.is_none())
         });
         let Some((place, stamp)) = newest.map(|attempt| (attempt.place, attempt.stamp)) else { return };
-        if self.stage.faults.dice().chance(0.5) {
-            self.write_as_the_client(place, stamp);
-        }
+        let is_copy = self.stage.faults.dice().chance(0.5) && self.write_as_the_client(place, stamp);
+        // What a copy wrote must not stand alone, for want of followers.
+        let acks = if is_copy { ACKS_LEADER } else { ACKS_ALL };
         let stamp = WireStamp { epoch: stamp.epoch + 1000, sequence: 0, ..stamp };
-        if self.write_as_stranger(place, stamp, 1, ACKS_ALL) {
+        if self.write_as_stranger(place, stamp, 1, acks) {
             self.stage.faults.stolen.insert(stamp.producer_id);
             let now = self.stage.now;
             let felt = now + self.stage.scenario.recovery_max();
@@ -38,7 +38,7 @@ impl Helm<'_> {
     /// First it goes on where the client stood, as a copy of the machine does: under the very stamp, and with as many records,
     /// of a batch that the client has on its way. What follows at once under the higher epoch keeps the client's own
     /// from being taken for it.
-    fn write_as_the_client(&mut self, place: Place, stamp: WireStamp) {
+    fn write_as_the_client(&mut self, place: Place, stamp: WireStamp) -> bool {
         let all = self.stage.history.attempts.all();
         let mut on_its_way = all.iter().rev().take_while(|attempt| attempt.stamp != stamp);
         let Some((stamp, records)) = on_its_way
@@ -48,10 +48,10 @@ impl Helm<'_> {
             })
             .map(|attempt| (attempt.stamp, attempt.records))
         else {
-            return;
+            return false;
         };
         self.stage.note(format_args!("somebody writes to {place:?} as {stamp:?}, {records} records"));
-        self.write_as_stranger(place, stamp, records, ACKS_LEADER);
+        self.write_as_stranger(place, stamp, records, ACKS_LEADER)
     }
 
     /// Hands one batch to the leader, on a connection of its own. False if there is none that works.

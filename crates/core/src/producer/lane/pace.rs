@@ -11,7 +11,8 @@
 //! long, only a batch that is sent for the first time tells.
 //!
 //! Always holds: a connection is left for this reason only if the broker recognises what is asked again, and not twice
-//! within the time that it may wait for followers, so an overloaded broker is not asked for everything again and again.
+//! within the time that it may wait for followers nor before something was answered there, so an overloaded or distant
+//! broker is not asked for everything again and again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,6 +38,9 @@ pub(super) struct Pace {
     unsorted: BTreeMap<PartitionId, bool>,
     /// The connection is not left again before, and nobody is sorted after.
     not_before: Moment,
+    /// Nothing was answered since the connection was left for another one. Then it is the way to the broker that is slow, or
+    /// the broker itself, and yet another connection would only begin from the start.
+    is_unanswered: bool,
 }
 
 impl Pace {
@@ -92,7 +96,8 @@ impl Lane {
             return false;
         }
         let is_late = connection.waits_since().is_some_and(|since| since + self.slow_after() <= now);
-        let may_leave = !self.id.is_slow && self.pace.not_before <= now && !self.keeps_slow();
+        let may_leave =
+            !self.id.is_slow && self.pace.not_before <= now && !self.pace.is_unanswered && !self.keeps_slow();
         let leaves =
             is_late && may_leave && connection.is_ready() && self.holds_up_somebody(now) && self.can_ask_again();
         if leaves {
@@ -132,7 +137,8 @@ impl Lane {
         self.handle_disconnected(now, ConnectionError::HeldUp);
         self.failures = 0;
         self.link = Link::Down { retry_at: now };
-        self.pace = Pace { late_at: None, unsorted, not_before: now + self.config.produce_timeout };
+        let not_before = now + self.config.produce_timeout;
+        self.pace = Pace { late_at: None, unsorted, not_before, is_unanswered: true };
         // The broker is well, so there is nothing to wait for.
         let partitions: Vec<PartitionId> = self.partitions.keys().copied().collect();
         for id in partitions {
@@ -151,6 +157,7 @@ impl Lane {
 
     /// Takes note of how soon a partition's answer came.
     pub(super) fn take_pace(&mut self, attempt: &Attempt, is_slow: bool, is_late: bool) {
+        self.pace.is_unanswered = false;
         let id = attempt.partition;
         let may_leave = self.partitions.len() > 1 && !self.keeps_slow();
         if is_slow || attempt.key.number == 1 || self.pace.unsorted.get(&id) == Some(&false) {

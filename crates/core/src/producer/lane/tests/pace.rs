@@ -102,6 +102,32 @@ fn when_the_oldest_request_takes_too_long_all_are_asked_again_elsewhere_and_told
     assert_eq!(rig.asked[0].decode::<ProduceRequest>().timeout_ms, 1_000, "and now it may wait again");
 }
 
+/// Where a connection takes longer to set up than the broker may wait for followers, each one was left before anything could be
+/// answered on it, for ever.
+#[test]
+fn a_connection_on_which_nothing_was_answered_is_not_left_for_yet_another_one() {
+    let mut rig = Rig::anchored(4);
+    let all = |rig: &mut Rig| {
+        for id in [0, 1, 2, 3] {
+            rig.append(id, b"x");
+        }
+        rig.wait(FRONT.linger);
+    };
+    let left = |rig: &Rig| rig.faults.iter().filter(|fault| matches!(fault, ConnectionError::HeldUp)).count();
+    all(&mut rig);
+    rig.wait(250 * MILLI);
+    assert_eq!(left(&rig), 1);
+    rig.wait(1_100 * MILLI);
+    rig.connect();
+    rig.wait(400 * MILLI);
+    assert_eq!((left(&rig), rig.asked.len()), (1, 1));
+    rig.acknowledge();
+    assert_eq!(rig.ends.len(), 4);
+    all(&mut rig);
+    rig.wait(250 * MILLI);
+    assert_eq!(left(&rig), 2, "but it is, once something was answered");
+}
+
 /// A follower that copies a quarter of a second late: what is asked again is committed when it comes, and answered at once.
 #[test]
 fn a_partition_that_was_too_slow_is_asked_with_something_new() {

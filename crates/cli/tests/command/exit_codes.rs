@@ -193,6 +193,8 @@ fn interrupted_before_the_first_record(folder: &Folder, address: &str) -> i32 {
         for _ in 0..patience {
             folder.run(&format!("topics list -b {address}"), b"").with_code(0);
         }
+        #[cfg(target_os = "linux")]
+        produce.await_handler();
         produce.interrupt();
         let ended = produce.end_by_itself();
         if ended.says("the input after 0 records is not sent") {

@@ -183,6 +183,17 @@ impl Running {
         self.signal("INT");
     }
 
+    /// Waits until it listens to Ctrl-C. Where whoever started the tests ignores that, as shells do for what runs in the
+    /// background, it would be lost before.
+    #[cfg(target_os = "linux")]
+    pub fn await_handler(&self) {
+        let begun = Instant::now();
+        while signals(&self.id().to_string(), "SigCgt") & INTERRUPT == 0 {
+            assert!(begun.elapsed() < PATIENCE, "it never listens to Ctrl-C");
+            std::thread::yield_now();
+        }
+    }
+
     pub fn signal(&self, name: &str) {
         signal(&self.child, name);
     }
@@ -231,6 +242,17 @@ impl Running {
         }
     }
 }
+
+/// One of the sets of signals of a process, a bit each.
+#[cfg(target_os = "linux")]
+pub fn signals(process: &str, set: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs, or was not waited for");
+    let bits = status.lines().find_map(|line| line.strip_prefix(set)?.strip_prefix(':'));
+    bits.map_or(0, |bits| u64::from_str_radix(bits.trim(), 16).expect("is a hexadecimal number"))
+}
+
+pub const HANG_UP: u64 = 1;
+const INTERRUPT: u64 = 1 << 1;
 
 pub fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();

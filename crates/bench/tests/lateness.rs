@@ -19,6 +19,13 @@ mod punctual;
 const PARTITIONS: u32 = 8;
 const DEADLINE: Duration = Duration::from_millis(300);
 
+/// What the kernel, or whoever has the machine below it, takes from a thread that counts as running is seen by no watchdog: one
+/// in so many may be late by it.
+const UNSEEN_ONE_IN: usize = 500;
+
+/// Not even those may be so late.
+const FAR: Duration = Duration::from_millis(25);
+
 /// One measurement at a time: each other's load is not what is measured.
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -197,13 +204,15 @@ fn measure(what: &str, produce: &str, sizes: &[usize], pause: Duration) {
 fn tell(what: &str, watchdog: &Watchdog, setup: &Setup, start: Instant, seen: &[Arc<Caller>]) {
     let end = Instant::now();
     let mut lateness = Lateness::default();
-    let mut too_late = 0;
+    let (mut too_late, mut far_too_late) = (0, 0);
     for caller in seen {
         let told = *caller.told.get().expect("all were told");
         let late = told.saturating_duration_since(caller.due);
         lateness.note(late);
-        if late > punctual::GRACE && late > punctual::GRACE + watchdog.excuse_between(caller.due, told) {
-            too_late += 1;
+        if late > punctual::GRACE {
+            let excuse = watchdog.excuse_between(caller.due, told);
+            too_late += usize::from(late > punctual::GRACE + excuse);
+            far_too_late += usize::from(late > FAR + excuse);
         }
     }
     let stall = Millis(watchdog.worst_between(start, end));
@@ -213,7 +222,8 @@ fn tell(what: &str, watchdog: &Watchdog, setup: &Setup, start: Instant, seen: &[
         setup.producer.stats().batches
     );
     assert!(lateness.count() >= 100, "{} releases are too few to tell", lateness.count());
-    assert_eq!(too_late, 0, "{what}");
+    assert!(too_late <= seen.len().div_ceil(UNSEEN_ONE_IN), "{what}: {too_late} of {} too late", seen.len());
+    assert_eq!(far_too_late, 0, "{what}");
 }
 
 #[test]

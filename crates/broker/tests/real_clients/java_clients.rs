@@ -107,7 +107,7 @@ fn verifiable_producer(stage: &mut Stage) -> Vec<(i32, usize, String)> {
     tool.args(["--max-messages", &MESSAGES.to_string(), "--throughput", "1200", "--value-prefix", "7"]);
     // Left to itself it does not try again, and so is not idempotent.
     let settings = Path::new(env!("CARGO_TARGET_TMPDIR")).join("verifiable-producer.properties");
-    fs::write(&settings, "retries=2147483647\nenable.idempotence=true\nrequest.timeout.ms=2000\n").expect("is written");
+    fs::write(&settings, "retries=2147483647\nenable.idempotence=true\nmax.in.flight.requests.per.connection=1\nrequest.timeout.ms=2000\n").expect("is written");
     tool.arg("--command-config").arg(settings);
     let mut run = Run::start(&mut tool);
     let mut written = Vec::new();
